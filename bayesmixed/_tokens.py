@@ -1,0 +1,181 @@
+"""Cut a formula into tokens and refuse what formulae would drop or evaluate; `formula` reads them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from bayesmixed.errors import FormulaError, quoted
+
+# NumPy functions that may be called by name; a formula never reaches the module itself, in which
+# np.loadtxt('/path') would read a file.
+NUMERIC_FUNCTIONS = (
+    *("abs", "arccos", "arcsin", "arctan", "cbrt", "ceil", "cos", "cosh", "exp", "exp2", "expm1", "floor"),
+    *("log", "log10", "log1p", "log2", "maximum", "minimum", "sign", "sin", "sinh", "sqrt", "square", "tan", "tanh"),
+)
+# formulae's own functions whose learned state is plain data
+TRANSFORMS = ("C", "I", "S", "T", "bs", "center", "offset", "poly", "scale", "standardize")
+ENCODINGS = ("Sum", "Treatment")
+FUNCTIONS = tuple(sorted((*NUMERIC_FUNCTIONS, *TRANSFORMS, *ENCODINGS), key=str.lower))
+
+_INSTEAD = {
+    "s": "for a smooth term use bs(x, df=...)",
+    "ns": "for a spline use bs(x, df=...)",
+    "mm": "multi-membership factors are not supported",
+    "mo": "monotonic effects are not supported; use C(x) for an ordered predictor",
+    "gr": "write the factor itself, as in '(1 | g)'",
+    "binary": "make a 0/1 column, or use C(x)",
+    "B": "make a 0/1 column, or use C(x)",
+}
+
+_PATTERN = re.compile(
+    r"""(?P<space>\s+)
+      | (?P<string>"[^"']*"|'[^"']*')
+      | (?P<quoted>`[^`]+`)
+      | (?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)
+      | (?P<name>[^\W\d_]\w*(?:\.\w+)*)
+      | (?P<hidden>_\w*)
+      | (?P<op>%in%|\|\||\*\*|//|==|!=|<=|>=|[-+*/:|~(){}\[\],=<>%^.!&@$\\?;'"`#])""",
+    re.VERBOSE,
+)
+_OUTSIDE = {"+", "-", "*", "/", ":", "**", "|", "||", "~", "(", ")", "{", "}"}
+_INSIDE = {"+", "-", "*", "/", "**", "(", ")", "{", "}", ",", "=", "==", "!=", "<", "<=", ">", ">="}
+_CURES = {
+    "^": "write '**' for interactions up to an order, or {x ** 2} for a power",
+    ".": "list the columns by name",
+    "%in%": "write nesting as 'a/b'",
+    "[": "subset notation is not supported",
+}
+
+
+@dataclass(frozen=True)
+class Token:
+    """One token: ``kind`` is name, number, string or op; ``text`` goes to formulae, ``name`` is the bare name."""
+
+    kind: str
+    text: str
+    name: str
+    is_variable: bool
+
+    @property
+    def opens(self) -> bool:
+        return self.kind == "op" and self.text in ("(", "{")
+
+    @property
+    def closes(self) -> bool:
+        return self.kind == "op" and self.text in (")", "}")
+
+    @property
+    def is_bar(self) -> bool:
+        return self.kind == "op" and self.text in ("|", "||")
+
+
+def join(tokens: list[Token]) -> str:
+    """The tokens as text: spaces around operators, none inside brackets or after a function's name."""
+    text = ""
+    for token in tokens:
+        tight = not text or text[-1] in "({`" and text[-1] != "`" or token.closes or token.text == ","
+        call = token.text == "(" and text and (text[-1].isalnum() or text[-1] == "_")
+        text += ("" if tight or call else " ") + token.text
+    return text
+
+
+def tokenize(formula: str) -> list[Token]:
+    """Tokens of a formula, with every name resolved to a column, a listed function or a keyword.
+
+    Raises
+    ------
+    FormulaError
+        For characters and operators outside the grammar, unknown functions, attribute access, unbalanced
+        brackets and two terms without an operator between them.
+    """
+    tokens = _resolve_names(_scan(formula), formula)
+    _check_operators(tokens, formula)
+    return tokens
+
+
+def _scan(formula: str) -> list[Token]:
+    tokens, at = [], 0
+    while at < len(formula):
+        match = _PATTERN.match(formula, at)
+        if match is None:
+            raise FormulaError(f"formula {formula!r}: unexpected character {formula[at]!r}.")
+        kind, text, at = str(match.lastgroup), match.group(), match.end()
+        if kind == "hidden":
+            raise FormulaError(
+                f"formula {formula!r}: the name {text!r} starts with an underscore; write it in backquotes, `{text}`."
+            )
+        if kind == "quoted":
+            tokens.append(Token("name", text, text[1:-1], True))
+        elif kind == "number":  # formulae reads '1e3' as 1 followed by a name
+            plain = np.format_float_positional(float(text), trim="-") if "e" in text.lower() else text
+            tokens.append(Token("number", plain, text, False))
+        elif kind != "space":
+            tokens.append(Token(kind, text, text, kind == "name"))
+    return tokens
+
+
+def _resolve_names(tokens: list[Token], formula: str) -> list[Token]:
+    resolved: list[Token] = []
+    calls = [False]  # for each open bracket: are we inside a call?
+    for i, token in enumerate(tokens):
+        following = tokens[i + 1].text if i + 1 < len(tokens) and tokens[i + 1].kind == "op" else ""
+        if token.kind == "name" and not token.text.startswith("`"):
+            token = _resolve(token, following, calls[-1], formula)
+        if token.opens:
+            calls.append(calls[-1] or token.text == "{" or (i > 0 and resolved[-1].kind == "function"))
+        elif token.closes:
+            if len(calls) == 1:
+                raise FormulaError(f"formula {formula!r}: a {token.text!r} closes nothing.")
+            calls.pop()
+        elif token.kind == "op":
+            _check_allowed(token.text, calls[-1], formula)
+        elif not calls[-1] and (token.kind == "string" or token.kind == "number" and token.text not in ("0", "1")):
+            if not (resolved and resolved[-1].text == "**"):
+                raise FormulaError(
+                    f"formula {formula!r}: {token.text} is not a term; arithmetic belongs inside braces, as in {{x + 2}}."
+                )
+        resolved.append(token)
+    if len(calls) > 1:
+        raise FormulaError(f"formula {formula!r}: a bracket is not closed.")
+    return resolved
+
+
+def _resolve(token: Token, following: str, in_call: bool, formula: str) -> Token:
+    name = token.text
+    if following == "(":
+        bare = name.removeprefix("np.").removeprefix("numpy.")
+        if bare not in FUNCTIONS or (bare != name and bare not in NUMERIC_FUNCTIONS):
+            hint = f" Here, {_INSTEAD[name]}." if name in _INSTEAD else ""
+            raise FormulaError(
+                f"formula {formula!r} calls {name!r}, which is not a known function.{hint} "
+                f"Known functions: {quoted(FUNCTIONS, most=len(FUNCTIONS))}."
+            )
+        return Token("function", bare, bare, False)
+    if in_call and (following == "=" or name in ENCODINGS):
+        return replace(token, is_variable=False)
+    if name in ("True", "False", "None"):
+        return Token("number" if not in_call else "literal", name, name, False)
+    return token
+
+
+def _check_allowed(text: str, in_call: bool, formula: str) -> None:
+    if text in (_INSIDE if in_call else _OUTSIDE):
+        return
+    where = "inside a call" if in_call else "outside a call"
+    cure = _CURES.get(text, "put a comparison inside braces, as in {x > 0}" if text[0] in "=!<>" else "remove it")
+    raise FormulaError(f"formula {formula!r}: {text!r} cannot be used {where}; {cure}.")
+
+
+def _check_operators(tokens: list[Token], formula: str) -> None:
+    """Two operands need an operator between them: formulae would drop all that follows the first."""
+    for before, after in zip(tokens, tokens[1:], strict=False):
+        ends = before.closes or before.kind in ("name", "number", "string", "literal")
+        starts = after.opens or after.kind in ("name", "number", "string", "literal", "function")
+        if ends and starts:
+            raise FormulaError(
+                f"formula {formula!r}: an operator is missing between {before.text!r} and {after.text!r}; "
+                "join terms with '+', and write functions by name."
+            )

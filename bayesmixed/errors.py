@@ -1,0 +1,48 @@
+"""The exceptions and warnings of the package; each subclasses the builtin a caller already catches."""
+
+from collections.abc import Iterable
+
+from sklearn.exceptions import ConvergenceWarning as _SklearnConvergenceWarning
+
+
+class FormulaError(ValueError):
+    """The formula cannot be read, or it does not fit the data."""
+
+
+class NewGroupError(ValueError):
+    """New data hold levels of a grouping factor that were not seen in ``fit``."""
+
+
+class PriorError(ValueError):
+    """A prior has an unknown name, the wrong support or no place in the model."""
+
+
+class ConvergenceWarning(_SklearnConvergenceWarning):
+    """The posterior draws are not trustworthy yet; the text lists causes and remedies."""
+
+
+def quoted(names: Iterable[object], most: int = 10) -> str:
+    """List names in quotes for a message, cutting a long list.
+
+    Parameters
+    ----------
+    names : iterable
+        What to list; each is shown by its ``repr``.
+    most : int, default=10
+        How many are shown before the rest is counted.
+
+    Examples
+    --------
+    >>> quoted(["a", "b"])
+    "'a', 'b'"
+    >>> quoted(range(12), most=2)
+    '0, 1 and 10 more'
+    """
+    shown = [_plain(name) for name in names]
+    text = ", ".join(shown[:most])
+    return text if len(shown) <= most else f"{text} and {len(shown) - most} more"
+
+
+def _plain(name: object) -> str:
+    # NumPy 2 shows scalars as np.int64(3); a reader of an error wants 3
+    return repr(name.item() if hasattr(name, "item") else name)

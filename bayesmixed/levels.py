@@ -1,0 +1,269 @@
+"""The levels of a grouping factor: labels in a fixed order, rows as integer codes, known and new ones."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bayesmixed.errors import FormulaError, quoted
+
+State = dict[str, Any]
+
+
+def label_key(label: Any) -> str:
+    """Text that names a label, equal for equal labels and for nothing else.
+
+    Parameters
+    ----------
+    label : bool, int, float, numpy.datetime64, str or tuple of these
+        A level; a tuple for a level of ``a:b``.
+
+    Examples
+    --------
+    >>> label_key(308) == label_key(308.0) == label_key(np.int64(308)), label_key("308") == label_key(308)
+    (True, False)
+    """
+    if isinstance(label, tuple):
+        return json.dumps([label_key(part) for part in label])
+    if isinstance(label, (bool, np.bool_)):
+        return f"b:{bool(label)}"
+    if isinstance(label, (np.datetime64, pd.Timestamp)):
+        return f"d:{np.datetime64(label, 'ns').astype(np.int64)}"
+    if isinstance(label, (int, np.integer)) or (isinstance(label, (float, np.floating)) and float(label).is_integer()):
+        return f"i:{int(label)}"
+    if isinstance(label, (float, np.floating)):
+        return f"f:{float(label)!r}"
+    return f"s:{label}"
+
+
+def label_text(label: Any) -> str:
+    """A level as it is written in a coordinate: parts of ``a:b`` joined by a colon."""
+    return ":".join(map(str, label)) if isinstance(label, tuple) else str(label)
+
+
+@dataclass(frozen=True)
+class ColumnLevels:
+    """The distinct labels of one column, in order.
+
+    Attributes
+    ----------
+    labels : numpy.ndarray of shape (n_levels,)
+        NumPy int, float, bool, datetime64[ns] or str.
+    kind : str
+        What the labels are: "int", "float", "bool", "datetime", "str", or "other" when they were turned
+        into text by ``str``.
+    """
+
+    labels: np.ndarray
+    kind: str
+
+    @classmethod
+    def learn(cls, column: pd.Series) -> tuple[ColumnLevels, np.ndarray]:
+        """Find the levels of a column without missing labels; return them and each row's code, int (n,)."""
+        codes, uniques = _factorize(column)
+        order = np.arange(len(uniques))
+        if not isinstance(column.dtype, pd.CategoricalDtype):  # a Categorical has an order already
+            try:
+                order = np.argsort(uniques, kind="stable")
+            except TypeError:  # labels that cannot be compared stay in the order of appearance
+                pass
+        labels, kind = _canonical(uniques[order])
+        if kind == "float" and not np.all(labels == np.floor(labels)):
+            raise FormulaError(
+                f"grouping factor {column.name!r} has labels that are fractions, such as "
+                f"{labels[labels != np.floor(labels)][0]}; a factor needs integers, text, dates or booleans. "
+                "If it is a number to be binned, bin it first, for example with pandas.cut."
+            )
+        if len(set(labels.tolist())) < len(labels):
+            raise FormulaError(
+                f"grouping factor {column.name!r} has different labels with the same text, such as 1 and '1'; "
+                "make them one type first."
+            )
+        rank = np.empty_like(order)
+        rank[order] = np.arange(len(order))
+        return cls(labels, kind), rank[codes]
+
+    def code(self, column: pd.Series) -> tuple[np.ndarray, tuple[Any, ...]]:
+        """Code new data.
+
+        Returns
+        -------
+        codes : numpy.ndarray of int, shape (n,)
+            Position in `labels`; -1 for a missing label; ``len(labels) + k`` for the k-th new label.
+        new_labels : tuple
+            The labels not in `labels`, in order of first appearance.
+        """
+        codes, uniques = _factorize(column)
+        labels, kind = (
+            (np.array([str(u) for u in uniques]), "other") if self.kind == "other" else _canonical(uniques)
+        )
+        numbers = {"int", "float"}
+        if kind == self.kind or {kind, self.kind} <= numbers:
+            known = pd.Index(self.labels).get_indexer(pd.Index(labels))
+        else:  # 308 is not "308"
+            known = np.full(len(labels), -1)
+        new = np.flatnonzero(known < 0)
+        lookup = np.append(known, -1)  # the last entry serves code -1, the missing label
+        lookup[new] = len(self.labels) + np.arange(len(new))
+        return lookup[codes], tuple(_scalars(labels[new]))
+
+    @property
+    def state(self) -> State:
+        """Plain data for JSON."""
+        values = self.labels.astype(np.int64) if self.kind == "datetime" else self.labels
+        return {"kind": self.kind, "labels": values.tolist()}
+
+    @classmethod
+    def from_state(cls, state: State) -> ColumnLevels:
+        """Inverse of `state`."""
+        types: dict[str, Any] = {"int": np.int64, "float": float, "bool": bool, "datetime": np.int64}
+        labels = np.array(state["labels"], dtype=types.get(state["kind"], str))
+        return cls(labels.view("datetime64[ns]") if state["kind"] == "datetime" else labels, state["kind"])
+
+
+@dataclass(frozen=True)
+class FactorLevels:
+    """The levels of a grouping factor made of one or more columns; only observed combinations are levels.
+
+    Attributes
+    ----------
+    columns : tuple of str
+        The columns, e.g. ``("batch", "cask")``.
+    parts : tuple of ColumnLevels
+        The levels of each column.
+    combinations : numpy.ndarray of int, shape (n_levels, n_columns)
+        For each level of the factor, the position of its part in each of `parts`.
+    """
+
+    columns: tuple[str, ...]
+    parts: tuple[ColumnLevels, ...]
+    combinations: np.ndarray
+
+    @classmethod
+    def learn(cls, frame: pd.DataFrame, columns: tuple[str, ...]) -> tuple[FactorLevels, np.ndarray]:
+        """Find the levels in training data; return them and each row's code, int (n,)."""
+        learned = [ColumnLevels.learn(frame[column]) for column in columns]
+        parts = tuple(levels for levels, _ in learned)
+        if len(parts) == 1:
+            return cls(columns, parts, np.arange(len(parts[0].labels))[:, None]), learned[0][1]
+        sizes = [len(part.labels) for part in parts]
+        flat, codes = np.unique(_ravel([codes for _, codes in learned], sizes), return_inverse=True)
+        levels = cls(columns, parts, np.stack(np.unravel_index(flat, sizes), axis=1))
+        texts = levels.labels
+        if len(set(texts.tolist())) < len(texts):
+            raise FormulaError(
+                f"grouping factor {':'.join(columns)!r}: two levels have the same text because a label contains "
+                "':'; rename the labels of one of the columns."
+            )
+        return levels, codes
+
+    def code(self, frame: pd.DataFrame) -> tuple[np.ndarray, tuple[Any, ...]]:
+        """Code new data, as `ColumnLevels.code`; a pair not seen in ``fit`` is new even if both parts are known."""
+        coded = [part.code(frame[column]) for part, column in zip(self.parts, self.columns, strict=True)]
+        if len(coded) == 1:
+            return coded[0]
+        sizes = [len(part.labels) + len(new) for part, (_, new) in zip(self.parts, coded, strict=True)]
+        missing = np.any([codes < 0 for codes, _ in coded], axis=0)
+        flat = _ravel([np.where(missing, 0, codes) for codes, _ in coded], sizes)
+        known_flat = _ravel(list(self.combinations.T), sizes)  # increasing: the parts' sizes only grew
+        first_row, uniques = _in_order_of_appearance(flat[~missing])
+        positions = np.searchsorted(known_flat, uniques)
+        known = known_flat[np.minimum(positions, len(known_flat) - 1)] == uniques
+        target = np.where(known, positions, len(known_flat) + np.cumsum(~known) - 1)
+        codes = np.full(len(frame), -1)
+        codes[~missing] = target[first_row]
+        cells = np.unravel_index(uniques[~known], sizes)
+        names = [
+            [*_scalars(part.labels), *new] for part, (_, new) in zip(self.parts, coded, strict=True)
+        ]
+        labels = tuple(tuple(names[k][cell[k]] for k in range(len(names))) for cell in zip(*cells, strict=True))
+        return codes, labels
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Coordinate values, shape (n_levels,): the column's own labels, or ``"a:b"`` texts."""
+        if len(self.parts) == 1:
+            return self.parts[0].labels
+        names = [[str(label) for label in _scalars(part.labels)] for part in self.parts]
+        return np.array([":".join(names[k][i] for k, i in enumerate(cell)) for cell in self.combinations])
+
+    def warn_if_types_differ(self, frame: pd.DataFrame, codes: np.ndarray) -> str | None:
+        """A sentence on labels that are new only because their type differs from the fitted one, if so."""
+        present = codes[codes >= 0]
+        if len(present) == 0 or present.min() < len(self.combinations):
+            return None
+        for column, part in zip(self.columns, self.parts, strict=True):
+            uniques = _factorize(frame[column])[1]
+            _, kind = _canonical(uniques)
+            if {kind, part.kind} <= {"int", "float"} or kind == part.kind:
+                continue
+            if {str(u) for u in uniques} & {str(label) for label in part.labels}:
+                return (
+                    f"All labels of {column!r} are new, yet their text matches fitted labels: fit saw {part.kind} "
+                    f"labels, the new data hold {kind} labels (dtype {frame[column].dtype}). Convert the column to the "
+                    "type used in fit."
+                )
+        return None
+
+    @property
+    def state(self) -> State:
+        """Plain data for JSON."""
+        return {
+            "columns": list(self.columns),
+            "parts": [part.state for part in self.parts],
+            "combinations": self.combinations.tolist(),
+        }
+
+    @classmethod
+    def from_state(cls, state: State) -> FactorLevels:
+        """Inverse of `state`."""
+        parts = tuple(ColumnLevels.from_state(part) for part in state["parts"])
+        combinations = np.array(state["combinations"], dtype=np.int64).reshape(-1, len(parts))
+        return cls(tuple(state["columns"]), parts, combinations)
+
+
+def _factorize(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Codes (-1 for missing) and distinct labels; a Categorical keeps the order of its categories."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        used = column.cat.remove_unused_categories()
+        return used.cat.codes.to_numpy(np.int64), np.asarray(used.cat.categories)
+    codes, uniques = pd.factorize(column)
+    return np.asarray(codes, dtype=np.int64), np.asarray(uniques)
+
+
+def _canonical(uniques: np.ndarray) -> tuple[np.ndarray, str]:
+    """Labels in one of the NumPy types of the naming contract, and which."""
+    kinds = {"b": "bool", "i": "int", "u": "int", "f": "float", "M": "datetime", "U": "str"}
+    kind = kinds.get(uniques.dtype.kind)
+    if kind is None and uniques.dtype.kind == "O":
+        values = list(uniques)
+        if all(isinstance(value, str) for value in values):
+            kind = "str"
+        elif all(isinstance(value, (bool, np.bool_)) for value in values):
+            kind = "bool"
+        elif all(isinstance(value, (int, float, np.number)) and not isinstance(value, bool) for value in values):
+            kind = "int" if all(isinstance(value, (int, np.integer)) for value in values) else "float"
+    if kind is None:  # anything else is its text
+        return np.array([str(value) for value in uniques], dtype=str), "other"
+    types = {"bool": bool, "int": np.int64, "float": float, "datetime": "datetime64[ns]", "str": str}
+    return uniques.astype(types[kind]), kind
+
+
+def _scalars(labels: np.ndarray) -> list[Any]:
+    """Labels as Python scalars (dates stay NumPy's)."""
+    return list(labels) if labels.dtype.kind == "M" else labels.tolist()
+
+
+def _ravel(codes: list[np.ndarray], sizes: list[int]) -> np.ndarray:
+    if np.prod([float(size) for size in sizes]) > np.iinfo(np.int64).max:
+        raise FormulaError(f"too many combinations of levels to count: {quoted(sizes)} levels.")
+    return np.ravel_multi_index(codes, sizes)
+
+
+def _in_order_of_appearance(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    codes, uniques = pd.factorize(values)
+    return np.asarray(codes), np.asarray(uniques)
