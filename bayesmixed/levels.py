@@ -191,7 +191,7 @@ class FactorLevels:
         names = [[str(label) for label in _scalars(part.labels)] for part in self.parts]
         return np.array([":".join(names[k][i] for k, i in enumerate(cell)) for cell in self.combinations])
 
-    def warn_if_types_differ(self, frame: pd.DataFrame, codes: np.ndarray) -> str | None:
+    def type_mismatch(self, frame: pd.DataFrame, codes: np.ndarray) -> str | None:
         """A sentence on labels that are new only because their type differs from the fitted one, if so."""
         present = codes[codes >= 0]
         if len(present) == 0 or present.min() < len(self.combinations):

@@ -1,0 +1,97 @@
+"""The small data sets of the examples and tests, exported unchanged from the R package lme4 (1.1-31)."""
+
+from importlib.resources import files
+
+import pandas as pd
+
+
+def load_sleepstudy() -> pd.DataFrame:
+    """Reaction times of 18 subjects over ten days of sleep deprivation.
+
+    Returns
+    -------
+    pandas.DataFrame of 180 rows
+        ``Reaction`` (mean reaction time, ms), ``Days`` (0 to 9), ``Subject`` (integer label).
+
+    References
+    ----------
+    Belenky et al. (2003), Patterns of performance degradation and restoration during sleep restriction and
+    subsequent recovery, Journal of Sleep Research 12, 1-12.
+
+    Examples
+    --------
+    >>> load_sleepstudy().shape
+    (180, 3)
+    """
+    return _load("sleepstudy")
+
+
+def load_dyestuff(second: bool = False) -> pd.DataFrame:
+    """Yield of dyestuff from six batches of an intermediate product.
+
+    Parameters
+    ----------
+    second : bool, default=False
+        Load Dyestuff2, artificial data in which the batches do not differ.
+
+    Returns
+    -------
+    pandas.DataFrame of 30 rows
+        ``Batch`` (A to F), ``Yield`` (grams of standard colour; arbitrary units in Dyestuff2).
+
+    References
+    ----------
+    Davies (1947), Statistical Methods in Research and Production; Box & Tiao (1973), Bayesian Inference in
+    Statistical Analysis, section 5.1.2.
+
+    Examples
+    --------
+    >>> load_dyestuff()["Batch"].nunique()
+    6
+    """
+    return _load("Dyestuff2" if second else "Dyestuff")
+
+
+def load_penicillin() -> pd.DataFrame:
+    """Growth inhibition of six penicillin samples on 24 plates: two crossed factors.
+
+    Returns
+    -------
+    pandas.DataFrame of 144 rows
+        ``diameter`` (mm), ``plate`` (a to x), ``sample`` (A to F).
+
+    References
+    ----------
+    Davies & Goldsmith (1972), Statistical Methods in Research and Production, 4th edition, section 6.6.
+
+    Examples
+    --------
+    >>> load_penicillin().shape
+    (144, 3)
+    """
+    return _load("Penicillin")
+
+
+def load_pastes() -> pd.DataFrame:
+    """Strength of a chemical paste in casks nested in batches, measured twice.
+
+    Returns
+    -------
+    pandas.DataFrame of 60 rows
+        ``strength``, ``batch`` (A to J), ``cask`` (a to c), ``sample`` (batch and cask together).
+
+    References
+    ----------
+    Davies & Goldsmith (1972), Statistical Methods in Research and Production, 4th edition, section 6.5.
+
+    Examples
+    --------
+    >>> load_pastes().groupby("batch")["cask"].nunique().unique()
+    array([3])
+    """
+    return _load("Pastes")
+
+
+def _load(name: str) -> pd.DataFrame:
+    with (files("bayesmixed") / "data" / f"{name}.csv").open() as file:
+        return pd.read_csv(file)

@@ -1,0 +1,367 @@
+"""Priors as values on the user's scale: the five distributions, the data-scaled defaults, the user's overrides."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy import stats
+
+from bayesmixed.design import Design, GroupFactor
+from bayesmixed.errors import PriorError, quoted
+from bayesmixed.families import Family
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Base of the prior distributions; use a subclass."""
+
+    positive: ClassVar[bool] = False  # whether the support is (0, inf)
+
+    def __post_init__(self) -> None:
+        for parameter in fields(self):
+            value = getattr(self, parameter.name)
+            if not isinstance(value, (int, float, np.number)) or isinstance(value, bool) or not np.isfinite(value):
+                raise PriorError(f"{type(self).__name__}: {parameter.name} must be a finite number, got {value!r}.")
+            if parameter.name != "mu" and value <= 0:
+                raise PriorError(f"{type(self).__name__}: {parameter.name} must be positive, got {value!r}.")
+
+    def log_density(self, x: np.ndarray) -> np.ndarray:
+        """Logarithm of the normalised density at `x`, elementwise; -inf outside the support."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Normal(Prior):
+    """Normal distribution.
+
+    Parameters
+    ----------
+    mu : float, default=0.0
+        Mean, on the user's scale.
+    sigma : float, default=1.0
+        Standard deviation, on the user's scale.
+
+    Examples
+    --------
+    >>> Normal(0, 100)
+    Normal(mu=0, sigma=100)
+    """
+
+    mu: float = 0.0
+    sigma: float = 1.0
+
+    def log_density(self, x: np.ndarray) -> np.ndarray:
+        return stats.norm.logpdf(x, self.mu, self.sigma)
+
+
+@dataclass(frozen=True)
+class StudentT(Prior):
+    """Student's t distribution with location `mu`, scale `sigma` and `nu` degrees of freedom.
+
+    Examples
+    --------
+    >>> StudentT(nu=3, mu=0, sigma=2.5)
+    StudentT(nu=3, mu=0, sigma=2.5)
+    """
+
+    nu: float
+    mu: float = 0.0
+    sigma: float = 1.0
+
+    def log_density(self, x: np.ndarray) -> np.ndarray:
+        return stats.t.logpdf(x, self.nu, self.mu, self.sigma)
+
+
+@dataclass(frozen=True)
+class HalfNormal(Prior):
+    """Normal(0, sigma) restricted to positive values.
+
+    Examples
+    --------
+    >>> HalfNormal(100)
+    HalfNormal(sigma=100)
+    """
+
+    positive: ClassVar[bool] = True
+    sigma: float = 1.0
+
+    def log_density(self, x: np.ndarray) -> np.ndarray:
+        return stats.halfnorm.logpdf(x, scale=self.sigma)
+
+
+@dataclass(frozen=True)
+class HalfStudentT(Prior):
+    """Student's t with scale `sigma` and `nu` degrees of freedom, restricted to positive values.
+
+    Examples
+    --------
+    >>> HalfStudentT(nu=4, sigma=56)
+    HalfStudentT(nu=4, sigma=56)
+    """
+
+    positive: ClassVar[bool] = True
+    nu: float
+    sigma: float = 1.0
+
+    def log_density(self, x: np.ndarray) -> np.ndarray:
+        density = stats.t.logpdf(x, self.nu, 0, self.sigma) + np.log(2)
+        return np.where(np.asarray(x) < 0, -np.inf, density)
+
+
+@dataclass(frozen=True)
+class Exponential(Prior):
+    """Exponential distribution with mean ``1 / rate``.
+
+    Examples
+    --------
+    >>> Exponential(rate=0.1)
+    Exponential(rate=0.1)
+    """
+
+    positive: ClassVar[bool] = True
+    rate: float = 1.0
+
+    def log_density(self, x: np.ndarray) -> np.ndarray:
+        return stats.expon.logpdf(x, scale=1 / self.rate)
+
+
+@dataclass(frozen=True)
+class Priors:
+    """The prior of every parameter of one model, on the user's scale.
+
+    Attributes
+    ----------
+    intercept : Prior or None
+        Of ``Intercept + sum(centre * beta)``; None in a model without intercept.
+    common : dict of str to Prior
+        By column label.
+    group_sd : dict of str to dict of str to Prior
+        By factor and effect.
+    lkj_eta : dict of str to float
+        By factor with correlated effects: shape of the LKJ distribution (1: uniform over correlations).
+    auxiliary : dict of str to Prior
+        E.g. ``{"sigma": HalfStudentT(4, 56)}``.
+    centre : dict of str to float
+        By column label: where the intercept's prior is stated. All 0: on the Intercept itself, at X = 0.
+    """
+
+    intercept: Prior | None
+    common: dict[str, Prior]
+    group_sd: dict[str, dict[str, Prior]]
+    lkj_eta: dict[str, float]
+    auxiliary: dict[str, Prior]
+    centre: dict[str, float]
+
+
+def moments(values: np.ndarray, weights: np.ndarray | None, centred: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Location and scale of columns, weighted, with ddof 0.
+
+    Parameters
+    ----------
+    values : numpy.ndarray of shape (n,) or (n, k)
+    weights : numpy.ndarray of shape (n,), or None
+    centred : bool
+        True: mean and standard deviation. False: zero and root mean square.
+
+    Returns
+    -------
+    location, scale : numpy.ndarray of shape () or (k,)
+        The scale of a constant column is its root mean square, of a zero column 1.
+    """
+    location = np.average(values, axis=0, weights=weights)
+    square = np.average(np.square(values), axis=0, weights=weights)
+    spread = np.sqrt(np.average(np.square(values - location), axis=0, weights=weights))
+    rms = np.where(square > 0, np.sqrt(square), 1.0)
+    scale = np.where(spread > 1e-10 * rms, spread, rms) if centred else rms
+    return (location if centred else np.zeros_like(location)), scale
+
+
+def default_priors(design: Design, family: Family, lkj_eta: float | Mapping[str, float] = 2.0) -> Priors:
+    """Weakly informative priors scaled by the data.
+
+    They follow rstanarm's scaling for the intercept and the common effects [1]_; the group intercept's scale
+    is our own: it allows for the variance that an uncentred slope column moves into the intercept.
+
+    Parameters
+    ----------
+    design : Design
+        With a response.
+    family : Family
+    lkj_eta : float or dict by factor, default=2.0
+
+    Returns
+    -------
+    Priors
+
+    References
+    ----------
+    .. [1] Goodrich, Gabry, Ali & Brilleman, Prior distributions for rstanarm models (package vignette).
+    """
+    location, scale = moments(design.response, design.weights, design.has_intercept)
+    x_mean, x_scale = moments(design.X, design.weights, design.has_intercept)
+    group_sd = {factor.name: _default_sds(factor, float(scale), design.weights) for factor in design.groups}
+    return Priors(
+        intercept=Normal(float(location), 2.5 * float(scale)) if design.has_intercept else None,
+        common={name: Normal(0.0, float(2.5 * scale / s)) for name, s in zip(design.common_names, x_scale, strict=True)},
+        group_sd=group_sd,
+        lkj_eta=_resolve_eta(lkj_eta, design),
+        auxiliary={name: HalfStudentT(4.0, float(scale)) for name in family.auxiliary},
+        centre=dict(zip(design.common_names, map(float, x_mean), strict=True)),
+    )
+
+
+def _default_sds(factor: GroupFactor, y_scale: float, weights: np.ndarray | None) -> dict[str, Prior]:
+    has_intercept = "Intercept" in factor.effect_names
+    mean, scale = moments(factor.Z, weights, has_intercept)
+    slopes = np.array([name != "Intercept" for name in factor.effect_names])
+    ratios = mean[slopes] / scale[slopes]
+    is_dummy = np.all((factor.Z == 0) | (factor.Z == 1), axis=0)[slopes]
+    if np.any(far := (np.abs(ratios) > 3) & ~is_dummy):
+        names = [name for name in factor.effect_names if name != "Intercept"]
+        warnings.warn(
+            f"grouping factor {factor.name!r}: {quoted(np.array(names)[far])} has its mean more than 3 standard "
+            "deviations from zero, so the group intercepts describe a point far outside the data. Centring helps "
+            "reader and sampler: write center(x) for x, or subtract a value that means something.",
+            UserWarning,
+            stacklevel=2,
+        )
+    # Var(b_0 + z b_1) at the mean of z is what the data show; b_0 itself has to hold what b_1 adds at z = 0
+    inflation = np.sqrt(1 + np.sum(np.square(ratios))) if has_intercept else 1.0
+    return {
+        name: HalfNormal(2.5 * y_scale * (float(inflation) if name == "Intercept" else 1 / float(s)))
+        for name, s in zip(factor.effect_names, scale, strict=True)
+    }
+
+
+def _resolve_eta(lkj_eta: float | Mapping[str, float], design: Design) -> dict[str, float]:
+    factors = [factor.name for factor in design.groups]
+    if isinstance(lkj_eta, Mapping):
+        if unknown := [name for name in lkj_eta if name not in factors]:
+            raise PriorError(f"lkj_eta names {quoted(unknown)}; the grouping factors are {quoted(factors)}.")
+        by_factor = {name: lkj_eta.get(name, 2.0) for name in factors}
+    else:
+        by_factor = dict.fromkeys(factors, lkj_eta)
+    for eta in by_factor.values():
+        if not isinstance(eta, (int, float, np.number)) or isinstance(eta, bool) or not 0 < eta < np.inf:
+            raise PriorError(f"lkj_eta must be a positive number or a dict of these by factor, got {lkj_eta!r}.")
+    return {factor.name: float(by_factor[factor.name]) for factor in design.groups if factor.pairs}
+
+
+def resolve_priors(
+    design: Design,
+    family: Family,
+    user: Mapping[str, Any] | Priors | None = None,
+    lkj_eta: float | Mapping[str, float] = 2.0,
+) -> Priors:
+    """Merge the user's priors into the defaults.
+
+    Parameters
+    ----------
+    design : Design
+        With a response.
+    family : Family
+    user : dict, Priors or None
+        Keys: ``"Intercept"``, ``"beta"`` (one prior, or a dict by label), ``"sd_<factor>"`` (one prior, or a
+        dict by effect), auxiliary parameters, or a bare label or term of the common part. A `Priors` is used
+        as it is.
+    lkj_eta : float or dict by factor, default=2.0
+
+    Raises
+    ------
+    PriorError
+        An unknown or ambiguous name, a prior of the wrong support, a value that is not a prior.
+    """
+    if isinstance(user, Priors):
+        _check_fits(user, design, family)
+        return user
+    priors = default_priors(design, family, lkj_eta)
+    if user is None:
+        return priors
+    if not isinstance(user, Mapping):
+        raise PriorError(f"priors must be a dict, the priors_ of a fit, or None, got {type(user).__name__}.")
+    common: dict[str, Prior] = {}
+    group_sd = {factor: dict(sds) for factor, sds in priors.group_sd.items()}
+    auxiliary = dict(priors.auxiliary)
+    for key, value in user.items():
+        if key in _labels_of(key, design) and key in _names(design, family):
+            raise PriorError(f"prior {key!r} is ambiguous; for the common effect write priors={{'beta': {{{key!r}: ...}}}}.")
+        if key == "Intercept" and design.has_intercept:
+            # stated by the user, so on the intercept itself, at X = 0
+            priors = replace(priors, intercept=_prior(key, value), centre=dict.fromkeys(priors.centre, 0.0))
+        elif key == "beta" and design.common_names:
+            by_label = value if isinstance(value, Mapping) else dict.fromkeys(design.common_names, value)
+            for label, prior in by_label.items():
+                _set_common(common, label, prior, design, family)
+        elif key.startswith("sd_") and key[3:] in group_sd:
+            sds = group_sd[key[3:]]
+            by_effect = value if isinstance(value, Mapping) else dict.fromkeys(sds, value)
+            for effect, prior in by_effect.items():
+                if effect not in sds:
+                    raise PriorError(f"prior {key!r} names the effect {effect!r}; its effects are {quoted(sds)}.")
+                sds[effect] = _prior(f"{key}[{effect}]", prior, positive=True)
+        elif key in auxiliary:
+            auxiliary[key] = _prior(key, value, positive=True)
+        else:
+            _set_common(common, key, value, design, family)
+    return replace(priors, common=priors.common | common, group_sd=group_sd, auxiliary=auxiliary)
+
+
+def _names(design: Design, family: Family) -> list[str]:
+    """The keys that `resolve_priors` takes beside labels and terms."""
+    names = [*(["Intercept"] if design.has_intercept else []), *(["beta"] if design.common_names else [])]
+    return [*names, *(f"sd_{factor.name}" for factor in design.groups), *family.auxiliary]
+
+
+def _labels_of(name: str, design: Design) -> list[str]:
+    """Column labels that a label or a term stands for."""
+    if name in design.common_names:
+        return [name]
+    return [label for label, term in zip(design.common_names, design.common_terms, strict=True) if term == name]
+
+
+def _set_common(common: dict[str, Prior], name: str, value: Any, design: Design, family: Family) -> None:
+    labels = _labels_of(name, design)
+    if not labels:
+        terms = dict.fromkeys([*design.common_names, *design.common_terms])
+        raise PriorError(f"unknown prior {name!r}; valid names: {quoted([*_names(design, family), *terms], most=50)}.")
+    for label in labels:
+        if label in common:
+            raise PriorError(f"the common effect {label!r} is given two priors.")
+        common[label] = _prior(label, value)
+
+
+def _prior(name: str, value: Any, positive: bool = False) -> Prior:
+    if not isinstance(value, Prior) or type(value) is Prior:
+        raise PriorError(f"prior of {name!r} must be a prior such as {'HalfNormal' if positive else 'Normal'}, got {value!r}.")
+    if positive and not value.positive:
+        raise PriorError(
+            f"prior of {name!r} must have positive support (HalfNormal, HalfStudentT, Exponential), got {value!r}."
+        )
+    return value
+
+
+def _check_fits(priors: Priors, design: Design, family: Family) -> None:
+    """Refuse the `Priors` of another model."""
+    got = (
+        priors.intercept is not None,
+        set(priors.common),
+        set(priors.centre),
+        {factor: set(sds) for factor, sds in priors.group_sd.items()},
+        set(priors.lkj_eta),
+        set(priors.auxiliary),
+    )
+    names = set(design.common_names)
+    expected = (
+        design.has_intercept,
+        names,
+        names,
+        {factor.name: set(factor.effect_names) for factor in design.groups},
+        {factor.name for factor in design.groups if factor.pairs},
+        set(family.auxiliary),
+    )
+    if got != expected:
+        raise PriorError(f"these Priors belong to another model: they cover {got}, this model needs {expected}.")
