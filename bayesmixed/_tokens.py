@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -76,7 +77,7 @@ def join(tokens: list[Token]) -> str:
     """The tokens as text: spaces around operators, none inside brackets or after a function's name."""
     text = ""
     for token in tokens:
-        tight = not text or text[-1] in "({`" and text[-1] != "`" or token.closes or token.text == ","
+        tight = not text or (text[-1] in "({`" and text[-1] != "`") or token.closes or token.text == ","
         call = token.text == "(" and text and (text[-1].isalnum() or text[-1] == "_")
         text += ("" if tight or call else " ") + token.text
     return text
@@ -120,10 +121,10 @@ def _scan(formula: str) -> list[Token]:
 def _resolve_names(tokens: list[Token], formula: str) -> list[Token]:
     resolved: list[Token] = []
     calls = [False]  # for each open bracket: are we inside a call?
-    for i, token in enumerate(tokens):
+    for i, raw in enumerate(tokens):
         following = tokens[i + 1].text if i + 1 < len(tokens) and tokens[i + 1].kind == "op" else ""
-        if token.kind == "name" and not token.text.startswith("`"):
-            token = _resolve(token, following, calls[-1], formula)
+        is_name = raw.kind == "name" and not raw.text.startswith("`")
+        token = _resolve(raw, following, calls[-1], formula) if is_name else raw
         if token.opens:
             calls.append(calls[-1] or token.text == "{" or (i > 0 and resolved[-1].kind == "function"))
         elif token.closes:
@@ -132,15 +133,20 @@ def _resolve_names(tokens: list[Token], formula: str) -> list[Token]:
             calls.pop()
         elif token.kind == "op":
             _check_allowed(token.text, calls[-1], formula)
-        elif not calls[-1] and (token.kind == "string" or token.kind == "number" and token.text not in ("0", "1")):
-            if not (resolved and resolved[-1].text == "**"):
-                raise FormulaError(
-                    f"formula {formula!r}: {token.text} is not a term; arithmetic belongs inside braces, as in {{x + 2}}."
-                )
+        elif not calls[-1] and _is_stray(token, resolved):
+            raise FormulaError(
+                f"formula {formula!r}: {token.text} is not a term; arithmetic belongs inside braces, as in {{x + 2}}."
+            )
         resolved.append(token)
     if len(calls) > 1:
         raise FormulaError(f"formula {formula!r}: a bracket is not closed.")
     return resolved
+
+
+def _is_stray(token: Token, before: list[Token]) -> bool:
+    """Whether a number or string stands as a term: only 0, 1 and the order after ``**`` may."""
+    is_order = bool(before) and before[-1].text == "**"
+    return token.kind == "string" or (token.kind == "number" and token.text not in ("0", "1") and not is_order)
 
 
 def _resolve(token: Token, following: str, in_call: bool, formula: str) -> Token:
@@ -171,7 +177,7 @@ def _check_allowed(text: str, in_call: bool, formula: str) -> None:
 
 def _check_operators(tokens: list[Token], formula: str) -> None:
     """Two operands need an operator between them: formulae would drop all that follows the first."""
-    for before, after in zip(tokens, tokens[1:], strict=False):
+    for before, after in pairwise(tokens):
         ends = before.closes or before.kind in ("name", "number", "string", "literal")
         starts = after.opens or after.kind in ("name", "number", "string", "literal", "function")
         if ends and starts:

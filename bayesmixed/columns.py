@@ -117,7 +117,9 @@ class ColumnsSpec:
             raise FormulaError(f"cannot evaluate {text!r}: {type(error).__name__}: {error}") from error
         terms = [term for term in model.common_terms if not isinstance(term, Intercept)]
         has_intercept = len(terms) < len(model.common_terms)
-        spec = cls(text, has_intercept, tuple(tuple(map(_learned, term.components)) for term in terms), tuple(frame.columns))
+        spec = cls(
+            text, has_intercept, tuple(tuple(map(_learned, term.components)) for term in terms), tuple(frame.columns)
+        )
         _refuse_same_names([*spec.names], text)
         return spec
 
@@ -188,7 +190,7 @@ class ColumnsSpec:
 
     @cached_property
     def _calls(self) -> dict[str, Any]:
-        """formulae's call objects, read from the text again and given the learned state."""
+        """Formulae's call objects, read from the text again and given the learned state."""
         learned = {component.name: component for term in self.terms for component in term if component.is_call}
         if not learned:
             return {}
@@ -227,60 +229,6 @@ class ColumnsSpec:
         return spec
 
 
-def read_columns(
-    frame: pd.DataFrame, names: tuple[str, ...], *, formula: str | None, learning: bool = False
-) -> pd.DataFrame:
-    """Take columns from a user's frame in the few types that formulae and we agree on.
-
-    Numbers become float64 or int64, booleans bool, everything categorical text or plain values. While
-    learning, a Categorical keeps the order of its used categories (formulae would sort them).
-
-    Raises
-    ------
-    FormulaError
-        For a column that is absent, not unique, or of a type that is neither number, boolean nor category.
-    ValueError
-        For missing or infinite values: the column and their number.
-    """
-    if absent := [name for name in names if name not in frame.columns]:
-        uses = f"formula {formula!r} uses" if formula else "X lacks"
-        raise FormulaError(
-            f"{uses} {quoted(absent)}, which is not a column of X (columns: {quoted(map(str, frame.columns), 30)})."
-        )
-    return pd.DataFrame({name: _read(frame[name], name, learning) for name in names}, index=range(len(frame)))
-
-
-def _read(column: Any, name: str, learning: bool) -> Any:
-    if isinstance(column, pd.DataFrame):
-        raise FormulaError(f"X has {column.shape[1]} columns called {name!r}; give each its own name.")
-    if missing := int(column.isna().sum()):
-        raise ValueError(
-            f"column {name!r} has {missing} missing values (NaN) in {len(column)} rows. Rows are never dropped "
-            f"silently: drop them yourself, for example X.dropna(subset=[{name!r}]), or impute."
-        )
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        if learning:
-            return pd.Categorical(column.cat.remove_unused_categories().array, ordered=True)
-        column = pd.Series(np.asarray(column))
-    if column.dtype == object:
-        column = column.infer_objects()
-    if pd.api.types.is_bool_dtype(column.dtype):
-        return column.to_numpy(dtype=bool)
-    if pd.api.types.is_integer_dtype(column.dtype):
-        return column.to_numpy(dtype=np.int64)
-    if pd.api.types.is_float_dtype(column.dtype):
-        values = column.to_numpy(dtype=np.float64)
-        if infinite := np.count_nonzero(np.isinf(values)):
-            raise ValueError(f"column {name!r} has {infinite} infinite values (inf) in {len(column)} rows.")
-        return values
-    if pd.api.types.is_string_dtype(column.dtype) and all(isinstance(value, str) for value in column):
-        return column.to_numpy(dtype=object)
-    raise FormulaError(
-        f"column {name!r} has dtype {column.dtype}, which is neither a number, a boolean nor a category of text; "
-        "convert it first (a date, for example, to days since a start)."
-    )
-
-
 def _learned(component: Any) -> Component:
     """Copy what formulae learned about a component into plain data."""
     is_call = isinstance(component, Call)
@@ -291,9 +239,7 @@ def _learned(component: Any) -> Component:
             raise FormulaError(f"{component.name!r} has a single level, {levels[0]!r}; drop it from the formula.")
         contrasts = tuple(tuple(map(float, row)) for row in component.contrast_matrix.matrix)
     transforms = tuple(map(_encode, _stateful(component.call))) if is_call else ()
-    return Component(
-        component.name, component.kind, is_call, tuple(component.labels), levels, contrasts, transforms
-    )
+    return Component(component.name, component.kind, is_call, tuple(component.labels), levels, contrasts, transforms)
 
 
 def _labels(term: tuple[Component, ...]) -> list[str]:
@@ -310,13 +256,13 @@ def _interact(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 def _contrast(component: Component, values: Any) -> np.ndarray:
     if isinstance(values, CategoricalBox):
         values = values.data
-    codes = pd.Index(component.levels).get_indexer(pd.Index(np.asarray(values)))
+    codes = pd.Index(list(component.levels or ())).get_indexer(pd.Index(np.asarray(values)))
     if np.any(codes < 0):
         unknown = pd.unique(np.asarray(values)[codes < 0])
         raise FormulaError(
             f"{component.name!r} has levels not seen in fit: {quoted(unknown)} (known levels: "
-            f"{quoted(component.levels or ())}). A common effect cannot be predicted for a new level; if its levels are "
-            f"a sample from a population, make it a group effect, (1 | {component.name})."
+            f"{quoted(component.levels or ())}). A common effect cannot be predicted for a new level; if its levels "
+            f"are a sample from a population, make it a group effect, (1 | {component.name})."
         )
     return np.array(component.contrasts)[codes]
 
@@ -396,5 +342,3 @@ def _refuse_other_splines(version: str) -> None:
             f"the spline basis bs() was learned with formulae {version} and means something else in formulae "
             f"{formulae.__version__} (it changed in 0.8); fit again, or install the other version."
         )
-
-

@@ -6,22 +6,41 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from bayesmixed.columns import ColumnsSpec, read_columns
+from bayesmixed.columns import ColumnsSpec
 from bayesmixed.errors import FormulaError, quoted
 from bayesmixed.formula import GroupTerm, ParsedFormula
+from bayesmixed.frames import read_columns, refuse_missing_labels, require_columns
 from bayesmixed.levels import FactorLevels
 
 State = dict[str, Any]
 GROUP_PRIORS = ("lkj", "independent")
 
 
+class _Effects:
+    """What follows from the effects' names and blocks alone."""
+
+    effect_names: Any
+    blocks: Any
+
+    @property
+    def pairs(self) -> tuple[tuple[int, int], ...]:
+        """Positions (i, j), i < j, of the effects that may correlate: block by block, row by row."""
+        return tuple(pair for block in self.blocks for pair in combinations(block, 2))
+
+    @property
+    def pair_names(self) -> tuple[str, ...]:
+        """Names of `pairs`, e.g. ``("Intercept:Days",)``."""
+        return tuple(f"{self.effect_names[i]}:{self.effect_names[j]}" for i, j in self.pairs)
+
+
 @dataclass(frozen=True)
-class GroupFactor:
+class GroupFactor(_Effects):
     """One grouping factor in one set of rows.
 
     Its part of the linear predictor is ``(Z * b[codes]).sum(-1)`` with ``b`` of shape (n_levels, q).
@@ -51,21 +70,6 @@ class GroupFactor:
     effect_names: tuple[str, ...]
     blocks: tuple[tuple[int, ...], ...]
     new_labels: tuple[Any, ...] = ()
-
-    @property
-    def pairs(self) -> tuple[tuple[int, int], ...]:
-        """Positions (row, column), row < column, of the effects that may correlate, block by block."""
-        return pairs_of(self.blocks)
-
-    @property
-    def pair_names(self) -> tuple[str, ...]:
-        """Names of `pairs`, e.g. ``("Intercept:Days",)``."""
-        return tuple(f"{self.effect_names[i]}:{self.effect_names[j]}" for i, j in self.pairs)
-
-
-def pairs_of(blocks: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, int], ...]:
-    """The pairs of effects within each block, row by row of the upper triangle."""
-    return tuple((block[i], block[j]) for block in blocks for i in range(len(block)) for j in range(i + 1, len(block)))
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,7 @@ class Design:
 
     @property
     def n_rows(self) -> int:
+        """Number of rows."""
         return len(self.X)
 
     @cached_property
@@ -110,13 +115,13 @@ class Design:
 
 
 @dataclass(frozen=True)
-class GroupSpec:
+class GroupSpec(_Effects):
     """What was learned about one grouping factor, whatever number of bars it came from.
 
     Attributes
     ----------
     name : str
-    levels : FactorLevels
+    factor_levels : FactorLevels
     bars : tuple of ColumnsSpec
         The left side of each bar.
     blocks : tuple of tuple of int
@@ -124,28 +129,30 @@ class GroupSpec:
     """
 
     name: str
-    levels: FactorLevels
+    factor_levels: FactorLevels
     bars: tuple[ColumnsSpec, ...]
     blocks: tuple[tuple[int, ...], ...]
 
     @property
-    def effect_names(self) -> tuple[str, ...]:
-        return tuple(name for bar in self.bars for name in _effect_names(bar))
+    def levels(self) -> np.ndarray:
+        """Labels, shape (n_levels,)."""
+        return self.factor_levels.labels
 
     @property
-    def columns(self) -> tuple[str, ...]:
-        """Columns of the data that the factor and its effects use."""
-        used = [name for bar in self.bars for name in bar.variables]
-        return tuple(dict.fromkeys([*self.levels.columns, *used]))
+    def effect_names(self) -> tuple[str, ...]:
+        """Names of the effects, bar after bar."""
+        return tuple(name for bar in self.bars for name in _effect_names(bar))
 
-    def evaluate(self, frame: pd.DataFrame, codes: np.ndarray, new_labels: tuple[Any, ...], text: str) -> GroupFactor:
-        """The factor in the rows of `frame`, whose levels were coded already."""
+    def evaluate(
+        self, frame: pd.DataFrame, codes: np.ndarray, new_labels: tuple[Any, ...], text: str | None
+    ) -> GroupFactor:
+        """Evaluate the factor in the rows of `frame`, whose levels were coded already."""
         parts = []
         for bar in self.bars:
             block, _ = bar.evaluate(read_columns(frame, bar.variables, formula=text))
             parts += [np.ones((len(frame), 1)), block] if bar.has_intercept else [block]
         Z = np.concatenate(parts, axis=1)
-        return GroupFactor(self.name, self.levels.labels, codes, Z, self.effect_names, self.blocks, new_labels)
+        return GroupFactor(self.name, self.levels, codes, Z, self.effect_names, self.blocks, new_labels)
 
 
 @dataclass(frozen=True)
@@ -166,6 +173,16 @@ class DesignSpec:
     response: str | None
     common: ColumnsSpec
     groups: tuple[GroupSpec, ...]
+
+    @property
+    def common_names(self) -> tuple[str, ...]:
+        """Labels of the common effects."""
+        return self.common.names
+
+    @property
+    def has_intercept(self) -> bool:
+        """Whether the common part has an intercept."""
+        return self.common.has_intercept
 
     @classmethod
     def learn(
@@ -216,9 +233,9 @@ class DesignSpec:
         correlated = _correlated(group_prior, tuple(by_factor))
         groups, factors = [], []
         for factor, terms in by_factor.items():
-            spec, codes = _learn_group(factor, terms, frame, text, correlated[factor])
-            groups.append(spec)
-            factors.append(spec.evaluate(frame, codes, (), text))
+            group, codes = _learn_group(factor, terms, frame, text, correlated[factor])
+            groups.append(group)
+            factors.append(group.evaluate(frame, codes, (), text))
         spec = cls(text, parsed.response, common, tuple(groups))
         return spec, spec._design(frame, tuple(factors), y, weights)
 
@@ -244,11 +261,9 @@ class DesignSpec:
         for spec in self.groups:
             if factors is not None and spec.name not in factors:
                 continue
-            _require(frame, spec.levels.columns, self.formula or "")
-            codes, new_labels = spec.levels.code(frame)
-            if hint := spec.levels.type_mismatch(frame, codes):
-                warnings.warn(hint, UserWarning, stacklevel=4)
-            included.append(spec.evaluate(frame, codes, new_labels, self.formula or ""))
+            require_columns(frame, spec.factor_levels.columns, self.formula)
+            codes, new_labels = spec.factor_levels.code(frame)
+            included.append(spec.evaluate(frame, codes, new_labels, self.formula))
         return self._design(frame, tuple(included), None, None)
 
     def _design(
@@ -265,7 +280,7 @@ class DesignSpec:
         groups = [
             {
                 "name": group.name,
-                "levels": group.levels.state,
+                "levels": group.factor_levels.state,
                 "bars": [bar.state for bar in group.bars],
                 "blocks": [list(block) for block in group.blocks],
             }
@@ -302,8 +317,8 @@ def _learn_group(
     factor: str, terms: list[GroupTerm], frame: pd.DataFrame, text: str, correlated: bool
 ) -> tuple[GroupSpec, np.ndarray]:
     columns = terms[0].columns
-    _require(frame, columns, text)
-    _refuse_missing(frame, columns, factor)
+    require_columns(frame, columns, text)
+    refuse_missing_labels(frame, columns, factor)
     levels, codes = FactorLevels.learn(frame, columns)
     n_levels = len(levels.combinations)
     if n_levels == 1:
@@ -318,7 +333,9 @@ def _learn_group(
             UserWarning,
             stacklevel=4,
         )
-    bars, blocks, names = [], [], []
+    bars: list[ColumnsSpec] = []
+    blocks: list[tuple[int, ...]] = []
+    names: list[str] = []
     for term in terms:
         bar = ColumnsSpec.learn(term.effects_formula, read_columns(frame, term.variables, formula=text, learning=True))
         if any(component.kind == "offset" for parts in bar.terms for component in parts):
@@ -336,19 +353,6 @@ def _learn_group(
         bars.append(bar)
         names += effects
     return GroupSpec(factor, levels, tuple(bars), tuple(blocks)), codes
-
-
-def _require(frame: pd.DataFrame, columns: tuple[str, ...], text: str) -> None:
-    read_columns(frame.iloc[:0], columns, formula=text)
-
-
-def _refuse_missing(frame: pd.DataFrame, columns: tuple[str, ...], factor: str) -> None:
-    for column in columns:
-        if missing := int(frame[column].isna().sum()):
-            raise ValueError(
-                f"grouping factor {factor!r}: column {column!r} has {missing} missing labels (NaN) in {len(frame)} "
-                "rows; a row of unknown group cannot be fitted. Drop the rows, or give them a label of their own."
-            )
 
 
 def _correlated(group_prior: str | Mapping[str, str], factors: tuple[str, ...]) -> dict[str, bool]:

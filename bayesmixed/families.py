@@ -61,6 +61,14 @@ def _normal_log_density(y: Array, mu: Array, sigma: Array) -> Array:
     return -0.5 * np.square((y - mu) / sigma) - np.log(sigma) - 0.5 * np.log(2 * np.pi)
 
 
+def _normal_quantile(u: Array, mu: Array, sigma: Array) -> Array:
+    return mu + sigma * ndtri(u)
+
+
+def _normal_variance(mu: Array, sigma: Array) -> Array:
+    return np.square(sigma) + np.zeros_like(mu)
+
+
 def _same(values: Array) -> Array:
     return values
 
@@ -74,8 +82,8 @@ _FAMILIES: dict[str, tuple[str, tuple[str, ...], dict]] = {
         {
             "auxiliary": ("sigma",),
             "log_density": _normal_log_density,
-            "quantile": lambda u, mu, sigma: mu + sigma * ndtri(u),
-            "variance": lambda mu, sigma: np.broadcast_to(np.square(sigma), np.broadcast_shapes(mu.shape, sigma.shape)),
+            "quantile": _normal_quantile,
+            "variance": _normal_variance,
         },
     ),
 }

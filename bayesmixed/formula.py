@@ -8,6 +8,7 @@ therefore read here, and only text that formulae reads in full is handed on.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from bayesmixed._tokens import Token, join, tokenize
 from bayesmixed.errors import FormulaError
@@ -234,7 +235,7 @@ def _factors(tokens: list[Token], formula: str) -> list[tuple[str, ...]]:
 
 def _cut(tokens: list[Token], at: list[int]) -> list[list[Token]]:
     bounds = [-1, *at, len(tokens)]
-    return [tokens[i + 1 : j] for i, j in zip(bounds, bounds[1:], strict=False)]
+    return [tokens[i + 1 : j] for i, j in pairwise(bounds)]
 
 
 def _cross(a: tuple[str, ...], b: tuple[str, ...]) -> tuple[str, ...]:

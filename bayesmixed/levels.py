@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +33,7 @@ def label_key(label: Any) -> str:
     if isinstance(label, (bool, np.bool_)):
         return f"b:{bool(label)}"
     if isinstance(label, (np.datetime64, pd.Timestamp)):
-        return f"d:{np.datetime64(label, 'ns').astype(np.int64)}"
+        return f"d:{pd.Timestamp(label).value}"
     if isinstance(label, (int, np.integer)) or (isinstance(label, (float, np.floating)) and float(label).is_integer()):
         return f"i:{int(label)}"
     if isinstance(label, (float, np.floating)):
@@ -67,10 +68,8 @@ class ColumnLevels:
         codes, uniques = _factorize(column)
         order = np.arange(len(uniques))
         if not isinstance(column.dtype, pd.CategoricalDtype):  # a Categorical has an order already
-            try:
+            with suppress(TypeError):  # labels that cannot be compared stay in the order of appearance
                 order = np.argsort(uniques, kind="stable")
-            except TypeError:  # labels that cannot be compared stay in the order of appearance
-                pass
         labels, kind = _canonical(uniques[order])
         if kind == "float" and not np.all(labels == np.floor(labels)):
             raise FormulaError(
@@ -98,9 +97,7 @@ class ColumnLevels:
             The labels not in `labels`, in order of first appearance.
         """
         codes, uniques = _factorize(column)
-        labels, kind = (
-            (np.array([str(u) for u in uniques]), "other") if self.kind == "other" else _canonical(uniques)
-        )
+        labels, kind = (np.array([str(u) for u in uniques]), "other") if self.kind == "other" else _canonical(uniques)
         numbers = {"int", "float"}
         if kind == self.kind or {kind, self.kind} <= numbers:
             known = pd.Index(self.labels).get_indexer(pd.Index(labels))
@@ -177,9 +174,7 @@ class FactorLevels:
         codes = np.full(len(frame), -1)
         codes[~missing] = target[first_row]
         cells = np.unravel_index(uniques[~known], sizes)
-        names = [
-            [*_scalars(part.labels), *new] for part, (_, new) in zip(self.parts, coded, strict=True)
-        ]
+        names = [[*_scalars(part.labels), *new] for part, (_, new) in zip(self.parts, coded, strict=True)]
         labels = tuple(tuple(names[k][cell[k]] for k in range(len(names))) for cell in zip(*cells, strict=True))
         return codes, labels
 
@@ -249,7 +244,7 @@ def _canonical(uniques: np.ndarray) -> tuple[np.ndarray, str]:
             kind = "int" if all(isinstance(value, (int, np.integer)) for value in values) else "float"
     if kind is None:  # anything else is its text
         return np.array([str(value) for value in uniques], dtype=str), "other"
-    types = {"bool": bool, "int": np.int64, "float": float, "datetime": "datetime64[ns]", "str": str}
+    types: dict[str, Any] = {"bool": bool, "int": np.int64, "float": float, "datetime": "datetime64[ns]", "str": str}
     return uniques.astype(types[kind]), kind
 
 

@@ -1,132 +1,18 @@
-"""Priors as values on the user's scale: the five distributions, the data-scaled defaults, the user's overrides."""
+"""The prior of every parameter of a model: defaults scaled by the data, overridden by the user."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from bayesmixed.design import Design, GroupFactor
+from bayesmixed.distributions import HalfNormal, HalfStudentT, Normal, Prior
 from bayesmixed.errors import PriorError, quoted
 from bayesmixed.families import Family
-
-
-@dataclass(frozen=True)
-class Prior:
-    """Base of the prior distributions; use a subclass."""
-
-    positive: ClassVar[bool] = False  # whether the support is (0, inf)
-
-    def __post_init__(self) -> None:
-        for parameter in fields(self):
-            value = getattr(self, parameter.name)
-            if not isinstance(value, (int, float, np.number)) or isinstance(value, bool) or not np.isfinite(value):
-                raise PriorError(f"{type(self).__name__}: {parameter.name} must be a finite number, got {value!r}.")
-            if parameter.name != "mu" and value <= 0:
-                raise PriorError(f"{type(self).__name__}: {parameter.name} must be positive, got {value!r}.")
-
-    def log_density(self, x: np.ndarray) -> np.ndarray:
-        """Logarithm of the normalised density at `x`, elementwise; -inf outside the support."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True)
-class Normal(Prior):
-    """Normal distribution.
-
-    Parameters
-    ----------
-    mu : float, default=0.0
-        Mean, on the user's scale.
-    sigma : float, default=1.0
-        Standard deviation, on the user's scale.
-
-    Examples
-    --------
-    >>> Normal(0, 100)
-    Normal(mu=0, sigma=100)
-    """
-
-    mu: float = 0.0
-    sigma: float = 1.0
-
-    def log_density(self, x: np.ndarray) -> np.ndarray:
-        return stats.norm.logpdf(x, self.mu, self.sigma)
-
-
-@dataclass(frozen=True)
-class StudentT(Prior):
-    """Student's t distribution with location `mu`, scale `sigma` and `nu` degrees of freedom.
-
-    Examples
-    --------
-    >>> StudentT(nu=3, mu=0, sigma=2.5)
-    StudentT(nu=3, mu=0, sigma=2.5)
-    """
-
-    nu: float
-    mu: float = 0.0
-    sigma: float = 1.0
-
-    def log_density(self, x: np.ndarray) -> np.ndarray:
-        return stats.t.logpdf(x, self.nu, self.mu, self.sigma)
-
-
-@dataclass(frozen=True)
-class HalfNormal(Prior):
-    """Normal(0, sigma) restricted to positive values.
-
-    Examples
-    --------
-    >>> HalfNormal(100)
-    HalfNormal(sigma=100)
-    """
-
-    positive: ClassVar[bool] = True
-    sigma: float = 1.0
-
-    def log_density(self, x: np.ndarray) -> np.ndarray:
-        return stats.halfnorm.logpdf(x, scale=self.sigma)
-
-
-@dataclass(frozen=True)
-class HalfStudentT(Prior):
-    """Student's t with scale `sigma` and `nu` degrees of freedom, restricted to positive values.
-
-    Examples
-    --------
-    >>> HalfStudentT(nu=4, sigma=56)
-    HalfStudentT(nu=4, sigma=56)
-    """
-
-    positive: ClassVar[bool] = True
-    nu: float
-    sigma: float = 1.0
-
-    def log_density(self, x: np.ndarray) -> np.ndarray:
-        density = stats.t.logpdf(x, self.nu, 0, self.sigma) + np.log(2)
-        return np.where(np.asarray(x) < 0, -np.inf, density)
-
-
-@dataclass(frozen=True)
-class Exponential(Prior):
-    """Exponential distribution with mean ``1 / rate``.
-
-    Examples
-    --------
-    >>> Exponential(rate=0.1)
-    Exponential(rate=0.1)
-    """
-
-    positive: ClassVar[bool] = True
-    rate: float = 1.0
-
-    def log_density(self, x: np.ndarray) -> np.ndarray:
-        return stats.expon.logpdf(x, scale=1 / self.rate)
 
 
 @dataclass(frozen=True)
@@ -206,7 +92,9 @@ def default_priors(design: Design, family: Family, lkj_eta: float | Mapping[str,
     group_sd = {factor.name: _default_sds(factor, float(scale), design.weights) for factor in design.groups}
     return Priors(
         intercept=Normal(float(location), 2.5 * float(scale)) if design.has_intercept else None,
-        common={name: Normal(0.0, float(2.5 * scale / s)) for name, s in zip(design.common_names, x_scale, strict=True)},
+        common={
+            name: Normal(0.0, float(2.5 * scale / s)) for name, s in zip(design.common_names, x_scale, strict=True)
+        },
         group_sd=group_sd,
         lkj_eta=_resolve_eta(lkj_eta, design),
         auxiliary={name: HalfStudentT(4.0, float(scale)) for name in family.auxiliary},
@@ -287,8 +175,10 @@ def resolve_priors(
     group_sd = {factor: dict(sds) for factor, sds in priors.group_sd.items()}
     auxiliary = dict(priors.auxiliary)
     for key, value in user.items():
-        if key in _labels_of(key, design) and key in _names(design, family):
-            raise PriorError(f"prior {key!r} is ambiguous; for the common effect write priors={{'beta': {{{key!r}: ...}}}}.")
+        if _labels_of(key, design) and key in _names(design, family):
+            raise PriorError(
+                f"prior {key!r} is ambiguous; for the common effect write priors={{'beta': {{{key!r}: ...}}}}."
+            )
         if key == "Intercept" and design.has_intercept:
             # stated by the user, so on the intercept itself, at X = 0
             priors = replace(priors, intercept=_prior(key, value), centre=dict.fromkeys(priors.centre, 0.0))
@@ -297,12 +187,7 @@ def resolve_priors(
             for label, prior in by_label.items():
                 _set_common(common, label, prior, design, family)
         elif key.startswith("sd_") and key[3:] in group_sd:
-            sds = group_sd[key[3:]]
-            by_effect = value if isinstance(value, Mapping) else dict.fromkeys(sds, value)
-            for effect, prior in by_effect.items():
-                if effect not in sds:
-                    raise PriorError(f"prior {key!r} names the effect {effect!r}; its effects are {quoted(sds)}.")
-                sds[effect] = _prior(f"{key}[{effect}]", prior, positive=True)
+            _set_sds(group_sd[key[3:]], key, value)
         elif key in auxiliary:
             auxiliary[key] = _prior(key, value, positive=True)
         else:
@@ -311,7 +196,7 @@ def resolve_priors(
 
 
 def _names(design: Design, family: Family) -> list[str]:
-    """The keys that `resolve_priors` takes beside labels and terms."""
+    """List the keys that `resolve_priors` takes beside labels and terms."""
     names = [*(["Intercept"] if design.has_intercept else []), *(["beta"] if design.common_names else [])]
     return [*names, *(f"sd_{factor.name}" for factor in design.groups), *family.auxiliary]
 
@@ -334,9 +219,19 @@ def _set_common(common: dict[str, Prior], name: str, value: Any, design: Design,
         common[label] = _prior(label, value)
 
 
+def _set_sds(sds: dict[str, Prior], key: str, value: Any) -> None:
+    by_effect = value if isinstance(value, Mapping) else dict.fromkeys(sds, value)
+    for effect, prior in by_effect.items():
+        if effect not in sds:
+            raise PriorError(f"prior {key!r} names the effect {effect!r}; its effects are {quoted(sds)}.")
+        sds[effect] = _prior(f"{key}[{effect}]", prior, positive=True)
+
+
 def _prior(name: str, value: Any, positive: bool = False) -> Prior:
     if not isinstance(value, Prior) or type(value) is Prior:
-        raise PriorError(f"prior of {name!r} must be a prior such as {'HalfNormal' if positive else 'Normal'}, got {value!r}.")
+        raise PriorError(
+            f"prior of {name!r} must be a prior such as {'HalfNormal' if positive else 'Normal'}, got {value!r}."
+        )
     if positive and not value.positive:
         raise PriorError(
             f"prior of {name!r} must have positive support (HalfNormal, HalfStudentT, Exponential), got {value!r}."

@@ -21,9 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bayesmixed._compat import import_pymc
 from bayesmixed.design import Design, GroupFactor
+from bayesmixed.distributions import Exponential, HalfNormal, HalfStudentT, Normal, Prior, StudentT
+from bayesmixed.draws import coordinates
 from bayesmixed.families import Family
-from bayesmixed.priors import Exponential, HalfNormal, HalfStudentT, Normal, Prior, Priors, StudentT
+from bayesmixed.priors import Priors
 from bayesmixed.scaling import Scaling
 
 if TYPE_CHECKING:
@@ -58,10 +61,10 @@ def build_model(design: Design, family: Family, priors: Priors, obs: np.ndarray 
         ``sigma``, ``b_<factor>``), the standardised group effects ``z_<factor>``, the response ``y``; data
         in ``X``, ``Z_<factor>``, ``code_<factor>``. ``y`` is observed with frequency weights as a potential.
     """
-    import pymc as pm  # noqa: PLC0415 - seconds of import that only this function needs
-
+    pm = import_pymc()
     scaling = Scaling.learn(design, priors)
-    with pm.Model(coords=_coords(design, obs)) as model:
+    coords = {"obs": np.arange(design.n_rows) if obs is None else obs} | coordinates(design)
+    with pm.Model(coords=coords) as model:
         eta = _common_part(design, priors, scaling)
         for factor in design.groups:
             b = _group_effects(factor, priors)
@@ -74,21 +77,9 @@ def build_model(design: Design, family: Family, priors: Priors, obs: np.ndarray 
     return model
 
 
-def _coords(design: Design, obs: np.ndarray | None) -> dict[str, Any]:
-    coords: dict[str, Any] = {"obs": np.arange(design.n_rows) if obs is None else obs}
-    if design.common_names:
-        coords["common_effect"] = list(design.common_names)
-    for factor in design.groups:
-        coords[factor.name] = factor.levels
-        coords[f"{factor.name}_effect"] = list(factor.effect_names)
-        if factor.pairs:
-            coords[f"{factor.name}_pair"] = list(factor.pair_names)
-    return coords
-
-
 def _common_part(design: Design, priors: Priors, scaling: Scaling) -> Any:
     """Intercept and common effects; returns eta without groups, shape (n,)."""
-    import pymc as pm  # noqa: PLC0415
+    import pymc as pm
 
     eta: Any = np.zeros(design.n_rows)
     at_location: Any = 0.0  # x_location'beta, what the common effects add at the centre of the data
@@ -110,7 +101,7 @@ def _common_part(design: Design, priors: Priors, scaling: Scaling) -> Any:
 
 
 def _scalar(name: str, prior: Prior, scaling: Scaling, shift: Any) -> Any:
-    import pymc as pm  # noqa: PLC0415
+    import pymc as pm
 
     distribution, arguments = _arguments([prior])
     arguments = {key: value[0] for key, value in arguments.items()}
@@ -123,10 +114,10 @@ def _scalar(name: str, prior: Prior, scaling: Scaling, shift: Any) -> Any:
 
 def _vector(name: str, priors: list[Prior], dim: str, location: float = 0.0, scale: Any = None) -> Any:
     """One variable with a prior per entry; priors of several kinds are sampled apart and put together."""
-    import pymc as pm  # noqa: PLC0415
-    import pytensor.tensor as pt  # noqa: PLC0415
+    import pymc as pm
+    import pytensor.tensor as pt
 
-    kinds = list(dict.fromkeys(map(type, priors)))
+    kinds: list[type[Prior]] = list(dict.fromkeys(map(type, priors)))
     parts, order = [], []
     for kind in kinds:
         at = [i for i, prior in enumerate(priors) if type(prior) is kind]
@@ -150,8 +141,8 @@ def _arguments(priors: list[Prior]) -> tuple[str, dict[str, Any]]:
 
 def _group_effects(factor: GroupFactor, priors: Priors) -> Any:
     """Group effects of one factor, (n_levels, q)."""
-    import pymc as pm  # noqa: PLC0415
-    import pytensor.tensor as pt  # noqa: PLC0415
+    import pymc as pm
+    import pytensor.tensor as pt
 
     name = factor.name
     sds = priors.group_sd[name]
@@ -172,14 +163,15 @@ def _correlation_factors(factor: GroupFactor, eta: float) -> dict[tuple[int, ...
     2 Beta(alpha_i, alpha_i) - 1 with alpha_i = eta + (q - 2 - i) / 2, all independent (Lewandowski et al.,
     2009, section 2.4, with i counted from 0).
     """
-    import pymc as pm  # noqa: PLC0415
-    import pytensor.tensor as pt  # noqa: PLC0415
+    import pymc as pm
+    import pytensor.tensor as pt
 
     alphas = [eta + (len(b) - 2 - i) / 2 for b in factor.blocks for i in range(len(b)) for _ in range(i + 1, len(b))]
     dim = f"{factor.name}_pair"
     unit = pm.Beta(f"partial_{factor.name}", np.array(alphas), np.array(alphas), dims=dim)
     position = {pair: k for k, pair in enumerate(factor.pairs)}
-    factors, correlations = {}, {}
+    factors: dict[tuple[int, ...], Any] = {}
+    correlations: dict[tuple[int, int], Any] = {}
     for block in factor.blocks:
         q = len(block)
         if q == 1:
@@ -201,7 +193,7 @@ def _correlation_factors(factor: GroupFactor, eta: float) -> dict[tuple[int, ...
 
 
 def _gaussian(design: Design, priors: Priors, scaling: Scaling, mu: Any) -> None:
-    import pymc as pm  # noqa: PLC0415
+    import pymc as pm
 
     distribution, arguments = _arguments([priors.auxiliary["sigma"]])
     arguments = {key: value[0] for key, value in arguments.items()}
@@ -218,8 +210,8 @@ _RESPONSES = {"gaussian": _gaussian}
 
 def _affine(location: Any, scale: Any) -> Any:
     """A transform that samples ``(value - location) / scale``."""
-    import pytensor.tensor as pt  # noqa: PLC0415
-    from pymc.logprob.transforms import Transform  # noqa: PLC0415
+    import pytensor.tensor as pt
+    from pymc.logprob.transforms import Transform
 
     class Affine(Transform):
         name = "standardised"

@@ -1,0 +1,125 @@
+"""The five prior distributions, as small frozen values on the user's scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import ClassVar
+
+import numpy as np
+from scipy import stats
+
+from bayesmixed.errors import PriorError
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Base of the prior distributions; use a subclass."""
+
+    positive: ClassVar[bool] = False  # whether the support is (0, inf)
+
+    def __post_init__(self) -> None:
+        for parameter in fields(self):
+            value = getattr(self, parameter.name)
+            if not isinstance(value, (int, float, np.number)) or isinstance(value, bool) or not np.isfinite(value):
+                raise PriorError(f"{type(self).__name__}: {parameter.name} must be a finite number, got {value!r}.")
+            if parameter.name != "mu" and value <= 0:
+                raise PriorError(f"{type(self).__name__}: {parameter.name} must be positive, got {value!r}.")
+
+    def log_density(self, x: np.ndarray) -> np.ndarray:
+        """Logarithm of the normalised density at `x`, elementwise; -inf outside the support."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Normal(Prior):
+    """Normal distribution.
+
+    Parameters
+    ----------
+    mu : float, default=0.0
+        Mean, on the user's scale.
+    sigma : float, default=1.0
+        Standard deviation, on the user's scale.
+
+    Examples
+    --------
+    >>> Normal(0, 100)
+    Normal(mu=0, sigma=100)
+    """
+
+    mu: float = 0.0
+    sigma: float = 1.0
+
+    def log_density(self, x: np.ndarray) -> np.ndarray:
+        return stats.norm.logpdf(x, self.mu, self.sigma)
+
+
+@dataclass(frozen=True)
+class StudentT(Prior):
+    """Student's t distribution with location `mu`, scale `sigma` and `nu` degrees of freedom.
+
+    Examples
+    --------
+    >>> StudentT(nu=3, mu=0, sigma=2.5)
+    StudentT(nu=3, mu=0, sigma=2.5)
+    """
+
+    nu: float
+    mu: float = 0.0
+    sigma: float = 1.0
+
+    def log_density(self, x: np.ndarray) -> np.ndarray:
+        return stats.t.logpdf(x, self.nu, self.mu, self.sigma)
+
+
+@dataclass(frozen=True)
+class HalfNormal(Prior):
+    """Normal(0, sigma) restricted to positive values.
+
+    Examples
+    --------
+    >>> HalfNormal(100)
+    HalfNormal(sigma=100)
+    """
+
+    positive: ClassVar[bool] = True
+    sigma: float = 1.0
+
+    def log_density(self, x: np.ndarray) -> np.ndarray:
+        return stats.halfnorm.logpdf(x, scale=self.sigma)
+
+
+@dataclass(frozen=True)
+class HalfStudentT(Prior):
+    """Student's t with scale `sigma` and `nu` degrees of freedom, restricted to positive values.
+
+    Examples
+    --------
+    >>> HalfStudentT(nu=4, sigma=56)
+    HalfStudentT(nu=4, sigma=56)
+    """
+
+    positive: ClassVar[bool] = True
+    nu: float
+    sigma: float = 1.0
+
+    def log_density(self, x: np.ndarray) -> np.ndarray:
+        density = stats.t.logpdf(x, self.nu, 0, self.sigma) + np.log(2)
+        return np.where(np.asarray(x) < 0, -np.inf, density)
+
+
+@dataclass(frozen=True)
+class Exponential(Prior):
+    """Exponential distribution with mean ``1 / rate``.
+
+    Examples
+    --------
+    >>> Exponential(rate=0.1)
+    Exponential(rate=0.1)
+    """
+
+    positive: ClassVar[bool] = True
+    rate: float = 1.0
+
+    def log_density(self, x: np.ndarray) -> np.ndarray:
+        return stats.expon.logpdf(x, scale=1 / self.rate)

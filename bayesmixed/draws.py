@@ -1,0 +1,95 @@
+"""Posterior draws, whatever made them, and the naming contract they follow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bayesmixed.design import Design, DesignSpec
+
+CONTRACT_VERSION = "1"
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Draws from the posterior of one model.
+
+    Attributes
+    ----------
+    values : dict of str to numpy.ndarray of shape (chain, draw, ...)
+        By variable of the naming contract, on the user's scale.
+    sample_stats : dict of str to numpy.ndarray of shape (chain, draw)
+        Named as ArviZ names them: ``lp``, ``acceptance_rate``, ``diverging``, ...
+    diagnostics : dict of str to object
+        Plain values: which sampler and why, convergence, seconds per step.
+    """
+
+    values: dict[str, np.ndarray]
+    sample_stats: dict[str, np.ndarray]
+    diagnostics: dict[str, Any]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of chains, draws per chain."""
+        chains, draws = next(iter(self.values.values())).shape[:2]
+        return chains, draws
+
+    def flat(self, name: str) -> np.ndarray:
+        """A variable with chains one after the other, shape (chain * draw, ...)."""
+        values = self.values[name]
+        return values.reshape(-1, *values.shape[2:])
+
+    def effects(self, factor: str, levels: np.ndarray) -> np.ndarray:
+        """Group effects of some levels.
+
+        Parameters
+        ----------
+        factor : str
+        levels : numpy.ndarray of int, shape (k,)
+            Positions of the levels.
+
+        Returns
+        -------
+        numpy.ndarray of shape (chain * draw, k, q)
+        """
+        return self.flat(f"b_{factor}")[:, levels]
+
+
+def layout(design: Design | DesignSpec, auxiliary: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Variables of the naming contract, version 1, in order, with their dims beyond (chain, draw).
+
+    Parameters
+    ----------
+    design : Design or DesignSpec
+    auxiliary : tuple of str
+        The family's further parameters.
+
+    Examples
+    --------
+    >>> from bayesmixed.datasets import load_sleepstudy
+    >>> from bayesmixed.formula import parse
+    >>> spec, _ = DesignSpec.learn(parse("Days + (1 | Subject)"), load_sleepstudy())
+    >>> layout(spec, ("sigma",))["b_Subject"]
+    ('Subject', 'Subject_effect')
+    """
+    names = [factor.name for factor in design.groups]
+    variables: dict[str, tuple[str, ...]] = {"Intercept": ()} if design.has_intercept else {}
+    if design.common_names:
+        variables["beta"] = ("common_effect",)
+    variables |= {f"sd_{name}": (f"{name}_effect",) for name in names}
+    variables |= {f"corr_{factor.name}": (f"{factor.name}_pair",) for factor in design.groups if factor.pairs}
+    variables |= dict.fromkeys(auxiliary, ())
+    return variables | {f"b_{name}": (name, f"{name}_effect") for name in names}
+
+
+def coordinates(design: Design | DesignSpec) -> dict[str, np.ndarray]:
+    """Coordinate values of the dims in `layout`."""
+    coords: dict[str, Any] = {"common_effect": list(design.common_names)} if design.common_names else {}
+    for factor in design.groups:
+        coords[factor.name] = factor.levels
+        coords[f"{factor.name}_effect"] = list(factor.effect_names)
+        if factor.pairs:
+            coords[f"{factor.name}_pair"] = list(factor.pair_names)
+    return {name: np.asarray(values) for name, values in coords.items()}

@@ -1,0 +1,119 @@
+"""Draws become ArviZ's container, labelled as the naming contract says; nothing is computed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bayesmixed._compat import container as arviz_container
+from bayesmixed._compat import dataset
+from bayesmixed.design import DesignSpec
+from bayesmixed.draws import CONTRACT_VERSION, Draws, coordinates, layout
+from bayesmixed.errors import FormulaError, quoted
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+RESERVED = ("Intercept", "chain", "draw", "obs", "common_effect")
+
+
+def check_names(spec: DesignSpec, auxiliary: tuple[str, ...]) -> None:
+    """Refuse names that would clash in the posterior.
+
+    Raises
+    ------
+    FormulaError
+        A column with a reserved name, a factor whose variables or dims would meet others, a name with a
+        slash (netCDF and PyMC take it for a path).
+    """
+    bars = [bar for factor in spec.groups for bar in factor.bars]
+    used = [*spec.common.variables, *(name for bar in bars for name in bar.variables)]
+    used += [column for factor in spec.groups for column in factor.factor_levels.columns]
+    if taken := [name for name in dict.fromkeys(used) if name in RESERVED]:
+        raise FormulaError(
+            f"the formula uses {quoted(taken)}, which names something else in the posterior; rename the column, for "
+            f"example X.rename(columns={{{taken[0]!r}: {taken[0] + '_'!r}}})."
+        )
+    variables = layout(spec, auxiliary)
+    names = Counter([*variables, *coordinates(spec), "chain", "draw", "y"])
+    for factor in spec.groups:
+        mine = [factor.name, f"{factor.name}_effect", f"{factor.name}_pair"]
+        mine += [f"{stem}_{factor.name}" for stem in ("sd", "corr", "b")]
+        if clash := [name for name in mine if names[name] > 1 or "/" in name]:
+            raise FormulaError(
+                f"grouping factor {factor.name!r} would put {quoted(clash)} into the posterior, a name that is taken "
+                f"or cannot be stored; rename the column {quoted(factor.factor_levels.columns)}."
+            )
+
+
+def container(draws: Draws, spec: DesignSpec, auxiliary: tuple[str, ...], y: np.ndarray, obs: np.ndarray) -> Any:
+    """Assemble the posterior.
+
+    Parameters
+    ----------
+    draws : Draws
+    spec : DesignSpec
+    auxiliary : tuple of str
+    y, obs : numpy.ndarray of shape (n,)
+        The observed response and the labels of its rows.
+
+    Returns
+    -------
+    arviz.InferenceData (ArviZ 0.x) or xarray.DataTree (ArviZ 1.x)
+        Groups ``posterior``, ``sample_stats``, ``observed_data``.
+    """
+    import xarray as xr  # noqa: PLC0415
+
+    chains, n_draws = draws.shape
+    sample = {"chain": np.arange(chains), "draw": np.arange(n_draws)}
+    variables = layout(spec, auxiliary)
+    attrs = {"bayesmixed_schema": CONTRACT_VERSION}
+    posterior = xr.Dataset(
+        {name: (("chain", "draw", *dims), draws.values[name]) for name, dims in variables.items()},
+        coords=sample | coordinates(spec),
+        attrs=attrs,
+    )
+    stats = xr.Dataset(
+        {name: (("chain", "draw"), values) for name, values in draws.sample_stats.items()}, coords=sample
+    )
+    observed = xr.Dataset({"y": (("obs",), y)}, coords={"obs": obs})
+    return arviz_container({"posterior": posterior, "sample_stats": stats, "observed_data": observed}, attrs)
+
+
+def split_group_effects(idata: Any) -> xr.Dataset:
+    """The posterior with one variable per group effect, so that a compact trace plot shows them apart.
+
+    Parameters
+    ----------
+    idata : arviz.InferenceData or xarray.DataTree
+        The ``idata_`` of a fit.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``b_Subject`` (Subject, Subject_effect) becomes ``b_Subject_Intercept`` and ``b_Subject_Days``
+        (Subject); likewise ``sd_Subject``. All else is as it was.
+
+    Examples
+    --------
+    >>> import bayesmixed as bm
+    >>> df = bm.datasets.load_sleepstudy()
+    >>> est = bm.MixedModelRegressor("Days + (Days | Subject)", draws=50, tune=50, chains=2, random_state=0)
+    >>> idata = est.fit(df, df["Reaction"]).idata_  # doctest: +SKIP
+    >>> list(split_group_effects(idata))  # doctest: +SKIP
+    ['Intercept', 'beta', 'sd_Subject_Intercept', ..., 'b_Subject_Intercept', 'b_Subject_Days']
+    """
+    posterior = dataset(idata, "posterior")
+    split: dict[str, Any] = {}
+    for name, values in posterior.data_vars.items():
+        dim = next((d for d in values.dims if str(d).endswith("_effect") and d != "common_effect"), None)
+        effects = [None] if dim is None else values[dim].values.tolist()
+        for effect in effects:
+            # a slash cannot be part of a variable's name
+            part = str(name) if effect is None else f"{name}_{effect}".replace("/", "_")
+            if part in split:
+                raise ValueError(f"two variables would be called {part!r}; rename a column of the formula.")
+            split[part] = values if effect is None else values.sel({dim: effect}, drop=True)
+    return posterior.__class__(split, attrs=posterior.attrs)

@@ -1,0 +1,310 @@
+"""Predictions as plain arithmetic on the draws: means, standard deviations, draws; new groups included.
+
+The linear predictor of a row is ``Intercept + x'beta + offset + sum over factors of z'b[level]``. A level that
+was not seen in fit has an effect by its factor's mode (`MODES`), one per posterior draw, that depends only on
+(seed, factor, label, draw).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from bayesmixed.design import Design, DesignSpec, GroupFactor, GroupSpec
+from bayesmixed.draws import Draws
+from bayesmixed.errors import NewGroupError, quoted
+from bayesmixed.families import Family
+from bayesmixed.keyed_random import normals, row_uniforms, uniforms
+from bayesmixed.levels import label_key, label_text
+
+MODES = ("sample", "donor", "zero", "nan", "error")
+KINDS = ("response", "mean", "linear")
+# numbers in one working array of the chunked pass over rows
+_CHUNK = 2_000_000
+
+NewGroups = str | Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """All that predictions need.
+
+    Attributes
+    ----------
+    draws : Draws
+    spec : DesignSpec
+    family : Family
+    seed : int
+        Of the fit: part of the key of every random number.
+    """
+
+    draws: Draws
+    spec: DesignSpec
+    family: Family
+    seed: int
+
+
+def included_factors(spec: DesignSpec, include_groups: bool | list[str] | tuple[str, ...]) -> tuple[str, ...]:
+    """Resolve ``include_groups``: all factors, none, or the named ones."""
+    known = tuple(group.name for group in spec.groups)
+    if isinstance(include_groups, (bool, np.bool_)):
+        return known if include_groups else ()
+    if isinstance(include_groups, str) or not all(isinstance(name, str) for name in include_groups):
+        raise ValueError(f"include_groups must be True, False or a list of factors, got {include_groups!r}.")
+    if unknown := [name for name in include_groups if name not in known]:
+        raise ValueError(f"include_groups names {quoted(unknown)}; the grouping factors are {quoted(known)}.")
+    return tuple(name for name in known if name in include_groups)
+
+
+def resolve_modes(new_groups: NewGroups, spec: DesignSpec) -> dict[str, str]:
+    """Mode for new levels of each factor; a dict may leave out factors, which keep ``"sample"``."""
+    known = [group.name for group in spec.groups]
+    by_factor = dict(new_groups) if isinstance(new_groups, Mapping) else dict.fromkeys(known, new_groups)
+    if unknown := [name for name in by_factor if name not in known]:
+        raise ValueError(f"new_groups names {quoted(unknown)}; the grouping factors are {quoted(known)}.")
+    for mode in [*by_factor.values(), *([] if isinstance(new_groups, Mapping) else [new_groups])]:
+        if mode not in MODES:
+            raise ValueError(f"new_groups must be one of {quoted(MODES)} or a dict of these by factor, got {mode!r}.")
+    return {name: by_factor.get(name, "sample") for name in known}
+
+
+def check_new_levels(design: Design, modes: Mapping[str, str], frame: pd.DataFrame, spec: DesignSpec) -> None:
+    """Refuse new levels where the mode is ``"error"``; warn where they are new by their type alone.
+
+    Parameters
+    ----------
+    design : Design
+        Of the new data.
+    modes : dict of str to str
+    frame : DataFrame of shape (n, k)
+        The new data, for the messages.
+    spec : DesignSpec
+    """
+    groups = {group.name: group for group in spec.groups}
+    for factor in design.groups:
+        new = _is_new(factor)
+        if modes[factor.name] == "error" and new.any():
+            raise NewGroupError(_describe_new(factor, groups[factor.name], frame))
+        if mismatch := groups[factor.name].factor_levels.type_mismatch(frame, factor.codes):
+            warnings.warn(mismatch, UserWarning, stacklevel=4)
+
+
+def _describe_new(factor: GroupFactor, group: GroupSpec, frame: pd.DataFrame) -> str:
+    cure = 'Use new_groups="sample" to draw their effects from the fitted population, or "zero" for the average group.'
+    if missing := np.count_nonzero(factor.codes < 0):
+        return f"grouping factor {factor.name!r} has {missing} missing labels in {len(frame)} rows. {cure}"
+    labels = [label_text(label) if isinstance(label, tuple) else label for label in factor.new_labels]
+    count = "1 level" if len(labels) == 1 else f"{len(labels)} levels"
+    text = f"grouping factor {factor.name!r} has {count} not seen in fit: {quoted(labels)}."
+    if np.all(_is_new(factor)):
+        levels = group.factor_levels
+        types = "; ".join(
+            f"{column!r} held {part.kind} labels in fit and has dtype {frame[column].dtype} now"
+            for column, part in zip(levels.columns, levels.parts, strict=True)
+        )
+        text += f" All labels are new: {types}."
+    return f"{text} {cure}"
+
+
+def mean(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> np.ndarray:
+    """Posterior mean of the response, shape (n,), under the identity link.
+
+    The mean of a linear predictor is the linear predictor of the means, so no draw is visited. New levels:
+    exactly 0 under ``"sample"`` and ``"zero"``, the mean over fitted levels under ``"donor"``.
+    """
+    draws = posterior.draws
+    eta = np.zeros(design.n_rows) if design.offset is None else design.offset.copy()
+    if design.has_intercept:
+        eta += draws.values["Intercept"].mean()
+    if design.common_names:
+        eta += design.X @ draws.flat("beta").mean(axis=0)
+    for factor in design.groups:
+        b = draws.flat(f"b_{factor.name}").mean(axis=0)
+        of_new = {"donor": b.mean(axis=0), "nan": np.full(b.shape[1], np.nan)}.get(modes[factor.name])
+        # the last row of the table serves all new levels
+        table = np.vstack([b, np.zeros(b.shape[1]) if of_new is None else of_new])
+        eta += np.sum(factor.Z * table[np.where(_is_new(factor), len(b), factor.codes)], axis=1)
+    return eta
+
+
+def standard_deviation(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> np.ndarray:
+    """Predictive standard deviation of the response, shape (n,), under the identity link.
+
+    Its square is E[sigma^2] + Var(eta) + E[z' Sigma z] for the new levels of each factor, where Sigma is the
+    group covariance under ``"sample"`` and the covariance of the fitted levels' effects under ``"donor"``:
+    the law of total variance over draws; no noise is drawn.
+    """
+    draws = posterior.draws
+    auxiliary = {name: draws.flat(name) for name in posterior.family.auxiliary}
+    noise = float(np.mean(posterior.family.variance(np.zeros(1), **auxiliary)))
+    spread = np.zeros(design.n_rows)
+    for factor in design.groups:
+        if (new := _is_new(factor)).any() and (covariance := _new_covariance(draws, factor, modes)) is not None:
+            spread[new] += np.einsum("ni,ij,nj->n", factor.Z[new], covariance, factor.Z[new])
+    variance = np.empty(design.n_rows)
+    for rows in _chunks(design.n_rows, len(draws.flat(posterior.family.auxiliary[0]))):
+        variance[rows] = _linear(posterior, design, modes, rows, sampled=False).var(axis=0)
+    return np.sqrt(noise + variance + spread)
+
+
+def draw(posterior: Posterior, design: Design, modes: Mapping[str, str], kind: str, keep: np.ndarray) -> np.ndarray:
+    """Draws of the response, of its mean, or of the linear predictor.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    design : Design
+    modes : dict of str to str
+    kind : {"response", "mean", "linear"}
+    keep : numpy.ndarray of int, shape (s,)
+        The draws to use, counted through the chains.
+
+    Returns
+    -------
+    numpy.ndarray of shape (s, n)
+    """
+    result = np.empty((len(keep), design.n_rows))
+    total = int(np.prod(posterior.draws.shape))
+    for rows in _chunks(design.n_rows, total):
+        values = _linear(posterior, design, modes, rows, sampled=True)[keep]
+        if kind != "linear":
+            values = posterior.family.link.inverse(values)
+        if kind == "response":
+            u = row_uniforms((posterior.seed, "noise"), rows.start, rows.stop, total)[:, keep].T
+            auxiliary = {name: posterior.draws.flat(name)[keep, None] for name in posterior.family.auxiliary}
+            values = posterior.family.quantile(u, values, **auxiliary)
+        result[:, rows] = values
+    return result
+
+
+def thin(shape: tuple[int, int], n_draws: int | None) -> np.ndarray:
+    """Positions within a chain of `n_draws` draws in all, evenly spread over draws and chains.
+
+    Raises
+    ------
+    ValueError
+        Unless `n_draws` is a multiple of the number of chains and at most the number of draws.
+    """
+    chains, per_chain = shape
+    if n_draws is None:
+        return np.arange(per_chain)
+    if n_draws < 1 or n_draws > chains * per_chain or n_draws % chains:
+        raise ValueError(
+            f"n_draws must be a multiple of the number of chains, {chains}, and at most {chains * per_chain}, "
+            f"got {n_draws!r}."
+        )
+    wanted = n_draws // chains
+    return np.arange(wanted) * per_chain // wanted
+
+
+def _is_new(factor: GroupFactor) -> np.ndarray:
+    """Rows whose level was not seen in fit, or is missing."""
+    return (factor.codes < 0) | (factor.codes >= len(factor.levels))
+
+
+def _chunks(n_rows: int, n_draws: int) -> Iterator[slice]:
+    step = max(1, _CHUNK // n_draws)
+    for start in range(0, n_rows, step):
+        yield slice(start, min(start + step, n_rows))
+
+
+def _linear(posterior: Posterior, design: Design, modes: Mapping[str, str], rows: slice, sampled: bool) -> np.ndarray:
+    """Linear predictor of some rows at every draw, shape (chain * draw, rows).
+
+    With ``sampled=False`` a new level has the mean of its effect given the draw: 0, or the mean over the
+    fitted levels under ``"donor"``.
+    """
+    draws = posterior.draws
+    eta = np.zeros((int(np.prod(draws.shape)), rows.stop - rows.start))
+    if design.offset is not None:
+        eta += design.offset[rows]
+    if design.has_intercept:
+        eta += draws.flat("Intercept")[:, None]
+    if design.common_names:
+        eta += draws.flat("beta") @ design.X[rows].T
+    for factor in design.groups:
+        codes, Z, new = factor.codes[rows], factor.Z[rows], _is_new(factor)[rows]
+        known = np.flatnonzero(~new)
+        b = draws.flat(f"b_{factor.name}")
+        for k in range(Z.shape[1]):  # one effect at a time keeps the working memory at one (draws, rows) array
+            eta[:, known] += b[:, codes[known], k] * Z[known, k]
+        for row_set, effects in _new_effects(posterior, factor, modes[factor.name], rows, sampled):
+            eta[:, row_set] += effects @ Z[row_set].T
+    return eta
+
+
+def _new_effects(
+    posterior: Posterior, factor: GroupFactor, mode: str, rows: slice, sampled: bool
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """For each new level among some rows: its rows, counted in the chunk, and its effects, (draws, q)."""
+    codes, new = factor.codes[rows], _is_new(factor)[rows]
+    if not new.any() or mode == "zero" or (mode == "sample" and not sampled):
+        return
+    draws = posterior.draws
+    q = factor.Z.shape[1]
+    total = int(np.prod(draws.shape))
+    if mode == "nan":
+        yield np.flatnonzero(new), np.full((total, q), np.nan)
+        return
+    b = draws.flat(f"b_{factor.name}")
+    if not sampled:  # the mean donor
+        yield np.flatnonzero(new), b.mean(axis=1)
+        return
+    L = _covariance_factor(draws, factor) if mode == "sample" else None
+    for key, row_set in _new_levels(factor, codes, new, rows.start):
+        full_key: tuple[int | str, ...] = (posterior.seed, mode, factor.name, *key)
+        if L is None:
+            donor = np.floor(uniforms(full_key, (total,)) * b.shape[1]).astype(int)
+            yield row_set, b[np.arange(total), donor]
+        else:
+            yield row_set, np.einsum("sij,sj->si", L, normals(full_key, (total, q)))
+
+
+def _new_levels(
+    factor: GroupFactor, codes: np.ndarray, new: np.ndarray, first_row: int
+) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
+    """Key and rows of each new level in a chunk; a missing label is a level of its own, keyed by its row."""
+    for row in np.flatnonzero(codes < 0):
+        yield ("row", str(first_row + row)), np.array([row])
+    labelled = np.flatnonzero(new & (codes >= 0))
+    order = labelled[np.argsort(codes[labelled], kind="stable")]
+    starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
+    for row_set in np.split(order, starts[1:]):
+        if len(row_set):
+            yield ("label", label_key(factor.new_labels[codes[row_set[0]] - len(factor.levels)])), row_set
+
+
+def _covariance_factor(draws: Draws, factor: GroupFactor | GroupSpec) -> np.ndarray:
+    """Lower factor L of the group covariance of each draw, Sigma = L L', shape (chain * draw, q, q).
+
+    The Cholesky recursion with pivots kept at or above zero: a draw on the boundary (correlation 1,
+    sd 0) is a valid covariance.
+    """
+    sd = draws.flat(f"sd_{factor.name}")
+    R = np.broadcast_to(np.eye(sd.shape[1]), (len(sd), sd.shape[1], sd.shape[1])).copy()
+    for k, (i, j) in enumerate(factor.pairs):
+        R[:, i, j] = R[:, j, i] = draws.flat(f"corr_{factor.name}")[:, k]
+    L = np.zeros_like(R)
+    for j in range(sd.shape[1]):
+        pivot = np.sqrt(np.maximum(R[:, j, j] - np.sum(np.square(L[:, j, :j]), axis=1), 0.0))
+        rest = R[:, j + 1 :, j] - np.einsum("sik,sk->si", L[:, j + 1 :, :j], L[:, j, :j])
+        L[:, j, j] = pivot
+        L[:, j + 1 :, j] = np.divide(rest, pivot[:, None], out=np.zeros_like(rest), where=pivot[:, None] > 0)
+    return sd[:, :, None] * L
+
+
+def _new_covariance(draws: Draws, factor: GroupFactor, modes: Mapping[str, str]) -> np.ndarray | None:
+    """Mean over draws of the covariance of a new level's effects, (q, q); None where it is zero."""
+    mode = modes[factor.name]
+    if mode == "sample":
+        L = _covariance_factor(draws, factor)
+        return np.einsum("sik,sjk->ij", L, L) / len(L)
+    if mode == "donor":
+        b = draws.flat(f"b_{factor.name}")
+        centred = b - b.mean(axis=1, keepdims=True)
+        return np.einsum("sli,slj->ij", centred, centred) / (b.shape[0] * b.shape[1])
+    return None

@@ -1,0 +1,1 @@
+"""One engine per module, each with one function ``sample(...) -> Draws``."""
