@@ -27,7 +27,7 @@ from bayesmixed.errors import FormulaError, quoted
 from bayesmixed.families import Family, get_family
 from bayesmixed.formula import parse
 from bayesmixed.frames import kind_of, read_response, row_labels
-from bayesmixed.posterior import check_names, container
+from bayesmixed.posterior import check_columns, check_names, container
 from bayesmixed.priors import Priors, resolve_priors
 from bayesmixed.pymc_model import build_model
 from bayesmixed.sampling import nuts
@@ -219,7 +219,7 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):
         self.coef_ = draws.flat("beta").mean(axis=0) if design.common_names else np.empty(0)
         self.intercept_ = float(draws.values["Intercept"].mean()) if design.has_intercept else 0.0
         self._posterior = prediction.Posterior(draws, spec, family, seed)
-        self._observed = (design.y, obs)
+        self._observed = (np.asarray(design.y), obs)
         self._idata = None
         return self
 
@@ -366,6 +366,7 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):
         if parsed is None:
             spec, design = DesignSpec.plain(frame, y, weights)
         else:
+            check_columns(parsed.columns)
             spec, design = DesignSpec.learn(parsed, frame, group_prior=self.group_prior, y=y, weights=weights)
             check_names(spec, family.auxiliary)
             check_rank(design)

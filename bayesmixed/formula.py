@@ -63,6 +63,12 @@ class ParsedFormula:
     groups: tuple[GroupTerm, ...]
     variables: tuple[str, ...]
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns that the right side uses, grouping factors included."""
+        of_groups = [name for term in self.groups for name in (*term.variables, *term.columns)]
+        return tuple(dict.fromkeys([*self.variables, *of_groups]))
+
 
 def parse(formula: str) -> ParsedFormula:
     """Read a model formula.

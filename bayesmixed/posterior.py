@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,29 +20,36 @@ if TYPE_CHECKING:
 RESERVED = ("Intercept", "chain", "draw", "obs", "common_effect")
 
 
-def check_names(spec: DesignSpec, auxiliary: tuple[str, ...]) -> None:
-    """Refuse names that would clash in the posterior.
+def check_columns(columns: Iterable[str]) -> None:
+    """Refuse a formula that uses a column whose name means something else in the posterior.
 
     Raises
     ------
     FormulaError
-        A column with a reserved name, a factor whose variables or dims would meet others, a name with a
-        slash (netCDF and PyMC take it for a path).
     """
-    bars = [bar for factor in spec.groups for bar in factor.bars]
-    used = [*spec.common.variables, *(name for bar in bars for name in bar.variables)]
-    used += [column for factor in spec.groups for column in factor.factor_levels.columns]
-    if taken := [name for name in dict.fromkeys(used) if name in RESERVED]:
+    if taken := [name for name in columns if name in RESERVED]:
         raise FormulaError(
             f"the formula uses {quoted(taken)}, which names something else in the posterior; rename the column, for "
             f"example X.rename(columns={{{taken[0]!r}: {taken[0] + '_'!r}}})."
         )
-    variables = layout(spec, auxiliary)
-    names = Counter([*variables, *coordinates(spec), "chain", "draw", "y"])
+
+
+def check_names(spec: DesignSpec, auxiliary: tuple[str, ...]) -> None:
+    """Refuse a grouping factor whose variables or dims would meet others in the posterior.
+
+    Raises
+    ------
+    FormulaError
+        Also for a name with a slash, which netCDF and PyMC take for a path.
+    """
+    mine = {
+        factor.name: [factor.name, *(f"{factor.name}_{of}" for of in ("effect", "pair"))]
+        + [f"{stem}_{factor.name}" for stem in ("sd", "corr", "b")]
+        for factor in spec.groups
+    }
+    names = Counter([*RESERVED, "beta", "y", *auxiliary, *(name for some in mine.values() for name in some)])
     for factor in spec.groups:
-        mine = [factor.name, f"{factor.name}_effect", f"{factor.name}_pair"]
-        mine += [f"{stem}_{factor.name}" for stem in ("sd", "corr", "b")]
-        if clash := [name for name in mine if names[name] > 1 or "/" in name]:
+        if clash := [name for name in mine[factor.name] if names[name] > 1 or "/" in name]:
             raise FormulaError(
                 f"grouping factor {factor.name!r} would put {quoted(clash)} into the posterior, a name that is taken "
                 f"or cannot be stored; rename the column {quoted(factor.factor_levels.columns)}."

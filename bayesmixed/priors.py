@@ -58,9 +58,10 @@ def moments(values: np.ndarray, weights: np.ndarray | None, centred: bool) -> tu
     location, scale : numpy.ndarray of shape () or (k,)
         The scale of a constant column is its root mean square, of a zero column 1.
     """
-    location = np.average(values, axis=0, weights=weights)
-    square = np.average(np.square(values), axis=0, weights=weights)
-    spread = np.sqrt(np.average(np.square(values - location), axis=0, weights=weights))
+    share = np.full(len(values), 1 / len(values)) if weights is None else weights / weights.sum()
+    location = share @ values
+    square = share @ np.square(values)
+    spread = np.sqrt(share @ np.square(values - location))
     rms = np.where(square > 0, np.sqrt(square), 1.0)
     scale = np.where(spread > 1e-10 * rms, spread, rms) if centred else rms
     return (location if centred else np.zeros_like(location)), scale

@@ -1,0 +1,117 @@
+"""Three ways to sample correlated group effects of sleepstudy by NUTS, compared in one run.
+
+- thread: the model that started this project, ``pm.LKJCholeskyCov`` on the data's own scale, PyMC's defaults;
+- cholesky: ``pm.LKJCholeskyCov`` on standardised data, priors and settings as ours;
+- ours: partial correlations (C-vine) apart from standard deviations, as in ``bayesmixed.pymc_model``.
+
+    python benchmarks/sleepstudy_nuts.py --seeds 10
+
+prints one line per fit: divergences, worst R-hat and effective sample sizes over the parameters that the
+naming contract keeps, seconds from data to draws (the first fit of a process also compiles).
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import warnings
+
+import numpy as np
+import pandas as pd
+
+import bayesmixed as bm
+from bayesmixed._compat import dataset, import_pymc, run_nuts
+from bayesmixed.diagnostics import convergence
+
+DATA = bm.datasets.load_sleepstudy()
+PYMC_DEFAULT, OUR_DEFAULT = 0.8, 0.9  # target_accept
+CODES, SUBJECTS = pd.factorize(DATA["Subject"])
+
+
+def thread_model():
+    """Model 2 of the thread: priors as its author wrote them."""
+    pm = import_pymc()
+    with pm.Model() as model:
+        intercept = pm.HalfNormal("Intercept", 100)
+        slope = pm.Normal("beta", 0, 100)
+        chol, _, _ = pm.LKJCholeskyCov("chol", n=2, eta=1.0, sd_dist=pm.HalfNormal.dist(100.0, shape=2))
+        z = pm.Normal("z", 0, 1, shape=(len(SUBJECTS), 2))
+        b = pm.Deterministic("b", z @ chol.T)
+        days = DATA["Days"].to_numpy()
+        mu = intercept + slope * days + b[CODES, 0] + b[CODES, 1] * days
+        pm.Normal("y", mu, pm.HalfNormal("sigma", 100), observed=DATA["Reaction"].to_numpy())
+    return model
+
+
+def standardised_cholesky_model():
+    """The packed Cholesky factor on standardised data, with the scales of our default priors."""
+    pm = import_pymc()
+    y, x = DATA["Reaction"].to_numpy(), DATA["Days"].to_numpy(dtype=float)
+    z_y, z_x = (y - y.mean()) / y.std(), (x - x.mean()) / x.std()
+    with pm.Model() as model:
+        intercept = pm.Normal("Intercept", 0, 2.5)
+        slope = pm.Normal("beta", 0, 2.5)
+        chol, _, _ = pm.LKJCholeskyCov("chol", n=2, eta=2.0, sd_dist=pm.HalfNormal.dist(2.5, shape=2))
+        z = pm.Normal("z", 0, 1, shape=(len(SUBJECTS), 2))
+        b = pm.Deterministic("b", z @ chol.T)
+        mu = intercept + slope * z_x + b[CODES, 0] + b[CODES, 1] * z_x
+        pm.Normal("y", mu, pm.HalfStudentT("sigma", nu=4, sigma=1), observed=z_y)
+    return model
+
+
+def measure(values, sample_stats):
+    """Divergences, worst R-hat, worst bulk and tail effective sample size."""
+    results = [convergence(draws) for draws in values.values()]
+    return {
+        "divergences": int(np.asarray(sample_stats["diverging"]).sum()),
+        "max_r_hat": max(result.r_hat.max() for result in results),
+        "min_ess_bulk": min(result.ess_bulk.min() for result in results),
+        "min_ess_tail": min(result.ess_tail.min() for result in results),
+    }
+
+
+def run_plain(build, seed, backend, target_accept):
+    """Fit a hand-written PyMC model."""
+    settings = {"draws": 1000, "tune": 1000, "chains": 4, "cores": 2, "progressbar": False}
+    trace = run_nuts(build(), backend=backend, target_accept=target_accept, random_seed=seed, **settings)
+    posterior = dataset(trace, "posterior")
+    values = {name: posterior[name].values for name in ("Intercept", "beta", "sigma", "b", "chol_stds")}
+    values["corr"] = posterior["chol_corr"].values[..., 1, 0]
+    return measure(values, dataset(trace, "sample_stats"))
+
+
+def run_ours(seed, backend):
+    """Fit with our defaults; convergence warnings are part of the table."""
+    est = bm.MixedModelRegressor("Days + (Days | Subject)", sampler="nuts", random_state=seed, nuts_backend=backend)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", bm.ConvergenceWarning)
+        est.fit(DATA, DATA["Reaction"])
+    posterior = dataset(est.idata_, "posterior")
+    assert not any(np.isnan(values).any() for values in posterior.data_vars.values())
+    return measure({name: values.values for name, values in posterior.items()}, dataset(est.idata_, "sample_stats"))
+
+
+def main():
+    """Run the comparison and print it as a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--backend", default="pymc", choices=["pymc", "nutpie"])
+    arguments = parser.parse_args()
+    runs = {
+        "thread": lambda seed: run_plain(thread_model, seed, arguments.backend, PYMC_DEFAULT),
+        "cholesky": lambda seed: run_plain(standardised_cholesky_model, seed, arguments.backend, OUR_DEFAULT),
+        "ours": lambda seed: run_ours(seed, arguments.backend),
+    }
+    rows = []
+    for seed in range(arguments.seeds):
+        for name, run in runs.items():
+            started = time.perf_counter()
+            row = {"model": name, "seed": seed, **run(seed), "seconds": time.perf_counter() - started}
+            rows.append(row)
+            print(" ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in row.items()), flush=True)
+    table = pd.DataFrame(rows).drop(columns="seed").groupby("model", sort=False)
+    print(table.agg(["min", "median", "max"]).T.unstack().round(4).to_string())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""The import law: which module may import which, and that nothing heavy is loaded before it is needed."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "bayesmixed"
+FREE = {"errors", "_compat"}  # every module may import these
+ALLOWED = {
+    "__init__": {"datasets", "errors", "estimator", "posterior", "distributions", "priors"},
+    "_compat": set(),
+    "_tokens": set(),
+    "errors": set(),
+    "datasets": set(),
+    "levels": set(),
+    "frames": set(),
+    "keyed_random": set(),
+    "diagnostics": set(),
+    "distributions": set(),
+    "families": set(),
+    "formula": {"_tokens"},
+    "columns": {"_tokens"},
+    "design": {"formula", "columns", "levels", "frames"},
+    "draws": {"design"},
+    "priors": {"design", "families", "distributions"},
+    "scaling": {"design", "priors"},
+    "checks": {"design", "priors", "scaling"},
+    "pymc_model": {"design", "draws", "families", "distributions", "priors", "scaling"},
+    "posterior": {"design", "draws"},
+    "prediction": {"design", "draws", "families", "keyed_random", "levels"},
+    "sampling": set(),
+    "sampling.nuts": {"design", "draws", "families", "priors", "diagnostics", "pymc_model"},
+}
+HEAVY = {"pymc", "pytensor", "arviz", "matplotlib", "nutpie", "numba", "xarray", "joblib"}
+
+
+def module_name(path):
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__") or "__init__"
+
+
+MODULES = {module_name(path): path for path in PACKAGE.rglob("*.py")}
+
+
+def imports(path, nested):
+    """Full names imported by a file; at the top level, or inside functions."""
+    tree = ast.parse(path.read_text())
+    top = [node for node in tree.body if not is_type_checking(node)]
+    inner = [child for node in top for child in ast.walk(node) if child is not node]
+    found = set()
+    for node in inner if nested else top:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def is_type_checking(node):
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+
+
+def ours(names):
+    """Which of our modules these names belong to, the longest match."""
+    inside = [name.removeprefix("bayesmixed.") for name in names if name.startswith("bayesmixed.")]
+    known = sorted(MODULES, key=len, reverse=True)
+    return {next(module for module in known if f"{name}.".startswith(f"{module}.")) for name in inside}
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - {"estimator"}))
+def test_a_module_imports_only_what_its_row_names(module):
+    used = ours(imports(MODULES[module], nested=False) | imports(MODULES[module], nested=True))
+
+    assert used - FREE <= ALLOWED[module]
+
+
+def test_the_table_has_a_row_for_every_module():
+    assert set(ALLOWED) == set(MODULES) - {"estimator"}
+
+
+def test_imports_form_no_cycle():
+    order = []
+    remaining = dict(ALLOWED)
+    while remaining:
+        ready = [module for module, needs in remaining.items() if needs <= {*order, "estimator", *FREE}]
+        assert ready, f"a cycle among {sorted(remaining)}"
+        order += ready
+        remaining = {module: needs for module, needs in remaining.items() if module not in ready}
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_heavy_packages_are_imported_inside_functions_only(module):
+    roots = {name.split(".")[0] for name in imports(MODULES[module], nested=False)}
+
+    assert not roots & HEAVY
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - {"pymc_model", "_compat", "estimator"}))
+def test_pymc_and_arviz_are_touched_in_few_places(module):
+    roots = {name.split(".")[0] for name in imports(MODULES[module], nested=True)}
+
+    assert not roots & {"pymc", "pytensor", "arviz"}
+
+
+def test_only_columns_knows_formulae():
+    users = {m for m, path in MODULES.items() if any(n.startswith("formulae") for n in imports(path, nested=False))}
+
+    assert users == {"columns"}
+
+
+def test_importing_the_package_loads_nothing_heavy_and_warns_of_nothing():
+    code = f"import sys, bayesmixed; print(sorted({HEAVY - {'joblib'}!r} & set(sys.modules)))"
+    run = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+
+    assert run.stdout.strip() == "[]"
+    assert run.stderr == ""
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_files_stay_readable(module):
+    assert len(MODULES[module].read_text().splitlines()) <= 450

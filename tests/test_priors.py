@@ -1,0 +1,229 @@
+import numpy as np
+import pytest
+from scipy import integrate
+
+from bayesmixed import Exponential, HalfNormal, HalfStudentT, Normal, PriorError, StudentT
+from bayesmixed.datasets import load_sleepstudy
+from bayesmixed.design import DesignSpec
+from bayesmixed.families import get_family
+from bayesmixed.formula import parse
+from bayesmixed.priors import Priors, default_priors, moments, resolve_priors
+from bayesmixed.scaling import Scaling
+
+FAMILY = get_family("gaussian")
+DATA = load_sleepstudy()
+Y = DATA["Reaction"].to_numpy()
+
+
+def sleepstudy(formula="Days + (Days | Subject)", frame=DATA, y=Y, **options):
+    return DesignSpec.learn(parse(formula), frame, y=y, **options)[1]
+
+
+@pytest.mark.parametrize(
+    "prior", [Normal(1, 2), StudentT(3, 1, 2), HalfNormal(2), HalfStudentT(4, 2), Exponential(0.5)], ids=repr
+)
+def test_densities_integrate_to_one_over_their_support(prior):
+    low = 0 if prior.positive else -np.inf
+    total, _ = integrate.quad(lambda x: np.exp(float(prior.log_density(np.array(x)))), low, np.inf)
+
+    assert total == pytest.approx(1, abs=1e-6)
+    if prior.positive:
+        assert prior.log_density(np.array(-0.1)) == -np.inf
+
+
+@pytest.mark.parametrize("make", [lambda: Normal(0, 0), lambda: HalfNormal(-1), lambda: Exponential(np.nan)])
+def test_a_prior_with_an_impossible_parameter_is_refused(make):
+    with pytest.raises(PriorError, match=r"must be (positive|a finite number), got"):
+        make()
+
+
+def test_moments_equal_the_repeated_rows():
+    rng = np.random.default_rng(0)
+    values, weights = rng.normal(size=(6, 2)), np.array([1, 2, 3, 1, 1, 4])
+    repeated = np.repeat(values, weights, axis=0)
+
+    location, scale = moments(values, weights, centred=True)
+    np.testing.assert_allclose(location, repeated.mean(axis=0))
+    np.testing.assert_allclose(scale, repeated.std(axis=0))
+    location, scale = moments(values, weights, centred=False)
+    np.testing.assert_array_equal(location, 0)
+    np.testing.assert_allclose(scale, np.sqrt((repeated**2).mean(axis=0)))
+
+
+def test_scale_of_a_constant_and_of_a_zero_column():
+    columns = np.column_stack([np.full(5, 3.0), np.zeros(5)])
+
+    np.testing.assert_array_equal(moments(columns, None, centred=True)[1], [3, 1])
+
+
+def test_defaults_of_sleepstudy():
+    priors = default_priors(sleepstudy(), FAMILY)
+    sd_y, sd_x, mean_x = Y.std(), DATA["Days"].std(ddof=0), 4.5
+
+    assert priors.intercept == Normal(Y.mean(), 2.5 * sd_y)
+    assert priors.common["Days"].sigma == pytest.approx(2.5 * sd_y / sd_x)
+    assert priors.group_sd["Subject"]["Days"].sigma == pytest.approx(2.5 * sd_y / sd_x)
+    assert priors.group_sd["Subject"]["Intercept"].sigma == pytest.approx(
+        2.5 * sd_y * np.sqrt(1 + (mean_x / sd_x) ** 2)
+    )
+    assert priors.auxiliary["sigma"] == HalfStudentT(4.0, sd_y)
+    assert priors.lkj_eta == {"Subject": 2.0}
+    assert priors.centre == {"Days": 4.5}
+
+
+def test_without_an_intercept_root_mean_squares_replace_sds():
+    priors = default_priors(sleepstudy("0 + Days + (0 + Days | Subject)"), FAMILY)
+    rms_y, rms_x = np.sqrt(np.mean(Y**2)), np.sqrt(np.mean(DATA["Days"] ** 2))
+
+    assert priors.intercept is None
+    assert priors.common["Days"].sigma == pytest.approx(2.5 * rms_y / rms_x)
+    assert priors.group_sd["Subject"]["Days"].sigma == pytest.approx(2.5 * rms_y / rms_x)
+    assert priors.centre == {"Days": 0.0}
+    assert priors.lkj_eta == {}
+
+
+def test_with_an_offset_the_response_less_the_offset_sets_the_scale():
+    frame = DATA.assign(known=100 * DATA["Days"])
+    y = Y + frame["known"].to_numpy()
+    with_offset = default_priors(sleepstudy("Days + offset(known) + (1 | Subject)", frame, y), FAMILY)
+    without = default_priors(sleepstudy("Days + (1 | Subject)"), FAMILY)
+
+    assert with_offset.intercept.mu == pytest.approx(without.intercept.mu)
+    assert with_offset.auxiliary["sigma"].sigma == pytest.approx(without.auxiliary["sigma"].sigma)
+
+
+def test_weights_count_rows():
+    weights = np.arange(180) % 3 + 1.0
+    repeated = DATA.loc[np.repeat(np.arange(180), weights.astype(int))]
+    weighted = default_priors(sleepstudy(weights=weights), FAMILY)
+    expected = default_priors(sleepstudy(frame=repeated, y=repeated["Reaction"].to_numpy()), FAMILY)
+
+    assert weighted.intercept.mu == pytest.approx(expected.intercept.mu)
+    assert weighted.common["Days"].sigma == pytest.approx(expected.common["Days"].sigma)
+    assert weighted.group_sd["Subject"]["Intercept"].sigma == pytest.approx(
+        expected.group_sd["Subject"]["Intercept"].sigma
+    )
+
+
+def test_defaults_follow_the_units():
+    minutes = DATA.assign(Days=DATA["Days"] * 1440)
+    one, other = default_priors(sleepstudy(), FAMILY), default_priors(sleepstudy(frame=minutes, y=Y / 1000), FAMILY)
+
+    assert other.intercept.sigma == pytest.approx(one.intercept.sigma / 1000)
+    assert other.common["Days"].sigma == pytest.approx(one.common["Days"].sigma / 1000 / 1440)
+    assert other.group_sd["Subject"]["Intercept"].sigma == pytest.approx(
+        one.group_sd["Subject"]["Intercept"].sigma / 1000
+    )
+
+
+def test_a_slope_far_from_centred_warns_and_widens_the_group_intercept():
+    frame = DATA.assign(Year=DATA["Days"] + 2000)
+    design = sleepstudy("Year + (Year | Subject)", frame)
+    with pytest.warns(UserWarning, match=r"'Year' has its mean more than 3 standard deviations from zero.*center"):
+        priors = default_priors(design, FAMILY)
+
+    ratio = (2004.5) / DATA["Days"].std(ddof=0)
+    assert priors.group_sd["Subject"]["Intercept"].sigma == pytest.approx(2.5 * Y.std() * np.sqrt(1 + ratio**2))
+
+
+def test_a_common_dummy_does_not_warn():
+    frame = DATA.assign(flag=(np.arange(180) > 2).astype(int))
+
+    default_priors(sleepstudy("flag + (flag | Subject)", frame), FAMILY)  # warnings are errors
+
+
+def test_the_users_priors_override_and_the_rest_stays():
+    user = {
+        "Intercept": Normal(250, 10),
+        "Days": Normal(10, 1),
+        "sd_Subject": {"Days": Exponential(0.1)},
+        "sigma": HalfNormal(9),
+    }
+    design = sleepstudy()
+    priors, default = resolve_priors(design, FAMILY, user), default_priors(design, FAMILY)
+
+    assert priors.intercept == Normal(250, 10)
+    assert priors.centre == {"Days": 0.0}, "a prior of the user's is on the Intercept at X = 0"
+    assert priors.common == {"Days": Normal(10, 1)}
+    assert priors.group_sd["Subject"] == {
+        "Intercept": default.group_sd["Subject"]["Intercept"],
+        "Days": Exponential(0.1),
+    }
+    assert priors.auxiliary == {"sigma": HalfNormal(9)}
+    assert list(user) == ["Intercept", "Days", "sd_Subject", "sigma"], "the user's dict is not touched"
+    assert user["sd_Subject"] == {"Days": Exponential(0.1)}
+
+
+def test_one_prior_serves_all_effects_and_terms():
+    frame = DATA.assign(k=np.tile(["a", "b", "c"], 60), x=np.linspace(-1, 1, 180))
+    design = sleepstudy("x + k + (x | Subject)", frame)
+
+    assert set(resolve_priors(design, FAMILY, {"beta": Normal(0, 1)}).common.values()) == {Normal(0, 1)}
+    by_term = resolve_priors(design, FAMILY, {"k": Normal(0, 3), "x": StudentT(3, 0, 1)}).common
+    assert by_term == {"x": StudentT(3, 0, 1), "k[b]": Normal(0, 3), "k[c]": Normal(0, 3)}
+    assert resolve_priors(design, FAMILY, {"beta": {"k[c]": Normal(0, 3)}}).common["k[c]"] == Normal(0, 3)
+    sds = resolve_priors(design, FAMILY, {"sd_Subject": HalfNormal(5)}).group_sd["Subject"]
+    assert sds == {"Intercept": HalfNormal(5), "x": HalfNormal(5)}
+
+
+@pytest.mark.parametrize(
+    ("user", "message"),
+    [
+        ({"Dayz": Normal()}, r"unknown prior 'Dayz'; valid names: 'Intercept', 'beta', 'sd_Subject', 'sigma', 'Days'"),
+        ({"sd_Site": HalfNormal()}, "unknown prior 'sd_Site'"),
+        ({"beta": {"Dayz": Normal()}}, "unknown prior 'Dayz'"),
+        ({"sd_Subject": {"Dayz": HalfNormal()}}, "its effects are 'Intercept', 'Days'"),
+        ({"sigma": Normal()}, "prior of 'sigma' must have positive support"),
+        ({"sd_Subject": Normal()}, "must have positive support"),
+        ({"Days": 3}, "prior of 'Days' must be a prior such as Normal, got 3"),
+        ({"Days": Normal}, "prior of 'Days' must be a prior such as Normal"),
+        ({"beta": Normal(), "Days": Normal()}, "'Days' is given two priors"),
+        ([Normal()], "priors must be a dict"),
+    ],
+)
+def test_wrong_priors_are_refused(user, message):
+    with pytest.raises(PriorError, match=message):
+        resolve_priors(sleepstudy(), FAMILY, user)
+
+
+def test_a_column_that_shares_a_priors_name_is_ambiguous():
+    design = sleepstudy("sigma + (1 | Subject)", DATA.assign(sigma=DATA["Days"]))
+
+    with pytest.raises(PriorError, match="prior 'sigma' is ambiguous; for the common effect write"):
+        resolve_priors(design, FAMILY, {"sigma": HalfNormal(1)})
+    assert resolve_priors(design, FAMILY, {"beta": {"sigma": Normal(0, 1)}}).common == {"sigma": Normal(0, 1)}
+
+
+def test_an_intercept_prior_without_an_intercept_is_refused():
+    with pytest.raises(PriorError, match="unknown prior 'Intercept'"):
+        resolve_priors(sleepstudy("0 + Days + (1 | Subject)"), FAMILY, {"Intercept": Normal()})
+
+
+@pytest.mark.parametrize(
+    ("eta", "message"), [({"Site": 1}, "lkj_eta names 'Site'"), (-1, "positive number"), ("a", "positive number")]
+)
+def test_wrong_lkj_eta_is_refused(eta, message):
+    with pytest.raises(PriorError, match=message):
+        default_priors(sleepstudy(), FAMILY, eta)
+
+
+def test_lkj_eta_by_factor():
+    assert default_priors(sleepstudy(), FAMILY, {"Subject": 4}).lkj_eta == {"Subject": 4.0}
+
+
+def test_fitted_priors_are_taken_as_they_are_and_another_models_refused():
+    design = sleepstudy()
+    fitted = default_priors(design, FAMILY)
+
+    assert resolve_priors(sleepstudy(frame=DATA.head(60), y=Y[:60]), FAMILY, fitted) is fitted
+    with pytest.raises(PriorError, match="belong to another model"):
+        resolve_priors(sleepstudy("Days + (1 | Subject)"), FAMILY, fitted)
+
+
+def test_scaling_leaves_the_columns_where_a_bounded_intercept_needs_them():
+    design = sleepstudy()
+    default = default_priors(design, FAMILY)
+    bounded = Priors(**{**vars(default), "intercept": HalfNormal(100)})
+
+    np.testing.assert_allclose(Scaling.learn(design, default).x_location, [4.5])
+    np.testing.assert_array_equal(Scaling.learn(design, bounded).x_location, [0.0])
