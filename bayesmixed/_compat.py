@@ -28,11 +28,11 @@ def import_pymc() -> Any:
     return pymc
 
 
-def dataset(container: Any, group: str) -> xr.Dataset:
-    """One group of an InferenceData (ArviZ 0.x) or DataTree (ArviZ 1.x) as a Dataset."""
+def dataset(container: Any, group: str | None) -> xr.Dataset:
+    """One group of an InferenceData (ArviZ 0.x) or DataTree (ArviZ 1.x), or one taken out already, as a Dataset."""
     import xarray as xr
 
-    node = container[group]
+    node = container if group is None else container[group]
     return node if isinstance(node, xr.Dataset) else node.to_dataset()
 
 

@@ -121,16 +121,19 @@ def _scan(formula: str) -> list[Token]:
 def _resolve_names(tokens: list[Token], formula: str) -> list[Token]:
     resolved: list[Token] = []
     calls = [False]  # for each open bracket: are we inside a call?
+    closers: list[str] = []  # and what closes it
     for i, raw in enumerate(tokens):
         following = tokens[i + 1].text if i + 1 < len(tokens) and tokens[i + 1].kind == "op" else ""
         is_name = raw.kind == "name" and not raw.text.startswith("`")
         token = _resolve(raw, following, calls[-1], formula) if is_name else raw
         if token.opens:
+            closers.append({"(": ")", "{": "}"}[token.text])
             calls.append(calls[-1] or token.text == "{" or (i > 0 and resolved[-1].kind == "function"))
         elif token.closes:
-            if len(calls) == 1:
+            if not closers or token.text != closers[-1]:
                 raise FormulaError(f"formula {formula!r}: a {token.text!r} closes nothing.")
             calls.pop()
+            closers.pop()
         elif token.kind == "op":
             _check_allowed(token.text, calls[-1], formula)
         elif not calls[-1] and _is_stray(token, resolved):
@@ -138,7 +141,7 @@ def _resolve_names(tokens: list[Token], formula: str) -> list[Token]:
                 f"formula {formula!r}: {token.text} is not a term; arithmetic belongs inside braces, as in {{x + 2}}."
             )
         resolved.append(token)
-    if len(calls) > 1:
+    if closers:
         raise FormulaError(f"formula {formula!r}: a bracket is not closed.")
     return resolved
 

@@ -261,7 +261,8 @@ class DesignSpec:
         for spec in self.groups:
             if factors is not None and spec.name not in factors:
                 continue
-            require_columns(frame, spec.factor_levels.columns, self.formula)
+            cure = " To predict without this factor's effects, pass include_groups=False or a list of other factors."
+            require_columns(frame, spec.factor_levels.columns, self.formula, cure)
             codes, new_labels = spec.factor_levels.code(frame)
             included.append(spec.evaluate(frame, codes, new_labels, self.formula))
         return self._design(frame, tuple(included), None, None)

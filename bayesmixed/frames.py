@@ -29,12 +29,12 @@ def read_columns(
     return pd.DataFrame({name: _read(frame[name], name, learning) for name in names}, index=range(len(frame)))
 
 
-def require_columns(frame: pd.DataFrame, names: tuple[str, ...], formula: str | None) -> None:
-    """Refuse a frame that lacks a column."""
+def require_columns(frame: pd.DataFrame, names: tuple[str, ...], formula: str | None, cure: str = "") -> None:
+    """Refuse a frame that lacks a column; `cure` ends the message."""
     if absent := [name for name in names if name not in frame.columns]:
         uses = f"formula {formula!r} uses" if formula else "the model uses"
         raise FormulaError(
-            f"{uses} {quoted(absent)}, which is not a column of X (columns: {quoted(map(str, frame.columns), 30)})."
+            f"{uses} {quoted(absent)}, which is not a column of X (columns: {quoted(map(str, frame.columns), 30)}).{cure}"
         )
     for name in names:
         if isinstance(frame[name], pd.DataFrame):

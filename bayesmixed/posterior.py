@@ -95,8 +95,8 @@ def split_group_effects(idata: Any) -> xr.Dataset:
 
     Parameters
     ----------
-    idata : arviz.InferenceData or xarray.DataTree
-        The ``idata_`` of a fit.
+    idata : arviz.InferenceData, xarray.DataTree or xarray.Dataset
+        The ``idata_`` of a fit, or its posterior.
 
     Returns
     -------
@@ -113,7 +113,7 @@ def split_group_effects(idata: Any) -> xr.Dataset:
     >>> list(split_group_effects(idata))  # doctest: +SKIP
     ['Intercept', 'beta', 'sd_Subject_Intercept', ..., 'b_Subject_Intercept', 'b_Subject_Days']
     """
-    posterior = dataset(idata, "posterior")
+    posterior = dataset(idata, "posterior" if "posterior" in idata else None)
     split: dict[str, Any] = {}
     for name, values in posterior.data_vars.items():
         dim = next((d for d in values.dims if str(d).endswith("_effect") and d != "common_effect"), None)

@@ -103,6 +103,7 @@ def test_split_group_effects(school):
     assert split["b_school_x"].dims == ("chain", "draw", "school")
     np.testing.assert_array_equal(split["b_school_x"], draws.values["b_school"][..., 1])
     np.testing.assert_array_equal(split["sd_school_x"], draws.values["sd_school"][..., 1])
+    assert split_group_effects(idata["posterior"]).identical(split), "the posterior alone will do"
 
 
 @pytest.mark.parametrize("column", ["Intercept", "chain", "draw", "obs", "common_effect"])
