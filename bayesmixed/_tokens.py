@@ -42,7 +42,8 @@ _PATTERN = re.compile(
     re.VERBOSE,
 )
 _OUTSIDE = {"+", "-", "*", "/", ":", "**", "|", "||", "~", "(", ")", "{", "}"}
-_INSIDE = {"+", "-", "*", "/", "**", "(", ")", "{", "}", ",", "=", "==", "!=", "<", "<=", ">", ">="}
+_COMPARISONS = {"==", "!=", "<", "<=", ">", ">="}
+_INSIDE = {"+", "-", "*", "/", "**", "(", ")", "{", "}", ",", "=", *_COMPARISONS}
 _CURES = {
     "^": "write '**' for interactions up to an order, or {x ** 2} for a power",
     ".": "list the columns by name",
@@ -94,6 +95,8 @@ def tokenize(formula: str) -> list[Token]:
     """
     tokens = _resolve_names(_scan(formula), formula)
     _check_operators(tokens, formula)
+    _check_arguments(tokens, formula)
+    _check_arithmetic(tokens, formula)
     return tokens
 
 
@@ -112,7 +115,7 @@ def _scan(formula: str) -> list[Token]:
             tokens.append(Token("name", text, text[1:-1], True))
         elif kind == "number":  # formulae reads '1e3' as 1 followed by a name
             plain = np.format_float_positional(float(text), trim="-") if "e" in text.lower() else text
-            tokens.append(Token("number", plain, text, False))
+            tokens.append(Token("number", f"{plain}0" if plain.endswith(".") else plain, text, False))
         elif kind != "space":
             tokens.append(Token(kind, text, text, kind == "name"))
     return tokens
@@ -125,7 +128,8 @@ def _resolve_names(tokens: list[Token], formula: str) -> list[Token]:
     for i, raw in enumerate(tokens):
         following = tokens[i + 1].text if i + 1 < len(tokens) and tokens[i + 1].kind == "op" else ""
         is_name = raw.kind == "name" and not raw.text.startswith("`")
-        token = _resolve(raw, following, calls[-1], formula) if is_name else raw
+        before = resolved[-1].text if resolved else ""
+        token = _resolve(raw, before, following, calls[-1], formula) if is_name else raw
         if token.opens:
             closers.append({"(": ")", "{": "}"}[token.text])
             calls.append(calls[-1] or token.text == "{" or (i > 0 and resolved[-1].kind == "function"))
@@ -152,7 +156,7 @@ def _is_stray(token: Token, before: list[Token]) -> bool:
     return token.kind == "string" or (token.kind == "number" and token.text not in ("0", "1") and not is_order)
 
 
-def _resolve(token: Token, following: str, in_call: bool, formula: str) -> Token:
+def _resolve(token: Token, before: str, following: str, in_call: bool, formula: str) -> Token:
     name = token.text
     if following == "(":
         bare = name.removeprefix("np.").removeprefix("numpy.")
@@ -163,7 +167,7 @@ def _resolve(token: Token, following: str, in_call: bool, formula: str) -> Token
                 f"Known functions: {quoted(FUNCTIONS, most=len(FUNCTIONS))}."
             )
         return Token("function", bare, bare, False)
-    if in_call and (following == "=" or name in ENCODINGS):
+    if in_call and (following == "=" or (name in ENCODINGS and before in (",", "="))):
         return replace(token, is_variable=False)
     if name in ("True", "False", "None"):
         return Token("number" if not in_call else "literal", name, name, False)
@@ -178,8 +182,63 @@ def _check_allowed(text: str, in_call: bool, formula: str) -> None:
     raise FormulaError(f"formula {formula!r}: {text!r} cannot be used {where}; {cure}.")
 
 
+def _check_arguments(tokens: list[Token], formula: str) -> None:
+    """NumPy's functions take numbers alone: a further argument is where they write to; and braces take no names."""
+    inside: list[str] = []  # for each open bracket: the function it belongs to
+    commas: list[int] = []
+    for i, token in enumerate(tokens):
+        if token.opens:
+            inside.append(tokens[i - 1].name if i > 0 and tokens[i - 1].kind == "function" else "")
+            commas.append(0)
+        elif token.closes:
+            inside.pop()
+            commas.pop()
+        elif token.text == "=" and (not inside or inside[-1] in ("", "I", *NUMERIC_FUNCTIONS)):
+            raise FormulaError(
+                f"formula {formula!r}: '=' names no argument here; to compare write '==', and give the arguments of a "
+                "numeric function without names."
+            )
+        elif token.text == "," and inside and inside[-1] in NUMERIC_FUNCTIONS:
+            commas[-1] += 1
+            if commas[-1] > (inside[-1] in ("maximum", "minimum")):
+                raise FormulaError(f"formula {formula!r}: too many arguments in a call of {inside[-1]!r}.")
+
+
+def _check_arithmetic(tokens: list[Token], formula: str) -> None:
+    """Refuse what formulae reads from left to right where Python does not: -x ** 2, 2 ** x ** 2, 0 < x < 1."""
+    starts: list[int] = []  # where each open bracket stands
+    compared = [False]  # for each bracket level, since the last comma
+    operand = 0  # where the last operand starts
+    for i, token in enumerate(tokens):
+        if token.opens:
+            starts.append(i - (i > 0 and tokens[i - 1].kind == "function"))
+            compared.append(False)
+        elif token.closes:
+            operand = starts.pop()
+            compared.pop()
+        elif token.kind != "op":
+            operand = i
+        elif token.text == ",":
+            compared[-1] = False
+        elif token.text in _COMPARISONS:
+            if compared[-1]:
+                raise FormulaError(
+                    f"formula {formula!r}: two comparisons in a row; put each in brackets, as in {{(0 < x) * (x < 1)}}."
+                )
+            compared[-1] = True
+        elif token.text == "**":
+            sign, left = tokens[operand - 1 : operand], tokens[operand - 2 : operand - 1] if operand > 1 else []
+            negated = sign and sign[0].text == "-" and (not left or (left[0].kind == "op" and not left[0].closes))
+            if negated or (sign and sign[0].text == "**"):
+                raise FormulaError(
+                    f"formula {formula!r}: put brackets to say what is raised to the power, as in {{-(x ** 2)}}."
+                )
+
+
 def _check_operators(tokens: list[Token], formula: str) -> None:
     """Two operands need an operator between them: formulae would drop all that follows the first."""
+    if tokens and tokens[-1].kind == "op" and tokens[-1].text in ("+", "-", "*", "/", ":", "**"):
+        raise FormulaError(f"formula {formula!r} ends with {tokens[-1].text!r}; a term is missing.")
     for before, after in pairwise(tokens):
         ends = before.closes or before.kind in ("name", "number", "string", "literal")
         starts = after.opens or after.kind in ("name", "number", "string", "literal", "function")

@@ -64,7 +64,7 @@ def check_rank(design: Design) -> None:
     columns = (design.X - location) / scale
     R = np.linalg.qr(columns, mode="r")
     # a column that earlier ones determine leaves nothing on the diagonal
-    dependent = np.flatnonzero(np.abs(np.diag(R)) < _ROUNDING * np.linalg.norm(R, axis=0))
+    dependent = np.flatnonzero(np.abs(np.diag(R)) <= _ROUNDING * np.linalg.norm(R, axis=0))
     if len(dependent):
         j = int(dependent[0])
         weights = np.linalg.lstsq(columns[:, :j], columns[:, j], rcond=None)[0]
@@ -87,10 +87,11 @@ def check_residuals(design: Design, refuse: bool) -> None:
     if design.n_rows <= design.X.shape[1] + design.has_intercept:
         return
     location, scale = moments(design.X, design.weights, design.has_intercept)
-    y_location, y_scale = moments(design.response, design.weights, design.has_intercept)
-    columns, y = (design.X - location) / scale, (design.response - y_location) / y_scale
+    y_location, _ = moments(design.response, design.weights, design.has_intercept)
+    columns, y = (design.X - location) / scale, design.response - y_location
+    rounding = max(_ROUNDING * np.abs(y).max(), 1e-14 * np.abs(np.asarray(design.y)).max())
     residual = y - columns @ np.linalg.lstsq(columns, y, rcond=None)[0]
-    if np.abs(residual).max() > _ROUNDING:
+    if np.abs(residual).max() > rounding:
         return
     message = f"the common effects {quoted(design.common_names)} fit y without error (all residuals are zero)"
     if refuse:

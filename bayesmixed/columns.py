@@ -1,69 +1,28 @@
 """The numeric columns that a formula without bars gives: learned once, plain data, evaluated on any frame.
 
-This is the only module that knows formulae. formulae parses the text, chooses the contrasts and learns the
-state of transforms (means, knots); what it learned is copied into `ColumnsSpec`, from which every frame, the
-training one included, is evaluated by the same code.
+The training frame is evaluated by the same code as any other.
 """
 
 from __future__ import annotations
 
-from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, reduce
 from typing import Any
 
-import formulae
 import numpy as np
 import pandas as pd
-from formulae.categorical import ENCODINGS as _FORMULAE_ENCODINGS
-from formulae.categorical import CategoricalBox
-from formulae.environment import Environment
-from formulae.model_description import model_description
-from formulae.terms import Call, Intercept
-from formulae.transforms import TRANSFORMS as _FORMULAE_TRANSFORMS
 
-from bayesmixed._tokens import ENCODINGS, NUMERIC_FUNCTIONS, TRANSFORMS
 from bayesmixed.errors import FormulaError, quoted
+from bayesmixed.terms import (
+    FORMULAE_VERSION,
+    Component,
+    evaluate_call,
+    learn_terms,
+    refuse_same_names,
+    restore_calls,
+)
 
 State = dict[str, Any]
-
-# All that a formula can reach. formulae is handed this dict and never a module.
-_NAMESPACE: dict[str, Any] = {
-    **{name: getattr(np, name) for name in NUMERIC_FUNCTIONS},
-    **{name: _FORMULAE_TRANSFORMS[name] for name in TRANSFORMS},
-    **{name: _FORMULAE_ENCODINGS[name] for name in ENCODINGS},
-}
-
-
-@dataclass(frozen=True)
-class Component:
-    """One variable or call in a term; a term is the product of its components.
-
-    Attributes
-    ----------
-    name : str
-        The column's name, or the call's text.
-    kind : str
-        "numeric", "categoric" or "offset".
-    is_call : bool
-        Whether formulae evaluates it; otherwise it is a column.
-    labels : tuple of str
-        Label of each design column, e.g. ``("k[b]", "k[c]")``.
-    levels : tuple or None
-        Known levels of a categoric component.
-    contrasts : tuple of tuple of float, or None
-        Row of the design for each level.
-    transforms : tuple of dict
-        Learned state of each stateful transform in the call, in the order of the call's text.
-    """
-
-    name: str
-    kind: str
-    is_call: bool
-    labels: tuple[str, ...]
-    levels: tuple[Any, ...] | None = None
-    contrasts: tuple[tuple[float, ...], ...] | None = None
-    transforms: tuple[State, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,7 +46,7 @@ class ColumnsSpec:
     has_intercept: bool
     terms: tuple[tuple[Component, ...], ...]
     variables: tuple[str, ...]
-    formulae_version: str = field(default=formulae.__version__)
+    formulae_version: str = FORMULAE_VERSION
 
     @classmethod
     def learn(cls, text: str, frame: pd.DataFrame) -> ColumnsSpec:
@@ -100,27 +59,9 @@ class ColumnsSpec:
         frame : DataFrame of shape (n, k)
             Columns as `read_columns` gives them with ``learning=True``.
         """
-        try:
-            model = model_description(text)
-            _refuse_same_names([term.name for term in model.common_terms], text)
-            calls = [component for component in model.common_components if isinstance(component, Call)]
-            distinct = [call for i, call in enumerate(calls) if call not in calls[:i]]
-            _refuse_same_names([call.name for call in distinct], text)
-            for term in model.common_terms:  # 'k/x' shares one object between k and k:x, whose contrasts differ
-                if not isinstance(term, Intercept):
-                    term.components = deepcopy(term.components)
-            with np.errstate(all="ignore"):
-                model.eval(frame, Environment([_NAMESPACE]))
-        except FormulaError:
-            raise
-        except Exception as error:
-            raise FormulaError(f"cannot evaluate {text!r}: {type(error).__name__}: {error}") from error
-        terms = [term for term in model.common_terms if not isinstance(term, Intercept)]
-        has_intercept = len(terms) < len(model.common_terms)
-        spec = cls(
-            text, has_intercept, tuple(tuple(map(_learned, term.components)) for term in terms), tuple(frame.columns)
-        )
-        _refuse_same_names([*spec.names], text)
+        has_intercept, terms = learn_terms(text, frame)
+        spec = cls(text, has_intercept, tuple(terms), tuple(frame.columns))
+        refuse_same_names([*spec.names], text)
         return spec
 
     @classmethod
@@ -154,6 +95,9 @@ class ColumnsSpec:
             Sum of the offset terms; None without one.
         """
         blocks, offset = [np.empty((len(frame), 0))], None
+        if len(frame) == 0:  # transforms cannot see that there is nothing to do
+            has_offset = any(term[0].kind == "offset" for term in self.terms)
+            return np.empty((0, len(self.names))), np.empty(0) if has_offset else None
         for term in self.terms:
             # row-wise Kronecker product of the components
             block = reduce(_interact, [self._values(component, frame) for component in term])
@@ -172,38 +116,21 @@ class ColumnsSpec:
 
     def _values(self, component: Component, frame: pd.DataFrame) -> np.ndarray:
         """Design columns of one component, shape (n, number of labels)."""
-        values = frame[component.name] if not component.is_call else self._call(component, frame)
+        name = component.name
+        values = np.asarray(
+            evaluate_call(self._calls[name], name, frame) if component.is_call else frame[name].to_numpy()
+        )
         if component.kind == "categoric":
             return _contrast(component, values)
-        if component.kind == "offset":
-            values.set_size(len(frame))
-            values = values.eval()
-        block = np.asarray(values, dtype=float)
-        return block if block.ndim == 2 else block[:, None]
-
-    def _call(self, component: Component, frame: pd.DataFrame) -> Any:
-        try:
-            with np.errstate(all="ignore"):
-                return self._calls[component.name].eval(frame, Environment([_NAMESPACE]))
-        except Exception as error:
-            raise FormulaError(f"cannot evaluate {component.name!r}: {type(error).__name__}: {error}") from error
+        if values.dtype.kind not in "biuf":
+            raise FormulaError(f"{name!r} was a number in fit and is text now; convert the column.")
+        values = values.astype(float)
+        return values if values.ndim == 2 else values[:, None]
 
     @cached_property
     def _calls(self) -> dict[str, Any]:
-        """Formulae's call objects, read from the text again and given the learned state."""
-        learned = {component.name: component for term in self.terms for component in term if component.is_call}
-        if not learned:
-            return {}
-        if formulae.__version__ != self.formulae_version and any(
-            name.startswith("bs(") or "(bs(" in name for name in learned
-        ):
-            _refuse_other_splines(self.formulae_version)
-        calls = {}
-        for component in model_description(self.text).common_components:
-            if isinstance(component, Call) and component.name in learned:
-                _restore(component.call, list(learned[component.name].transforms))
-                calls[component.name] = component.call
-        return calls
+        components = [component for term in self.terms for component in term]
+        return restore_calls(self.text or "", components, self.formulae_version)
 
     def __getstate__(self) -> State:
         return {name: value for name, value in self.__dict__.items() if name != "_calls"}
@@ -229,19 +156,6 @@ class ColumnsSpec:
         return spec
 
 
-def _learned(component: Any) -> Component:
-    """Copy what formulae learned about a component into plain data."""
-    is_call = isinstance(component, Call)
-    levels = contrasts = None
-    if component.kind == "categoric":
-        levels = tuple(level.item() if hasattr(level, "item") else level for level in component.levels)
-        if len(levels) < 2:
-            raise FormulaError(f"{component.name!r} has a single level, {levels[0]!r}; drop it from the formula.")
-        contrasts = tuple(tuple(map(float, row)) for row in component.contrast_matrix.matrix)
-    transforms = tuple(map(_encode, _stateful(component.call))) if is_call else ()
-    return Component(component.name, component.kind, is_call, tuple(component.labels), levels, contrasts, transforms)
-
-
 def _labels(term: tuple[Component, ...]) -> list[str]:
     """Labels of a term's columns: the last component varies fastest, as in `_interact`."""
     if term[0].kind == "offset":
@@ -250,67 +164,19 @@ def _labels(term: tuple[Component, ...]) -> list[str]:
 
 
 def _interact(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    return (left[:, :, None] * right[:, None, :]).reshape(len(left), -1)
+    return (left[:, :, None] * right[:, None, :]).reshape(len(left), left.shape[1] * right.shape[1])
 
 
-def _contrast(component: Component, values: Any) -> np.ndarray:
-    if isinstance(values, CategoricalBox):
-        values = values.data
-    codes = pd.Index(list(component.levels or ())).get_indexer(pd.Index(np.asarray(values)))
+def _contrast(component: Component, values: np.ndarray) -> np.ndarray:
+    codes = pd.Index(list(component.levels or ())).get_indexer(pd.Index(values))
     if np.any(codes < 0):
-        unknown = pd.unique(np.asarray(values)[codes < 0])
+        unknown = pd.unique(values[codes < 0])
         raise FormulaError(
             f"{component.name!r} has levels not seen in fit: {quoted(unknown)} (known levels: "
             f"{quoted(component.levels or ())}). A common effect cannot be predicted for a new level; if its levels "
             f"are a sample from a population, make it a group effect, (1 | {component.name})."
         )
     return np.array(component.contrasts)[codes]
-
-
-def _stateful(node: Any) -> list[Any]:
-    """The stateful transforms inside a lazy call, depth first."""
-    found = [node.stateful_transform] if getattr(node, "stateful_transform", None) is not None else []
-    children = [*getattr(node, "args", ()), *getattr(node, "kwargs", {}).values()]
-    return found + [transform for child in children for transform in _stateful(child)]
-
-
-def _restore(node: Any, states: list[State]) -> None:
-    """Give the stateful transforms inside a lazy call their learned state, in the order of `_stateful`."""
-    if callee := getattr(node, "callee", None):
-        transform = _NAMESPACE[callee]
-        if getattr(transform, "__stateful_transform__", False):
-            node.stateful_transform = transform()
-            node.stateful_transform.__dict__.update(_decode(states.pop(0)))
-    for child in [*getattr(node, "args", ()), *getattr(node, "kwargs", {}).values()]:
-        _restore(child, states)
-
-
-def _encode(transform: Any) -> State:
-    """A transform's attributes as plain data: arrays and dicts with integer keys are tagged."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, np.generic):
-            return value.item()
-        if isinstance(value, np.ndarray):
-            return {"array": value.tolist()}
-        if isinstance(value, dict):
-            return {"items": [[plain(k), plain(v)] for k, v in value.items()]}
-        if value is None or isinstance(value, (bool, int, float, str)):
-            return value
-        raise FormulaError(f"{type(transform).__name__} keeps a {type(value).__name__}, which cannot be stored.")
-
-    return {name: plain(value) for name, value in vars(transform).items()}
-
-
-def _decode(state: State) -> State:
-    def value_of(plain: Any) -> Any:
-        if isinstance(plain, dict) and "array" in plain:
-            return np.array(plain["array"])
-        if isinstance(plain, dict):
-            return {value_of(k): value_of(v) for k, v in plain["items"]}
-        return plain
-
-    return {name: value_of(plain) for name, plain in state.items()}
 
 
 def _tuples(state: State) -> State:
@@ -323,22 +189,3 @@ def _tuples(state: State) -> State:
         "contrasts": None if contrasts is None else tuple(tuple(row) for row in contrasts),
         "transforms": tuple(state["transforms"]),
     }
-
-
-def _refuse_same_names(names: list[str], text: str) -> None:
-    # formulae names {(x + 1) * 2} and {x + 1 * 2} alike and would keep one of them
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise FormulaError(
-            f"{text!r}: two terms have the name {quoted(sorted(twice))}; compute one of them as a column of X."
-        )
-
-
-def _refuse_other_splines(version: str) -> None:
-    def era(text: str) -> bool:
-        return tuple(map(int, text.split(".")[:2])) >= (0, 8)
-
-    if era(version) != era(formulae.__version__):
-        raise FormulaError(
-            f"the spline basis bs() was learned with formulae {version} and means something else in formulae "
-            f"{formulae.__version__} (it changed in 0.8); fit again, or install the other version."
-        )

@@ -36,7 +36,8 @@ class _Effects:
     @property
     def pair_names(self) -> tuple[str, ...]:
         """Names of `pairs`, e.g. ``("Intercept:Days",)``."""
-        return tuple(f"{self.effect_names[i]}:{self.effect_names[j]}" for i, j in self.pairs)
+        names = [f"({name})" if ":" in name else name for name in self.effect_names]
+        return tuple(f"{names[i]}:{names[j]}" for i, j in self.pairs)
 
 
 @dataclass(frozen=True)

@@ -236,6 +236,10 @@ def _factors(tokens: list[Token], formula: str) -> list[tuple[str, ...]]:
             f"formula {formula!r}: a grouping factor is a column, or columns joined by ':', '/', '*' or '+', "
             f"got {join(tokens)!r}."
         )
+    if ":" in tokens[0].name:
+        raise FormulaError(
+            f"formula {formula!r}: the grouping factor {tokens[0].name!r} reads as an interaction; rename the column."
+        )
     return [(tokens[0].name,)]
 
 

@@ -33,9 +33,8 @@ def require_columns(frame: pd.DataFrame, names: tuple[str, ...], formula: str | 
     """Refuse a frame that lacks a column; `cure` ends the message."""
     if absent := [name for name in names if name not in frame.columns]:
         uses = f"formula {formula!r} uses" if formula else "the model uses"
-        raise FormulaError(
-            f"{uses} {quoted(absent)}, which is not a column of X (columns: {quoted(map(str, frame.columns), 30)}).{cure}"
-        )
+        columns = quoted(map(str, frame.columns), 30)
+        raise FormulaError(f"{uses} {quoted(absent)}, which is not a column of X (columns: {columns}).{cure}")
     for name in names:
         if isinstance(frame[name], pd.DataFrame):
             raise FormulaError(f"X has {frame[name].shape[1]} columns called {name!r}; give each its own name.")

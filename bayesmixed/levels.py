@@ -13,6 +13,8 @@ import pandas as pd
 from bayesmixed.errors import FormulaError, quoted
 
 State = dict[str, Any]
+_INT64 = np.iinfo(np.int64)
+_SCALARS = (bool, int, float, str, np.number, np.bool_, np.datetime64, pd.Timestamp)
 
 
 def label_key(label: Any) -> str:
@@ -96,13 +98,17 @@ class ColumnLevels:
         new_labels : tuple
             The labels not in `labels`, in order of first appearance.
         """
-        codes, uniques = _factorize(column)
+        codes, uniques = _factorize(column, in_order_of_appearance=True)
         labels, kind = (np.array([str(u) for u in uniques]), "other") if self.kind == "other" else _canonical(uniques)
         numbers = {"int", "float"}
         if kind == self.kind or {kind, self.kind} <= numbers:
             known = pd.Index(self.labels).get_indexer(pd.Index(labels))
-        else:  # 308 is not "308"
-            known = np.full(len(labels), -1)
+        else:  # 308 is not "308", but in a column of both each is itself
+            if kind == "other":
+                labels = np.empty(len(uniques), dtype=object)
+                labels[:] = [label if isinstance(label, _SCALARS) else str(label) for label in uniques]
+            position = {label_key(label): i for i, label in enumerate(_scalars(self.labels))}
+            known = np.array([position.get(label_key(label), -1) for label in _scalars(labels)], dtype=np.int64)
         new = np.flatnonzero(known < 0)
         lookup = np.append(known, -1)  # the last entry serves code -1, the missing label
         lookup[new] = len(self.labels) + np.arange(len(new))
@@ -221,11 +227,16 @@ class FactorLevels:
         return cls(tuple(state["columns"]), parts, combinations)
 
 
-def _factorize(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+def _factorize(column: pd.Series, in_order_of_appearance: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Codes (-1 for missing) and distinct labels; a Categorical keeps the order of its categories."""
-    if isinstance(column.dtype, pd.CategoricalDtype):
+    if isinstance(column.dtype, pd.CategoricalDtype) and not in_order_of_appearance:
         used = column.cat.remove_unused_categories()
         return used.cat.codes.to_numpy(np.int64), np.asarray(used.cat.categories)
+    if column.dtype == object and any(isinstance(label, (bool, np.bool_)) for label in column):
+        # pandas takes True for 1
+        codes, _ = pd.factorize(column.map(label_key, na_action="ignore"))
+        present, first = np.unique(codes, return_index=True)
+        return np.asarray(codes, dtype=np.int64), column.to_numpy(dtype=object)[first[present >= 0]]
     codes, uniques = pd.factorize(column)
     return np.asarray(codes, dtype=np.int64), np.asarray(uniques)
 
@@ -242,6 +253,8 @@ def _canonical(uniques: np.ndarray) -> tuple[np.ndarray, str]:
             kind = "bool"
         elif all(isinstance(value, (int, float, np.number)) and not isinstance(value, bool) for value in values):
             kind = "int" if all(isinstance(value, (int, np.integer)) for value in values) else "float"
+    if kind == "int" and len(uniques) and not _INT64.min <= min(uniques) <= max(uniques) <= _INT64.max:
+        kind = None
     if kind is None:  # anything else is its text
         return np.array([str(value) for value in uniques], dtype=str), "other"
     types: dict[str, Any] = {"bool": bool, "int": np.int64, "float": float, "datetime": "datetime64[ns]", "str": str}

@@ -14,6 +14,8 @@ from bayesmixed.distributions import HalfNormal, HalfStudentT, Normal, Prior
 from bayesmixed.errors import PriorError, quoted
 from bayesmixed.families import Family
 
+FAR = 3  # standard deviations between zero and the mean of a slope column before we warn
+
 
 @dataclass(frozen=True)
 class Priors:
@@ -63,7 +65,7 @@ def moments(values: np.ndarray, weights: np.ndarray | None, centred: bool) -> tu
     square = share @ np.square(values)
     spread = np.sqrt(share @ np.square(values - location))
     rms = np.where(square > 0, np.sqrt(square), 1.0)
-    scale = np.where(spread > 1e-10 * rms, spread, rms) if centred else rms
+    scale = np.where(spread > 1e-14 * rms, spread, rms) if centred else rms
     return (location if centred else np.zeros_like(location)), scale
 
 
@@ -106,24 +108,33 @@ def default_priors(design: Design, family: Family, lkj_eta: float | Mapping[str,
 def _default_sds(factor: GroupFactor, y_scale: float, weights: np.ndarray | None) -> dict[str, Prior]:
     has_intercept = "Intercept" in factor.effect_names
     mean, scale = moments(factor.Z, weights, has_intercept)
-    slopes = np.array([name != "Intercept" for name in factor.effect_names])
-    ratios = mean[slopes] / scale[slopes]
-    is_dummy = np.all((factor.Z == 0) | (factor.Z == 1), axis=0)[slopes]
-    if np.any(far := (np.abs(ratios) > 3) & ~is_dummy):
-        names = [name for name in factor.effect_names if name != "Intercept"]
+    if np.any(far := far_slopes(factor, weights)):
         warnings.warn(
-            f"grouping factor {factor.name!r}: {quoted(np.array(names)[far])} has its mean more than 3 standard "
-            "deviations from zero, so the group intercepts describe a point far outside the data. Centring helps "
-            "reader and sampler: write center(x) for x, or subtract a value that means something.",
+            f"grouping factor {factor.name!r}: {quoted(np.array(factor.effect_names)[far])} has its mean more than "
+            f"{FAR} standard deviations from zero, so the group intercepts describe a point far outside the data. "
+            "Centring helps reader and sampler: write center(x) for x, or subtract a value that means something.",
             UserWarning,
             stacklevel=2,
         )
     # Var(b_0 + z b_1) at the mean of z is what the data show; b_0 itself has to hold what b_1 adds at z = 0
-    inflation = np.sqrt(1 + np.sum(np.square(ratios))) if has_intercept else 1.0
+    slopes = np.array([name != "Intercept" for name in factor.effect_names])
+    inflation = np.sqrt(1 + np.sum(np.square(mean[slopes] / scale[slopes]))) if has_intercept else 1.0
     return {
         name: HalfNormal(2.5 * y_scale * (float(inflation) if name == "Intercept" else 1 / float(s)))
         for name, s in zip(factor.effect_names, scale, strict=True)
     }
+
+
+def far_slopes(factor: GroupFactor, weights: np.ndarray | None) -> np.ndarray:
+    """Which slope columns, beside a group intercept, have their mean more than `FAR` sds from zero; bool (q,).
+
+    A column of zeros and ones is never far: zero is one of its values.
+    """
+    if "Intercept" not in factor.effect_names:
+        return np.zeros(len(factor.effect_names), dtype=bool)
+    mean, scale = moments(factor.Z, weights, centred=True)
+    is_dummy = np.all((factor.Z == 0) | (factor.Z == 1), axis=0)
+    return (np.abs(mean) > FAR * scale) & ~is_dummy
 
 
 def _resolve_eta(lkj_eta: float | Mapping[str, float], design: Design) -> dict[str, float]:

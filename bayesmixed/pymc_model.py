@@ -6,6 +6,7 @@ Geometry (why this samples well where a packed Cholesky factor on the data's sca
   start values and step sizes suit any unit, while names and priors stay on the user's scale;
 - the intercept is sampled at the centre of the data;
 - group effects are non-centred: ``b = z L'`` with standard normal ``z``;
+- the covariance of group effects whose slope column lies far from zero is sampled at the column's mean;
 - standard deviations and correlations are separate parameters. LKJ(eta) correlations are built from
   independent partial correlations (C-vine), whose logit is unbounded and of order one.
 
@@ -26,7 +27,7 @@ from bayesmixed.design import Design, GroupFactor
 from bayesmixed.distributions import Exponential, HalfNormal, HalfStudentT, Normal, Prior, StudentT
 from bayesmixed.draws import coordinates
 from bayesmixed.families import Family
-from bayesmixed.priors import Priors
+from bayesmixed.priors import Priors, far_slopes, moments
 from bayesmixed.scaling import Scaling
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def build_model(design: Design, family: Family, priors: Priors, obs: np.ndarray 
     with pm.Model(coords=coords) as model:
         eta = _common_part(design, priors, scaling)
         for factor in design.groups:
-            b = _group_effects(factor, priors)
+            b = _group_effects(factor, priors, design.weights)
             Z = pm.Data(f"Z_{factor.name}", factor.Z, dims=("obs", f"{factor.name}_effect"))
             code = pm.Data(f"code_{factor.name}", factor.codes, dims="obs")
             eta = eta + (Z * b[code]).sum(axis=-1)
@@ -139,57 +140,91 @@ def _arguments(priors: list[Prior]) -> tuple[str, dict[str, Any]]:
     return distribution, {theirs: np.array([float(getattr(p, ours)) for p in priors]) for ours, theirs in names.items()}
 
 
-def _group_effects(factor: GroupFactor, priors: Priors) -> Any:
-    """Group effects of one factor, (n_levels, q)."""
+def _group_effects(factor: GroupFactor, priors: Priors, weights: np.ndarray | None) -> Any:
+    """Group effects of one factor, (n_levels, q): non-centred, ``b = z root'`` with ``Sigma = root root'``."""
+    import pymc as pm
+
+    name, dims = factor.name, (factor.name, f"{factor.name}_effect")
+    sd_priors = [priors.group_sd[name][effect] for effect in factor.effect_names]
+    mean = _far_means(factor, weights)
+    sd = _vector(f"sd_{name}_at_mean" if mean.any() else f"sd_{name}", sd_priors, dims[1])
+    z = pm.Normal(f"z_{name}", 0.0, 1.0, dims=dims)
+    if not factor.pairs:
+        return pm.Deterministic(f"b_{name}", sd * z, dims=dims)
+    L = _correlation_factor(factor, priors.lkj_eta[name])
+    root, R = sd[:, None] * L, L @ L.T
+    if mean.any():
+        root, R = _move_to_zero(factor, root, sd, mean, priors)
+    rows, columns = np.transpose(factor.pairs)
+    pm.Deterministic(f"corr_{name}", R[rows, columns], dims=f"{name}_pair")
+    return pm.Deterministic(f"b_{name}", z @ root.T, dims=dims)
+
+
+def _far_means(factor: GroupFactor, weights: np.ndarray | None) -> np.ndarray:
+    """Means of the slope columns that may correlate with the intercept if one is far from zero, else zeros; (q,)."""
+    at = factor.effect_names.index("Intercept") if "Intercept" in factor.effect_names else None
+    block = next((list(block) for block in factor.blocks if at in block), [])
+    mean = np.zeros(len(factor.effect_names))
+    if np.any(far_slopes(factor, weights)[block]):
+        mean[block] = moments(factor.Z, weights, centred=True)[0][block]
+        mean[at] = 0.0
+    return mean
+
+
+def _move_to_zero(factor: GroupFactor, root: Any, sd: Any, mean: np.ndarray, priors: Priors) -> tuple[Any, Any]:
+    """Go from the group covariance at the slopes' means, where it is sampled, to that at zero, where it is stated.
+
+    Data far from z = 0 say little about b_0 but much about b_0 + mean'b, so sampling at zero follows a ridge
+    with correlations of -0.9999. With ``b_at_mean = A b`` (A is the identity with `mean` in the intercept's row)
+    Sigma = A^-1 Sigma_at_mean A^-T. As det A = 1 and d Sigma = prod_i(2 sd_i^q) d sd d R, the prior of (sd, R) in
+    the sampled coordinates is
+
+        p(sd) LKJ(R) (sd_at_mean / sd)^q,   det R = det R_at_mean (sd_at_mean / sd)^2,
+
+    sd being the intercept's. The sampled variables carry p(sd_at_mean) LKJ(R_at_mean), a potential the rest.
+    """
     import pymc as pm
     import pytensor.tensor as pt
 
-    name = factor.name
-    sds = priors.group_sd[name]
-    sd = _vector(f"sd_{name}", [sds[effect] for effect in factor.effect_names], f"{name}_effect")
-    z = pm.Normal(f"z_{name}", 0.0, 1.0, dims=(name, f"{name}_effect"))
-    factors = _correlation_factors(factor, priors.lkj_eta[name]) if factor.pairs else {}
-    blocks = []
-    for block in factor.blocks:
-        columns = z[:, block[0] : block[-1] + 1]  # a block is a run of neighbours
-        blocks.append(columns @ factors[block].T if block in factors else columns)
-    return pm.Deterministic(f"b_{name}", sd * pt.concatenate(blocks, axis=1), dims=(name, f"{name}_effect"))
+    name, at = factor.name, factor.effect_names.index("Intercept")
+    q = next(len(block) for block in factor.blocks if at in block)
+    inverse = np.eye(len(mean))
+    inverse[at] -= mean
+    root = inverse @ root
+    covariance = root @ root.T
+    sd_at_zero = pm.Deterministic(f"sd_{name}", pt.sqrt(pt.diag(covariance)), dims=f"{name}_effect")
+    distribution, arguments = _arguments([priors.group_sd[name]["Intercept"]])
+    prior = getattr(pm, distribution).dist(**{key: value[0] for key, value in arguments.items()})
+    log_ratio = pt.log(sd[at]) - pt.log(sd_at_zero[at])
+    change = pm.logp(prior, sd_at_zero[at]) - pm.logp(prior, sd[at])
+    pm.Potential(f"move_{name}", change + (q + 2 * (priors.lkj_eta[name] - 1)) * log_ratio)
+    return root, covariance / pt.outer(sd_at_zero, sd_at_zero)
 
 
-def _correlation_factors(factor: GroupFactor, eta: float) -> dict[tuple[int, ...], Any]:
-    """Cholesky factor of each block's LKJ(eta) correlation matrix, from partial correlations.
+def _correlation_factor(factor: GroupFactor, eta: float) -> Any:
+    """Cholesky factor of the effects' correlation matrix, LKJ(eta) within each block; shape (q, q).
 
-    In the C-vine, the partial correlation of effects i < k of a block of q, given the effects before i, is
-    2 Beta(alpha_i, alpha_i) - 1 with alpha_i = eta + (q - 2 - i) / 2, all independent (Lewandowski et al.,
+    In the C-vine, the partial correlation of effects i < k of a block of m, given the effects before i, is
+    2 Beta(alpha_i, alpha_i) - 1 with alpha_i = eta + (m - 2 - i) / 2, all independent (Lewandowski et al.,
     2009, section 2.4, with i counted from 0).
     """
     import pymc as pm
     import pytensor.tensor as pt
 
     alphas = [eta + (len(b) - 2 - i) / 2 for b in factor.blocks for i in range(len(b)) for _ in range(i + 1, len(b))]
-    dim = f"{factor.name}_pair"
-    unit = pm.Beta(f"partial_{factor.name}", np.array(alphas), np.array(alphas), dims=dim)
+    unit = pm.Beta(f"partial_{factor.name}", np.array(alphas), np.array(alphas), dims=f"{factor.name}_pair")
     position = {pair: k for k, pair in enumerate(factor.pairs)}
-    factors: dict[tuple[int, ...], Any] = {}
-    correlations: dict[tuple[int, int], Any] = {}
+    q = len(factor.effect_names)
+    rows: list[list[Any]] = [[pt.constant(0.0)] * q for _ in range(q)]
     for block in factor.blocks:
-        q = len(block)
-        if q == 1:
-            continue
-        rows: list[list[Any]] = [[pt.constant(0.0)] * q for _ in range(q)]
-        for k in range(q):
+        for k, effect in enumerate(block):
             left = pt.constant(1.0)  # 1 - sum of squares of the row so far
-            for i in range(k):
-                u = unit[position[block[i], block[k]]]
-                rows[k][i] = (2 * u - 1) * pt.sqrt(left)
+            for before in block[:k]:
+                u = unit[position[before, effect]]
+                rows[effect][before] = (2 * u - 1) * pt.sqrt(left)
                 left = left * 4 * u * (1 - u)  # 1 - (2u - 1)^2
-            rows[k][k] = pt.sqrt(left)
-        L = pt.stack([pt.stack(row) for row in rows])
-        R = L @ L.T
-        factors[block] = L
-        correlations |= {(block[i], block[k]): R[i, k] for i in range(q) for k in range(i + 1, q)}
-    pm.Deterministic(f"corr_{factor.name}", pt.stack([correlations[pair] for pair in factor.pairs]), dims=dim)
-    return factors
+            rows[effect][effect] = pt.sqrt(left)
+    return pt.stack([pt.stack(row) for row in rows])
 
 
 def _gaussian(design: Design, priors: Priors, scaling: Scaling, mu: Any) -> None:

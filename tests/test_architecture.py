@@ -22,7 +22,8 @@ ALLOWED = {
     "distributions": set(),
     "families": set(),
     "formula": {"_tokens"},
-    "columns": {"_tokens"},
+    "terms": {"_tokens"},
+    "columns": {"terms"},
     "design": {"formula", "columns", "levels", "frames"},
     "draws": {"design"},
     "priors": {"design", "families", "distributions"},
@@ -34,7 +35,7 @@ ALLOWED = {
     "sampling": set(),
     "sampling.nuts": {"design", "draws", "families", "priors", "diagnostics", "pymc_model"},
 }
-HEAVY = {"pymc", "pytensor", "arviz", "matplotlib", "nutpie", "numba", "xarray", "joblib"}
+HEAVY = {"pymc", "pytensor", "arviz", "matplotlib", "nutpie", "numba", "xarray"}
 
 
 def module_name(path):
@@ -105,14 +106,14 @@ def test_pymc_and_arviz_are_touched_in_few_places(module):
     assert not roots & {"pymc", "pytensor", "arviz"}
 
 
-def test_only_columns_knows_formulae():
+def test_only_terms_knows_formulae():
     users = {m for m, path in MODULES.items() if any(n.startswith("formulae") for n in imports(path, nested=False))}
 
-    assert users == {"columns"}
+    assert users == {"terms"}
 
 
 def test_importing_the_package_loads_nothing_heavy_and_warns_of_nothing():
-    code = f"import sys, bayesmixed; print(sorted({HEAVY - {'joblib'}!r} & set(sys.modules)))"
+    code = f"import sys, bayesmixed; print(sorted({HEAVY!r} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
 
     assert run.stdout.strip() == "[]"

@@ -147,6 +147,48 @@ def test_partial_correlations_give_lkj(q, school):
     np.testing.assert_allclose(constants, constants[0], atol=1e-6)
 
 
+@pytest.mark.parametrize("q", [2, 3])
+def test_a_covariance_sampled_at_the_mean_has_the_stated_prior(q, school):
+    """With a slope far from zero, the sampled density is p(sd) LKJ(R) |d(sd, R) / d(sampled)|, sd and R at zero."""
+    eta = 1.7
+    frame = school.assign(year=2000 + school["item"])
+    with pytest.warns(UserWarning, match="far outside the data"):
+        design, priors = learn(f"year + ({'year' if q == 2 else 'year + x'} | school)", frame, lkj_eta=eta)
+    model = build_model(design, FAMILY, priors)
+    factor = design.groups[0]
+    sampled = [model["sd_school_at_mean"], model["partial_school"]]
+    inputs = [model.rvs_to_values[variable] for variable in sampled]
+    stated = model.compile_fn(
+        model.replace_rvs_by_values([model["sd_school"], model["corr_school"]]),
+        inputs=inputs,
+        on_unused_input="ignore",
+        point_fn=False,
+        mode=MODE,
+    )
+    log_density = model.compile_logp(vars=[*sampled, *model.potentials], jacobian=True, mode=MODE)
+
+    constants = []
+    for point, values in random_points(model, 6):
+        at = np.concatenate([point[value.name] for value in inputs])
+
+        def stated_at(x):
+            return np.concatenate([np.ravel(part) for part in stated(x[:q], x[q:])])
+
+        steps = np.eye(len(at)) * 1e-5
+        columns = [(stated_at(at + step) - stated_at(at - step)) / 2e-5 for step in steps]
+        R = np.eye(q)
+        for k, (i, j) in enumerate(factor.pairs):
+            R[i, j] = R[j, i] = values["corr_school"][k]
+        prior = sum(
+            priors.group_sd["school"][effect].log_density(values["sd_school"][k])
+            for k, effect in enumerate(factor.effect_names)
+        )
+        jacobian = np.linalg.slogdet(np.column_stack(columns))[1]
+        constants.append(float(log_density(point)) - prior - (eta - 1) * np.linalg.slogdet(R)[1] - jacobian)
+
+    np.testing.assert_allclose(constants, constants[0], atol=1e-3)
+
+
 def test_every_variable_has_labelled_dims(school):
     design, priors = learn("x + k + (x | school) + (1 | item)", school)
     model = build_model(design, FAMILY, priors, obs=np.array([f"row {i}" for i in range(60)]))

@@ -50,5 +50,7 @@ def same_span(a, b):
 
 def in_new_process(code, given):
     """Run `code` in a fresh interpreter that finds `given` as JSON on stdin; what it prints, from JSON."""
-    run = subprocess.run([sys.executable, "-c", code], input=json.dumps(given), capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", code], input=json.dumps(given), capture_output=True, text=True, check=True
+    )
     return json.loads(run.stdout)
