@@ -48,7 +48,7 @@ _CURES = {
     "^": "write '**' for interactions up to an order, or {x ** 2} for a power",
     ".": "list the columns by name",
     "%in%": "write nesting as 'a/b'",
-    "[": "subset notation is not supported",
+    "[": "subsets and lists are not supported",
 }
 
 
@@ -208,14 +208,18 @@ def _check_arithmetic(tokens: list[Token], formula: str) -> None:
     """Refuse what formulae reads from left to right where Python does not: -x ** 2, 2 ** x ** 2, 0 < x < 1."""
     starts: list[int] = []  # where each open bracket stands
     compared = [False]  # for each bracket level, since the last comma
+    calls = [False]  # for each bracket level: is it inside a call?
     operand = 0  # where the last operand starts
     for i, token in enumerate(tokens):
         if token.opens:
-            starts.append(i - (i > 0 and tokens[i - 1].kind == "function"))
+            is_call = i > 0 and tokens[i - 1].kind == "function"
+            starts.append(i - is_call)
             compared.append(False)
+            calls.append(calls[-1] or is_call or token.text == "{")
         elif token.closes:
             operand = starts.pop()
             compared.pop()
+            calls.pop()
         elif token.kind != "op":
             operand = i
         elif token.text == ",":
@@ -226,6 +230,12 @@ def _check_arithmetic(tokens: list[Token], formula: str) -> None:
                     f"formula {formula!r}: two comparisons in a row; put each in brackets, as in {{(0 < x) * (x < 1)}}."
                 )
             compared[-1] = True
+        elif token.text == "**" and not calls[-1] and tokens[operand].kind in ("name", "function"):
+            term = join(tokens[operand:i])
+            raise FormulaError(
+                f"formula {formula!r}: {term} ** ... outside braces is the term itself; for a power write "
+                f"{{{term} ** 2}} or poly()."
+            )
         elif token.text == "**":
             sign, left = tokens[operand - 1 : operand], tokens[operand - 2 : operand - 1] if operand > 1 else []
             negated = sign and sign[0].text == "-" and (not left or (left[0].kind == "op" and not left[0].closes))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.utils.validation import column_or_1d
 
 from bayesmixed.design import Design
 from bayesmixed.errors import FormulaError, quoted
@@ -17,32 +18,39 @@ from bayesmixed.scaling import SIGMA_FLOOR
 _ROUNDING = 1e-10
 
 
-def check_response(y: Any, n_rows: int) -> np.ndarray:
-    """The response as float64, shape (n,).
+def check_response(y: Any, n_rows: int, counts: np.ndarray | None = None) -> np.ndarray:
+    """Read the response as float64, shape (n,).
+
+    Parameters
+    ----------
+    y : array-like of shape (n_rows,)
+    n_rows : int
+    counts : numpy.ndarray of bool, shape (n_rows,), optional
+        Rows that count, those of positive weight; only they are returned.
 
     Raises
     ------
     ValueError
         Wrong length or shape, not numeric, missing or infinite values (with their number), constant.
     """
-    values = np.asarray(y)
-    if values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]
-    if values.ndim != 1:
-        raise ValueError(f"y should be a 1d array, got an array of shape {values.shape} instead.")
+    values = column_or_1d(y, warn=True)
     if len(values) != n_rows:
         raise ValueError(f"X and y have inconsistent numbers of rows: {n_rows} and {len(values)}.")
     if np.iscomplexobj(values):
         raise ValueError("Complex data not supported: y must be real numbers.")
-    column = pd.Series(values).infer_objects()
+    column = pd.Series(values if counts is None else values[counts]).infer_objects()
+    if len(column) < 2:
+        raise ValueError(f"Found {len(column)} sample(s) with a positive weight, while a minimum of 2 is required.")
     if not pd.api.types.is_numeric_dtype(column.dtype):
         raise ValueError(f"y must be numeric, got dtype {column.dtype}.")
-    values = column.to_numpy(dtype=np.float64, na_value=np.nan)
-    if bad := np.count_nonzero(~np.isfinite(values)):
-        raise ValueError(f"Input y contains NaN or infinity in {bad} of {n_rows} rows; drop these rows or impute.")
-    if np.ptp(values) == 0:
-        raise ValueError(f"y is constant ({values[0]} in all {n_rows} rows): there is nothing to explain.")
-    return values
+    numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    if bad := np.count_nonzero(~np.isfinite(numbers)):
+        raise ValueError(
+            f"Input y contains NaN or infinity in {bad} of {len(numbers)} rows; drop these rows or impute."
+        )
+    if np.ptp(numbers) == 0:
+        raise ValueError(f"y is constant ({numbers[0]} in all {len(numbers)} rows): there is nothing to explain.")
+    return numbers
 
 
 def check_rank(design: Design) -> None:
@@ -93,7 +101,8 @@ def check_residuals(design: Design, refuse: bool) -> None:
     residual = y - columns @ np.linalg.lstsq(columns, y, rcond=None)[0]
     if np.abs(residual).max() > rounding:
         return
-    message = f"the common effects {quoted(design.common_names)} fit y without error (all residuals are zero)"
+    effects = quoted(design.common_names) or "(the intercept alone)"
+    message = f"the common effects {effects} fit y without error (all residuals are zero)"
     if refuse:
         raise FormulaError(f"{message}; is one of them computed from y?")
-    warnings.warn(f"{message}; sigma is kept above {SIGMA_FLOOR:g} sd(y).", UserWarning, stacklevel=3)
+    warnings.warn(f"{message}; sigma is kept above {SIGMA_FLOOR:g} sd(y).", UserWarning, stacklevel=5)

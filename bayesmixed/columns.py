@@ -18,6 +18,7 @@ from bayesmixed.terms import (
     Component,
     evaluate_call,
     learn_terms,
+    plain_level,
     refuse_same_names,
     restore_calls,
 )
@@ -170,7 +171,7 @@ def _interact(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 def _contrast(component: Component, values: np.ndarray) -> np.ndarray:
     codes = pd.Index(list(component.levels or ())).get_indexer(pd.Index(values))
     if np.any(codes < 0):
-        unknown = pd.unique(values[codes < 0])
+        unknown = list(map(plain_level, pd.unique(values[codes < 0])))
         raise FormulaError(
             f"{component.name!r} has levels not seen in fit: {quoted(unknown)} (known levels: "
             f"{quoted(component.levels or ())}). A common effect cannot be predicted for a new level; if its levels "

@@ -231,7 +231,7 @@ class DesignSpec:
         by_factor: dict[str, list[GroupTerm]] = {}
         for term in parsed.groups:
             by_factor.setdefault(term.factor, []).append(term)
-        correlated = _correlated(group_prior, tuple(by_factor))
+        correlated = resolve_group_prior(group_prior, tuple(by_factor))
         groups, factors = [], []
         for factor, terms in by_factor.items():
             group, codes = _learn_group(factor, terms, frame, text, correlated[factor])
@@ -333,7 +333,7 @@ def _learn_group(
             f"grouping factor {factor!r} has as many levels as rows ({n_levels}): its effects and the residual "
             "are told apart by their priors alone.",
             UserWarning,
-            stacklevel=4,
+            stacklevel=6,
         )
     bars: list[ColumnsSpec] = []
     blocks: list[tuple[int, ...]] = []
@@ -357,11 +357,12 @@ def _learn_group(
     return GroupSpec(factor, levels, tuple(bars), tuple(blocks)), codes
 
 
-def _correlated(group_prior: str | Mapping[str, str], factors: tuple[str, ...]) -> dict[str, bool]:
+def resolve_group_prior(group_prior: str | Mapping[str, str], factors: tuple[str, ...]) -> dict[str, bool]:
     """Resolve the constructor's ``group_prior`` for each factor."""
     per_factor = group_prior if isinstance(group_prior, Mapping) else dict.fromkeys(factors, group_prior)
     if unknown := [name for name in per_factor if name not in factors]:
-        raise ValueError(f"group_prior names {quoted(unknown)}; the formula's grouping factors are {quoted(factors)}.")
+        listed = quoted(factors) or "none"
+        raise ValueError(f"group_prior names {quoted(unknown)}; the formula's grouping factors are {listed}.")
     if wrong := [prior for prior in per_factor.values() if prior not in GROUP_PRIORS]:
         raise ValueError(f"group_prior must be one of {quoted(GROUP_PRIORS)} or a dict of these, got {quoted(wrong)}.")
     return {factor: per_factor.get(factor, "lkj") == "lkj" for factor in factors}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -22,7 +23,7 @@ from sklearn.utils.validation import (
 
 from bayesmixed import prediction
 from bayesmixed.checks import check_rank, check_residuals, check_response
-from bayesmixed.design import GROUP_PRIORS, Design, DesignSpec
+from bayesmixed.design import GROUP_PRIORS, Design, DesignSpec, resolve_group_prior
 from bayesmixed.errors import FormulaError, quoted
 from bayesmixed.families import Family, get_family
 from bayesmixed.formula import parse
@@ -97,6 +98,10 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):
     n_features_in_ : int
     feature_names_in_ : numpy.ndarray of str
         All columns of X in fit, when their names are strings.
+
+    Notes
+    -----
+    The residual sd is kept above 1e-6 sd(y), so that even data without scatter have a posterior.
 
     References
     ----------
@@ -220,7 +225,7 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):
         self.intercept_ = float(draws.values["Intercept"].mean()) if design.has_intercept else 0.0
         self._posterior = prediction.Posterior(draws, spec, family, seed)
         self._observed = (np.asarray(design.y), obs)
-        self._idata = None
+        self._idata: Any = None
         return self
 
     def predict(
@@ -258,10 +263,7 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):
         """
         design, modes = self._new_design(X, include_groups, new_groups)
         mean = prediction.mean(self._posterior, design, modes)
-        if not return_std:
-            return mean
-        std = prediction.standard_deviation(self._posterior, design, modes)
-        return mean, np.where(np.isnan(mean), np.nan, std)
+        return (mean, prediction.standard_deviation(self._posterior, design, modes)) if return_std else mean
 
     def predict_draws(
         self,
@@ -353,17 +355,18 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):
         family = get_family(self.family, self.link)
         parsed = None if self.formula is None else parse(self.formula)
         frame = self._frame(X, parsed is not None, reset)
-        if parsed is None and isinstance(y, pd.Series) and y.name in frame.columns:
-            raise FormulaError(f"X has a column {y.name!r}, the name of y: the response would predict itself. Drop it.")
-        y = check_response(
-            read_response(X, y, None if parsed is None else parsed.response, type(self).__name__), len(frame)
-        )
-        obs, weights = row_labels(X), None
+        if parsed is None and (name := _name(y)) in list(frame.columns):
+            raise FormulaError(f"X has a column {name!r}, the name of y: the response would predict itself. Drop it.")
+        y = read_response(X, y, None if parsed is None else parsed.response, type(self).__name__)
+        obs, weights, counts = row_labels(X), None, None
         if sample_weight is not None:
             weights = _check_sample_weight(sample_weight, frame, dtype=np.float64, ensure_non_negative=True)
             counts = weights > 0
-            frame, y, obs, weights = frame.loc[counts], y[counts], obs[counts], weights[counts]
+            weights, obs = weights[counts], obs[counts]
+        y = check_response(y, len(frame), counts)
+        frame = frame if counts is None else frame.loc[counts]
         if parsed is None:
+            resolve_group_prior(self.group_prior, ())
             spec, design = DesignSpec.plain(frame, y, weights)
         else:
             check_columns(parsed.columns)
@@ -379,7 +382,7 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):
         """Apply the learned design to new data, under the modes for new groups."""
         check_is_fitted(self)
         spec = self.design_spec_
-        modes = prediction.resolve_modes(self.new_groups if new_groups is None else new_groups, spec)
+        modes = prediction.resolve_modes(self.new_groups, spec, new_groups)
         factors = prediction.included_factors(spec, include_groups)
         frame = self._frame(X, spec.formula is not None, reset=False)
         design = spec.apply(frame, factors)
@@ -395,7 +398,8 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):
                     'pipe.set_output(transform="pandas").'
                 )
             if reset:
-                _check_feature_names(self, X, reset=True)
+                if all(isinstance(name, str) for name in X.columns):
+                    _check_feature_names(self, X, reset=True)
                 _check_n_features(self, X, reset=True)
             return X
         names: list[Any] = []
@@ -407,10 +411,24 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):
             names = list(X.columns)
         rules = {"dtype": np.float64, "ensure_all_finite": False}  # `read_columns` counts NaN by column
         X = check_array(X, **rules) if reset is None else validate_data(self, X, reset=reset, **rules)
-        if not names or not all(isinstance(name, str) for name in names):
+        if reset is False:  # scikit-learn compared the names, or warned; the columns are those of fit, in order
+            names = list(self.design_spec_.common_names)
+        elif not names or not all(isinstance(name, str) for name in names):
             names = [f"x{i}" for i in range(X.shape[1])]
         return pd.DataFrame(X, columns=names)
+
+    def _get_fitted_attr_html(self, *args: Any, **kwargs: Any) -> Any:
+        """Show the fitted attributes without assembling the posterior: scikit-learn's HTML reads them all."""
+        shown = copy(self)
+        if hasattr(self, "_posterior"):
+            shown._idata = "assembled on first access"
+        return super(MixedModelRegressor, shown)._get_fitted_attr_html(*args, **kwargs)
 
     def __getstate__(self) -> dict[str, Any]:
         # the container is assembled again on demand
         return {name: None if name == "_idata" else value for name, value in super().__getstate__().items()}
+
+
+def _name(y: Any) -> Any:
+    """The name of a Series, or of the column of a one-column frame; else None."""
+    return y.columns[0] if isinstance(y, pd.DataFrame) and y.shape[1] == 1 else getattr(y, "name", None)

@@ -102,10 +102,16 @@ def parse(formula: str) -> ParsedFormula:
     if not right:
         raise FormulaError(f"formula {formula!r} has no terms; write '1' for an intercept alone.")
     common, bars = _split_bars(right, formula)
+    _refuse_removed_offsets(common, formula)
     groups: list[GroupTerm] = []
     for left, correlated, factor in bars:
         groups.extend(_group_terms(left, correlated, factor, formula))
-    return ParsedFormula(formula, response, join(common) or "1", _merge_spellings(groups), _variables(common))
+    parsed = ParsedFormula(formula, response, join(common) or "1", _merge_spellings(groups), _variables(common))
+    if response in parsed.columns:
+        raise FormulaError(
+            f"formula {formula!r}: the response {response!r} stands on the right side, too; it would explain itself."
+        )
+    return parsed
 
 
 def _split_response(tokens: list[Token], formula: str) -> tuple[str | None, list[Token]]:
@@ -124,6 +130,13 @@ def _split_response(tokens: list[Token], formula: str) -> tuple[str | None, list
             "sklearn.compose.TransformedTargetRegressor."
         )
     return left[0].name, right
+
+
+def _refuse_removed_offsets(common: list[Token], formula: str) -> None:
+    """An offset after a minus would be dropped, not subtracted."""
+    for term in _summands(common) if common else []:
+        if term[0].text == "-" and any(token.kind == "function" and token.name == "offset" for token in term):
+            raise FormulaError(f"formula {formula!r}: an offset is added; to subtract it, write offset(-x).")
 
 
 Bar = tuple[list[Token], "bool | None", list[Token]]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.utils.validation import _num_samples
 
 from bayesmixed.errors import FormulaError, quoted
 
@@ -15,7 +16,7 @@ def read_columns(
 ) -> pd.DataFrame:
     """Take columns from a user's frame in the few types that formulae and we agree on.
 
-    Numbers become float64 or int64, booleans bool, everything categorical text or plain values. While
+    Numbers become float64, booleans bool, everything categorical text or plain values. While
     learning, a Categorical keeps the order of its used categories (formulae would sort them).
 
     Raises
@@ -64,9 +65,8 @@ def _read(column: pd.Series, name: str, learning: bool) -> Any:
         column = column.infer_objects()
     if pd.api.types.is_bool_dtype(column.dtype):
         return column.to_numpy(dtype=bool)
-    if pd.api.types.is_integer_dtype(column.dtype):
-        return column.to_numpy(dtype=np.int64)
-    if pd.api.types.is_float_dtype(column.dtype):
+    if pd.api.types.is_integer_dtype(column.dtype) or pd.api.types.is_float_dtype(column.dtype):
+        # integers, too: their arithmetic would wrap around silently
         values = column.to_numpy(dtype=np.float64)
         if infinite := np.count_nonzero(np.isinf(values)):
             raise ValueError(f"column {name!r} has {infinite} infinite values (inf) in {len(column)} rows.")
@@ -93,7 +93,7 @@ def read_response(X: Any, y: Any, column: str | None, name: str) -> Any:
 def row_labels(X: Any) -> np.ndarray:
     """Labels of the rows: the frame's index, else 0 to n - 1."""
     if not isinstance(X, pd.DataFrame):
-        return np.arange(len(X))
+        return np.arange(_num_samples(X))
     index = X.index
     if isinstance(index, pd.MultiIndex) or not isinstance(index.dtype, np.dtype) or index.dtype == object:
         return np.array([str(label) for label in index])

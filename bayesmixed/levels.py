@@ -81,7 +81,7 @@ class ColumnLevels:
             )
         if len(set(labels.tolist())) < len(labels):
             raise FormulaError(
-                f"grouping factor {column.name!r} has different labels with the same text, such as 1 and '1'; "
+                f"grouping factor {column.name!r} has different labels with the same text, {_first_twice(labels)!r}; "
                 "make them one type first."
             )
         rank = np.empty_like(order)
@@ -99,7 +99,7 @@ class ColumnLevels:
             The labels not in `labels`, in order of first appearance.
         """
         codes, uniques = _factorize(column, in_order_of_appearance=True)
-        labels, kind = (np.array([str(u) for u in uniques]), "other") if self.kind == "other" else _canonical(uniques)
+        labels, kind = (_texts(uniques), "other") if self.kind == "other" else _canonical(uniques)
         numbers = {"int", "float"}
         if kind == self.kind or {kind, self.kind} <= numbers:
             known = pd.Index(self.labels).get_indexer(pd.Index(labels))
@@ -253,12 +253,37 @@ def _canonical(uniques: np.ndarray) -> tuple[np.ndarray, str]:
             kind = "bool"
         elif all(isinstance(value, (int, float, np.number)) and not isinstance(value, bool) for value in values):
             kind = "int" if all(isinstance(value, (int, np.integer)) for value in values) else "float"
+    if kind == "datetime" and len(uniques) and not _within_nanoseconds(uniques):
+        kind = None
     if kind == "int" and len(uniques) and not _INT64.min <= min(uniques) <= max(uniques) <= _INT64.max:
         kind = None
     if kind is None:  # anything else is its text
-        return np.array([str(value) for value in uniques], dtype=str), "other"
+        return _texts(uniques), "other"
     types: dict[str, Any] = {"bool": bool, "int": np.int64, "float": float, "datetime": "datetime64[ns]", "str": str}
     return uniques.astype(types[kind]), kind
+
+
+def _first_twice(labels: np.ndarray) -> Any:
+    values = labels.tolist()
+    return next(value for value in values if values.count(value) > 1)
+
+
+def _texts(values: np.ndarray) -> np.ndarray:
+    """The text of each value; a duration whatever its unit, an instant in UTC."""
+
+    def text(value: Any) -> str:
+        if isinstance(value, np.timedelta64):
+            value = pd.Timedelta(value)
+        if isinstance(value, pd.Timestamp) and value.tz is not None:
+            value = value.tz_convert("UTC")
+        return str(value)
+
+    return np.array([text(value) for value in values], dtype=str)
+
+
+def _within_nanoseconds(dates: np.ndarray) -> bool:
+    years = dates.astype("datetime64[Y]").astype(np.int64) + 1970
+    return bool(pd.Timestamp.min.year < years.min() and years.max() < pd.Timestamp.max.year)
 
 
 def _scalars(labels: np.ndarray) -> list[Any]:

@@ -116,7 +116,8 @@ def split_group_effects(idata: Any) -> xr.Dataset:
     posterior = dataset(idata, "posterior" if "posterior" in idata else None)
     split: dict[str, Any] = {}
     for name, values in posterior.data_vars.items():
-        dim = next((d for d in values.dims if str(d).endswith("_effect") and d != "common_effect"), None)
+        # b_<factor> and sd_<factor> end in the dim <factor>_effect
+        dim = next((d for d in values.dims[-1:] if d == f"{str(name).partition('_')[2]}_effect"), None)
         effects = [None] if dim is None else values[dim].values.tolist()
         for effect in effects:
             # a slash cannot be part of a variable's name

@@ -8,7 +8,7 @@ was not seen in fit has an effect by its factor's mode (`MODES`), one per poster
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,23 +53,43 @@ def included_factors(spec: DesignSpec, include_groups: bool | list[str] | tuple[
     known = tuple(group.name for group in spec.groups)
     if isinstance(include_groups, (bool, np.bool_)):
         return known if include_groups else ()
-    if isinstance(include_groups, str) or not all(isinstance(name, str) for name in include_groups):
+    is_list = isinstance(include_groups, (list, tuple, set)) and all(isinstance(name, str) for name in include_groups)
+    if not is_list:
         raise ValueError(f"include_groups must be True, False or a list of factors, got {include_groups!r}.")
     if unknown := [name for name in include_groups if name not in known]:
-        raise ValueError(f"include_groups names {quoted(unknown)}; the grouping factors are {quoted(known)}.")
+        raise ValueError(f"include_groups names {quoted(unknown)}; the grouping factors are {_listed(known)}.")
     return tuple(name for name in known if name in include_groups)
 
 
-def resolve_modes(new_groups: NewGroups, spec: DesignSpec) -> dict[str, str]:
-    """Mode for new levels of each factor; a dict may leave out factors, which keep ``"sample"``."""
-    known = [group.name for group in spec.groups]
-    by_factor = dict(new_groups) if isinstance(new_groups, Mapping) else dict.fromkeys(known, new_groups)
-    if unknown := [name for name in by_factor if name not in known]:
-        raise ValueError(f"new_groups names {quoted(unknown)}; the grouping factors are {quoted(known)}.")
-    for mode in [*by_factor.values(), *([] if isinstance(new_groups, Mapping) else [new_groups])]:
-        if mode not in MODES:
-            raise ValueError(f"new_groups must be one of {quoted(MODES)} or a dict of these by factor, got {mode!r}.")
-    return {name: by_factor.get(name, "sample") for name in known}
+def resolve_modes(new_groups: NewGroups, spec: DesignSpec, override: NewGroups | None = None) -> dict[str, str]:
+    """Mode for new levels of each factor.
+
+    Parameters
+    ----------
+    new_groups : str or dict by factor
+        The estimator's; factors that a dict leaves out have ``"sample"``.
+    spec : DesignSpec
+    override : str or dict by factor, optional
+        The call's; factors that a dict leaves out keep the estimator's mode.
+    """
+    modes = dict.fromkeys((group.name for group in spec.groups), "sample")
+    for given in (new_groups, override):
+        if given is None:
+            continue
+        by_factor = dict(given) if isinstance(given, Mapping) else dict.fromkeys(modes, given)
+        if unknown := [name for name in by_factor if name not in modes]:
+            raise ValueError(f"new_groups names {quoted(unknown)}; the grouping factors are {_listed(modes)}.")
+        wrong = [mode for mode in (by_factor.values() if isinstance(given, Mapping) else [given]) if mode not in MODES]
+        if wrong:
+            raise ValueError(
+                f"new_groups must be one of {quoted(MODES)} or a dict of these by factor, got {wrong[0]!r}."
+            )
+        modes |= by_factor
+    return modes
+
+
+def _listed(names: Iterable[str]) -> str:
+    return quoted(names) or "none"
 
 
 def check_new_levels(design: Design, modes: Mapping[str, str], frame: pd.DataFrame, spec: DesignSpec) -> None:
@@ -95,11 +115,15 @@ def check_new_levels(design: Design, modes: Mapping[str, str], frame: pd.DataFra
 
 def _describe_new(factor: GroupFactor, group: GroupSpec, frame: pd.DataFrame) -> str:
     cure = 'Use new_groups="sample" to draw their effects from the fitted population, or "zero" for the average group.'
-    if missing := np.count_nonzero(factor.codes < 0):
-        return f"grouping factor {factor.name!r} has {missing} missing labels in {len(frame)} rows. {cure}"
+    missing = np.count_nonzero(factor.codes < 0)
+    unknown = f"{missing} missing label{'s' if missing > 1 else ''} in {len(frame)} rows"
+    if not factor.new_labels:
+        return f"grouping factor {factor.name!r} has {unknown}. {cure}"
     labels = [label_text(label) if isinstance(label, tuple) else label for label in factor.new_labels]
     count = "1 level" if len(labels) == 1 else f"{len(labels)} levels"
     text = f"grouping factor {factor.name!r} has {count} not seen in fit: {quoted(labels)}."
+    if missing:
+        text += f" It also has {unknown}."
     if np.all(_is_new(factor)):
         levels = group.factor_levels
         types = "; ".join(
@@ -146,8 +170,9 @@ def standard_deviation(posterior: Posterior, design: Design, modes: Mapping[str,
         if (new := _is_new(factor)).any() and (covariance := _new_covariance(draws, factor, modes)) is not None:
             spread[new] += np.einsum("ni,ij,nj->n", factor.Z[new], covariance, factor.Z[new])
     variance = np.empty(design.n_rows)
-    for rows in _chunks(design.n_rows, len(draws.flat(posterior.family.auxiliary[0]))):
-        variance[rows] = _linear(posterior, design, modes, rows, sampled=False).var(axis=0)
+    every = np.arange(int(np.prod(draws.shape)))
+    for rows in _chunks(design.n_rows, len(every)):
+        variance[rows] = _linear(posterior, design, modes, rows, every, sampled=False).var(axis=0)
     return np.sqrt(noise + variance + spread)
 
 
@@ -170,7 +195,7 @@ def draw(posterior: Posterior, design: Design, modes: Mapping[str, str], kind: s
     result = np.empty((len(keep), design.n_rows))
     total = int(np.prod(posterior.draws.shape))
     for rows in _chunks(design.n_rows, total):
-        values = _linear(posterior, design, modes, rows, sampled=True)[keep]
+        values = _linear(posterior, design, modes, rows, keep, sampled=True)
         if kind != "linear":
             values = posterior.family.link.inverse(values)
         if kind == "response":
@@ -192,7 +217,7 @@ def thin(shape: tuple[int, int], n_draws: int | None) -> np.ndarray:
     chains, per_chain = shape
     if n_draws is None:
         return np.arange(per_chain)
-    if n_draws < 1 or n_draws > chains * per_chain or n_draws % chains:
+    if not isinstance(n_draws, (int, np.integer)) or n_draws < 1 or n_draws > chains * per_chain or n_draws % chains:
         raise ValueError(
             f"n_draws must be a multiple of the number of chains, {chains}, and at most {chains * per_chain}, "
             f"got {n_draws!r}."
@@ -201,9 +226,10 @@ def thin(shape: tuple[int, int], n_draws: int | None) -> np.ndarray:
     return np.arange(wanted) * per_chain // wanted
 
 
-def _is_new(factor: GroupFactor) -> np.ndarray:
+def _is_new(factor: GroupFactor, rows: slice = slice(None)) -> np.ndarray:
     """Rows whose level was not seen in fit, or is missing."""
-    return (factor.codes < 0) | (factor.codes >= len(factor.levels))
+    codes = factor.codes[rows]
+    return (codes < 0) | (codes >= len(factor.levels))
 
 
 def _chunks(n_rows: int, n_draws: int) -> Iterator[slice]:
@@ -212,28 +238,30 @@ def _chunks(n_rows: int, n_draws: int) -> Iterator[slice]:
         yield slice(start, min(start + step, n_rows))
 
 
-def _linear(posterior: Posterior, design: Design, modes: Mapping[str, str], rows: slice, sampled: bool) -> np.ndarray:
-    """Linear predictor of some rows at every draw, shape (chain * draw, rows).
+def _linear(
+    posterior: Posterior, design: Design, modes: Mapping[str, str], rows: slice, keep: np.ndarray, *, sampled: bool
+) -> np.ndarray:
+    """Linear predictor of some rows at the kept draws, shape (len(keep), rows).
 
     With ``sampled=False`` a new level has the mean of its effect given the draw: 0, or the mean over the
     fitted levels under ``"donor"``.
     """
     draws = posterior.draws
-    eta = np.zeros((int(np.prod(draws.shape)), rows.stop - rows.start))
+    eta = np.zeros((len(keep), rows.stop - rows.start))
     if design.offset is not None:
         eta += design.offset[rows]
     if design.has_intercept:
-        eta += draws.flat("Intercept")[:, None]
+        eta += draws.flat("Intercept")[keep, None]
     if design.common_names:
-        eta += draws.flat("beta") @ design.X[rows].T
+        eta += draws.flat("beta")[keep] @ design.X[rows].T
     for factor in design.groups:
-        codes, Z, new = factor.codes[rows], factor.Z[rows], _is_new(factor)[rows]
+        codes, Z, new = factor.codes[rows], factor.Z[rows], _is_new(factor, rows)
         known = np.flatnonzero(~new)
         b = draws.flat(f"b_{factor.name}")
         for k in range(Z.shape[1]):  # one effect at a time keeps the working memory at one (draws, rows) array
-            eta[:, known] += b[:, codes[known], k] * Z[known, k]
+            eta[:, known] += b[keep[:, None], codes[known], k] * Z[known, k]
         for row_set, effects in _new_effects(posterior, factor, modes[factor.name], rows, sampled):
-            eta[:, row_set] += effects @ Z[row_set].T
+            eta[:, row_set] += effects[keep] @ Z[row_set].T
     return eta
 
 
@@ -241,7 +269,7 @@ def _new_effects(
     posterior: Posterior, factor: GroupFactor, mode: str, rows: slice, sampled: bool
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """For each new level among some rows: its rows, counted in the chunk, and its effects, (draws, q)."""
-    codes, new = factor.codes[rows], _is_new(factor)[rows]
+    codes, new = factor.codes[rows], _is_new(factor, rows)
     if not new.any() or mode == "zero" or (mode == "sample" and not sampled):
         return
     draws = posterior.draws

@@ -35,6 +35,12 @@ class Priors:
         E.g. ``{"sigma": HalfStudentT(4, 56)}``.
     centre : dict of str to float
         By column label: where the intercept's prior is stated. All 0: on the Intercept itself, at X = 0.
+
+    Examples
+    --------
+    >>> from bayesmixed import Normal, HalfNormal
+    >>> Priors(Normal(0, 1), {"x": Normal(0, 1)}, {}, {}, {"sigma": HalfNormal(1)}, {"x": 0.0}).common["x"]
+    Normal(mu=0, sigma=1)
     """
 
     intercept: Prior | None
@@ -114,7 +120,7 @@ def _default_sds(factor: GroupFactor, y_scale: float, weights: np.ndarray | None
             f"{FAR} standard deviations from zero, so the group intercepts describe a point far outside the data. "
             "Centring helps reader and sampler: write center(x) for x, or subtract a value that means something.",
             UserWarning,
-            stacklevel=2,
+            stacklevel=6,
         )
     # Var(b_0 + z b_1) at the mean of z is what the data show; b_0 itself has to hold what b_1 adds at z = 0
     slopes = np.array([name != "Intercept" for name in factor.effect_names])
@@ -167,8 +173,9 @@ def resolve_priors(
     user : dict, Priors or None
         Keys: ``"Intercept"``, ``"beta"`` (one prior, or a dict by label), ``"sd_<factor>"`` (one prior, or a
         dict by effect), auxiliary parameters, or a bare label or term of the common part. A `Priors` is used
-        as it is.
+        as it is, its own ``lkj_eta`` included.
     lkj_eta : float or dict by factor, default=2.0
+        Not read when `user` is a `Priors`.
 
     Raises
     ------
@@ -187,6 +194,10 @@ def resolve_priors(
     group_sd = {factor: dict(sds) for factor, sds in priors.group_sd.items()}
     auxiliary = dict(priors.auxiliary)
     for key, value in user.items():
+        if not isinstance(key, str):
+            raise PriorError(
+                f"the keys of priors are names, got {key!r}; valid names: {quoted(_names(design, family))}."
+            )
         if _labels_of(key, design) and key in _names(design, family):
             raise PriorError(
                 f"prior {key!r} is ambiguous; for the common effect write priors={{'beta': {{{key!r}: ...}}}}."
@@ -227,7 +238,7 @@ def _set_common(common: dict[str, Prior], name: str, value: Any, design: Design,
         raise PriorError(f"unknown prior {name!r}; valid names: {quoted([*_names(design, family), *terms], most=50)}.")
     for label in labels:
         if label in common:
-            raise PriorError(f"the common effect {label!r} is given two priors.")
+            raise PriorError(f"the common effect {label!r} is given two priors; keep one of the entries that name it.")
         common[label] = _prior(label, value)
 
 
@@ -252,23 +263,37 @@ def _prior(name: str, value: Any, positive: bool = False) -> Prior:
 
 
 def _check_fits(priors: Priors, design: Design, family: Family) -> None:
-    """Refuse the `Priors` of another model."""
-    got = (
-        priors.intercept is not None,
-        set(priors.common),
-        set(priors.centre),
-        {factor: set(sds) for factor, sds in priors.group_sd.items()},
-        set(priors.lkj_eta),
-        set(priors.auxiliary),
-    )
+    """Refuse the `Priors` of another model, or with values that are not priors."""
     names = set(design.common_names)
-    expected = (
-        design.has_intercept,
-        names,
-        names,
-        {factor.name: set(factor.effect_names) for factor in design.groups},
-        {factor.name for factor in design.groups if factor.pairs},
-        set(family.auxiliary),
-    )
-    if got != expected:
-        raise PriorError(f"these Priors belong to another model: they cover {got}, this model needs {expected}.")
+    parts: dict[str, tuple[set, set]] = {
+        "intercept": ({"Intercept"} if priors.intercept else set(), {"Intercept"} if design.has_intercept else set()),
+        "common": (set(priors.common), names),
+        "centre": (set(priors.centre), names),
+        "group_sd": (
+            {(factor, effect) for factor, sds in priors.group_sd.items() for effect in sds},
+            {(factor.name, effect) for factor in design.groups for effect in factor.effect_names},
+        ),
+        "lkj_eta": (set(priors.lkj_eta), {factor.name for factor in design.groups if factor.pairs}),
+        "auxiliary": (set(priors.auxiliary), set(family.auxiliary)),
+    }
+    for part, (got, expected) in parts.items():
+        if got != expected:
+            raise PriorError(
+                f"these Priors belong to another model: {part} covers {quoted(sorted(got, key=str))}, this model has "
+                f"{quoted(sorted(expected, key=str))}. Pass a dict to override single priors."
+            )
+    if priors.intercept is not None:
+        _prior("Intercept", priors.intercept)
+        if priors.intercept.positive and any(priors.centre.values()):
+            raise PriorError(
+                f"the prior {priors.intercept!r} bounds the Intercept at X = 0, so its centre must be 0 throughout, "
+                f"got {priors.centre!r}."
+            )
+    for label, prior in priors.common.items():
+        _prior(label, prior)
+    for factor, sds in priors.group_sd.items():
+        for effect, prior in sds.items():
+            _prior(f"sd_{factor}[{effect}]", prior, positive=True)
+    for name, prior in priors.auxiliary.items():
+        _prior(name, prior, positive=True)
+    _resolve_eta(priors.lkj_eta, design)

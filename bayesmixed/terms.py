@@ -142,14 +142,22 @@ def evaluate_call(call: Any, name: str, frame: pd.DataFrame) -> Any:
 def _learned(component: Any) -> Component:
     """Copy what formulae learned about a component into plain data."""
     is_call = isinstance(component, Call)
-    levels = contrasts = None
-    if component.kind == "categoric":
-        levels = tuple(level.item() if hasattr(level, "item") else level for level in component.levels)
-        if len(levels) < 2:
-            raise FormulaError(f"{component.name!r} has a single level, {levels[0]!r}; drop it from the formula.")
-        contrasts = tuple(tuple(map(float, row)) for row in component.contrast_matrix.matrix)
     transforms = tuple(map(_encode, _stateful(component.call))) if is_call else ()
-    return Component(component.name, component.kind, is_call, tuple(component.labels), levels, contrasts, transforms)
+    if component.kind != "categoric":
+        return Component(component.name, component.kind, is_call, tuple(component.labels), transforms=transforms)
+    levels = tuple(map(plain_level, component.levels))
+    if len(levels) < 2:
+        raise FormulaError(f"{component.name!r} has a single level, {levels[0]!r}; drop it from the formula.")
+    text = {str(theirs): str(ours) for theirs, ours in zip(component.levels, levels, strict=True)}
+    labels = tuple(f"{component.name}[{text.get(label, label)}]" for label in component.contrast_matrix.labels)
+    contrasts = tuple(tuple(map(float, row)) for row in component.contrast_matrix.matrix)
+    return Component(component.name, "categoric", is_call, labels, levels, contrasts, transforms)
+
+
+def plain_level(level: Any) -> Any:
+    """A level as a Python value; an integer that was read as a float is an integer again."""
+    value = level.item() if hasattr(level, "item") else level
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _stateful(node: Any) -> list[Any]:

@@ -1,7 +1,8 @@
 """Three ways to sample correlated group effects of sleepstudy by NUTS, compared in one run.
 
 - thread: the model that started this project, ``pm.LKJCholeskyCov`` on the data's own scale, PyMC's defaults;
-- cholesky: ``pm.LKJCholeskyCov`` on standardised data, priors and settings as ours;
+- cholesky: ``pm.LKJCholeskyCov`` on standardised data, our settings; as Days is centred there, the group covariance
+  and its prior are those at the mean day;
 - ours: partial correlations (C-vine) apart from standard deviations, as in ``bayesmixed.pymc_model``.
 
     python benchmarks/sleepstudy_nuts.py --seeds 10

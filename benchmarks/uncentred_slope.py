@@ -3,7 +3,8 @@
     python benchmarks/uncentred_slope.py
 
 prints, for each seed and both placements of the year, the posterior mean of the slope's group sd, worst R-hat
-and effective sample size, and the relative difference of the two sds. The data have a true sd of 0.31.
+and effective sample size, and the relative difference of the two sds. The data have a true sd of 0.31. The prior is stated at year 0, so some
+difference is the model's: it shrinks as the groups grow in number.
 """
 
 from __future__ import annotations
@@ -42,9 +43,10 @@ def main():
     """Compare the two placements."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--groups", type=int, default=20)
     parser.add_argument("--backend", default="pymc", choices=["pymc", "nutpie"])
     arguments = parser.parse_args()
-    data = simulate()
+    data = simulate(arguments.groups)
     for seed in range(arguments.seeds):
         sds = {}
         for name, frame in {"centred": data.assign(year=data["year"] - 2010), "uncentred": data}.items():

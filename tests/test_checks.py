@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.exceptions import DataConversionWarning
 
 from bayesmixed.checks import check_rank, check_residuals, check_response
 from bayesmixed.design import DesignSpec
@@ -12,14 +13,12 @@ from bayesmixed.formula import parse
 THREE = [
     [1, 2, 3],
     (1.0, 2.0, 3.0),
-    [[1], [2], [3]],
     np.float32([1, 2, 3]),
     np.array([1, 2, 3], dtype=object),
     np.array([1, 2, 3], dtype="uint8"),
     pd.Series([1, 2, 3], index=[7, 8, 9]),
     pd.Series([1, 2, 3], dtype="Int64"),
     pd.Series([1, 2, 3], dtype="Float64"),
-    pd.DataFrame({"y": [1, 2, 3]}),
 ]
 
 
@@ -29,6 +28,20 @@ def test_a_response_is_three_floats_whatever_it_came_in(y):
 
     assert values.dtype == np.float64
     assert values.tolist() == [1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize("y", [[[1], [2], [3]], pd.DataFrame({"y": [1, 2, 3]})])
+def test_a_column_vector_is_read_with_scikit_learns_warning(y):
+    with pytest.warns(DataConversionWarning, match="column-vector y was passed"):
+        assert check_response(y, 3).tolist() == [1.0, 2.0, 3.0]
+
+
+def test_rows_that_do_not_count_are_not_looked_at():
+    counts = np.array([True, False, True])
+
+    assert check_response([1, np.nan, 3], 3, counts).tolist() == [1.0, 3.0]
+    with pytest.raises(ValueError, match=r"Found 1 sample\(s\) with a positive weight, while a minimum of 2"):
+        check_response([1, 2, 3], 3, np.array([True, False, False]))
 
 
 def test_a_boolean_response_is_zero_and_one():
@@ -41,7 +54,7 @@ def test_a_boolean_response_is_zero_and_one():
         ([1, 2], "X and y have inconsistent numbers of rows: 3 and 2"),
         ([[1, 2], [3, 4], [5, 6]], r"y should be a 1d array, got an array of shape \(3, 2\)"),
         (5.0, r"y should be a 1d array, got an array of shape \(\)"),
-        (np.zeros((3, 1, 1)), "y should be a 1d array"),
+        (np.zeros((3, 1, 1)), "Found array with dim 3"),
         (["1", "2", "3"], "y must be numeric, got dtype"),
         ([1, "a", 3], "y must be numeric, got dtype"),
         (pd.Series(["a", "b", "a"], dtype="category"), "y must be numeric"),

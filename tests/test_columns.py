@@ -474,8 +474,17 @@ def test_removing_an_interaction_in_another_order_is_not_ignored(formula, frame)
         learn(formula, frame)
 
 
-def test_a_power_of_one_column_outside_braces_is_that_column_as_in_r(frame):
-    np.testing.assert_array_equal(columns("x**2", frame), frame[["x"]])
+@pytest.mark.parametrize("formula", ["x**2", "log(x)**2", "k + x**2", "(k + x**2)**2"])
+def test_a_power_of_one_term_outside_braces_is_refused(formula, frame):
+    with pytest.raises(FormulaError, match=r"outside braces is the term itself; for a power write \{.* \*\* 2\}"):
+        columns(formula, frame)
+
+
+@pytest.mark.parametrize("values", [[2**40] * 35 + [1], [10**7] * 35 + [3]])
+def test_integers_do_not_wrap_around(values, frame):
+    X = columns("{n ** 7}", frame.assign(n=values))[:, 0]
+
+    np.testing.assert_allclose(X, np.array(values, dtype=float) ** 7)
 
 
 # Offsets

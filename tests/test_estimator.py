@@ -328,6 +328,49 @@ def test_without_a_formula_unusable_columns_are_refused(X, message):
         regressor(None).fit(X, Y)
 
 
+def test_without_a_formula_a_group_prior_by_factor_is_refused():
+    with pytest.raises(ValueError, match="group_prior names 'Subject'; the formula's grouping factors are none"):
+        regressor(None, group_prior={"Subject": "lkj"}).fit(DATA[["Days"]], Y)
+
+
+def test_without_a_formula_an_array_is_read_in_the_order_of_fit():
+    est = regressor(None).fit(DATA[["Days"]], Y)
+
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        np.testing.assert_array_equal(est.predict(DATA[["Days"]].to_numpy()), est.predict(DATA[["Days"]]))
+    with pytest.raises(ValueError, match="feature names should match"):
+        est.predict(DATA[["Days"]].rename(columns={"Days": "num__Days"}))
+
+
+def test_a_response_that_rows_of_weight_zero_spoil_is_fitted():
+    weights = np.where(np.arange(180) < 2, 0.0, 1.0)
+
+    assert regressor().fit(DATA, with_value(DATA, "Reaction", np.nan, {0, 1})["Reaction"], weights).coef_.shape == (1,)
+    with pytest.raises(ValueError, match="y is constant"):
+        regressor().fit(DATA, np.where(weights > 0, 1.0, Y), weights)
+
+
+def test_columns_may_have_any_names_if_the_formulas_are_text():
+    frame = DATA.assign(**{"other": 1}).rename(columns={"other": 5})
+
+    assert regressor().fit(frame, Y).n_features_in_ == 4
+
+
+def test_showing_a_fit_does_not_assemble_the_posterior(fitted, tmp_path):
+    path = tmp_path / "fit.pickle"
+    path.write_bytes(pickle.dumps(fitted))
+    code = (
+        "import pickle, sys, pathlib\n"
+        f"est = pickle.loads(pathlib.Path({str(path)!r}).read_bytes())\n"
+        "html = est._repr_html_()\n"
+        "assert 'coef_' in html and 'pymc' not in sys.modules and 'arviz' not in sys.modules\n"
+        "assert list(est.idata_['posterior'])"
+    )
+
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert "Days" in regressor()._repr_html_()
+
+
 @pytest.mark.parametrize("use", ["predict", "predict_draws", "score", "idata_"])
 def test_before_fit_there_is_nothing(use):
     est = regressor("Reaction ~ " + FORMULA)

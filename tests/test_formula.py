@@ -99,9 +99,9 @@ def test_the_common_part_is_the_sum_without_its_bars(formula, common, variables)
 
 @pytest.mark.parametrize("name", ["my x", "_hidden", "x/z", "a|b", "~", "2nd", "np.log(x)", "class"])
 def test_a_backquoted_name_is_a_column_whatever_it_holds(name):
-    parsed = parse(f"`{name}` ~ `{name}` + {{`{name}` ** 2}} + (`{name}` | `{name}`)")
+    parsed = parse(f"`{name}` + {{`{name}` ** 2}} + (`{name}` | `{name}`)")
 
-    assert parsed.response == name
+    assert parse(f"`{name}` ~ 1").response == name
     assert parsed.variables == (name,)
     assert parsed.groups == (GroupTerm(name, f"`{name}`", None, (name,), (name,)),)
 
@@ -162,8 +162,8 @@ REFUSED = {
     "mo(k)": "'mo'.*monotonic effects are not supported",
     "(1 | gr(g))": r"'gr'.*\(1 \| g\)",
     "binary(k)": "'binary'.*0/1 column",
-    "x[1]": r"'\[' cannot be used outside a call; subset notation is not supported",
-    "y['a'] ~ x": "subset notation is not supported",
+    "x[1]": r"'\[' cannot be used outside a call; subsets and lists are not supported",
+    "y['a'] ~ x": "subsets and lists are not supported",
     "x, z": "',' cannot be used outside a call",
     "x <- 3": "'<' cannot be used",
     "{x % 2}": "'%' cannot be used inside a call",
@@ -226,7 +226,7 @@ REFUSED = {
     "(1 | log(g))": r"a grouping factor is a column.*got 'log\(g\)'",
     "(1 | {g})": "a grouping factor is a column",
     "(1 | C(g, Sum))": "a grouping factor is a column",
-    "(1 | g**2)": "a grouping factor is a column",
+    "(1 | g**2)": "outside braces is the term itself",
     "(1 | g + )": "a grouping factor is a column",
     "(1 | +g)": "a grouping factor is a column",
 }
@@ -247,6 +247,18 @@ def test_a_bracket_is_closed_by_its_own_kind(formula):
 @pytest.mark.parametrize("formula", ["+", "(1 | g) +", "y ~ +", "x + (1 | g) +"])
 def test_a_sign_without_a_term_is_refused(formula):
     with pytest.raises(FormulaError, match=r"'\+'"):
+        parse(formula)
+
+
+@pytest.mark.parametrize("formula", ["y ~ y", "y ~ x + (y | g)", "y ~ (1 | y)", "y ~ log(y)"])
+def test_the_response_cannot_explain_itself(formula):
+    with pytest.raises(FormulaError, match="the response 'y' stands on the right side, too"):
+        parse(formula)
+
+
+@pytest.mark.parametrize("formula", ["x - offset(z)", "y ~ x - offset(log(z)) + (1 | g)"])
+def test_an_offset_cannot_be_subtracted(formula):
+    with pytest.raises(FormulaError, match=r"an offset is added; to subtract it, write offset\(-x\)"):
         parse(formula)
 
 

@@ -98,7 +98,7 @@ def test_dates_are_levels_in_any_resolution(unit):
     [
         ([0.5, 1.0], "'g' has labels that are fractions, such as 0.5"),
         (pd.Categorical([1.5, 2.5]), "'g' has labels that are fractions, such as 1.5"),
-        (pd.Series([1, "1"], dtype="object"), "'g' has different labels with the same text, such as 1 and '1'"),
+        (pd.Series([1, "1"], dtype="object"), "'g' has different labels with the same text, '1'"),
         (pd.Categorical([1, "1"], [1, "1"]), "different labels with the same text"),
     ],
 )
@@ -119,6 +119,22 @@ def test_integers_beyond_64_bits_keep_their_text(big, dtype):
     _, labels, codes = learned(big, dtype=dtype)
 
     assert [str(labels[code]) for code in codes] == [str(label) for label in big]
+
+
+def test_durations_and_instants_are_levels_whatever_their_unit_or_zone():
+    days = pd.Series(pd.to_timedelta([1, 2, 1], unit="D"))
+    levels, _ = ColumnLevels.learn(days)
+    assert levels.code(days.astype("timedelta64[ns]"))[0].tolist() == [0, 1, 0]
+    utc = pd.Series(pd.to_datetime(["2024-01-01", "2024-01-02"], utc=True))
+    levels, _ = ColumnLevels.learn(utc)
+    assert levels.code(utc.dt.tz_convert("Asia/Tokyo"))[0].tolist() == [0, 1]
+
+
+def test_dates_beyond_the_range_of_nanoseconds_keep_their_text():
+    far = pd.Series(np.array(["2500-01-01", "9999-12-31"], dtype="datetime64[s]"))
+    levels, codes = ColumnLevels.learn(far)
+
+    assert [str(levels.labels[code])[:10] for code in codes] == ["2500-01-01", "9999-12-31"]
 
 
 RANDOM_COLUMNS = {

@@ -108,6 +108,20 @@ def test_few_draws_lower_the_limit_of_the_effective_sample_size(run):
     assert not [w for w in caught if "effective sample size" in str(w.message)]
 
 
+def test_a_stuck_or_broken_parameter_does_not_hide_the_others(run):
+    def break_some(values):
+        values["sd_Subject"][..., 0] = 3.0
+        values["b_Subject"][0, 0, 0, 0] = np.nan
+        values["sd_Subject"][..., 1] += 5 * np.arange(4)[:, None]
+
+    with pytest.warns(
+        ConvergenceWarning, match=r"R-hat of 'sd_Subject' is [\d.]+.*R-hat of .*'b_Subject' is undefined"
+    ):
+        draws = run[0](break_some)
+    assert draws.diagnostics["max_r_hat"] > 1.5
+    assert draws.diagnostics["acceptance"] == pytest.approx(0.9)
+
+
 def test_the_backend_defaults_to_nutpie_when_installed(monkeypatch):
     monkeypatch.setattr(nuts, "is_installed", lambda package: package == "nutpie")
     assert nuts._resolve_backend(None) == "nutpie"

@@ -106,6 +106,12 @@ def test_split_group_effects(school):
     assert split_group_effects(idata["posterior"]).identical(split), "the posterior alone will do"
 
 
+def test_a_factor_called_like_a_dim_is_split_by_effect(school):
+    idata, _ = assemble("x + (x | site_effect)", school.assign(site_effect=school["school"]))
+
+    assert list(split_group_effects(idata))[-2:] == ["b_site_effect_Intercept", "b_site_effect_x"]
+
+
 @pytest.mark.parametrize("column", ["Intercept", "chain", "draw", "obs", "common_effect"])
 @pytest.mark.parametrize("formula", ["{0}", "x + (1 | {0})", "x + ({0} | school)"])
 def test_reserved_columns_are_refused(formula, column):

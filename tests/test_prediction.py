@@ -249,7 +249,7 @@ def test_a_number_of_draws_that_cannot_be_had_is_refused(n_draws):
 def test_error_mode_names_factor_and_labels(fitted):
     for frame, message in [
         (MIXED.iloc[:4], r"grouping factor 'school' has 2 levels not seen in fit: 'west', 'far'\. Use new_groups="),
-        (MIXED.iloc[[0, 4]], r"grouping factor 'school' has 1 missing labels in 2 rows"),
+        (MIXED.iloc[[0, 4]], r"grouping factor 'school' has 1 missing label in 2 rows"),
         (MIXED.iloc[[1]], r"has 1 level not seen in fit: 'west'\. All labels are new: 'school' held str labels in fit"),
         (MIXED.iloc[[0, 5]], r"grouping factor 'school:pupil' has 1 level not seen in fit: 'east:99'"),
     ]:
@@ -270,6 +270,8 @@ def test_labels_that_are_new_by_type_alone_are_warned_of(school):
 def test_modes_are_resolved_per_factor(fitted):
     assert modes_of(fitted, "zero") == {"school": "zero", "school:pupil": "zero"}
     assert modes_of(fitted, {"school": "donor"}) == {"school": "donor", "school:pupil": "sample"}
+    overridden = resolve_modes("error", fitted.spec, {"school": "zero"})
+    assert overridden == {"school": "zero", "school:pupil": "error"}, "a call's dict leaves the rest as it was"
     with pytest.raises(ValueError, match="new_groups names 'Site'"):
         modes_of(fitted, {"Site": "zero"})
     for wrong in ("average", {"school": "average"}):

@@ -179,6 +179,7 @@ def test_one_prior_serves_all_effects_and_terms():
         ({"Days": Normal}, "prior of 'Days' must be a prior such as Normal"),
         ({"beta": Normal(), "Days": Normal()}, "'Days' is given two priors"),
         ([Normal()], "priors must be a dict"),
+        ({1: Normal()}, "the keys of priors are names, got 1"),
     ],
 )
 def test_wrong_priors_are_refused(user, message):
@@ -218,6 +219,24 @@ def test_fitted_priors_are_taken_as_they_are_and_another_models_refused():
     assert resolve_priors(sleepstudy(frame=DATA.head(60), y=Y[:60]), FAMILY, fitted) is fitted
     with pytest.raises(PriorError, match="belong to another model"):
         resolve_priors(sleepstudy("Days + (1 | Subject)"), FAMILY, fitted)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"intercept": HalfNormal(300)}, "bounds the Intercept at X = 0, so its centre must be 0"),
+        ({"group_sd": {"Subject": {"Intercept": Normal(), "Days": HalfNormal()}}}, "must have positive support"),
+        ({"auxiliary": {"sigma": "wide"}}, "prior of 'sigma' must be a prior such as HalfNormal"),
+        ({"lkj_eta": {"Subject": -1}}, "lkj_eta must be a positive number"),
+        ({"common": {}}, "belong to another model: common covers , this model has 'Days'"),
+    ],
+)
+def test_a_changed_priors_object_is_checked_like_a_dict(change, message):
+    design = sleepstudy()
+    changed = Priors(**{**vars(default_priors(design, FAMILY)), **change})
+
+    with pytest.raises(PriorError, match=message):
+        resolve_priors(design, FAMILY, changed)
 
 
 def test_scaling_leaves_the_columns_where_a_bounded_intercept_needs_them():

@@ -12,7 +12,7 @@ from bayesmixed._compat import as_float, dataset, is_installed, resolve_cores, r
 from bayesmixed.design import Design
 from bayesmixed.diagnostics import convergence
 from bayesmixed.draws import Draws, layout
-from bayesmixed.errors import ConvergenceWarning
+from bayesmixed.errors import ConvergenceWarning, quoted
 from bayesmixed.families import Family
 from bayesmixed.priors import Priors
 from bayesmixed.pymc_model import build_model
@@ -90,6 +90,7 @@ def sample(
         "sampler": "nuts",
         "backend": backend,
         **summary,
+        "acceptance": float(np.mean(sample_stats["acceptance_rate"])),
         "seconds": {
             "build": built - started,
             "sample": sampled - built,
@@ -113,15 +114,20 @@ def _resolve_backend(backend: str | None) -> str:
 def _summarise(values: dict[str, np.ndarray], divergences: int) -> dict[str, Any]:
     """Worst R-hat and effective sample sizes over all parameters, and where they are."""
     worst: dict[str, Any] = {"max_r_hat": -np.inf, "min_ess_bulk": np.inf, "min_ess_tail": np.inf}
+    undefined = []  # variables with an entry that is constant or not finite, or with too few draws
     for name, draws in values.items():
         result = convergence(draws)
-        if result.r_hat.max() > worst["max_r_hat"]:
-            worst |= {"max_r_hat": float(result.r_hat.max()), "max_r_hat_of": name}
-        if result.ess_bulk.min() < worst["min_ess_bulk"]:
-            worst |= {"min_ess_bulk": float(result.ess_bulk.min()), "min_ess_bulk_of": name}
-        if result.ess_tail.min() < worst["min_ess_tail"]:
-            worst |= {"min_ess_tail": float(result.ess_tail.min()), "min_ess_tail_of": name}
-    return {"divergences": divergences, **worst}
+        if not np.isfinite(result.r_hat).all():
+            undefined.append(name)
+        for key, numbers, sign in (
+            ("max_r_hat", result.r_hat, 1),
+            ("min_ess_bulk", result.ess_bulk, -1),
+            ("min_ess_tail", result.ess_tail, -1),
+        ):
+            found = sign * np.max(sign * numbers[np.isfinite(numbers)], initial=-np.inf)
+            if sign * found > sign * worst[key]:
+                worst |= {key: float(found), f"{key}_of": name}
+    return {"divergences": divergences, **worst, "undefined": undefined}
 
 
 def _warn(summary: dict[str, Any], design: Design, draws: int, chains: int, target_accept: float) -> None:
@@ -143,6 +149,8 @@ def _warn(summary: dict[str, Any], design: Design, draws: int, chains: int, targ
     if ess < ess_limit:
         of = summary["min_ess_bulk_of" if ess == summary["min_ess_bulk"] else "min_ess_tail_of"]
         seen.append(f"the effective sample size of {of!r} is {ess:.0f} (should be above {ess_limit:.0f})")
+    if summary["undefined"]:
+        seen.append(f"R-hat of {quoted(summary['undefined'])} is undefined (draws that are constant, NaN or too few)")
     if len(seen) > bool(summary["divergences"]):
         causes.append("chains too short, or a slope column far from centred")
         remedies.append("raise tune and draws, centre the columns of the slopes")
@@ -150,5 +158,5 @@ def _warn(summary: dict[str, Any], design: Design, draws: int, chains: int, targ
         warnings.warn(
             f"{'; '.join(seen)}. Usual causes: {'; '.join(causes)}. Remedies: {'; '.join(remedies)}.",
             ConvergenceWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
