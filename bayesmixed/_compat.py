@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import warnings
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -79,32 +76,3 @@ def run_nuts(model: Any, *, backend: str, target_accept: float, **settings: Any)
             quiet=not settings["progressbar"],
             **settings,
         )
-
-
-def resolve_cores(cores: int | None, chains: int) -> int:
-    """Processes for `chains` chains: 1 inside a joblib worker or a daemon, where more would fail or crowd.
-
-    Parameters
-    ----------
-    cores : int or None
-        The user's wish; None leaves it to us.
-    chains : int
-    """
-    from joblib.parallel import cpu_count, get_active_backend
-
-    nested = get_active_backend()[0].nesting_level or 0
-    if multiprocessing.current_process().daemon or nested > 0:
-        return 1
-    return min(chains, cores or cpu_count())
-
-
-def is_installed(package: str) -> bool:
-    """Whether a package can be imported, without importing it."""
-    from importlib.util import find_spec
-
-    return find_spec(package) is not None
-
-
-def as_float(values: Any) -> np.ndarray:
-    """Copy a DataArray's values to float64."""
-    return np.array(values, dtype=np.float64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -357,12 +357,30 @@ def _learn_group(
     return GroupSpec(factor, levels, tuple(bars), tuple(blocks)), codes
 
 
-def resolve_group_prior(group_prior: str | Mapping[str, str], factors: tuple[str, ...]) -> dict[str, bool]:
-    """Resolve the constructor's ``group_prior`` for each factor."""
-    per_factor = group_prior if isinstance(group_prior, Mapping) else dict.fromkeys(factors, group_prior)
-    if unknown := [name for name in per_factor if name not in factors]:
+def by_factor(value: Any, factors: Iterable[str], name: str, error: type[ValueError] = ValueError) -> dict[str, Any]:
+    """Give a value to every factor, or read a dict that names some.
+
+    Parameters
+    ----------
+    value : object or dict by factor
+    factors : iterable of str
+    name : str
+        The parameter's, for the message.
+    error : type of ValueError
+        Raised for a name that is not a factor.
+    """
+    factors = list(factors)
+    if not isinstance(value, Mapping):
+        return dict.fromkeys(factors, value)
+    if unknown := [factor for factor in value if factor not in factors]:
         listed = quoted(factors) or "none"
-        raise ValueError(f"group_prior names {quoted(unknown)}; the formula's grouping factors are {listed}.")
-    if wrong := [prior for prior in per_factor.values() if prior not in GROUP_PRIORS]:
+        raise error(f"{name} names {quoted(unknown)}; the formula's grouping factors are {listed}.")
+    return dict(value)
+
+
+def resolve_group_prior(group_prior: str | Mapping[str, str], factors: tuple[str, ...]) -> dict[str, bool]:
+    """Whether the effects of each factor's bars ``|`` may correlate."""
+    priors = dict.fromkeys(factors, "lkj") | by_factor(group_prior, factors, "group_prior")
+    if wrong := [prior for prior in priors.values() if prior not in GROUP_PRIORS]:
         raise ValueError(f"group_prior must be one of {quoted(GROUP_PRIORS)} or a dict of these, got {quoted(wrong)}.")
-    return {factor: per_factor.get(factor, "lkj") == "lkj" for factor in factors}
+    return {factor: prior == "lkj" for factor, prior in priors.items()}

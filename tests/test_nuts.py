@@ -9,12 +9,13 @@ from conftest import GAUSSIAN, make_draws
 from joblib import Parallel, delayed
 
 from bayesmixed import ConvergenceWarning
-from bayesmixed._compat import container, resolve_cores
+from bayesmixed._compat import container
 from bayesmixed.datasets import load_sleepstudy
 from bayesmixed.design import DesignSpec
 from bayesmixed.formula import parse
 from bayesmixed.priors import default_priors
 from bayesmixed.sampling import nuts
+from bayesmixed.sampling.nuts import resolve_cores
 
 DATA = load_sleepstudy()
 DESIGN = DesignSpec.learn(parse("Days + (Days | Subject)"), DATA, y=DATA["Reaction"].to_numpy())[1]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import time
 import warnings
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+from joblib.parallel import cpu_count, get_active_backend
 
-from bayesmixed._compat import as_float, dataset, is_installed, resolve_cores, run_nuts
+from bayesmixed._compat import dataset, run_nuts
 from bayesmixed.design import Design
 from bayesmixed.diagnostics import convergence
 from bayesmixed.draws import Draws, layout
@@ -83,7 +86,7 @@ def sample(
     )
     sampled = time.perf_counter()
     posterior, stats = dataset(trace, "posterior"), dataset(trace, "sample_stats")
-    values = {name: as_float(posterior[name].values) for name in layout(design, family.auxiliary)}
+    values = {name: np.array(posterior[name].values, dtype=np.float64) for name in layout(design, family.auxiliary)}
     sample_stats = {name: np.array(stats[name].values) for name in _STATS if name in stats}
     summary = _summarise(values, int(sample_stats["diverging"].sum()))
     diagnostics = {
@@ -160,3 +163,23 @@ def _warn(summary: dict[str, Any], design: Design, draws: int, chains: int, targ
             ConvergenceWarning,
             stacklevel=5,
         )
+
+
+def resolve_cores(cores: int | None, chains: int) -> int:
+    """Processes for `chains` chains: 1 inside a joblib worker or a daemon, where more would fail or crowd.
+
+    Parameters
+    ----------
+    cores : int or None
+        The user's wish; None leaves it to us.
+    chains : int
+    """
+    nested = get_active_backend()[0].nesting_level or 0
+    if multiprocessing.current_process().daemon or nested > 0:
+        return 1
+    return min(chains, cores or cpu_count())
+
+
+def is_installed(package: str) -> bool:
+    """Whether a package can be imported, without importing it."""
+    return find_spec(package) is not None
