@@ -23,11 +23,12 @@ from sklearn.utils.validation import (
 
 from bayesmixed import prediction
 from bayesmixed.checks import check_rank, check_residuals, check_response
-from bayesmixed.design import GROUP_PRIORS, Design, DesignSpec, resolve_group_prior
+from bayesmixed.design import Design, DesignSpec
 from bayesmixed.errors import FormulaError, quoted
 from bayesmixed.families import Family, get_family
 from bayesmixed.formula import parse
 from bayesmixed.frames import kind_of, read_response, row_labels
+from bayesmixed.grouping import GROUP_PRIORS, resolve_group_prior
 from bayesmixed.posterior import check_columns, check_names, container
 from bayesmixed.priors import Priors, resolve_priors
 from bayesmixed.pymc_model import build_model

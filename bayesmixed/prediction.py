@@ -14,10 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from bayesmixed.design import Design, DesignSpec, GroupFactor, GroupSpec, by_factor
+from bayesmixed.design import Design, DesignSpec
 from bayesmixed.draws import Draws
 from bayesmixed.errors import NewGroupError, quoted
 from bayesmixed.families import Family
+from bayesmixed.grouping import GroupFactor, GroupSpec, by_factor
 from bayesmixed.keyed_random import normals, row_uniforms, uniforms
 from bayesmixed.levels import label_key, label_text
 

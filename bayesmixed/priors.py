@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from bayesmixed.design import Design, GroupFactor, by_factor
+from bayesmixed.design import Design
 from bayesmixed.distributions import HalfNormal, HalfStudentT, Normal, Prior
 from bayesmixed.errors import PriorError, quoted
 from bayesmixed.families import Family
+from bayesmixed.grouping import GroupFactor, by_factor
 
 FAR = 3  # standard deviations between zero and the mean of a slope column before we warn
 

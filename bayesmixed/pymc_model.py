@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bayesmixed._compat import import_pymc
-from bayesmixed.design import Design, GroupFactor
+from bayesmixed.design import Design
 from bayesmixed.distributions import Exponential, HalfNormal, HalfStudentT, Normal, Prior, StudentT
 from bayesmixed.draws import coordinates
 from bayesmixed.families import Family
+from bayesmixed.grouping import GroupFactor
 from bayesmixed.priors import Priors, far_slopes, moments
 from bayesmixed.scaling import Scaling
 
