@@ -101,6 +101,9 @@ def test_same_seed_same_draws_and_silence(backend, capfd):
             for seed in (3, 3, 4)
         )
 
+    stats = {"lp", "acceptance_rate", "diverging", "energy", "tree_depth", "n_steps", "step_size"}
+    assert set(dataset(first.idata_, "sample_stats").data_vars) == stats
+    assert 0.5 < first.diagnostics_["acceptance"] < 1
     np.testing.assert_array_equal(first._posterior.draws.values["beta"], again._posterior.draws.values["beta"])
     assert not np.array_equal(first._posterior.draws.values["beta"], other._posterior.draws.values["beta"])
     assert capfd.readouterr() == ("", ""), "progressbar=False says nothing"

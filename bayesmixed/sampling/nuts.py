@@ -21,7 +21,16 @@ from bayesmixed.priors import Priors
 from bayesmixed.pymc_model import build_model
 
 BACKENDS = ("pymc", "nutpie", "numpyro", "blackjax")
-_STATS = ("lp", "acceptance_rate", "diverging", "energy", "tree_depth", "n_steps", "step_size")
+# ArviZ's names of the sampler's statistics, and nutpie's for the same
+_STATS = {
+    "lp": ("lp", "logp"),
+    "acceptance_rate": ("acceptance_rate", "mean_tree_accept"),
+    "diverging": ("diverging",),
+    "energy": ("energy",),
+    "tree_depth": ("tree_depth", "depth"),
+    "n_steps": ("n_steps",),
+    "step_size": ("step_size",),
+}
 R_HAT_LIMIT = 1.01  # Vehtari et al. (2021), section 4
 
 
@@ -87,7 +96,9 @@ def sample(
     sampled = time.perf_counter()
     posterior, stats = dataset(trace, "posterior"), dataset(trace, "sample_stats")
     values = {name: np.array(posterior[name].values, dtype=np.float64) for name in layout(design, family.auxiliary)}
-    sample_stats = {name: np.array(stats[name].values) for name in _STATS if name in stats}
+    sample_stats = {
+        name: np.array(stats[theirs].values) for name, names in _STATS.items() for theirs in names if theirs in stats
+    }
     summary = _summarise(values, int(sample_stats["diverging"].sum()))
     diagnostics = {
         "sampler": "nuts",
