@@ -78,10 +78,12 @@ def layout(design: Design | DesignSpec, auxiliary: tuple[str, ...]) -> dict[str,
     variables: dict[str, tuple[str, ...]] = {"Intercept": ()} if design.has_intercept else {}
     if design.common_names:
         variables["beta"] = ("common_effect",)
+    # b_ brings <factor> and <factor>_effect in this order before sd_ brings the latter alone: ArviZ 1.3 stacks
+    # dims as they appear but labels them variable by variable, and would print the wrong numbers in its summary
+    variables |= {f"b_{name}": (name, f"{name}_effect") for name in names}
     variables |= {f"sd_{name}": (f"{name}_effect",) for name in names}
     variables |= {f"corr_{factor.name}": (f"{factor.name}_pair",) for factor in design.groups if factor.pairs}
-    variables |= dict.fromkeys(auxiliary, ())
-    return variables | {f"b_{name}": (name, f"{name}_effect") for name in names}
+    return variables | dict.fromkeys(auxiliary, ())
 
 
 def coordinates(design: Design | DesignSpec) -> dict[str, np.ndarray]:

@@ -124,7 +124,7 @@ def _describe_new(factor: GroupFactor, group: GroupSpec, frame: pd.DataFrame) ->
             f"{column!r} held {part.kind} labels in fit and has dtype {frame[column].dtype} now"
             for column, part in zip(levels.columns, levels.parts, strict=True)
         )
-        text += f" All labels are new: {types}."
+        text += f" All labels of the frame are new ({types})."
     return f"{text} {cure}"
 
 

@@ -45,10 +45,10 @@ def test_fitted_attributes(fitted):
     assert list(dataset(fitted.idata_, "posterior")) == [
         "Intercept",
         "beta",
+        "b_Subject",
         "sd_Subject",
         "corr_Subject",
         "sigma",
-        "b_Subject",
     ]
 
 

@@ -24,12 +24,12 @@ def test_naming_contract(school):
     expected = {
         "Intercept": (),
         "beta": ("common_effect",),
+        "b_school": ("school", "school_effect"),
+        "b_school:pupil": ("school:pupil", "school:pupil_effect"),
         "sd_school": ("school_effect",),
         "sd_school:pupil": ("school:pupil_effect",),
         "corr_school": ("school_pair",),
         "sigma": (),
-        "b_school": ("school", "school_effect"),
-        "b_school:pupil": ("school:pupil", "school:pupil_effect"),
     }
     assert list(posterior.data_vars) == list(expected), "in this order, and nothing else"
     assert {name: v.dims[2:] for name, v in posterior.data_vars.items()} == expected
@@ -55,8 +55,8 @@ def test_naming_contract(school):
     [
         ("0 + x", {}, ["beta", "sigma"]),
         ("1", {}, ["Intercept", "sigma"]),
-        ("(1 | school)", {}, ["Intercept", "sd_school", "sigma", "b_school"]),
-        ("x + (x | school)", {"group_prior": "independent"}, ["Intercept", "beta", "sd_school", "sigma", "b_school"]),
+        ("(1 | school)", {}, ["Intercept", "b_school", "sd_school", "sigma"]),
+        ("x + (x | school)", {"group_prior": "independent"}, ["Intercept", "beta", "b_school", "sd_school", "sigma"]),
     ],
 )
 def test_what_a_model_lacks_is_absent(formula, options, names, school):
@@ -86,6 +86,13 @@ def test_arviz_reads_it_and_files_keep_it(school, tmp_path):
 
     assert not summary.isna().to_numpy().any()
     assert {"beta[x]", "sd_school[Intercept]", "corr_school[Intercept:x]", "b_school[east, x]"} <= set(summary.index)
+    posterior = dataset(idata, "posterior")
+    for name, mean in summary["mean"].astype(float).items():
+        variable, _, labels = name.partition("[")
+        values = posterior[variable]
+        for dim, label in zip(values.dims[2:], labels.removesuffix("]").split(", "), strict=False):
+            values = values.sel({dim: label})
+        assert mean == pytest.approx(float(values.mean()), abs=2e-3), name
     idata.to_netcdf(tmp_path / "posterior.nc")
     again = az.from_netcdf(tmp_path / "posterior.nc")
     assert list(dataset(again, "posterior").data_vars) == list(dataset(idata, "posterior").data_vars)
@@ -97,8 +104,8 @@ def test_split_group_effects(school):
     split = split_group_effects(idata)
 
     assert list(split.data_vars) == [
-        *("Intercept", "beta", "sd_school_Intercept", "sd_school_x", "sd_item_Intercept", "corr_school", "sigma"),
-        *("b_school_Intercept", "b_school_x", "b_item_Intercept"),
+        *("Intercept", "beta", "b_school_Intercept", "b_school_x", "b_item_Intercept"),
+        *("sd_school_Intercept", "sd_school_x", "sd_item_Intercept", "corr_school", "sigma"),
     ]
     assert split["b_school_x"].dims == ("chain", "draw", "school")
     np.testing.assert_array_equal(split["b_school_x"], draws.values["b_school"][..., 1])
@@ -109,7 +116,7 @@ def test_split_group_effects(school):
 def test_a_factor_called_like_a_dim_is_split_by_effect(school):
     idata, _ = assemble("x + (x | site_effect)", school.assign(site_effect=school["school"]))
 
-    assert list(split_group_effects(idata))[-2:] == ["b_site_effect_Intercept", "b_site_effect_x"]
+    assert list(split_group_effects(idata))[2:4] == ["b_site_effect_Intercept", "b_site_effect_x"]
 
 
 @pytest.mark.parametrize("column", ["Intercept", "chain", "draw", "obs", "common_effect"])

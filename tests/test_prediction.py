@@ -250,7 +250,10 @@ def test_error_mode_names_factor_and_labels(fitted):
     for frame, message in [
         (MIXED.iloc[:4], r"grouping factor 'school' has 2 levels not seen in fit: 'west', 'far'\. Use new_groups="),
         (MIXED.iloc[[0, 4]], r"grouping factor 'school' has 1 missing label in 2 rows"),
-        (MIXED.iloc[[1]], r"has 1 level not seen in fit: 'west'\. All labels are new: 'school' held str labels in fit"),
+        (
+            MIXED.iloc[[1]],
+            r"has 1 level not seen in fit: 'west'\. All labels of the frame are new \('school' held str labels in fit",
+        ),
         (MIXED.iloc[[0, 5]], r"grouping factor 'school:pupil' has 1 level not seen in fit: 'east:99'"),
     ]:
         design = fitted.spec.apply(frame)

@@ -166,7 +166,7 @@ def _warn(summary: dict[str, Any], design: Design, draws: int, chains: int, targ
     if summary["undefined"]:
         seen.append(f"R-hat of {quoted(summary['undefined'])} is undefined (draws that are constant, NaN or too few)")
     if len(seen) > bool(summary["divergences"]):
-        causes.append("chains too short, or a slope column far from centred")
+        causes.append("chains too short, many rows per group, or a slope column far from zero")
         remedies.append("raise tune and draws, centre the columns of the slopes")
     if seen:
         warnings.warn(
