@@ -249,7 +249,7 @@ def check(models, known, new):
             low, high = interval(draws)
             assert low < LME4[label] < high, f"{name}: {label} is far from lme4's estimate"
         assert abs(model.coef_[0] - 10.5) < 0.5, f"{name}: the slope of Days is {model.coef_[0]:.2f}"
-    expected = ["Intercept", "beta", "sd_Subject", "corr_Subject", "sigma", "b_Subject"]
+    expected = ["Intercept", "beta", "b_Subject", "sd_Subject", "corr_Subject", "sigma"]
     assert list(models["lkj"].idata_["posterior"].data_vars) == expected
     assert not any(frame.isna().any(axis=None) for frame in (known, *new.values()))
     # one mean, two spreads: the population's comes on top under "sample"
