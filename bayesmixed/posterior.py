@@ -111,7 +111,7 @@ def split_group_effects(idata: Any) -> xr.Dataset:
     >>> est = bm.MixedModelRegressor("Days + (Days | Subject)", draws=50, tune=50, chains=2, random_state=0)
     >>> idata = est.fit(df, df["Reaction"]).idata_  # doctest: +SKIP
     >>> list(split_group_effects(idata))  # doctest: +SKIP
-    ['Intercept', 'beta', 'sd_Subject_Intercept', ..., 'b_Subject_Intercept', 'b_Subject_Days']
+    ['Intercept', 'beta', 'b_Subject_Intercept', 'b_Subject_Days', 'sd_Subject_Intercept', ...]
     """
     posterior = dataset(idata, "posterior" if "posterior" in idata else None)
     split: dict[str, Any] = {}
