@@ -6,9 +6,11 @@ from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import numpy as np
-from scipy import stats
+from scipy.special import gammaln
 
 from bayesmixed.errors import PriorError
+
+_HALF_LOG_2PI = 0.5 * np.log(2 * np.pi)
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Normal(Prior):
     sigma: float = 1.0
 
     def log_density(self, x: np.ndarray) -> np.ndarray:
-        return stats.norm.logpdf(x, self.mu, self.sigma)
+        return -0.5 * np.square((x - self.mu) / self.sigma) - np.log(self.sigma) - _HALF_LOG_2PI
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class StudentT(Prior):
     sigma: float = 1.0
 
     def log_density(self, x: np.ndarray) -> np.ndarray:
-        return stats.t.logpdf(x, self.nu, self.mu, self.sigma)
+        return _t_log_density((x - self.mu) / self.sigma, self.nu) - np.log(self.sigma)
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ class HalfNormal(Prior):
     sigma: float = 1.0
 
     def log_density(self, x: np.ndarray) -> np.ndarray:
-        return stats.halfnorm.logpdf(x, scale=self.sigma)
+        return _where_positive(x, Normal(0.0, self.sigma).log_density(x) + np.log(2))
 
 
 @dataclass(frozen=True)
@@ -125,8 +127,7 @@ class HalfStudentT(Prior):
     sigma: float = 1.0
 
     def log_density(self, x: np.ndarray) -> np.ndarray:
-        density = stats.t.logpdf(x, self.nu, 0, self.sigma) + np.log(2)
-        return np.where(np.asarray(x) < 0, -np.inf, density)
+        return _where_positive(x, StudentT(self.nu, 0.0, self.sigma).log_density(x) + np.log(2))
 
 
 @dataclass(frozen=True)
@@ -148,4 +149,14 @@ class Exponential(Prior):
     rate: float = 1.0
 
     def log_density(self, x: np.ndarray) -> np.ndarray:
-        return stats.expon.logpdf(x, scale=1 / self.rate)
+        return _where_positive(x, np.log(self.rate) - self.rate * np.asarray(x))
+
+
+def _t_log_density(z: np.ndarray, nu: float) -> np.ndarray:
+    """Log density of the standard Student t distribution."""
+    constant = gammaln((nu + 1) / 2) - gammaln(nu / 2) - 0.5 * np.log(nu * np.pi)
+    return constant - (nu + 1) / 2 * np.log1p(np.square(z) / nu)
+
+
+def _where_positive(x: np.ndarray, log_density: np.ndarray) -> np.ndarray:
+    return np.where(np.asarray(x) < 0, -np.inf, log_density)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 
 from bayesmixed.design import Design, DesignSpec
 
 CONTRACT_VERSION = "1"
+
+
+class EffectSource(Protocol):
+    """Draws group effects that are not stored."""
+
+    def draw(self, levels: np.ndarray) -> np.ndarray:
+        """Effects of some levels, (chain * draw, k, q), the same whichever levels are asked for together."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +32,20 @@ class Draws:
         Named as ArviZ names them: ``lp``, ``acceptance_rate``, ``diverging``, ...
     diagnostics : dict of str to object
         Plain values: which sampler and why, convergence, seconds per step.
+    means : dict of str to numpy.ndarray
+        Exact posterior means, without the Monte Carlo noise of the conditional draws, where the sampler knows them.
+    statistics : object, optional
+        The sufficient statistics of the rows, where the sampler works from them; ``a + b`` merges two.
+    lazy : dict of str to EffectSource
+        By factor: effects that are too many to store, and are drawn when asked for.
     """
 
     values: dict[str, np.ndarray]
     sample_stats: dict[str, np.ndarray]
     diagnostics: dict[str, Any]
+    means: dict[str, np.ndarray] = field(default_factory=dict)
+    statistics: Any = None
+    lazy: Mapping[str, EffectSource] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -41,8 +58,12 @@ class Draws:
         values = self.values[name]
         return values.reshape(-1, *values.shape[2:])
 
+    def mean(self, name: str) -> np.ndarray:
+        """Posterior mean of a variable: exact where the sampler knows it, else that of the draws."""
+        return self.means[name] if name in self.means else self.flat(name).mean(axis=0)
+
     def effects(self, factor: str, levels: np.ndarray) -> np.ndarray:
-        """Group effects of some levels.
+        """Group effects of some levels, stored or drawn now; the same numbers at every call.
 
         Parameters
         ----------
@@ -54,7 +75,7 @@ class Draws:
         -------
         numpy.ndarray of shape (chain * draw, k, q)
         """
-        return self.flat(f"b_{factor}")[:, levels]
+        return self.lazy[factor].draw(levels) if factor in self.lazy else self.flat(f"b_{factor}")[:, levels]
 
 
 def layout(design: Design | DesignSpec, auxiliary: tuple[str, ...]) -> dict[str, tuple[str, ...]]:

@@ -17,6 +17,10 @@ class PriorError(ValueError):
     """A prior has an unknown name, the wrong support or no place in the model."""
 
 
+class SamplerError(ValueError):
+    """The model, or its posterior, is beyond the sampler that was asked for."""
+
+
 class ConvergenceWarning(_SklearnConvergenceWarning):
     """The posterior draws are not trustworthy yet; the text lists causes and remedies."""
 

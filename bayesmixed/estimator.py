@@ -21,7 +21,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from bayesmixed import prediction
+from bayesmixed import prediction, sampling
 from bayesmixed.checks import check_rank, check_residuals, check_response
 from bayesmixed.design import Design, DesignSpec
 from bayesmixed.errors import FormulaError, quoted
@@ -29,10 +29,10 @@ from bayesmixed.families import Family, get_family
 from bayesmixed.formula import parse
 from bayesmixed.frames import kind_of, read_response, row_labels
 from bayesmixed.grouping import GROUP_PRIORS, resolve_group_prior
-from bayesmixed.posterior import check_columns, check_names, container
+from bayesmixed.posterior import check_columns, check_names, container, group_effects
 from bayesmixed.priors import Priors, resolve_priors
 from bayesmixed.pymc_model import build_model
-from bayesmixed.sampling import nuts
+from bayesmixed.sampling.nuts import BACKENDS
 
 if TYPE_CHECKING:
     import pymc as pm
@@ -60,8 +60,11 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):
         Shape of the LKJ prior of correlations; 1 is uniform over correlation matrices.
     priors : dict or Priors, optional
         Overrides of the data-scaled defaults, on the user's scale: see `priors_`.
-    sampler : {"auto", "nuts"}, default="auto"
-        How to draw from the posterior; "auto" is NUTS.
+    sampler : {"auto", "collapsed", "nuts"}, default="auto"
+        How to draw from the posterior. "collapsed" integrates all effects out and needs no compiler; it takes
+        Normal priors of the common effects, up to 21 standard deviations and correlations, and crossed factors of
+        which all but the largest have up to 2,500 effects together; else it raises. "auto" is "collapsed" where that
+        can be, else NUTS: `diagnostics_` says which and why.
     draws : int, default=1000
         Kept draws per chain.
     chains : int, default=4
@@ -80,7 +83,7 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):
     random_state : int, RandomState or None, default=None
         Makes fits and predictions reproducible.
     progressbar : bool, default=False
-        Whether to show the sampler's progress.
+        Whether to show the sampler's progress, once it takes more than a second.
 
     Attributes
     ----------
@@ -124,13 +127,13 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):
         "group_prior": [StrOptions(set(GROUP_PRIORS)), dict],
         "lkj_eta": [Interval(Real, 0, None, closed="neither"), dict],
         "priors": [dict, Priors, None],
-        "sampler": [StrOptions({"auto", "nuts"})],
+        "sampler": [StrOptions(set(sampling.SAMPLERS))],
         "draws": [Interval(Integral, 1, None, closed="left")],
         "chains": [Interval(Integral, 1, None, closed="left")],
         "tune": [Interval(Integral, 0, None, closed="left")],
         "target_accept": [Interval(Real, 0, 1, closed="neither")],
         "cores": [Interval(Integral, 1, None, closed="left"), None],
-        "nuts_backend": [StrOptions(set(nuts.BACKENDS)), None],
+        "nuts_backend": [StrOptions(set(BACKENDS)), None],
         "new_groups": [StrOptions(set(prediction.MODES)), dict],
         "random_state": ["random_state"],
         "progressbar": ["boolean"],
@@ -196,6 +199,8 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):
             The formula cannot be read or does not fit the columns.
         ValueError
             Missing or infinite values (with column and number), a response that is constant or not numeric.
+        SamplerError
+            ``sampler="collapsed"`` and a model that is not for it.
 
         Warns
         -----
@@ -206,10 +211,11 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):
         priors = resolve_priors(design, family, self.priors, self.lkj_eta)
         prediction.resolve_modes(self.new_groups, spec)  # a wrong one is refused before the work
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        draws = nuts.sample(
+        draws = sampling.sample(
             design,
             family,
             priors,
+            sampler=self.sampler,
             draws=self.draws,
             chains=self.chains,
             tune=self.tune,
@@ -221,9 +227,9 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):
         )
         self.design_spec_ = spec
         self.priors_ = priors
-        self.diagnostics_ = {"reason": f"sampler={self.sampler!r}", **draws.diagnostics}
-        self.coef_ = draws.flat("beta").mean(axis=0) if design.common_names else np.empty(0)
-        self.intercept_ = float(draws.values["Intercept"].mean()) if design.has_intercept else 0.0
+        self.diagnostics_ = draws.diagnostics
+        self.coef_ = draws.mean("beta") if design.common_names else np.empty(0)
+        self.intercept_ = float(draws.mean("Intercept")) if design.has_intercept else 0.0
         self._posterior = prediction.Posterior(draws, spec, family, seed)
         self._observed = (np.asarray(design.y), obs)
         self._idata: Any = None
@@ -346,6 +352,29 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):
         self._validate_params()
         _, design, obs, family = self._learn(X, y, sample_weight, reset=None)
         return build_model(design, family, resolve_priors(design, family, self.priors, self.lkj_eta), obs)
+
+    def draw_group_effects(self, factor: str, levels: Any = None) -> xr.DataArray:
+        """Posterior draws of group effects, those too many to be stored in `idata_` included.
+
+        Parameters
+        ----------
+        factor : str
+            A grouping factor.
+        levels : list of labels, optional
+            As in the coordinate of the factor. Default: all, which may fill the memory.
+
+        Returns
+        -------
+        xarray.DataArray of dims (chain, draw, <factor>, <factor>_effect)
+            The same numbers at every call, whichever levels are asked for together.
+
+        Raises
+        ------
+        ValueError
+            An unknown factor or level.
+        """
+        check_is_fitted(self)
+        return group_effects(self._posterior.draws, self.design_spec_, factor, levels)
 
     @property
     def idata_(self) -> Any:

@@ -70,24 +70,52 @@ def container(draws: Draws, spec: DesignSpec, auxiliary: tuple[str, ...], y: np.
     Returns
     -------
     arviz.InferenceData (ArviZ 0.x) or xarray.DataTree (ArviZ 1.x)
-        Groups ``posterior``, ``sample_stats``, ``observed_data``.
+        Groups ``posterior``, ``sample_stats``, ``observed_data``. Effects that are too many to store are absent;
+        ``posterior.attrs["bayesmixed_lazy"]`` lists their factors.
     """
     import xarray as xr  # noqa: PLC0415
 
     chains, n_draws = draws.shape
     sample = {"chain": np.arange(chains), "draw": np.arange(n_draws)}
-    variables = layout(spec, auxiliary)
     attrs = {"bayesmixed_schema": CONTRACT_VERSION}
+    variables = {name: dims for name, dims in layout(spec, auxiliary).items() if name in draws.values}
     posterior = xr.Dataset(
         {name: (("chain", "draw", *dims), draws.values[name]) for name, dims in variables.items()},
         coords=sample | coordinates(spec),
-        attrs=attrs,
+        attrs=attrs | ({"bayesmixed_lazy": list(draws.lazy)} if draws.lazy else {}),
     )
     stats = xr.Dataset(
         {name: (("chain", "draw"), values) for name, values in draws.sample_stats.items()}, coords=sample
     )
     observed = xr.Dataset({"y": (("obs",), y)}, coords={"obs": obs})
     return arviz_container({"posterior": posterior, "sample_stats": stats, "observed_data": observed}, attrs)
+
+
+def group_effects(draws: Draws, spec: DesignSpec, factor: str, levels: Any = None) -> xr.DataArray:
+    """Group effects of some levels of a factor, stored or not, labelled.
+
+    Raises
+    ------
+    ValueError
+        An unknown factor or level.
+    """
+    import xarray as xr  # noqa: PLC0415
+
+    labels = {group.name: group.levels for group in spec.groups}
+    if factor not in labels:
+        raise ValueError(
+            f"factor must be one of the grouping factors {quoted(labels) or '(there are none)'}, got {factor!r}."
+        )
+    position = {label: at for at, label in enumerate(labels[factor].tolist())}
+    wanted = labels[factor].tolist() if levels is None else np.asarray(levels).tolist()
+    if unknown := [label for label in wanted if label not in position]:
+        raise ValueError(f"grouping factor {factor!r} has no level {quoted(unknown)}; it has {quoted(position)}.")
+    at = np.array([position[label] for label in wanted], dtype=int)
+    effects = draws.effects(factor, at).reshape(*draws.shape, len(at), -1)
+    effect = f"{factor}_effect"
+    coords = {"chain": np.arange(draws.shape[0]), "draw": np.arange(draws.shape[1])}
+    coords |= {factor: labels[factor][at], effect: coordinates(spec)[effect]}
+    return xr.DataArray(effects, coords, ("chain", "draw", factor, effect), name=f"b_{factor}")
 
 
 def split_group_effects(idata: Any) -> xr.Dataset:

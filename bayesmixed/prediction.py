@@ -131,17 +131,18 @@ def _describe_new(factor: GroupFactor, group: GroupSpec, frame: pd.DataFrame) ->
 def mean(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> np.ndarray:
     """Posterior mean of the response, shape (n,), under the identity link.
 
-    The mean of a linear predictor is the linear predictor of the means, so no draw is visited. New levels:
+    The mean of a linear predictor is the linear predictor of the means, so no draw is visited; the means are exact
+    where the sampler knows them. New levels:
     exactly 0 under ``"sample"`` and ``"zero"``, the mean over fitted levels under ``"donor"``.
     """
     draws = posterior.draws
     eta = np.zeros(design.n_rows) if design.offset is None else design.offset.copy()
     if design.has_intercept:
-        eta += draws.values["Intercept"].mean()
+        eta += draws.mean("Intercept")
     if design.common_names:
-        eta += design.X @ draws.flat("beta").mean(axis=0)
+        eta += design.X @ draws.mean("beta")
     for factor in design.groups:
-        b = draws.flat(f"b_{factor.name}").mean(axis=0)
+        b = draws.mean(f"b_{factor.name}")
         of_new = {"donor": b.mean(axis=0), "nan": np.full(b.shape[1], np.nan)}.get(modes[factor.name])
         # the last row of the table serves all new levels
         table = np.vstack([b, np.zeros(b.shape[1]) if of_new is None else of_new])
@@ -251,9 +252,10 @@ def _linear(
     for factor in design.groups:
         codes, Z, new = factor.codes[rows], factor.Z[rows], _is_new(factor, rows)
         known = np.flatnonzero(~new)
-        b = draws.flat(f"b_{factor.name}")
+        levels, place = np.unique(codes[known], return_inverse=True)
+        b = draws.effects(factor.name, levels)
         for k in range(Z.shape[1]):  # one effect at a time keeps the working memory at one (draws, rows) array
-            eta[:, known] += b[keep[:, None], codes[known], k] * Z[known, k]
+            eta[:, known] += b[keep[:, None], place, k] * Z[known, k]
         for row_set, effects in _new_effects(posterior, factor, modes[factor.name], rows, sampled):
             eta[:, row_set] += effects[keep] @ Z[row_set].T
     return eta
@@ -272,18 +274,44 @@ def _new_effects(
     if mode == "nan":
         yield np.flatnonzero(new), np.full((total, q), np.nan)
         return
-    b = draws.flat(f"b_{factor.name}")
-    if not sampled:  # the mean donor
-        yield np.flatnonzero(new), b.mean(axis=1)
+    if not sampled:
+        yield np.flatnonzero(new), _mean_donor(draws, factor)
         return
     L = _covariance_factor(draws, factor) if mode == "sample" else None
     for key, row_set in _new_levels(factor, codes, new, rows.start):
         full_key: tuple[int | str, ...] = (posterior.seed, mode, factor.name, *key)
         if L is None:
-            donor = np.floor(uniforms(full_key, (total,)) * b.shape[1]).astype(int)
-            yield row_set, b[np.arange(total), donor]
+            donor = np.floor(uniforms(full_key, (total,)) * len(factor.levels)).astype(int)
+            yield row_set, _effects_of_donors(draws, factor, donor)
         else:
             yield row_set, np.einsum("sij,sj->si", L, normals(full_key, (total, q)))
+
+
+def _all_effects(draws: Draws, factor: GroupFactor) -> Iterator[np.ndarray]:
+    """Effects of all fitted levels, (draws, k, q), some levels at a time."""
+    n_levels = len(factor.levels)
+    step = max(1, _CHUNK // int(np.prod(draws.shape)))
+    for start in range(0, n_levels, step):
+        yield draws.effects(factor.name, np.arange(start, min(start + step, n_levels)))
+
+
+def _mean_donor(draws: Draws, factor: GroupFactor) -> np.ndarray:
+    """Mean over the fitted levels' effects at every draw, (draws, q)."""
+    total = np.zeros((int(np.prod(draws.shape)), factor.Z.shape[1]))
+    for b in _all_effects(draws, factor):
+        total += b.sum(axis=1)
+    return total / len(factor.levels)
+
+
+def _effects_of_donors(draws: Draws, factor: GroupFactor, donor: np.ndarray) -> np.ndarray:
+    """Effects of another fitted level at every draw, (draws, q)."""
+    levels, place = np.unique(donor, return_inverse=True)
+    result = np.empty((len(donor), factor.Z.shape[1]))
+    step = max(1, _CHUNK // len(donor))
+    for start in range(0, len(levels), step):
+        mine = np.flatnonzero((place >= start) & (place < start + step))
+        result[mine] = draws.effects(factor.name, levels[start : start + step])[mine, place[mine] - start]
+    return result
 
 
 def _new_levels(
@@ -326,7 +354,10 @@ def _new_covariance(draws: Draws, factor: GroupFactor, modes: Mapping[str, str])
         L = _covariance_factor(draws, factor)
         return np.einsum("sik,sjk->ij", L, L) / len(L)
     if mode == "donor":
-        b = draws.flat(f"b_{factor.name}")
-        centred = b - b.mean(axis=1, keepdims=True)
-        return np.einsum("sli,slj->ij", centred, centred) / (b.shape[0] * b.shape[1])
+        mean = _mean_donor(draws, factor)
+        total = np.zeros((factor.Z.shape[1],) * 2)
+        for b in _all_effects(draws, factor):
+            centred = b - mean[:, None]
+            total += np.einsum("sli,slj->ij", centred, centred)
+        return total / (len(mean) * len(factor.levels))
     return None

@@ -28,8 +28,8 @@ from bayesmixed.distributions import Exponential, HalfNormal, HalfStudentT, Norm
 from bayesmixed.draws import coordinates
 from bayesmixed.families import Family
 from bayesmixed.grouping import GroupFactor
-from bayesmixed.priors import Priors, far_slopes, moments
-from bayesmixed.scaling import Scaling
+from bayesmixed.priors import Priors
+from bayesmixed.scaling import Scaling, far_means
 
 if TYPE_CHECKING:
     import pymc as pm
@@ -147,7 +147,7 @@ def _group_effects(factor: GroupFactor, priors: Priors, weights: np.ndarray | No
 
     name, dims = factor.name, (factor.name, f"{factor.name}_effect")
     sd_priors = [priors.group_sd[name][effect] for effect in factor.effect_names]
-    mean = _far_means(factor, weights)
+    mean = far_means(factor, weights)
     sd = _vector(f"sd_{name}_at_mean" if mean.any() else f"sd_{name}", sd_priors, dims[1])
     z = pm.Normal(f"z_{name}", 0.0, 1.0, dims=dims)
     if not factor.pairs:
@@ -159,17 +159,6 @@ def _group_effects(factor: GroupFactor, priors: Priors, weights: np.ndarray | No
     rows, columns = np.transpose(factor.pairs)
     pm.Deterministic(f"corr_{name}", R[rows, columns], dims=f"{name}_pair")
     return pm.Deterministic(f"b_{name}", z @ root.T, dims=dims)
-
-
-def _far_means(factor: GroupFactor, weights: np.ndarray | None) -> np.ndarray:
-    """Means of the slope columns that may correlate with the intercept if one is far from zero, else zeros; (q,)."""
-    at = factor.effect_names.index("Intercept") if "Intercept" in factor.effect_names else None
-    block = next((list(block) for block in factor.blocks if at in block), [])
-    mean = np.zeros(len(factor.effect_names))
-    if np.any(far_slopes(factor, weights)[block]):
-        mean[block] = moments(factor.Z, weights, centred=True)[0][block]
-        mean[at] = 0.0
-    return mean
 
 
 def _move_to_zero(factor: GroupFactor, root: Any, sd: Any, mean: np.ndarray, priors: Priors) -> tuple[Any, Any]:

@@ -1,4 +1,4 @@
-"""Where the samplers work: the location and scale of the response and of each common column."""
+"""Where the samplers work: location and scale of the response, of common columns, and of slopes far from zero."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from bayesmixed.design import Design
-from bayesmixed.priors import Priors, moments
+from bayesmixed.grouping import GroupFactor
+from bayesmixed.priors import Priors, far_slopes, moments
 
 # The residual sd is kept above this fraction of the response's scale, so that a perfect fit has a posterior.
 SIGMA_FLOOR = 1e-6
@@ -49,3 +50,17 @@ class Scaling:
     def sigma_floor(self) -> float:
         """Least residual sd."""
         return SIGMA_FLOOR * self.y_scale
+
+
+def far_means(factor: GroupFactor, weights: np.ndarray | None) -> np.ndarray:
+    """Where a factor's covariance is sampled: the slopes' means if one of them is far from zero, else zeros; (q,).
+
+    Only slopes that may correlate with the group intercept move, and then all of them.
+    """
+    at = factor.effect_names.index("Intercept") if "Intercept" in factor.effect_names else None
+    block = next((list(block) for block in factor.blocks if at in block), [])
+    mean = np.zeros(len(factor.effect_names))
+    if np.any(far_slopes(factor, weights)[block]):
+        mean[block] = moments(factor.Z, weights, centred=True)[0][block]
+        mean[at] = 0.0
+    return mean

@@ -70,7 +70,7 @@ def school():
 
 @pytest.fixture
 def fake_sampler(monkeypatch):
-    """Replace NUTS by draws scattered about the least-squares fit, reproducible under the seed."""
+    """Replace the samplers by draws scattered about the least-squares fit, reproducible under the seed."""
 
     def sample(design, family, priors, *, draws, chains, seed, **settings):
         made = make_draws(design, chains=chains, draws=draws, seed=seed)
@@ -83,4 +83,4 @@ def fake_sampler(monkeypatch):
             made.values["beta"] += fit[int(design.has_intercept) :]
         return made
 
-    monkeypatch.setattr(estimator.nuts, "sample", sample)
+    monkeypatch.setattr(estimator.sampling, "sample", sample)

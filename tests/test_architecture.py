@@ -9,6 +9,13 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "bayesmixed"
 FREE = {"errors", "_compat"}  # every module may import these
+
+
+def collapsed(*names):
+    """Modules of the collapsed sampler."""
+    return {f"sampling.collapsed.{name}" for name in names}
+
+
 ALLOWED = {
     "__init__": {"datasets", "errors", "estimator", "posterior", "distributions", "priors"},
     "_compat": set(),
@@ -28,13 +35,54 @@ ALLOWED = {
     "design": {"formula", "columns", "frames", "grouping"},
     "draws": {"design"},
     "priors": {"design", "grouping", "families", "distributions"},
-    "scaling": {"design", "priors"},
+    "scaling": {"design", "grouping", "priors"},
     "checks": {"design", "priors", "scaling"},
     "pymc_model": {"design", "grouping", "draws", "families", "distributions", "priors", "scaling"},
     "posterior": {"design", "draws"},
     "prediction": {"design", "grouping", "draws", "families", "keyed_random", "levels"},
-    "sampling": set(),
-    "sampling.nuts": {"design", "draws", "families", "priors", "diagnostics", "pymc_model"},
+    "sampling": {
+        "design",
+        "draws",
+        "families",
+        "priors",
+        "sampling.nuts",
+        "sampling.collapsed.engine",
+        "sampling.report",
+    },
+    "sampling.nuts": {"design", "draws", "families", "priors", "pymc_model"},
+    "sampling.report": {"design", "draws", "diagnostics"},
+    "sampling.progress": set(),
+    "sampling.collapsed": set(),
+    "sampling.collapsed.batched": set(),
+    "sampling.collapsed.units": {"design", "distributions", "grouping", "priors", "scaling"},
+    "sampling.collapsed.statistics": {"design", *collapsed("batched", "units")},
+    "sampling.collapsed.covariance": {"design", "distributions", "priors", *collapsed("units")},
+    "sampling.collapsed.elimination": collapsed("batched", "statistics"),
+    "sampling.collapsed.nested": collapsed("batched", "elimination", "statistics"),
+    "sampling.collapsed.crossed": collapsed("batched", "elimination"),
+    "sampling.collapsed.residual": {"distributions", *collapsed("batched")},
+    "sampling.collapsed.density": {
+        "design",
+        "priors",
+        *collapsed("covariance", "crossed", "elimination", "nested", "residual", "statistics", "units"),
+    },
+    "sampling.collapsed.modes": set(),
+    "sampling.collapsed.proposal": collapsed("modes"),
+    "sampling.collapsed.chains": set(),
+    "sampling.collapsed.target": collapsed("density", "proposal"),
+    "sampling.collapsed.search": {"diagnostics", *collapsed("chains", "density", "modes", "proposal", "target")},
+    "sampling.collapsed.effects": {"keyed_random", *collapsed("batched", "density", "elimination")},
+    "sampling.collapsed.no_groups": {"design", "distributions", "priors", *collapsed("units")},
+    "sampling.collapsed.engine": {
+        "design",
+        "distributions",
+        "draws",
+        "families",
+        "keyed_random",
+        "priors",
+        "sampling.progress",
+        *collapsed("crossed", "density", "effects", "no_groups", "search", "statistics", "units"),
+    },
 }
 HEAVY = {"pymc", "pytensor", "arviz", "matplotlib", "nutpie", "numba", "xarray"}
 

@@ -1,1 +1,99 @@
-"""One engine per module, each with one function ``sample(...) -> Draws``."""
+"""Draw from the posterior: the choice of the sampler, one function for all."""
+
+from __future__ import annotations
+
+import warnings
+
+from bayesmixed.design import Design
+from bayesmixed.draws import Draws
+from bayesmixed.errors import SamplerError
+from bayesmixed.families import Family
+from bayesmixed.priors import Priors
+from bayesmixed.sampling import nuts
+from bayesmixed.sampling.collapsed import engine as collapsed
+from bayesmixed.sampling.report import summarise, warn
+
+SAMPLERS = ("auto", "collapsed", "nuts")
+
+
+def sample(
+    design: Design,
+    family: Family,
+    priors: Priors,
+    *,
+    sampler: str,
+    draws: int,
+    chains: int,
+    tune: int,
+    target_accept: float,
+    cores: int | None,
+    backend: str | None,
+    seed: int,
+    progressbar: bool,
+) -> Draws:
+    """Draw from the posterior.
+
+    Parameters
+    ----------
+    design : Design
+    family : Family
+    priors : Priors
+    sampler : {"auto", "collapsed", "nuts"}
+        "auto" is "collapsed" where the model collapses and the chains can be trusted, else "nuts".
+    draws, chains : int
+        Kept draws per chain, number of chains.
+    tune, target_accept, cores, backend
+        Of `nuts.sample`.
+    seed : int
+    progressbar : bool
+
+    Returns
+    -------
+    Draws
+        Its `diagnostics` say which sampler and why.
+
+    Raises
+    ------
+    SamplerError
+        ``sampler="collapsed"``, and the model is not one for it.
+
+    Warns
+    -----
+    UserWarning
+        ``sampler="auto"``, and a prior of the user's is what asks for NUTS.
+    ConvergenceWarning
+        When the draws are not trustworthy yet, with causes and remedies.
+    """
+    reason = f"sampler={sampler!r}"
+    result = None
+    if sampler != "nuts":
+        try:
+            result = collapsed.sample(
+                design, family, priors, draws=draws, chains=chains, seed=seed, progressbar=progressbar
+            )
+        except SamplerError as error:
+            if sampler == "collapsed":
+                raise SamplerError(
+                    f'sampler="collapsed" cannot sample this posterior: {error}. Use sampler="auto" or "nuts".'
+                ) from None
+            reason = str(error)
+            if in_the_way := collapsed.prior_in_the_way(priors):
+                warnings.warn(f"NUTS is used, slower by far: {in_the_way}.", UserWarning, stacklevel=4)
+    if result is None:
+        result = nuts.sample(
+            design,
+            family,
+            priors,
+            draws=draws,
+            chains=chains,
+            tune=tune,
+            target_accept=target_accept,
+            cores=cores,
+            backend=backend,
+            seed=seed,
+            progressbar=progressbar,
+        )
+    summary = summarise(result)
+    warn(summary, design, result, target_accept if result.diagnostics["sampler"] == "nuts" else None)
+    result.diagnostics.update({"reason": reason, **summary})
+    return result

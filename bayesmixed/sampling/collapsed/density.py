@@ -1,0 +1,127 @@
+"""The collapsed log density of a Gaussian mixed model: a function of the group covariances and sigma alone.
+
+    y | gamma, b ~ N(V_x gamma + sum_f Z_f b_f, sigma^2 W^-1),  gamma ~ N(m, V0),  b_fj ~ N(0, sigma^2 Sigma_f)
+
+with Sigma_f relative to sigma^2. The factors are integrated out one after the other (`elimination`, then `nested` or
+`crossed`), then gamma (`residual`); the cost does not depend on the number of rows. The same quantities are profiled by
+lme4 and MixedModels.jl (Bates, Maechler, Bolker & Walker, 2015, Fitting linear mixed-effects models using lme4, Journal
+of Statistical Software 67(1), section 3); here they are integrated under priors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from bayesmixed.design import Design
+from bayesmixed.priors import Priors
+from bayesmixed.sampling.collapsed.covariance import Covariances
+from bayesmixed.sampling.collapsed.crossed import Crossed, CrossedFactors
+from bayesmixed.sampling.collapsed.elimination import Columns, FirstFactor
+from bayesmixed.sampling.collapsed.nested import Nested, NestedFactors, chain
+from bayesmixed.sampling.collapsed.residual import Reduced, Residual
+from bayesmixed.sampling.collapsed.statistics import CrossProducts
+from bayesmixed.sampling.collapsed.units import Units
+
+_WORK = 60_000  # numbers in the working arrays of one chunk of points: what a processor's cache holds
+
+
+@dataclass(frozen=True)
+class CollapsedDensity:
+    """The density of one model and one set of rows.
+
+    Attributes
+    ----------
+    statistics : CrossProducts
+    units : Units
+    covariances : Covariances
+    residual : Residual
+    order : tuple of int
+        Factors in the order in which they are integrated out.
+    first : FirstFactor
+    others : Nested or Crossed
+    """
+
+    statistics: CrossProducts
+    units: Units
+    covariances: Covariances
+    residual: Residual
+    order: tuple[int, ...]
+    first: FirstFactor
+    others: Nested | Crossed
+
+    @classmethod
+    def of(cls, design: Design, priors: Priors, units: Units, statistics: CrossProducts) -> CollapsedDensity:
+        """Prepare the density; needs at least one factor."""
+        covariances = Covariances.of(design, priors, units)
+        residual = Residual(
+            statistics.n,
+            units.stated_prior(design, priors),
+            priors.auxiliary["sigma"],
+            covariances.sd_priors,
+            units.scaling.y_scale,
+            float(np.log(units.scaling.sigma_floor / units.scaling.y_scale)),
+        )
+        order = elimination_order(statistics)
+        columns = Columns.of(statistics, order[1:])
+        first = FirstFactor.of(statistics, order[0], columns)
+        if chain(statistics) is None:
+            others: Nested | Crossed = Crossed.of(columns, first.targets)
+        else:
+            others = Nested.of(statistics, columns, first.targets)
+        return cls(statistics, units, covariances, residual, order, first, others)
+
+    @property
+    def dimension(self) -> int:
+        """Number of coordinates beside sigma."""
+        return self.covariances.dimension
+
+    @property
+    def columns(self) -> Columns:
+        """The columns of the factors beside the first."""
+        return self.others.columns
+
+    @property
+    def flops(self) -> float:
+        """Floating point operations of one evaluation, roughly."""
+        P = len(self.residual.prior)
+        return self.first.flops + self.others.flops + 20 * P**3
+
+    def with_covariances(self, covariances: Covariances) -> CollapsedDensity:
+        """The same rows with other coordinates of the covariances."""
+        return replace(self, covariances=covariances)
+
+    def reduce(self, theta: np.ndarray) -> Reduced:
+        """Integrate all group effects out at N points, (dimension, N)."""
+        relative = self.covariances.at(theta)
+        N = theta.shape[1]
+        P = len(self.residual.prior)
+        G, log_det = np.empty((P, P, N)), np.empty(N)
+        for points in self.chunks(N):
+            roots = [root[..., points] for root in relative.roots]
+            values, log_det_first = self.first.reduce(roots[self.order[0]])
+            G[..., points], log_det_others = self.others.reduce(values, [roots[f] for f in self.order[1:]])
+            log_det[points] = log_det_first + log_det_others
+        return Reduced(G, log_det, relative.sds, relative.log_prior)
+
+    def factor(self, roots: list[np.ndarray]) -> NestedFactors | CrossedFactors:
+        """Integrate all group effects out, and keep what drawing them needs; for roots of one chunk of points."""
+        values, _ = self.first.reduce(roots[self.order[0]])
+        return self.others.factor(values, [roots[f] for f in self.order[1:]])
+
+    def chunks(self, n: int) -> Iterator[slice]:
+        """Points that are evaluated together."""
+        step = max(1, _WORK // (self.first.size + self.others.size))
+        for start in range(0, n, step):
+            yield slice(start, min(start + step, n))
+
+
+def elimination_order(statistics: CrossProducts) -> tuple[int, ...]:
+    """From the leaves to the root where factors are nested; else the one with most effects first."""
+    nested = chain(statistics)
+    if nested is not None:
+        return nested
+    size = [q * J for q, J in zip(statistics.n_effects, statistics.n_levels, strict=True)]
+    return tuple(sorted(range(len(size)), key=lambda f: -size[f]))

@@ -1,0 +1,243 @@
+"""Exact draws of common and group effects, given draws of the group covariances and sigma.
+
+Everything the chain has integrated out is drawn back from its conditional normal distribution: gamma, then the later
+factors, then the first one, group by group. The joint chain converges at the rate of the covariances' chain (Acosta,
+Huber & Jones, 2014, Markov chain Monte Carlo with linchpin variables, arXiv 2210.13574, section 2).
+
+The first factor's effects may be too many to store. They are then drawn when asked for: a draw depends on
+(seed, factor, level, draw) alone, and the arithmetic is elementwise, so that the numbers are the same to the last bit
+whichever levels are drawn together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy import sparse
+from scipy.special import ndtri
+
+from bayesmixed.keyed_random import normals, row_uniforms
+from bayesmixed.sampling.collapsed.batched import conditional_effects, conditional_root, unpack
+from bayesmixed.sampling.collapsed.density import CollapsedDensity
+from bayesmixed.sampling.collapsed.elimination import Entries
+
+_WORK = 50_000  # numbers in one working array: what a processor's cache holds
+
+
+@dataclass(frozen=True)
+class Points:
+    """Distinct points of the chains, and which of them each draw is at.
+
+    Attributes
+    ----------
+    roots : list of numpy.ndarray of shape (q, q, n)
+        Of each factor's covariance, relative to sigma^2.
+    s : numpy.ndarray of shape (n,)
+        log(sigma), working units.
+    which : numpy.ndarray of int, shape (S,)
+        Of every draw, chain after chain.
+    """
+
+    roots: list[np.ndarray]
+    s: np.ndarray
+    which: np.ndarray
+
+    def chunks(self, size: int) -> Iterator[tuple[slice, np.ndarray]]:
+        """Some points at a time, with the draws that are at them."""
+        order = np.argsort(self.which, kind="stable")
+        at = self.which[order]
+        for start in range(0, len(self.s), size):
+            points = slice(start, min(start + size, len(self.s)))
+            yield points, order[slice(*np.searchsorted(at, [points.start, points.stop]))]
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """What the first factor's effects depend on beside their own data; working units.
+
+    Attributes
+    ----------
+    gamma, gamma_mean : numpy.ndarray of shape (P - 1, S)
+        Draws of the common effects, and their means given the draw's covariances and sigma.
+    later : numpy.ndarray of shape (m, S)
+        Draws of the later factors' effects, in the order of `Columns`.
+    """
+
+    gamma: np.ndarray
+    gamma_mean: np.ndarray
+    later: np.ndarray
+
+
+@dataclass(frozen=True)
+class FirstEffects:
+    """The first factor's effects given everything else.
+
+    Attributes
+    ----------
+    density : CollapsedDensity
+    points : Points
+    coefficients : Coefficients
+    key : tuple of int and str
+        Of its random numbers.
+    """
+
+    density: CollapsedDensity
+    points: Points
+    coefficients: Coefficients
+    key: tuple[int | str, ...]
+
+    @property
+    def factor(self) -> int:
+        """Position of the factor."""
+        return self.density.order[0]
+
+    @property
+    def n_levels(self) -> int:
+        """Number of its levels."""
+        return self.density.statistics.n_levels[self.factor]
+
+    @property
+    def n_effects(self) -> int:
+        """Effects of each level, q."""
+        return self.density.statistics.n_effects[self.factor]
+
+    def draw(self, levels: np.ndarray) -> np.ndarray:
+        """Draws for some levels, on the user's scale.
+
+        Parameters
+        ----------
+        levels : numpy.ndarray of int, shape (k,)
+
+        Returns
+        -------
+        numpy.ndarray of shape (S, k, q)
+        """
+        levels = np.asarray(levels)
+        S = len(self.points.which)
+        result = np.empty((S, len(levels), self.n_effects))
+        step = max(1, _WORK // S)
+        for start in range(0, len(levels), step):
+            some = levels[start : start + step]
+            b = self.density.units.group_effects(self.factor, self._draw(some))
+            result[:, start : start + step] = np.moveaxis(b, 0, -1).swapaxes(0, 1)
+        return result
+
+    def _draw(self, levels: np.ndarray) -> np.ndarray:
+        """Working units, (q, k, S)."""
+        statistics, which = self.density.statistics, self.points.which
+        T = statistics.T[self.factor][:, :, levels]
+        q, P, _ = T.shape
+        t = np.repeat(T[:, -1, :, None], len(which), axis=2)  # Z'W (y - everything that is known)
+        for i in range(P - 1):
+            t -= T[:, i, :, None] * self.coefficients.gamma[i]
+        if len(self.coefficients.later):
+            for e, C in enumerate(self._cross):
+                t[e] -= C[levels] @ self.coefficients.later
+        z = np.moveaxis(level_normals(self.key, levels, len(which), q), 2, 0)
+        return conditional_effects(self._root(levels), t, np.exp(self.points.s)[which] * z)
+
+    def _root(self, levels: np.ndarray) -> np.ndarray:
+        """F of `conditional_root` for every level and draw, (q, q, k, S); levels of equal S_j are done once."""
+        first, root = self.density.first, self.points.roots[self.factor]
+        kinds, place = np.unique(first.kind[levels], return_inverse=True)
+        F, _ = conditional_root(unpack(first.S[:, kinds], len(root))[..., None], root[:, :, None])
+        return F[:, :, place[:, None], self.points.which]
+
+    @cached_property
+    def _cross(self) -> list[sparse.csr_array]:
+        """Z_first' W Z_later, one (n_levels, m) matrix per effect of the first factor."""
+        entries = self._entries
+        keep = entries.column < self.density.columns.m
+        at = (entries.level[keep], entries.column[keep])
+        shape = (self.n_levels, self.density.columns.m)
+        return [sparse.csr_array((values[keep], at), shape) for values in entries.values]
+
+    @cached_property
+    def _entries(self) -> Entries:
+        return Entries.of(self.density.statistics, self.factor, self.density.columns)
+
+    def mean(self, later_mean: np.ndarray) -> np.ndarray:
+        """Exact posterior means given the covariances' draws, on the user's scale; shape (n_levels, q).
+
+        E[b_j] = mean over draws of M_j Z_j'W (y - X E[gamma] - Z_later E[b_later]), all conditional on the draw's
+        covariances. The sums over draws are taken once for all groups of equal S_j.
+
+        Parameters
+        ----------
+        later_mean : numpy.ndarray of shape (m, S)
+            Conditional means of the later factors' effects.
+        """
+        first, points = self.density.first, self.points
+        U, q = first.S.shape[1], len(points.roots[self.factor])
+        P = len(self.coefficients.gamma) + 1
+        moments = np.zeros((q * q * U, len(later_mean) + P))
+        S = unpack(first.S, q)[..., None]
+        weight = np.bincount(points.which, minlength=len(points.s)) / len(points.which)
+        first_draw = np.unique(points.which, return_index=True)[1]
+        step = max(1, _WORK // (q * q * U))
+        for start in range(0, len(points.s), step):
+            some = slice(start, start + step)
+            F, _ = conditional_root(S, points.roots[self.factor][:, :, None, some])
+            M = (F[:, None] * F[None]).sum(axis=2)
+            at = first_draw[some]  # conditional means are the same for all draws at a point
+            known = np.vstack([later_mean[:, at], self.coefficients.gamma_mean[:, at], np.full((1, len(at)), -1.0)])
+            moments += M.reshape(q * q * U, -1) @ (known * weight[some]).T
+        moments = moments.reshape(q, q, U, -1)
+        entries = self._entries
+        kind = first.kind[entries.level]
+        b = np.zeros((q, self.n_levels))
+        for e in range(q):
+            taken = sum(moments[e, k, kind, entries.column] * entries.values[k] for k in range(q))
+            b[e] = -np.bincount(entries.level, taken, self.n_levels)
+        return self.density.units.group_effects(self.factor, b).T
+
+
+def level_normals(key: tuple[int | str, ...], levels: np.ndarray, S: int, q: int) -> np.ndarray:
+    """Standard normal numbers of some levels, (k, S, q), the same whichever levels are asked for together."""
+    runs = np.split(levels, np.flatnonzero(np.diff(levels) != 1) + 1)
+    found = [row_uniforms(key, int(run[0]), int(run[-1]) + 1, S * q) for run in runs if len(run)]
+    return ndtri(np.concatenate(found)).reshape(len(levels), S, q) if found else np.empty((0, S, q))
+
+
+def draw_coefficients(
+    density: CollapsedDensity, points: Points, names: list[str], seed: int
+) -> tuple[Coefficients, np.ndarray]:
+    """Draw common effects and the later factors' effects; also returns the latter's conditional means, (m, S)."""
+    P, S, columns = len(density.residual.prior), len(points.which), density.columns
+    gamma, gamma_mean = np.empty((2, P - 1, S))
+    later, later_mean = np.empty((2, columns.m, S))
+    z_gamma = normals((seed, "common"), (S, P - 1)).T
+    z_later = [
+        np.moveaxis(level_normals((seed, "effects", names[f]), np.arange(J), S, q), 2, 0)
+        for f, J, q in zip(columns.factors, columns.n_levels, columns.n_effects, strict=True)
+    ]
+    size = max(1, _WORK // (density.first.size + density.others.size))
+    for some, draws in points.chunks(size):
+        factored = density.factor([root[..., some] for root in points.roots])
+        which, s = points.which[draws] - some.start, points.s[points.which[draws]]
+        gamma_mean[:, draws], gamma[:, draws] = density.residual.draw(factored.G[..., which], s, z_gamma[:, draws])
+        if columns.m:
+            # the conditional mean is a draw without noise
+            z = [np.concatenate([n[..., draws], np.zeros_like(n[..., draws])], axis=2) for n in z_later]
+            both = np.hstack([gamma[:, draws], gamma_mean[:, draws]])
+            drawn = _in_columns(factored.draw(both, np.exp(np.tile(s, 2)), z, np.tile(which, 2)))
+            later[:, draws], later_mean[:, draws] = np.hsplit(drawn, 2)
+    return Coefficients(gamma, gamma_mean, later), later_mean
+
+
+def _in_columns(effects: list[np.ndarray]) -> np.ndarray:
+    """Effects (q, J, S) of several factors in the order of `Columns`: level after level, effect within level."""
+    return np.concatenate([b.swapaxes(0, 1).reshape(-1, b.shape[2]) for b in effects])
+
+
+def later_effects(density: CollapsedDensity, values: np.ndarray) -> dict[int, np.ndarray]:
+    """Effects of the later factors on the user's scale, by position of the factor: (q, J, ...) of columns (m, ...)."""
+    columns = density.columns
+    found = {}
+    for f, offset, q, J in zip(columns.factors, columns.offsets, columns.n_effects, columns.n_levels, strict=True):
+        mine = values[offset : offset + q * J].reshape(J, q, *values.shape[1:]).swapaxes(0, 1)
+        found[f] = density.units.group_effects(f, mine)
+    return found

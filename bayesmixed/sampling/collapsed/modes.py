@@ -1,0 +1,133 @@
+"""Modes of a log density: Newton's method from several starts at once, all points of a step in one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+LogDensity = Callable[[np.ndarray], np.ndarray]
+
+_STEP = 0.02  # of a coordinate, for derivatives
+_LEAST_CURVATURE = 1 / 9  # a direction without curvature has a scale of 3
+_ITERATIONS = 30
+_CLOSE = 0.02  # expected gain of log density below which a start has arrived
+_LENGTHS = np.array([1.5, 1.0, 0.5, 0.2, 0.05, 0.01])  # of a Newton step
+_FAR = 3.0  # no coordinate moves further in one step
+_SAME = 0.5  # standard deviations within which two modes are one
+
+
+@dataclass(frozen=True)
+class Mode:
+    """A local maximum.
+
+    Attributes
+    ----------
+    x : numpy.ndarray of shape (d,)
+    log_density : float
+    covariance : numpy.ndarray of shape (d, d)
+        Inverse of the negative Hessian.
+    """
+
+    x: np.ndarray
+    log_density: float
+    covariance: np.ndarray
+
+    @property
+    def log_mass(self) -> float:
+        """Laplace's approximation of the log of the integral, but for a constant."""
+        return self.log_density + 0.5 * np.linalg.slogdet(self.covariance)[1]
+
+
+def find_modes(log_density: LogDensity, starts: np.ndarray) -> list[Mode]:
+    """Climb from every start, (d, k); distinct modes, the one of largest mass first.
+
+    Parameters
+    ----------
+    log_density : callable
+        Of points (d, N), returns (N,); -inf where there is no density.
+    starts : numpy.ndarray of shape (d, k)
+    """
+    x = starts.astype(float).copy()
+    d, k = x.shape
+    value = np.full(k, -np.inf)
+    curvature = np.tile(np.eye(d), (k, 1, 1))
+    active = np.arange(k)
+    for _ in range(_ITERATIONS):
+        value[active], gradient, curvature[active] = _derivatives(log_density, x[:, active])
+        step = np.linalg.solve(curvature[active], gradient[:, :, None])[:, :, 0].T
+        gain = (gradient * step.T).sum(axis=1)
+        moving = gain > _CLOSE
+        active, step = active[moving], step[:, moving]
+        if not len(active):
+            break
+        step = step * np.minimum(1, _FAR / np.maximum(np.abs(step).max(axis=0), 1e-300))
+        tried = x[:, active, None] + step[:, :, None] * _LENGTHS
+        values = log_density(tried.reshape(d, -1)).reshape(len(active), -1)
+        best = values.argmax(axis=1)
+        better = values[np.arange(len(active)), best] > value[active]
+        active, best = active[better], best[better]
+        x[:, active] = tried[:, better][:, np.arange(len(active)), best]
+    modes = [Mode(x[:, i], float(value[i]), np.linalg.inv(curvature[i])) for i in range(k) if np.isfinite(value[i])]
+    return _distinct(modes)
+
+
+def _derivatives(log_density: LogDensity, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Value (k,), gradient (k, d) and negative Hessian (k, d, d), made positive definite, by central differences."""
+    d, k = x.shape
+    unit = np.eye(d) * _STEP
+    pairs = [(i, j) for i in range(d) for j in range(i)]
+    moves = [np.zeros(d), *unit, *-unit, *(s * (unit[i] + unit[j]) for i, j in pairs for s in (1, -1))]
+    moved = x[:, :, None] + np.array(moves).T[:, None]
+    values = log_density(moved.reshape(d, -1)).reshape(k, -1)
+    values = np.where(np.isfinite(values), values, values[:, :1] - 1e3)  # a step over the edge of the domain
+    mid, plus, minus = values[:, :1], values[:, 1 : d + 1], values[:, d + 1 : 2 * d + 1]
+    gradient = (plus - minus) / (2 * _STEP)
+    hessian = np.zeros((k, d, d))
+    own = plus - 2 * mid + minus
+    hessian[:, np.arange(d), np.arange(d)] = own
+    for at, (i, j) in enumerate(pairs):
+        both = values[:, 2 * d + 1 + 2 * at] - 2 * mid[:, 0] + values[:, 2 * d + 2 + 2 * at]
+        hessian[:, i, j] = hessian[:, j, i] = (both - own[:, i] - own[:, j]) / 2
+    w, Q = np.linalg.eigh(-hessian / _STEP**2)
+    w = np.maximum(np.abs(w), _LEAST_CURVATURE)
+    return mid[:, 0], gradient, (Q * w[:, None]) @ np.swapaxes(Q, 1, 2)
+
+
+def _distinct(modes: list[Mode]) -> list[Mode]:
+    """Keep one of those that met."""
+    kept: list[Mode] = []
+    for mode in sorted(modes, key=lambda mode: -mode.log_mass):
+        apart = [np.linalg.solve(other.covariance, mode.x - other.x) @ (mode.x - other.x) for other in kept]
+        if all(distance > _SAME**2 for distance in apart):
+            kept.append(mode)
+    return kept
+
+
+def peaks(log_density: LogDensity, axes: list[np.ndarray], values: tuple[float, ...]) -> np.ndarray:
+    """Starts for `find_modes`: the points of a grid that are higher than their neighbours.
+
+    Parameters
+    ----------
+    log_density : callable
+    axes : list of numpy.ndarray of shape (d,)
+        The directions of the grid.
+    values : tuple of float
+        How far to go along each.
+
+    Returns
+    -------
+    numpy.ndarray of shape (d, k)
+    """
+    grid = np.array(list(product(values, repeat=len(axes))))
+    points = grid @ np.array(axes)
+    heights = log_density(points.T).reshape((len(values),) * len(axes))
+    heights = np.where(np.isfinite(heights), heights, -np.inf)
+    is_peak = np.isfinite(heights)
+    for axis in range(len(axes)):
+        padded = np.pad(heights, [(int(a == axis),) * 2 for a in range(len(axes))], constant_values=-np.inf)
+        for shift in (0, 2):
+            is_peak &= heights >= np.take(padded, np.arange(len(values)) + shift, axis=axis)
+    return points[is_peak.ravel()].T

@@ -1,0 +1,238 @@
+"""From a density to a proposal that covers it, and to chains: modes, adaptation, the final block, the gates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from bayesmixed.diagnostics import pareto_k
+from bayesmixed.sampling.collapsed.chains import Chains, longest_stay, walk
+from bayesmixed.sampling.collapsed.density import CollapsedDensity
+from bayesmixed.sampling.collapsed.modes import Mode, find_modes, peaks
+from bayesmixed.sampling.collapsed.proposal import Pool, StudentMixture, Warp, adapt, efficiency, start
+from bayesmixed.sampling.collapsed.target import Evaluated, Target
+
+# ---- the constants of the sampler, the same for every model
+STARTS = (0.02, 0.5, 3.0)  # lambda where the search for modes begins
+GRID = 4  # axes at most that take these values one by one
+ROUND = (500, 100, 4000)  # points of the first round of adaptation: at least, per dimension, at most
+PROPOSALS = 1.2  # per kept draw, over the proposal's efficiency
+THIN = 6  # proposals per kept draw at most
+PASSES = 3  # final blocks at most
+K_HAT_WANTED, K_HAT_LIMIT = 0.5, 0.7  # above the first the block is done again, above the second it is refused
+STAY_LIMIT = 10.0  # kept draws that the heaviest point may be expected to last
+ACCEPTANCE_LIMIT = 0.15
+# Dear evaluations: floating point operations that a round and the final block may take, and points they always get
+ROUND_FLOPS, ROUND_LEAST = 1e11, 50
+BLOCK_FLOPS, BLOCK_LEAST = 1.2e12, 250  # the least is per chain
+
+
+@dataclass(frozen=True)
+class Block:
+    """Chains over one block of evaluated proposals, and what the gates measured.
+
+    Attributes
+    ----------
+    evaluated : Evaluated
+        The chains' starts, then their proposals.
+    chains : Chains
+    k_hat : float
+        Pareto k of the importance weights of the proposals.
+    acceptance : float
+        Share of accepted proposals.
+    longest_stay : float
+        Kept draws that the heaviest proposal is expected to last.
+    thin, hold : int
+        Proposals per kept draw, and kept draws per proposal.
+    """
+
+    evaluated: Evaluated
+    chains: Chains
+    k_hat: float
+    acceptance: float
+    longest_stay: float
+    thin: int
+    hold: int
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the proposal needs no further learning."""
+        return self.k_hat <= K_HAT_WANTED and self.longest_stay <= STAY_LIMIT * self.hold
+
+    @property
+    def refusal(self) -> str:
+        """What tells against the chains, for a reader; empty where nothing does."""
+        found = []
+        if not self.k_hat <= K_HAT_LIMIT:
+            found.append(f"Pareto k-hat is {self.k_hat:.2f} (limit {K_HAT_LIMIT})")
+        if not self.acceptance >= ACCEPTANCE_LIMIT:
+            found.append(f"acceptance is {self.acceptance:.2f} (at least {ACCEPTANCE_LIMIT})")
+        if not self.longest_stay <= (most := 2 * STAY_LIMIT * self.hold):
+            found.append(f"a point is expected to last {self.longest_stay:.0f} draws (at most {most:.0f})")
+        return "; ".join(found)
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """The chains of a model's covariances and sigma.
+
+    Attributes
+    ----------
+    density : CollapsedDensity
+        The model's, perhaps with another order of the effects in the vines.
+    block : Block
+        The last one.
+    passes, modes, evaluations : int
+        Blocks that were needed, modes that were found, points at which the density was evaluated.
+    """
+
+    density: CollapsedDensity
+    block: Block
+    passes: int
+    modes: int
+    evaluations: int
+
+
+def sample_covariances(
+    density: CollapsedDensity, *, draws: int, chains: int, rng: np.random.Generator, advance: Callable[[int], None]
+) -> Sampled:
+    """Draw the group covariances and sigma.
+
+    Parameters
+    ----------
+    density : CollapsedDensity
+    draws, chains : int
+        Kept draws per chain, number of chains.
+    rng : numpy.random.Generator
+    advance : callable
+        Told the number of points after every chunk of evaluations.
+    """
+    density, modes, used = locate(density, advance)
+    warp = Warp(modes[0].x[: density.covariances.n_sds])
+    target = Target(density, warp, advance, used)
+    warped = [_warped(mode, warp) for mode in modes]
+    size = round_size(density)
+    proposal, pool, share = adapt(target.integrated, start(warped), warped[0].covariance, rng, size)
+    for passes in range(1, PASSES + 1):
+        block = walk_block(target, proposal, pool, Shape.of(density, share, draws, chains), rng)
+        if block.wanted or passes == PASSES:
+            break
+        proposal, share = learn(target, pool, proposal, rng, size)
+    return Sampled(density, block, passes, len(modes), target.evaluations)
+
+
+def round_size(density: CollapsedDensity) -> int:
+    """Points of the first round of adaptation."""
+    least, per_dimension, most = ROUND
+    wanted = min(most, max(least, per_dimension * density.dimension))
+    return max(min(wanted, int(ROUND_FLOPS / density.flops)), min(wanted, ROUND_LEAST * density.dimension))
+
+
+def locate(density: CollapsedDensity, advance: Callable[[int], None]) -> tuple[CollapsedDensity, list[Mode], int]:
+    """Find the modes; the weakest effect of a block goes last in its vine.
+
+    An effect whose sd the data hardly know has correlations that the data hardly know; where it is last, they do not
+    enter the other rows of the Cholesky factor.
+    """
+    target = Target(density, None, advance)
+    axes = _axes(density)
+    modes = find_modes(target.integrated, peaks(target.integrated, axes, tuple(np.log(STARTS))))
+    sds = np.sqrt(np.diag(modes[0].covariance))
+    blocks, first = [], 0
+    for factor in density.covariances.factors:
+        own = sds[first : first + len(factor.sds)].tolist()
+        blocks.append(tuple(tuple(sorted(block, key=own.__getitem__)) for block in factor.blocks))
+        first += len(own)
+    longest = max(len(block) for factor in blocks for block in factor)
+    if longest > 2 and tuple(blocks) != tuple(factor.blocks for factor in density.covariances.factors):
+        density = density.with_covariances(density.covariances.reordered(blocks))
+        again = Target(density, None, advance, target.evaluations)
+        starts = np.array([mode.x for mode in modes]).T
+        starts[density.covariances.n_sds :] = 0.0
+        return density, find_modes(again.integrated, starts), again.evaluations
+    return density, modes, target.evaluations
+
+
+def _axes(density: CollapsedDensity) -> list[np.ndarray]:
+    """Directions of the grid of starts: every sd, or every factor's sds together, or all sds, as many as fit."""
+    d, K = density.dimension, density.covariances.n_sds
+    single = [[k] for k in range(K)]
+    ends = np.cumsum([0, *(len(factor.sds) for factor in density.covariances.factors)])
+    by_factor = [list(range(a, b)) for a, b in pairwise(ends)]
+    for groups in (single, by_factor, [list(range(K))]):
+        if len(groups) <= GRID:
+            break
+    axes = np.zeros((len(groups), d))
+    for axis, group in zip(axes, groups, strict=True):
+        axis[group] = 1.0
+    return list(axes)
+
+
+def _warped(mode: Mode, warp: Warp) -> Mode:
+    """A mode in the coordinates of the warp."""
+    u = warp.warp(mode.x)
+    slope = warp.slope(u)
+    return Mode(u, mode.log_density + np.log(slope).sum(), mode.covariance / np.outer(slope, slope))
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Size of a block: draws that are kept per chain, chains, proposals per kept draw, kept draws per proposal."""
+
+    draws: int
+    chains: int
+    thin: int
+    hold: int
+
+    @classmethod
+    def of(cls, density: CollapsedDensity, share: float, draws: int, chains: int) -> Shape:
+        """Plan a block for a proposal of efficiency `share`, within what evaluations may cost."""
+        wanted = int(np.clip(np.ceil(PROPOSALS / share), 1, THIN))
+        affordable = max(BLOCK_LEAST, int(BLOCK_FLOPS / density.flops / chains))
+        return cls(draws, chains, max(1, min(wanted, affordable // draws)), -(-draws // affordable))
+
+    @property
+    def proposals(self) -> int:
+        """Per chain."""
+        return -(-self.draws // self.hold) * self.thin
+
+
+def walk_block(target: Target, proposal: StudentMixture, pool: Pool, shape: Shape, rng: np.random.Generator) -> Block:
+    """Evaluate fresh proposals with sigma, and walk the chains over them; the pool takes the proposals in."""
+    chains, n = shape.chains, shape.proposals
+    weights = pool.weights()
+    # a chain starts at a point of the adaptation, not at one of its own proposals
+    starts = pool.x[:, rng.choice(len(weights), chains, p=weights)]
+    u = np.hstack([starts, proposal.sample(rng, chains * n)])
+    evaluated = target.with_sigma(u, rng)
+    log_w = evaluated.log_weight - proposal.log_density(u)
+    fresh = slice(chains, None)
+    pool.add(u[:, fresh], evaluated.log_integrated[fresh], proposal)
+    order = np.hstack([np.arange(chains)[:, None], chains + np.arange(chains * n).reshape(chains, n)])
+    walked = walk(log_w[order], order, rng, shape.thin, shape.hold)
+    kept = Chains(walked.state[:, : shape.draws], walked.acceptance[:, : shape.draws])
+    stay = longest_stay(log_w[fresh], shape.thin) * shape.hold
+    k_hat = pareto_k(log_w[fresh])
+    return Block(evaluated, kept, k_hat, float(walked.acceptance.mean()), stay, shape.thin, shape.hold)
+
+
+def learn(
+    target: Target, pool: Pool, proposal: StudentMixture, rng: np.random.Generator, size: int
+) -> tuple[StudentMixture, float]:
+    """Fit the proposal to all points, the last block's too; one more round; fit again.
+
+    Returns
+    -------
+    proposal : StudentMixture
+    share : float
+        Efficiency of the round.
+    """
+    proposal, covariance = pool.fit(proposal.covariance)
+    x = proposal.sample(rng, size)
+    log_p = target.integrated(x)
+    pool.add(x, log_p, proposal)
+    share = efficiency(log_p - proposal.log_density(x))
+    return pool.fit(covariance)[0], share

@@ -1,0 +1,112 @@
+"""What the sampler sees: the collapsed density in warped coordinates, with sigma integrated out or drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy import stats
+
+from bayesmixed.sampling.collapsed.density import CollapsedDensity
+from bayesmixed.sampling.collapsed.proposal import Warp
+
+_LOG_LAMBDA = (-40.0, 12.0)  # beyond, rounding would decide; prior and data leave no mass there
+_V = 40.0
+_NOWHERE = -1e300  # log density outside; finite, so that differences stay numbers
+_SIGMA_SPREAD, _SIGMA_NU = 1.03, 8  # of the t proposal of log(sigma), in Laplace's standard deviations
+_NUMBERS = 2_000_000  # in the matrices G of one chunk of points
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Points of the full model: covariances and sigma.
+
+    Attributes
+    ----------
+    theta : numpy.ndarray of shape (d, N)
+        Coordinates of `Covariances`.
+    s : numpy.ndarray of shape (N,)
+        log(sigma), working units.
+    log_joint : numpy.ndarray of shape (N,)
+        log p(y, theta, s).
+    log_weight : numpy.ndarray of shape (N,)
+        The same in warped coordinates, less the log density of the proposal of s.
+    log_integrated : numpy.ndarray of shape (N,)
+        As `Target.integrated`.
+    """
+
+    theta: np.ndarray
+    s: np.ndarray
+    log_joint: np.ndarray
+    log_weight: np.ndarray
+    log_integrated: np.ndarray
+
+
+@dataclass
+class Target:
+    """The density of one model in the coordinates of a `Warp`.
+
+    Attributes
+    ----------
+    density : CollapsedDensity
+    warp : Warp or None
+        None: the coordinates of `Covariances` themselves.
+    advance : callable
+        Told the number of points after every chunk.
+    evaluations : int
+        Points so far.
+    """
+
+    density: CollapsedDensity
+    warp: Warp | None
+    advance: Callable[[int], None]
+    evaluations: int = field(default=0)
+
+    def integrated(self, u: np.ndarray) -> np.ndarray:
+        """Log density at (d, N) with sigma integrated out by Laplace's method, which adaptation may do, (N,)."""
+        theta, log_jacobian = self._unwarp(u)
+        result = np.empty(u.shape[1])
+        residual = self.density.residual
+        for points in self._chunks(u.shape[1]):
+            reduced = self.density.reduce(theta[:, points])
+            s, sd = residual.laplace(reduced)
+            result[points] = residual.log_density(reduced, s) + np.log(sd)
+            self._count(len(s))
+        return self._inside(theta, result + log_jacobian)
+
+    def with_sigma(self, u: np.ndarray, rng: np.random.Generator) -> Evaluated:
+        """Propose sigma at every point (d, N), and evaluate the exact joint density there."""
+        theta, log_jacobian = self._unwarp(u)
+        N = u.shape[1]
+        s, log_joint, log_q, log_integrated = (np.empty(N) for _ in range(4))
+        t = np.asarray(rng.standard_t(_SIGMA_NU, N))
+        residual = self.density.residual
+        for points in self._chunks(N):
+            reduced = self.density.reduce(theta[:, points])
+            mode, sd = residual.laplace(reduced)
+            log_integrated[points] = residual.log_density(reduced, mode) + np.log(sd)
+            s[points] = mode + _SIGMA_SPREAD * sd * t[points]
+            log_joint[points] = residual.log_density(reduced, s[points])
+            log_q[points] = stats.t.logpdf(t[points], _SIGMA_NU) - np.log(_SIGMA_SPREAD * sd)
+            self._count(len(sd))
+        weight = self._inside(theta, log_joint + log_jacobian - log_q)
+        return Evaluated(theta, s, log_joint, weight, self._inside(theta, log_integrated + log_jacobian))
+
+    def _unwarp(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return (u, np.zeros(u.shape[1])) if self.warp is None else self.warp.unwarp(u)
+
+    def _inside(self, theta: np.ndarray, values: np.ndarray) -> np.ndarray:
+        k = self.density.covariances.n_sds
+        low, high = _LOG_LAMBDA
+        inside = ((theta[:k] > low) & (theta[:k] <= high)).all(axis=0) & (np.abs(theta[k:]) < _V).all(axis=0)
+        return np.where(inside & np.isfinite(values), values, _NOWHERE)
+
+    def _chunks(self, n: int) -> Iterator[slice]:
+        step = max(1, _NUMBERS // self.density.residual.prior.size)
+        for start in range(0, n, step):
+            yield slice(start, min(start + step, n))
+
+    def _count(self, n: int) -> None:
+        self.evaluations += n
+        self.advance(n)
