@@ -16,6 +16,10 @@ CONTRACT_VERSION = "1"
 class EffectSource(Protocol):
     """Draws group effects that are not stored."""
 
+    @property
+    def mean(self) -> np.ndarray:
+        """Exact posterior means, (n_levels, q), computed when first asked for."""
+
     def draw(self, levels: np.ndarray) -> np.ndarray:
         """Effects of some levels, (chain * draw, k, q), the same whichever levels are asked for together."""
 
@@ -60,7 +64,10 @@ class Draws:
 
     def mean(self, name: str) -> np.ndarray:
         """Posterior mean of a variable: exact where the sampler knows it, else that of the draws."""
-        return self.means[name] if name in self.means else self.flat(name).mean(axis=0)
+        if name in self.means:
+            return self.means[name]
+        factor = name.removeprefix("b_")
+        return self.lazy[factor].mean if factor in self.lazy else self.flat(name).mean(axis=0)
 
     def effects(self, factor: str, levels: np.ndarray) -> np.ndarray:
         """Group effects of some levels, stored or drawn now; the same numbers at every call.

@@ -25,7 +25,7 @@ from bayesmixed.sampling.collapsed.residual import Reduced, Residual
 from bayesmixed.sampling.collapsed.statistics import CrossProducts
 from bayesmixed.sampling.collapsed.units import Units
 
-_WORK = 60_000  # numbers in the working arrays of one chunk of points: what a processor's cache holds
+_WORK = 400_000  # numbers in the working arrays of one chunk of points: what a processor's cache holds
 
 
 @dataclass(frozen=True)

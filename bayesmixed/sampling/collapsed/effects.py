@@ -62,13 +62,14 @@ class Coefficients:
     ----------
     gamma, gamma_mean : numpy.ndarray of shape (P - 1, S)
         Draws of the common effects, and their means given the draw's covariances and sigma.
-    later : numpy.ndarray of shape (m, S)
-        Draws of the later factors' effects, in the order of `Columns`.
+    later, later_mean : numpy.ndarray of shape (m, S)
+        The same of the later factors' effects, in the order of `Columns`.
     """
 
     gamma: np.ndarray
     gamma_mean: np.ndarray
     later: np.ndarray
+    later_mean: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -159,21 +160,17 @@ class FirstEffects:
     def _entries(self) -> Entries:
         return Entries.of(self.density.statistics, self.factor, self.density.columns)
 
-    def mean(self, later_mean: np.ndarray) -> np.ndarray:
+    @cached_property
+    def mean(self) -> np.ndarray:
         """Exact posterior means given the covariances' draws, on the user's scale; shape (n_levels, q).
 
         E[b_j] = mean over draws of M_j Z_j'W (y - X E[gamma] - Z_later E[b_later]), all conditional on the draw's
         covariances. The sums over draws are taken once for all groups of equal S_j.
-
-        Parameters
-        ----------
-        later_mean : numpy.ndarray of shape (m, S)
-            Conditional means of the later factors' effects.
         """
         first, points = self.density.first, self.points
         U, q = first.S.shape[1], len(points.roots[self.factor])
-        P = len(self.coefficients.gamma) + 1
-        moments = np.zeros((q * q * U, len(later_mean) + P))
+        known = np.vstack([self.coefficients.later_mean, self.coefficients.gamma_mean])
+        moments = np.zeros((q * q * U, len(known) + 1))
         S = unpack(first.S, q)[..., None]
         weight = np.bincount(points.which, minlength=len(points.s)) / len(points.which)
         first_draw = np.unique(points.which, return_index=True)[1]
@@ -183,8 +180,8 @@ class FirstEffects:
             F, _ = conditional_root(S, points.roots[self.factor][:, :, None, some])
             M = (F[:, None] * F[None]).sum(axis=2)
             at = first_draw[some]  # conditional means are the same for all draws at a point
-            known = np.vstack([later_mean[:, at], self.coefficients.gamma_mean[:, at], np.full((1, len(at)), -1.0)])
-            moments += M.reshape(q * q * U, -1) @ (known * weight[some]).T
+            taken = np.vstack([known[:, at], np.full((1, len(at)), -1.0)])
+            moments += M.reshape(q * q * U, -1) @ (taken * weight[some]).T
         moments = moments.reshape(q, q, U, -1)
         entries = self._entries
         kind = first.kind[entries.level]
@@ -202,10 +199,8 @@ def level_normals(key: tuple[int | str, ...], levels: np.ndarray, S: int, q: int
     return ndtri(np.concatenate(found)).reshape(len(levels), S, q) if found else np.empty((0, S, q))
 
 
-def draw_coefficients(
-    density: CollapsedDensity, points: Points, names: list[str], seed: int
-) -> tuple[Coefficients, np.ndarray]:
-    """Draw common effects and the later factors' effects; also returns the latter's conditional means, (m, S)."""
+def draw_coefficients(density: CollapsedDensity, points: Points, names: list[str], seed: int) -> Coefficients:
+    """Draw common effects and the later factors' effects."""
     P, S, columns = len(density.residual.prior), len(points.which), density.columns
     gamma, gamma_mean = np.empty((2, P - 1, S))
     later, later_mean = np.empty((2, columns.m, S))
@@ -225,7 +220,7 @@ def draw_coefficients(
             both = np.hstack([gamma[:, draws], gamma_mean[:, draws]])
             drawn = _in_columns(factored.draw(both, np.exp(np.tile(s, 2)), z, np.tile(which, 2)))
             later[:, draws], later_mean[:, draws] = np.hsplit(drawn, 2)
-    return Coefficients(gamma, gamma_mean, later), later_mean
+    return Coefficients(gamma, gamma_mean, later, later_mean)
 
 
 def _in_columns(effects: list[np.ndarray]) -> np.ndarray:

@@ -124,12 +124,12 @@ def _with_effects(design: Design, sampled: Sampled, seed: int, clock: Clock) -> 
     roots = density.covariances.at(block.evaluated.theta[:, distinct]).roots
     points = Points(roots, block.evaluated.s[distinct], which.ravel())
     names = [factor.name for factor in design.groups]
-    coefficients, later_mean = draw_coefficients(density, points, names, seed)
+    coefficients = draw_coefficients(density, points, names, seed)
     values, means = _common_values(design, density.units, coefficients.gamma, coefficients.gamma_mean, shape)
     values |= _covariance_values(design, density.units, points, shape)
     for f, b in later_effects(density, coefficients.later).items():
         values[f"b_{names[f]}"] = _by_draw(b.swapaxes(0, 1), shape)
-    for f, b in later_effects(density, later_mean.mean(axis=1)).items():
+    for f, b in later_effects(density, coefficients.later_mean.mean(axis=1)).items():
         means[f"b_{names[f]}"] = b.T
     source = FirstEffects(density, points, coefficients, (seed, "effects", names[density.order[0]]))
     name = f"b_{names[source.factor]}"
@@ -137,7 +137,7 @@ def _with_effects(design: Design, sampled: Sampled, seed: int, clock: Clock) -> 
     if not lazy:
         b = source.draw(np.arange(source.n_levels))
         values[name] = b.reshape(*shape, *b.shape[1:])
-    means[name] = source.mean(later_mean)
+        means[name] = source.mean
     stats = {
         "lp": block.evaluated.log_joint[block.chains.state],
         "acceptance_rate": block.chains.acceptance,

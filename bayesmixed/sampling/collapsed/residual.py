@@ -12,7 +12,6 @@ K being the number of group sds, r_k e^s their values on the user's scale, and H
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +20,7 @@ from bayesmixed.distributions import Prior
 from bayesmixed.sampling.collapsed.batched import back_substitute, eliminate, log_det
 
 _STEP = 0.03  # of log(sigma), for derivatives
+_LEAST_CURVATURE = 0.25  # of the log density of log(sigma): a standard deviation of 2
 _NEWTON = 25  # iterations at most
 _LAPACK = 8  # common columns from which LAPACK, matrix by matrix, is faster than elimination of all at once
 _TINY = 1e-300
@@ -104,9 +104,10 @@ class Residual:
             points = reduced.take(active)
             low, mid, high = (self.log_density(points, s[active] + k * _STEP) for k in (-1, 0, 1))
             slope = (high - low) / (2 * _STEP)
-            # a curvature that rounding, or a flat likelihood, makes too small would throw the step far away
-            curvature = np.maximum(-(high - 2 * mid + low) / _STEP**2, 0.5 + 0.1 * self.n)
-            sd[active] = 1 / np.sqrt(curvature)
+            curvature = -(high - 2 * mid + low) / _STEP**2
+            sd[active] = 1 / np.sqrt(np.maximum(curvature, _LEAST_CURVATURE))
+            # where the density is convex, or as good as flat, n is a safe curvature
+            curvature = np.where(curvature > _LEAST_CURVATURE, curvature, _LEAST_CURVATURE + 0.1 * self.n)
             step = np.clip(np.nan_to_num(slope / curvature), -1, 1)
             s[active] = np.maximum(s[active] + step, self.log_floor + 2 * _STEP)
             active = active[np.abs(step) > _CLOSE * sd[active]]
@@ -126,16 +127,34 @@ class Residual:
     def draw(self, G: np.ndarray, s: np.ndarray, normals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Conditional mean and a draw of gamma, each (P - 1, S), for G (P, P, S), s (S,), normals (P - 1, S)."""
         p = len(self.prior) - 1
-        rows, _ = eliminate(G * np.exp(-2 * s) + self.prior[:, :, None], p)
-        return back_substitute(rows, rows[:, -1]), back_substitute(rows, rows[:, -1] + normals)
+        H = G * np.exp(-2 * s) + self.prior[:, :, None]
+        if p < _LAPACK:
+            rows, _ = eliminate(H, p)
+            return back_substitute(rows, rows[:, -1]), back_substitute(rows, rows[:, -1] + normals)
+        H = np.moveaxis(H, -1, 0)
+        right = H[:, :p, p:]  # d, so that the mean is H_xx^-1 d and L'^-1 z has the covariance H_xx^-1
+        L = np.linalg.cholesky(H[:, :p, :p])
+        half = np.linalg.solve(L, right)
+        both = np.linalg.solve(L.swapaxes(1, 2), np.concatenate([half, half + normals.T[:, :, None]], axis=2))
+        return both[:, :, 0].T, both[:, :, 1].T
 
 
 def _complete_square(H: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Log determinant of H_xx and Schur complement H_yy.x, each (N,), of matrices (P, P, N), overwritten."""
     p = len(H) - 1
     if p >= _LAPACK:
-        with suppress(np.linalg.LinAlgError):  # rounding, far out in the tails: the elimination goes on
-            pivots = np.diagonal(np.linalg.cholesky(np.moveaxis(H, -1, 0)), axis1=1, axis2=2)
-            return 2 * np.log(pivots[:, :p]).sum(axis=1), np.square(pivots[:, p])
+        pivots = _cholesky_pivots(np.moveaxis(H, -1, 0))
+        return 2 * np.log(pivots[:, :p]).sum(axis=1), np.square(pivots[:, p])
     rows, rest = eliminate(H, p, least=_TINY)
     return log_det(rows), rest[0, 0]
+
+
+def _cholesky_pivots(H: np.ndarray) -> np.ndarray:
+    """Diagonals of the Cholesky factors of matrices (N, P, P); kept above zero where rounding says otherwise."""
+    try:
+        return np.diagonal(np.linalg.cholesky(H), axis1=1, axis2=2)
+    except np.linalg.LinAlgError:  # far out in the tails; halve until the matrix in question is alone
+        if len(H) > 1:
+            return np.concatenate([_cholesky_pivots(half) for half in np.array_split(H, 2)])
+        rows, _ = eliminate(np.array(H[0]), H.shape[1], least=_TINY)
+        return np.diag(rows)[None]
