@@ -7,29 +7,19 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import pandas as pd
 from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import (
-    _check_feature_names,
-    _check_n_features,
-    _check_sample_weight,
-    check_array,
-    check_is_fitted,
-    validate_data,
-)
+from sklearn.utils.validation import check_is_fitted
 
 from bayesmixed import prediction, sampling
-from bayesmixed.checks import check_rank, check_residuals, check_response
-from bayesmixed.design import Design, DesignSpec
-from bayesmixed.errors import FormulaError, quoted
-from bayesmixed.families import Family, get_family
-from bayesmixed.formula import parse
-from bayesmixed.frames import kind_of, read_response, row_labels
-from bayesmixed.grouping import GROUP_PRIORS, resolve_group_prior
-from bayesmixed.posterior import check_columns, check_names, container, group_effects
+from bayesmixed.design import Design
+from bayesmixed.errors import quoted
+from bayesmixed.frames import read_response, row_labels
+from bayesmixed.grouping import GROUP_PRIORS
+from bayesmixed.inputs import as_frame, learn
+from bayesmixed.posterior import container, group_effects
 from bayesmixed.priors import Priors, resolve_priors
 from bayesmixed.pymc_model import build_model
 from bayesmixed.sampling.nuts import BACKENDS
@@ -61,10 +51,9 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):
     priors : dict or Priors, optional
         Overrides of the data-scaled defaults, on the user's scale: see `priors_`.
     sampler : {"auto", "collapsed", "nuts"}, default="auto"
-        How to draw from the posterior. "collapsed" integrates all effects out and needs no compiler; it takes
-        Normal priors of the common effects, up to 21 standard deviations and correlations, and crossed factors of
-        which all but the largest have up to 2,500 effects together; else it raises. "auto" is "collapsed" where that
-        can be, else NUTS: `diagnostics_` says which and why.
+        "collapsed" integrates all effects out and needs no compiler. It raises where common effects have priors
+        other than Normal, where there are more than 21 group sds and correlations, and where crossed factors beside
+        the largest have more than 2,500 effects. "auto" is NUTS there: `diagnostics_` says which and why.
     draws : int, default=1000
         Kept draws per chain.
     chains : int, default=4
@@ -83,7 +72,7 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):
     random_state : int, RandomState or None, default=None
         Makes fits and predictions reproducible.
     progressbar : bool, default=False
-        Whether to show the sampler's progress, once it takes more than a second.
+        Whether to show the sampler's progress.
 
     Attributes
     ----------
@@ -207,7 +196,7 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):
         ConvergenceWarning
             When the draws are not trustworthy yet, with causes and remedies.
         """
-        spec, design, obs, family = self._learn(X, y, sample_weight, reset=True)
+        spec, design, obs, family = learn(self, X, y, sample_weight, reset=True)
         priors = resolve_priors(design, family, self.priors, self.lkj_eta)
         prediction.resolve_modes(self.new_groups, spec)  # a wrong one is refused before the work
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
@@ -322,10 +311,8 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : DataFrame or array of shape (n, k)
-        y : array-like of shape (n,), optional
-            With a two-sided formula None takes the left-hand column of X.
-        sample_weight : array-like of shape (n,), optional
+        X, y, sample_weight
+            As in `fit`.
 
         Returns
         -------
@@ -350,28 +337,22 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):
             Variables and dims named as in `idata_`, on the user's scale.
         """
         self._validate_params()
-        _, design, obs, family = self._learn(X, y, sample_weight, reset=None)
+        _, design, obs, family = learn(self, X, y, sample_weight, reset=None)
         return build_model(design, family, resolve_priors(design, family, self.priors, self.lkj_eta), obs)
 
     def draw_group_effects(self, factor: str, levels: Any = None) -> xr.DataArray:
-        """Posterior draws of group effects, those too many to be stored in `idata_` included.
+        """Posterior draws of group effects, those included that are too many to be stored in `idata_`.
 
         Parameters
         ----------
         factor : str
-            A grouping factor.
         levels : list of labels, optional
-            As in the coordinate of the factor. Default: all, which may fill the memory.
+            Default: all, which may fill the memory.
 
         Returns
         -------
         xarray.DataArray of dims (chain, draw, <factor>, <factor>_effect)
             The same numbers at every call, whichever levels are asked for together.
-
-        Raises
-        ------
-        ValueError
-            An unknown factor or level.
         """
         check_is_fitted(self)
         return group_effects(self._posterior.draws, self.design_spec_, factor, levels)
@@ -385,34 +366,6 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):
             self._idata = container(posterior.draws, posterior.spec, posterior.family.auxiliary, *self._observed)
         return self._idata
 
-    def _learn(
-        self, X: Any, y: Any, sample_weight: Any, reset: bool | None
-    ) -> tuple[DesignSpec, Design, np.ndarray, Family]:
-        """Check the data and learn the design from the rows that count."""
-        family = get_family(self.family, self.link)
-        parsed = None if self.formula is None else parse(self.formula)
-        frame = self._frame(X, parsed is not None, reset)
-        if parsed is None and (name := _name(y)) in list(frame.columns):
-            raise FormulaError(f"X has a column {name!r}, the name of y: the response would predict itself. Drop it.")
-        y = read_response(X, y, None if parsed is None else parsed.response, type(self).__name__)
-        obs, weights, counts = row_labels(X), None, None
-        if sample_weight is not None:
-            weights = _check_sample_weight(sample_weight, frame, dtype=np.float64, ensure_non_negative=True)
-            counts = weights > 0
-            weights, obs = weights[counts], obs[counts]
-        y = check_response(y, len(frame), counts)
-        frame = frame if counts is None else frame.loc[counts]
-        if parsed is None:
-            resolve_group_prior(self.group_prior, ())
-            spec, design = DesignSpec.plain(frame, y, weights)
-        else:
-            check_columns(parsed.columns)
-            spec, design = DesignSpec.learn(parsed, frame, group_prior=self.group_prior, y=y, weights=weights)
-            check_names(spec, family.auxiliary)
-            check_rank(design)
-        check_residuals(design, refuse=parsed is not None)
-        return spec, design, obs, family
-
     def _new_design(
         self, X: Any, include_groups: bool | list[str], new_groups: str | dict[str, str] | None
     ) -> tuple[Design, dict[str, str]]:
@@ -421,38 +374,10 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):
         spec = self.design_spec_
         modes = prediction.resolve_modes(self.new_groups, spec, new_groups)
         factors = prediction.included_factors(spec, include_groups)
-        frame = self._frame(X, spec.formula is not None, reset=False)
+        frame = as_frame(self, X, spec.formula is not None, reset=False)
         design = spec.apply(frame, factors)
         prediction.check_new_levels(design, modes, frame, spec)
         return design, modes
-
-    def _frame(self, X: Any, has_formula: bool, reset: bool | None) -> pd.DataFrame:
-        """X as a DataFrame, its columns checked as scikit-learn checks them; `reset` None keeps no record."""
-        if has_formula:
-            if not isinstance(X, pd.DataFrame):
-                raise FormulaError(
-                    f"the formula needs named columns, but X is {kind_of(X)}. In a Pipeline, call "
-                    'pipe.set_output(transform="pandas").'
-                )
-            if reset:
-                if all(isinstance(name, str) for name in X.columns):
-                    _check_feature_names(self, X, reset=True)
-                _check_n_features(self, X, reset=True)
-            return X
-        names: list[Any] = []
-        if isinstance(X, pd.DataFrame):
-            numeric = [pd.api.types.is_numeric_dtype(dtype) for dtype in X.dtypes]
-            if not all(numeric):
-                text = quoted(X.columns[~np.array(numeric)])
-                raise FormulaError(f"columns {text} of X are not numeric; write a formula that says how to use them.")
-            names = list(X.columns)
-        rules = {"dtype": np.float64, "ensure_all_finite": False}  # `read_columns` counts NaN by column
-        X = check_array(X, **rules) if reset is None else validate_data(self, X, reset=reset, **rules)
-        if reset is False:  # scikit-learn compared the names, or warned; the columns are those of fit, in order
-            names = list(self.design_spec_.common_names)
-        elif not names or not all(isinstance(name, str) for name in names):
-            names = [f"x{i}" for i in range(X.shape[1])]
-        return pd.DataFrame(X, columns=names)
 
     def _get_fitted_attr_html(self, *args: Any, **kwargs: Any) -> Any:
         """Show the fitted attributes without assembling the posterior: scikit-learn's HTML reads them all."""
@@ -461,11 +386,5 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):
             shown._idata = "assembled on first access"
         return super(MixedModelRegressor, shown)._get_fitted_attr_html(*args, **kwargs)
 
-    def __getstate__(self) -> dict[str, Any]:
-        # the container is assembled again on demand
+    def __getstate__(self) -> dict[str, Any]:  # the container is assembled again on demand
         return {name: None if name == "_idata" else value for name, value in super().__getstate__().items()}
-
-
-def _name(y: Any) -> Any:
-    """The name of a Series, or of the column of a one-column frame; else None."""
-    return y.columns[0] if isinstance(y, pd.DataFrame) and y.shape[1] == 1 else getattr(y, "name", None)

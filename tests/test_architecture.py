@@ -39,6 +39,7 @@ ALLOWED = {
     "checks": {"design", "priors", "scaling"},
     "pymc_model": {"design", "grouping", "draws", "families", "distributions", "priors", "scaling"},
     "posterior": {"design", "draws"},
+    "inputs": {"checks", "design", "families", "formula", "frames", "grouping", "posterior"},
     "prediction": {"design", "grouping", "draws", "families", "keyed_random", "levels"},
     "sampling": {
         "design",

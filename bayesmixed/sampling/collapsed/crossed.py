@@ -105,13 +105,14 @@ def _upper(matrices: np.ndarray) -> np.ndarray | None:
 
     One has none where columns of V determine others.
     """
-    result = np.moveaxis(np.empty((matrices.shape[2], *matrices.shape[:2])), 0, -1)
-    for n in range(matrices.shape[2]):
+    L = np.empty((matrices.shape[2], *matrices.shape[:2]))
+    for n in range(len(L)):
         # the lower triangle of an array in C order is the upper one of LAPACK's, in Fortran order
-        result[:, :, n], info = dpotrf(matrices[:, :, n].T, lower=0, clean=1)
+        R, info = dpotrf(matrices[:, :, n].T, lower=0, clean=1)
         if info:
             return None
-    return result
+        L[n] = R.T  # as it lies in memory
+    return L.transpose(2, 1, 0)
 
 
 @dataclass(frozen=True)

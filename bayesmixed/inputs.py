@@ -1,0 +1,120 @@
+"""The data of a fit: columns checked as scikit-learn checks them, the design learned from the rows that count."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.utils.validation import (
+    _check_feature_names,
+    _check_n_features,
+    _check_sample_weight,
+    check_array,
+    validate_data,
+)
+
+from bayesmixed.checks import check_rank, check_residuals, check_response
+from bayesmixed.design import Design, DesignSpec
+from bayesmixed.errors import FormulaError, quoted
+from bayesmixed.families import Family, get_family
+from bayesmixed.formula import parse
+from bayesmixed.frames import kind_of, read_response, row_labels
+from bayesmixed.grouping import resolve_group_prior
+from bayesmixed.posterior import check_columns, check_names
+
+
+def learn(
+    estimator: Any, X: Any, y: Any, sample_weight: Any, reset: bool | None
+) -> tuple[DesignSpec, Design, np.ndarray, Family]:
+    """Check the data and learn the design from the rows that count.
+
+    Parameters
+    ----------
+    estimator : MixedModelRegressor
+        Its parameters are read; the names and number of X's columns are recorded on it, as `reset` says.
+    X, y, sample_weight
+        As in `MixedModelRegressor.fit`.
+    reset : bool or None
+        Whether to record X's columns; None: neither record nor compare.
+
+    Returns
+    -------
+    spec : DesignSpec
+    design : Design
+    obs : numpy.ndarray of shape (n,)
+        Labels of the rows of positive weight.
+    family : Family
+
+    Raises
+    ------
+    FormulaError, ValueError
+        As in `MixedModelRegressor.fit`.
+    """
+    family = get_family(estimator.family, estimator.link)
+    parsed = None if estimator.formula is None else parse(estimator.formula)
+    frame = as_frame(estimator, X, parsed is not None, reset)
+    if parsed is None and (name := _name(y)) in list(frame.columns):
+        raise FormulaError(f"X has a column {name!r}, the name of y: the response would predict itself. Drop it.")
+    y = read_response(X, y, None if parsed is None else parsed.response, type(estimator).__name__)
+    obs, weights, counts = row_labels(X), None, None
+    if sample_weight is not None:
+        weights = _check_sample_weight(sample_weight, frame, dtype=np.float64, ensure_non_negative=True)
+        counts = weights > 0
+        weights, obs = weights[counts], obs[counts]
+    y = check_response(y, len(frame), counts)
+    frame = frame if counts is None else frame.loc[counts]
+    if parsed is None:
+        resolve_group_prior(estimator.group_prior, ())
+        spec, design = DesignSpec.plain(frame, y, weights)
+    else:
+        check_columns(parsed.columns)
+        spec, design = DesignSpec.learn(parsed, frame, group_prior=estimator.group_prior, y=y, weights=weights)
+        check_names(spec, family.auxiliary)
+        check_rank(design)
+    check_residuals(design, refuse=parsed is not None)
+    return spec, design, obs, family
+
+
+def as_frame(estimator: Any, X: Any, has_formula: bool, reset: bool | None) -> pd.DataFrame:
+    """Read X as a DataFrame, its columns checked as scikit-learn checks them.
+
+    Parameters
+    ----------
+    estimator : MixedModelRegressor
+    X : DataFrame or array of shape (n, k)
+    has_formula : bool
+        Then X has to be a DataFrame, and columns beside the formula's are left alone.
+    reset : bool or None
+        True: record X's columns. False: compare them with those of the fit. None: neither.
+    """
+    if has_formula:
+        if not isinstance(X, pd.DataFrame):
+            raise FormulaError(
+                f"the formula needs named columns, but X is {kind_of(X)}. In a Pipeline, call "
+                'pipe.set_output(transform="pandas").'
+            )
+        if reset:
+            if all(isinstance(name, str) for name in X.columns):
+                _check_feature_names(estimator, X, reset=True)
+            _check_n_features(estimator, X, reset=True)
+        return X
+    names: list[Any] = []
+    if isinstance(X, pd.DataFrame):
+        numeric = [pd.api.types.is_numeric_dtype(dtype) for dtype in X.dtypes]
+        if not all(numeric):
+            text = quoted(X.columns[~np.array(numeric)])
+            raise FormulaError(f"columns {text} of X are not numeric; write a formula that says how to use them.")
+        names = list(X.columns)
+    rules = {"dtype": np.float64, "ensure_all_finite": False}  # `read_columns` counts NaN by column
+    X = check_array(X, **rules) if reset is None else validate_data(estimator, X, reset=reset, **rules)
+    if reset is False:  # scikit-learn compared the names, or warned; the columns are those of fit, in order
+        names = list(estimator.design_spec_.common_names)
+    elif not names or not all(isinstance(name, str) for name in names):
+        names = [f"x{i}" for i in range(X.shape[1])]
+    return pd.DataFrame(X, columns=names)
+
+
+def _name(y: Any) -> Any:
+    """The name of a Series, or of the column of a one-column frame; else None."""
+    return y.columns[0] if isinstance(y, pd.DataFrame) and y.shape[1] == 1 else getattr(y, "name", None)
