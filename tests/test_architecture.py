@@ -82,7 +82,7 @@ ALLOWED = {
         "keyed_random",
         "priors",
         "sampling.progress",
-        *collapsed("crossed", "density", "effects", "no_groups", "search", "statistics", "units"),
+        *collapsed("density", "effects", "elimination", "nested", "no_groups", "search", "statistics", "units"),
     },
 }
 HEAVY = {"pymc", "pytensor", "arviz", "matplotlib", "nutpie", "numba", "xarray"}

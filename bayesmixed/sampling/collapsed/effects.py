@@ -11,7 +11,7 @@ whichever levels are drawn together.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -199,8 +199,14 @@ def level_normals(key: tuple[int | str, ...], levels: np.ndarray, S: int, q: int
     return ndtri(np.concatenate(found)).reshape(len(levels), S, q) if found else np.empty((0, S, q))
 
 
-def draw_coefficients(density: CollapsedDensity, points: Points, names: list[str], seed: int) -> Coefficients:
-    """Draw common effects and the later factors' effects."""
+def draw_coefficients(
+    density: CollapsedDensity,
+    points: Points,
+    names: list[str],
+    seed: int,
+    advance: Callable[[int], None] = lambda n: None,
+) -> Coefficients:
+    """Draw common effects and the later factors' effects; `advance` is told the number of points after every chunk."""
     P, S, columns = len(density.residual.prior), len(points.which), density.columns
     gamma, gamma_mean = np.empty((2, P - 1, S))
     later, later_mean = np.empty((2, columns.m, S))
@@ -220,6 +226,7 @@ def draw_coefficients(density: CollapsedDensity, points: Points, names: list[str
             both = np.hstack([gamma[:, draws], gamma_mean[:, draws]])
             drawn = _in_columns(factored.draw(both, np.exp(np.tile(s, 2)), z, np.tile(which, 2)))
             later[:, draws], later_mean[:, draws] = np.hsplit(drawn, 2)
+        advance(some.stop - some.start)
     return Coefficients(gamma, gamma_mean, later, later_mean)
 
 

@@ -180,6 +180,14 @@ class FirstFactor:
         return self.constant[:, None] + self.linear @ inverse.reshape(h * U, N), self.count @ log_det
 
 
+def pairs_of_columns(statistics: CrossProducts, first: int, columns: Columns) -> int:
+    """How many products `FirstFactor` is made of: all pairs of columns that a group of the first factor meets."""
+    met = np.full(statistics.n_levels[first], len(statistics.VV))
+    for f, q in zip(columns.factors, columns.n_effects, strict=True):
+        met += q * np.bincount(statistics.between(first, f).first, minlength=len(met))
+    return int((met * (met + 1) // 2).sum()) * packed_size(statistics.n_effects[first])
+
+
 def _distinct(S: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Distinct columns of packed S_j, (h, U), and which of them each group has, (J,)."""
     scale = np.abs(S).max()

@@ -21,13 +21,14 @@ import numpy as np
 from bayesmixed.design import Design
 from bayesmixed.distributions import Normal
 from bayesmixed.draws import Draws, layout
-from bayesmixed.errors import SamplerError
+from bayesmixed.errors import SamplerError, quoted
 from bayesmixed.families import Family
 from bayesmixed.keyed_random import normals, uniforms
 from bayesmixed.priors import Priors
-from bayesmixed.sampling.collapsed.crossed import Crossed
 from bayesmixed.sampling.collapsed.density import CollapsedDensity, elimination_order
 from bayesmixed.sampling.collapsed.effects import FirstEffects, Points, draw_coefficients, later_effects
+from bayesmixed.sampling.collapsed.elimination import Columns, pairs_of_columns
+from bayesmixed.sampling.collapsed.nested import chain
 from bayesmixed.sampling.collapsed.no_groups import Rotated, sample_log_sigma
 from bayesmixed.sampling.collapsed.search import Sampled, sample_covariances
 from bayesmixed.sampling.collapsed.statistics import CrossProducts
@@ -36,6 +37,7 @@ from bayesmixed.sampling.progress import Progress
 
 MAX_DIMENSION = 21  # coordinates of the covariances up to which one t distribution covers them
 MAX_COLUMNS = 2500  # effects of crossed factors beside the largest: one dense matrix of that size
+MAX_PAIRS = 300_000_000  # products of columns within the groups of the first factor: what fills a few GB
 MAX_STORED = 20_000_000  # numbers of one factor's draws that are stored
 
 
@@ -46,12 +48,20 @@ def prior_in_the_way(priors: Priors) -> str:
     return f"only Normal priors of common effects integrate out, not {', '.join(found)}" if found else ""
 
 
-def too_large(design: Design) -> str:
+def too_large(design: Design, statistics: CrossProducts) -> str:
     """Why the model is beyond the sampler; empty where it is not."""
     pairs = sum(len(factor.pairs) for factor in design.groups)
     dimension = pairs + sum(len(factor.effect_names) for factor in design.groups)
     if dimension > MAX_DIMENSION:
         return f"{dimension} standard deviations and correlations are more than {MAX_DIMENSION}"
+    order = elimination_order(statistics)
+    columns = Columns.of(statistics, order[1:])
+    if chain(statistics) is None and columns.m > MAX_COLUMNS:
+        others = quoted(design.groups[f].name for f in order[1:])
+        return f"the crossed factors {others} have {columns.m} effects, more than {MAX_COLUMNS}"
+    if (products := pairs_of_columns(statistics, order[0], columns)) > MAX_PAIRS:
+        first = design.groups[order[0]].name
+        return f"the groups of {first!r} meet so many other columns that {products:.1e} products would be kept"
     return ""
 
 
@@ -80,7 +90,7 @@ def sample(
     """
     if family.name != "gaussian":
         raise SamplerError(f"family {family.name!r} does not collapse")
-    if reason := prior_in_the_way(priors) or too_large(design):
+    if reason := prior_in_the_way(priors):
         raise SamplerError(reason)
     clock = Clock()
     units = Units.learn(design, priors)
@@ -88,18 +98,19 @@ def sample(
         return _sample_regression(design, priors, units, draws=draws, chains=chains, seed=seed, clock=clock)
     statistics = CrossProducts.of(design, units)
     clock.lap("statistics")
-    order = elimination_order(statistics)
+    if reason := too_large(design, statistics):
+        raise SamplerError(reason)
     density = CollapsedDensity.of(design, priors, units, statistics)
-    if isinstance(density.others, Crossed) and density.columns.m > MAX_COLUMNS:
-        others = ", ".join(repr(design.groups[f].name) for f in order[1:])
-        raise SamplerError(f"the crossed factors {others} have {density.columns.m} effects, more than {MAX_COLUMNS}")
     rng = np.random.default_rng(seed)
     with Progress(progressbar, f"Sampling {density.dimension + 1} parameters") as progress:
-        sampled = sample_covariances(density, draws=draws, chains=chains, rng=rng, advance=progress.advance)
-    clock.lap("sample")
-    if refusal := sampled.block.refusal:
-        raise SamplerError(f"the proposal does not cover the posterior: {refusal}")
-    return _with_effects(design, sampled, seed, clock)
+        try:
+            sampled = sample_covariances(density, draws=draws, chains=chains, rng=rng, advance=progress.advance)
+        except np.linalg.LinAlgError as error:
+            raise SamplerError(f"the linear algebra failed: {error}") from error
+        clock.lap("sample")
+        if refusal := sampled.block.refusal:
+            raise SamplerError(f"the proposal does not cover the posterior: {refusal}")
+        return _with_effects(design, sampled, seed, clock, progress)
 
 
 class Clock:
@@ -116,7 +127,7 @@ class Clock:
         self._last = now
 
 
-def _with_effects(design: Design, sampled: Sampled, seed: int, clock: Clock) -> Draws:
+def _with_effects(design: Design, sampled: Sampled, seed: int, clock: Clock, progress: Progress) -> Draws:
     """Draw the effects, and bring everything to the user's scale."""
     density, block = sampled.density, sampled.block
     shape = block.chains.state.shape
@@ -124,7 +135,7 @@ def _with_effects(design: Design, sampled: Sampled, seed: int, clock: Clock) -> 
     roots = density.covariances.at(block.evaluated.theta[:, distinct]).roots
     points = Points(roots, block.evaluated.s[distinct], which.ravel())
     names = [factor.name for factor in design.groups]
-    coefficients = draw_coefficients(density, points, names, seed)
+    coefficients = draw_coefficients(density, points, names, seed, progress.advance)
     values, means = _common_values(design, density.units, coefficients.gamma, coefficients.gamma_mean, shape)
     values |= _covariance_values(design, density.units, points, shape)
     for f, b in later_effects(density, coefficients.later).items():

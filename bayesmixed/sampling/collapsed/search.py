@@ -21,6 +21,7 @@ GRID = 4  # axes at most that take these values one by one
 ROUND = (500, 100, 4000)  # points of the first round of adaptation: at least, per dimension, at most
 PROPOSALS = 1.2  # per kept draw, over the proposal's efficiency
 THIN = 6  # proposals per kept draw at most
+PROPOSALS_LEAST = 1000  # in a block, whatever few draws are kept: what the gates judge by
 PASSES = 3  # final blocks at most
 K_HAT_WANTED, K_HAT_LIMIT = 0.5, 0.7  # above the first the block is done again, above the second it is refused
 STAY_LIMIT = 10.0  # kept draws that the heaviest point may be expected to last
@@ -191,6 +192,7 @@ class Shape:
     def of(cls, density: CollapsedDensity, share: float, draws: int, chains: int) -> Shape:
         """Plan a block for a proposal of efficiency `share`, within what evaluations may cost."""
         wanted = int(np.clip(np.ceil(PROPOSALS / share), 1, THIN))
+        wanted = max(wanted, -(-PROPOSALS_LEAST // (draws * chains)))
         affordable = max(BLOCK_LEAST, int(BLOCK_FLOPS / density.flops / chains))
         return cls(draws, chains, max(1, min(wanted, affordable // draws)), -(-draws // affordable))
 

@@ -65,7 +65,7 @@ class Target:
 
     def integrated(self, u: np.ndarray) -> np.ndarray:
         """Log density at (d, N) with sigma integrated out by Laplace's method, which adaptation may do, (N,)."""
-        theta, log_jacobian = self._unwarp(u)
+        theta, log_jacobian, inside = self._unwarp(u)
         result = np.empty(u.shape[1])
         residual = self.density.residual
         for points in self._chunks(u.shape[1]):
@@ -73,11 +73,11 @@ class Target:
             s, sd = residual.laplace(reduced)
             result[points] = residual.log_density(reduced, s) + np.log(sd)
             self._count(len(s))
-        return self._inside(theta, result + log_jacobian)
+        return _or_nowhere(inside, result + log_jacobian)
 
     def with_sigma(self, u: np.ndarray, rng: np.random.Generator) -> Evaluated:
         """Propose sigma at every point (d, N), and evaluate the exact joint density there."""
-        theta, log_jacobian = self._unwarp(u)
+        theta, log_jacobian, inside = self._unwarp(u)
         N = u.shape[1]
         s, log_joint, log_q, log_integrated = (np.empty(N) for _ in range(4))
         t = np.asarray(rng.standard_t(_SIGMA_NU, N))
@@ -90,17 +90,16 @@ class Target:
             log_joint[points] = residual.log_density(reduced, s[points])
             log_q[points] = stats.t.logpdf(t[points], _SIGMA_NU) - np.log(_SIGMA_SPREAD * sd)
             self._count(len(sd))
-        weight = self._inside(theta, log_joint + log_jacobian - log_q)
-        return Evaluated(theta, s, log_joint, weight, self._inside(theta, log_integrated + log_jacobian))
+        weight = _or_nowhere(inside, log_joint + log_jacobian - log_q)
+        return Evaluated(theta, s, log_joint, weight, _or_nowhere(inside, log_integrated + log_jacobian))
 
-    def _unwarp(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return (u, np.zeros(u.shape[1])) if self.warp is None else self.warp.unwarp(u)
-
-    def _inside(self, theta: np.ndarray, values: np.ndarray) -> np.ndarray:
+    def _unwarp(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Coordinates within the domain, log Jacobian, and which points were inside."""
+        theta, log_jacobian = (u, np.zeros(u.shape[1])) if self.warp is None else self.warp.unwarp(u)
         k = self.density.covariances.n_sds
-        low, high = _LOG_LAMBDA
-        inside = ((theta[:k] > low) & (theta[:k] <= high)).all(axis=0) & (np.abs(theta[k:]) < _V).all(axis=0)
-        return np.where(inside & np.isfinite(values), values, _NOWHERE)
+        edge = np.array([_LOG_LAMBDA] * k + [(-_V, _V)] * (len(u) - k))
+        clipped = np.clip(theta, edge[:, :1], edge[:, 1:])
+        return clipped, log_jacobian, (clipped == theta).all(axis=0)
 
     def _chunks(self, n: int) -> Iterator[slice]:
         step = max(1, _NUMBERS // self.density.residual.prior.size)
@@ -110,3 +109,7 @@ class Target:
     def _count(self, n: int) -> None:
         self.evaluations += n
         self.advance(n)
+
+
+def _or_nowhere(inside: np.ndarray, values: np.ndarray) -> np.ndarray:
+    return np.where(inside & np.isfinite(values), values, _NOWHERE)
