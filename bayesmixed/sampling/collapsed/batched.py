@@ -112,7 +112,8 @@ def eliminate(matrix: np.ndarray, m: int, least: float = 0.0) -> tuple[np.ndarra
 
 def log_det(rows: np.ndarray) -> np.ndarray:
     """Log determinant of the matrices whose Cholesky rows are `rows`, (m, >= m, ...)."""
-    return 2 * sum((np.log(rows[i, i]) for i in range(len(rows))), start=np.zeros(rows.shape[2:]))
+    diagonal = np.arange(len(rows))
+    return 2 * np.log(rows[diagonal, diagonal]).sum(axis=0)
 
 
 def back_substitute(rows: np.ndarray, right: np.ndarray) -> np.ndarray:

@@ -77,11 +77,16 @@ class Crossed:
         k, N = self.columns.total, values.shape[1]
         by_point = self.columns.m >= _LAPACK  # LAPACK wants each point's matrix in one piece
         matrix = np.moveaxis(np.zeros((N, k, k)), 0, -1) if by_point else np.zeros((k, k, N))
-        matrix[self.rows, self.cols] = values
-        if any(q > 1 for q in self.columns.n_effects):  # a root combines entries of a diagonal block's two triangles
+        if all(q == 1 for q in self.columns.n_effects):  # L is diagonal, and scales entry by entry
+            scale = np.ones((k, N))
+            for root, offset, _, J in self._layout(roots):
+                scale[offset : offset + J] = root[0, 0]
+            matrix[self.rows, self.cols] = values * scale[self.rows] * scale[self.cols]
+        else:  # L combines entries of both triangles of a diagonal block
+            matrix[self.rows, self.cols] = values
             matrix[self.cols, self.rows] = values
-        for side in (matrix, matrix.swapaxes(0, 1)):
-            self._times_roots(side, roots)
+            for side in (matrix, matrix.swapaxes(0, 1)):
+                self._times_roots(side, roots)
         diagonal = np.arange(self.columns.m)
         matrix[diagonal, diagonal] += 1
         return matrix
@@ -89,9 +94,7 @@ class Crossed:
     def _times_roots(self, rows: np.ndarray, roots: list[np.ndarray]) -> None:
         """Multiply a matrix, (m + P, ...), by L' from the left, in place."""
         for root, offset, q, J in self._layout(roots):
-            blocks = [rows[offset + e : offset + q * J : q] for e in range(q)]
-            if q > 1:
-                blocks = [block.copy() for block in blocks]
+            blocks = [rows[offset + e : offset + q * J : q].copy() for e in range(q)]
             for e in range(q):
                 rows[offset + e : offset + q * J : q] = sum(block * root[i, e] for i, block in enumerate(blocks))
 

@@ -27,8 +27,8 @@ K_HAT_WANTED, K_HAT_LIMIT = 0.5, 0.7  # above the first the block is done again,
 STAY_LIMIT = 10.0  # kept draws that the heaviest point may be expected to last
 ACCEPTANCE_LIMIT = 0.15
 # Dear evaluations: floating point operations that a round and the final block may take, and points they always get
-ROUND_FLOPS, ROUND_LEAST = 1e11, 50
-BLOCK_FLOPS, BLOCK_LEAST = 1.2e12, 250  # the least is per chain
+ROUND_FLOPS, ROUND_LEAST = 2e10, 50
+BLOCK_FLOPS, BLOCK_LEAST = 2e11, 500  # the least is per chain
 
 
 @dataclass(frozen=True)
