@@ -72,8 +72,9 @@ def school():
 def fake_sampler(monkeypatch):
     """Replace the samplers by draws scattered about the least-squares fit, reproducible under the seed."""
 
-    def sample(design, family, priors, *, draws, chains, seed, **settings):
+    def sample(design, family, priors, *, sampler, draws, chains, seed, **settings):
         made = make_draws(design, chains=chains, draws=draws, seed=seed)
+        made.diagnostics["reason"] = f"sampler={sampler!r}"
         columns = [np.ones((design.n_rows, 1))] if design.has_intercept else []
         columns = np.hstack([*columns, design.X])
         fit = np.linalg.lstsq(columns, design.response, rcond=None)[0]
@@ -84,3 +85,18 @@ def fake_sampler(monkeypatch):
         return made
 
     monkeypatch.setattr(estimator.sampling, "sample", sample)
+
+
+@pytest.fixture
+def fake_nuts(monkeypatch):
+    """Replace NUTS by draws made by hand; returns the settings of every call."""
+    calls = []
+
+    def sample(design, family, priors, *, draws, chains, seed, **settings):
+        calls.append({"draws": draws, "chains": chains, "seed": seed, **settings})
+        made = make_draws(design, chains=chains, draws=draws, seed=seed)
+        made.diagnostics["sampler"] = "nuts"
+        return made
+
+    monkeypatch.setattr(estimator.sampling.nuts, "sample", sample)
+    return calls

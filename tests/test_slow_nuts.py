@@ -13,6 +13,7 @@ from joblib import Parallel, delayed
 
 from bayesmixed import HalfNormal, MixedModelRegressor, Normal, datasets
 from bayesmixed._compat import dataset, import_arviz
+from bayesmixed.diagnostics import convergence
 
 # a warning of ours is no failure here: what a fit must reach is asserted
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::bayesmixed.ConvergenceWarning")]
@@ -37,7 +38,7 @@ def fits():
             formula, frame, options = FITS[name]
             with warnings.catch_warnings():
                 warnings.simplefilter("always")
-                made[name] = MixedModelRegressor(formula, random_state=1, **options).fit(frame)
+                made[name] = MixedModelRegressor(formula, sampler="nuts", random_state=1, **options).fit(frame)
         return made[name]
 
     return fit
@@ -95,6 +96,23 @@ def test_fits_with_two_factors_mix_slower_but_agree_between_chains(name, fits):
     assert min(diagnostics["min_ess_bulk"], diagnostics["min_ess_tail"]) > 100
 
 
+@pytest.mark.parametrize("name", ["sleepstudy_corr", "Pastes"])
+def test_collapsed_and_nuts_draw_from_the_same_posterior(name, fits):
+    formula, frame, _ = FITS[name]
+    collapsed = MixedModelRegressor(formula, sampler="collapsed", random_state=1).fit(frame)._posterior.draws
+
+    for variable, theirs in fits(name)._posterior.draws.values.items():
+        ours = collapsed.values[variable]
+        means, errors = [], []
+        for values in (ours, theirs):
+            means.append(values.mean(axis=(0, 1)))
+            errors.append(values.std(axis=(0, 1)) / np.sqrt(convergence(values).ess_bulk))
+        z = (means[0] - means[1]) / np.hypot(*errors)
+        ratio = ours.std(axis=(0, 1)) / theirs.std(axis=(0, 1))
+        assert np.abs(z).max() < 4, variable
+        assert np.all((ratio > 0.85) & (ratio < 1.15)), variable
+
+
 def test_summary_has_no_nan_and_the_contracts_names(fits):
     summary = import_arviz().summary(fits("sleepstudy_corr").idata_)
 
@@ -104,7 +122,7 @@ def test_summary_has_no_nan_and_the_contracts_names(fits):
 
 @pytest.mark.parametrize("backend", ["pymc", "nutpie"])
 def test_same_seed_same_draws_and_silence(backend, capfd):
-    options = {"draws": 30, "tune": 50, "chains": 2, "nuts_backend": backend}
+    options = {"sampler": "nuts", "draws": 30, "tune": 50, "chains": 2, "nuts_backend": backend}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # so short a run has not converged
         first, again, other = (
@@ -124,7 +142,8 @@ def fit_in_worker(seed):
     """One short fit, in a process of joblib's."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        est = MixedModelRegressor("Days + (1 | Subject)", random_state=seed, draws=20, tune=20, chains=2)
+        options = {"sampler": "nuts", "draws": 20, "tune": 20, "chains": 2}
+        est = MixedModelRegressor("Days + (1 | Subject)", random_state=seed, **options)
         return est.fit(SLEEP, SLEEP["Reaction"]).intercept_
 
 
@@ -138,7 +157,7 @@ def test_weights_equal_repeated_rows():
     """Weight 2 is the row twice, weight 0 no row: the same posterior, within Monte Carlo error."""
     counts = np.arange(180) % 3
     repeated = SLEEP.loc[np.repeat(SLEEP.index, counts)]
-    est = MixedModelRegressor("Days + (1 | Subject)", random_state=0, nuts_backend="nutpie")
+    est = MixedModelRegressor("Days + (1 | Subject)", sampler="nuts", random_state=0, nuts_backend="nutpie")
     weighted = est.fit(SLEEP, SLEEP["Reaction"], sample_weight=counts)._posterior.draws
     plain = est.fit(repeated, repeated["Reaction"])._posterior.draws
 
@@ -154,7 +173,8 @@ def test_no_groups_equals_the_conjugate_posterior():
     X = rng.normal(size=(40, 2)) + np.array([5.0, 0.0])
     y = 1 + X @ [2.0, -1.0] + rng.normal(size=40)
     priors = {"Intercept": Normal(0, 3), "beta": Normal(0, 2), "sigma": HalfNormal(1)}
-    draws = MixedModelRegressor(priors=priors, random_state=0, nuts_backend="nutpie").fit(X, y)._posterior.draws
+    est = MixedModelRegressor(priors=priors, sampler="nuts", random_state=0, nuts_backend="nutpie")
+    draws = est.fit(X, y)._posterior.draws
     theta = np.column_stack([draws.flat("Intercept"), draws.flat("beta")])
     columns = np.column_stack([np.ones(40), X])
     means, covariances = [], []

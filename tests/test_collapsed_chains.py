@@ -1,0 +1,88 @@
+"""Independence Metropolis-Hastings over a table of proposals: stationary, visible repeats, what is kept."""
+
+import numpy as np
+import pytest
+
+from bayesmixed.sampling.collapsed.chains import longest_stay, walk
+
+
+def steps(log_w, rng_seed=0, thin=1, hold=1):
+    """Chains over positions 0 (the start), 1, 2, ... of each row."""
+    log_w = np.atleast_2d(np.asarray(log_w, dtype=float))
+    start = np.tile(np.arange(log_w.shape[1]), (len(log_w), 1))
+    return walk(log_w, start, np.random.default_rng(rng_seed), thin, hold)
+
+
+def test_the_target_is_stationary_whatever_the_proposal():
+    """Frequencies of five states under a proposal that prefers the wrong ones, within five standard errors."""
+    rng = np.random.default_rng(0)
+    target, proposal = np.array([0.4, 0.05, 0.3, 0.2, 0.05]), np.array([0.1, 0.3, 0.2, 0.1, 0.3])
+    states = rng.choice(5, size=(4, 50_001), p=proposal)
+    chains = walk(np.log(target / proposal)[states], states, rng, thin=1, hold=1)
+    for state, share in enumerate(target):
+        per_block = (chains.state == state).reshape(-1, 500).mean(axis=1)
+        assert abs(per_block.mean() - share) < 5 * per_block.std() / np.sqrt(len(per_block))
+
+
+def test_a_better_proposal_is_always_taken_and_a_hopeless_one_never():
+    np.testing.assert_array_equal(steps([0, 1, 2, 3]).state, [[1, 2, 3]])
+    np.testing.assert_array_equal(steps([0, -800, -900, -1e300]).state, [[0, 0, 0]])
+    np.testing.assert_array_equal(steps([0, 900, 1, 2]).state, [[1, 1, 1]])
+
+
+def test_equal_weights_are_independent_draws():
+    chains = steps(np.zeros((2, 101)))
+
+    np.testing.assert_array_equal(chains.state, np.tile(np.arange(1, 101), (2, 1)))
+    np.testing.assert_array_equal(chains.acceptance, np.ones((2, 100)))
+
+
+def test_a_rejection_repeats_the_state_and_is_counted():
+    chains = steps(np.random.default_rng(1).normal(size=(3, 1001)))
+    repeated = np.diff(chains.state, prepend=0, axis=1) == 0
+
+    assert 0.2 < repeated.mean() < 0.8
+    np.testing.assert_array_equal(chains.acceptance, ~repeated)
+    assert np.all(np.diff(chains.state, axis=1) >= 0), "a chain moves on to its newest proposal or stays"
+
+
+def test_a_chain_begins_at_its_own_start():
+    """The start is a state, not a draw; positions are those of the table of all points."""
+    log_w = np.array([[5.0, -900, -900], [0.0, 1, -900]])
+    chains = walk(log_w, np.array([[7, 10, 11], [8, 12, 13]]), np.random.default_rng(0), 1, 1)
+
+    np.testing.assert_array_equal(chains.state, [[7, 7], [12, 12]])
+
+
+@pytest.mark.parametrize("thin", [1, 2, 3, 7])
+def test_thinning_keeps_every_so_manyth_state(thin):
+    log_w = np.random.default_rng(1).normal(size=(2, 62))
+    every, thinned = steps(log_w), steps(log_w, thin=thin)
+    kept = 61 // thin
+
+    np.testing.assert_array_equal(thinned.state, every.state[:, thin - 1 : kept * thin : thin])
+    share = every.acceptance[:, : kept * thin].reshape(2, kept, thin).mean(axis=2)
+    np.testing.assert_allclose(thinned.acceptance, share)
+
+
+def test_holding_repeats_every_state():
+    log_w = np.random.default_rng(1).normal(size=(2, 21))
+    every, held = steps(log_w), steps(log_w, hold=3)
+
+    np.testing.assert_array_equal(held.state, every.state.repeat(3, axis=1))
+    np.testing.assert_array_equal(held.acceptance, every.acceptance.repeat(3, axis=1))
+
+
+def test_the_longest_stay_is_what_the_heaviest_point_takes():
+    """In the stationary chain a point is expected to be left with probability mean weight / its weight."""
+    weights = np.array([1.0, 1, 1, 5])
+
+    assert longest_stay(np.log(weights), 1) == pytest.approx(2.5)
+    assert longest_stay(np.log(weights) - 700, 2) == pytest.approx(1.25)
+    # a chain that is at the heaviest of many points stays that long on average
+    rng = np.random.default_rng(0)
+    log_w = np.minimum(rng.normal(size=20_000), 2.0)
+    states = np.hstack([np.full((4000, 1), 2.0), rng.choice(log_w, size=(4000, 60))])
+    moved = steps(states).state > 0
+    stays = np.where(moved.any(axis=1), moved.argmax(axis=1) + 1, 61)
+    assert abs(stays.mean() - longest_stay(log_w, 1)) < 5 * stays.std() / np.sqrt(4000)

@@ -1,0 +1,286 @@
+"""Which sampler draws, what it says of it, and what it is refused for."""
+
+import json
+import subprocess
+import sys
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from collapsed_twins import learn, make_frame
+from conftest import GAUSSIAN
+
+from bayesmixed import Exponential, HalfNormal, MixedModelRegressor, Normal, StudentT, sampling
+from bayesmixed._compat import dataset
+from bayesmixed.datasets import load_sleepstudy
+from bayesmixed.design import DesignSpec
+from bayesmixed.errors import SamplerError
+from bayesmixed.formula import parse
+from bayesmixed.priors import default_priors
+from bayesmixed.sampling.collapsed import engine
+
+DATA = load_sleepstudy()
+Y = DATA["Reaction"]
+FRAME = make_frame()
+FORMULA = "Days + (Days | Subject)"
+SIX = "c0 + c1 + c2 + c3 + c4"
+KEYS = {
+    "sampler",
+    "reason",
+    "acceptance",
+    "seconds",
+    "divergences",
+    "max_r_hat",
+    "max_r_hat_of",
+    "min_ess_bulk",
+    "min_ess_bulk_of",
+    "min_ess_tail",
+    "min_ess_tail_of",
+    "undefined",
+}
+
+
+def fit(formula=FORMULA, frame=DATA, y=Y, **options):
+    return MixedModelRegressor(formula, random_state=0, **options).fit(frame, y)
+
+
+def fit_frame(formula, **options):
+    return fit(formula, FRAME, FRAME["x"] * FRAME["z"] + FRAME["pupil"] % 3 + FRAME["item"], **options)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """A limit of four columns for crossed factors."""
+    monkeypatch.setattr(engine, "MAX_COLUMNS", 4)
+
+
+# ---- the collapsed sampler
+
+
+@pytest.mark.parametrize("sampler", ["auto", "collapsed"])
+def test_what_collapses_is_collapsed(sampler, fake_nuts):
+    est = fit(sampler=sampler)
+
+    assert est.diagnostics_["sampler"] == "collapsed"
+    assert est.diagnostics_["reason"] == f"sampler={sampler!r}"
+    assert fake_nuts == []
+
+
+def test_any_prior_of_sds_and_sigma_collapses(fake_nuts):
+    priors = {"sd_Subject": {"Days": Exponential(0.2)}, "sigma": HalfNormal(30), "Intercept": Normal(250, 50)}
+
+    assert fit(priors=priors).diagnostics_["sampler"] == "collapsed"
+    assert fake_nuts == []
+
+
+def test_diagnostics_of_a_collapsed_fit():
+    diagnostics = fit().diagnostics_
+
+    own = {"k_hat", "longest_stay", "proposals_per_draw", "passes", "modes", "evaluations"}
+    assert set(diagnostics) == KEYS | own
+    assert set(diagnostics["seconds"]) == {"statistics", "sample", "effects"}
+    assert diagnostics["divergences"] == 0
+    assert diagnostics["undefined"] == []
+    assert diagnostics["max_r_hat"] <= 1.01
+    assert min(diagnostics["min_ess_bulk"], diagnostics["min_ess_tail"]) >= 400
+    assert 0.3 < diagnostics["acceptance"] < 1
+    json.dumps(diagnostics)  # plain values, so that they can be stored
+
+
+def test_diagnostics_of_a_fit_without_groups():
+    diagnostics = fit(None, DATA[["Days"]]).diagnostics_
+
+    assert set(diagnostics) == KEYS
+    assert diagnostics["acceptance"] == 1
+    json.dumps(diagnostics)
+
+
+@pytest.mark.parametrize(("formula", "frame"), [(FORMULA, DATA), (None, DATA[["Days"]])])
+def test_sample_stats_of_a_collapsed_fit(formula, frame):
+    stats = dataset(fit(formula, frame, draws=500, chains=3).idata_, "sample_stats")
+
+    assert set(stats.data_vars) == {"lp", "acceptance_rate", "diverging"}
+    assert all(values.shape == (3, 500) for values in stats.data_vars.values())
+    assert stats["diverging"].dtype == bool
+    assert not stats["diverging"].any()
+    assert np.isfinite(stats["lp"]).all()
+    assert ((stats["acceptance_rate"] >= 0) & (stats["acceptance_rate"] <= 1)).all()
+
+
+def test_the_acceptance_reported_is_that_of_the_chains():
+    """A repeated lp is a rejection; thinned chains repeat less often than they reject."""
+    est = fit()
+    stats = dataset(est.idata_, "sample_stats")
+    repeated = np.diff(stats["lp"].values, axis=1) == 0
+    none_accepted = stats["acceptance_rate"].values[:, 1:] == 0
+
+    assert repeated.any()
+    np.testing.assert_array_equal(repeated, none_accepted)
+    assert float(stats["acceptance_rate"].mean()) == pytest.approx(est.diagnostics_["acceptance"], abs=1e-12)
+
+
+def test_same_seed_same_draws():
+    first, again, other = (
+        MixedModelRegressor(FORMULA, random_state=seed).fit(DATA, Y)._posterior.draws.values for seed in (3, 3, 4)
+    )
+
+    for name, values in first.items():
+        np.testing.assert_array_equal(values, again[name])
+        assert not np.array_equal(values, other[name])
+
+
+def test_a_quick_fit_shows_no_progress(capfd):
+    fit(progressbar=True)
+
+    assert capfd.readouterr() == ("", "")
+
+
+# ---- NUTS instead
+
+
+def test_nuts_by_name_never_calls_the_collapsed_sampler(fake_nuts, monkeypatch):
+    def refuse(*arguments, **options):
+        raise AssertionError("not to be called")
+
+    monkeypatch.setattr(engine, "sample", refuse)
+    est = fit(sampler="nuts", draws=600, tune=7, target_accept=0.7, cores=1, nuts_backend="pymc")
+
+    assert (est.diagnostics_["sampler"], est.diagnostics_["reason"]) == ("nuts", "sampler='nuts'")
+    asked = {"draws": 600, "chains": 4, "tune": 7, "target_accept": 0.7, "cores": 1, "backend": "pymc"}
+    assert asked | {"progressbar": False} == {key: value for key, value in fake_nuts[0].items() if key != "seed"}
+
+
+@pytest.mark.parametrize(
+    ("formula", "prior"),
+    [
+        (FORMULA, {"Intercept": HalfNormal(100)}),
+        (FORMULA, {"Days": StudentT(3, 0, 10)}),
+        ("Days", {"Days": HalfNormal(10)}),
+    ],
+)
+def test_a_prior_that_does_not_integrate_out_goes_to_nuts_with_one_warning(formula, prior, fake_nuts):
+    with pytest.warns(UserWarning, match="NUTS is used, slower by far: ") as caught:
+        est = fit(formula, priors=prior)
+    (name, value), text = next(iter(prior.items())), str(caught[0].message)
+
+    assert len(caught) == 1
+    assert f"only Normal priors of common effects integrate out, not {name!r}: {value!r}." in text
+    assert caught[0].filename == __file__, "it points to the call of fit's caller"
+    assert est.diagnostics_["sampler"] == "nuts"
+    assert est.diagnostics_["reason"] == text.removeprefix("NUTS is used, slower by far: ").removesuffix(".")
+    assert len(fake_nuts) == 1
+
+
+TOO_LARGE = {
+    "sds and correlations": (f"({SIX} + x | pupil)", "28 standard deviations and correlations are more than 21"),
+    "columns": ("(1 | pupil) + (1 | item)", "the crossed factors 'item' have 5 effects, more than 4"),
+    "columns of two factors": (
+        "(1 | pupil) + (1 | school) + (1 | item)",
+        "the crossed factors 'item', 'school' have 9 effects, more than 4",
+    ),
+}
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("case", TOO_LARGE)
+def test_what_is_too_large_goes_to_nuts_without_a_warning(case, fake_nuts):
+    formula, reason = TOO_LARGE[case]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        est = fit_frame(formula)
+
+    assert (est.diagnostics_["sampler"], est.diagnostics_["reason"]) == ("nuts", reason)
+    assert len(fake_nuts) == 1
+
+
+@pytest.mark.usefixtures("small")
+def test_what_fits_the_limits_is_collapsed(fake_nuts):
+    """Six correlated effects have 21 sds and correlations; nested factors are not limited in their levels."""
+    model = learn(f"({SIX} | pupil)", FRAME)
+    assert model.density.dimension == engine.MAX_DIMENSION
+    assert engine.too_large(model.design, model.density.statistics) == ""
+    for formula in ("(1 | school/pupil)", "(1 | pupil) + (1 | balanced)"):
+        assert fit_frame(formula).diagnostics_["sampler"] == "collapsed"
+    assert fake_nuts == []
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize(
+    ("formula", "options", "reason"),
+    [
+        *((formula, {}, reason) for formula, reason in TOO_LARGE.values()),
+        ("x + (1 | pupil)", {"priors": {"Intercept": HalfNormal(9)}}, r"not 'Intercept': HalfNormal\(sigma=9\)"),
+        ("x", {"priors": {"x": StudentT(3)}}, "only Normal priors of common effects integrate out"),
+    ],
+)
+def test_collapsed_raises_where_it_cannot_with_the_cure(formula, options, reason, fake_nuts):
+    message = rf'sampler="collapsed" cannot sample this posterior: .*{reason}.*Use sampler="auto" or "nuts"\.'
+    with pytest.raises(SamplerError, match=message) as caught:
+        fit_frame(formula, sampler="collapsed", **options)
+
+    assert isinstance(caught.value, ValueError)
+    assert fake_nuts == []
+
+
+def test_the_products_of_columns_are_limited(monkeypatch, fake_nuts):
+    """Each of 12 pupils meets P = 2 columns, [1, y], and one column per item met: all pairs of them are kept."""
+    met = FRAME.groupby("pupil")["item"].nunique() + 2
+    products = int((met * (met + 1) // 2).sum())
+    for limit, sampler in [(products, "collapsed"), (products - 1, "nuts")]:
+        monkeypatch.setattr(engine, "MAX_PAIRS", limit)
+        est = fit_frame("(1 | pupil) + (1 | item)")
+        assert est.diagnostics_["sampler"] == sampler
+    assert est.diagnostics_["reason"].startswith("the groups of 'pupil' meet so many other columns that ")
+
+
+def test_where_the_linear_algebra_fails_nuts_takes_over(monkeypatch, fake_nuts):
+    def fail(*arguments, **options):
+        raise np.linalg.LinAlgError("Matrix is not positive definite")
+
+    monkeypatch.setattr(engine, "sample_covariances", fail)
+    est = fit()
+
+    assert est.diagnostics_["sampler"] == "nuts"
+    assert est.diagnostics_["reason"] == "the linear algebra failed: Matrix is not positive definite"
+    with pytest.raises(SamplerError, match="the linear algebra failed"):
+        fit(sampler="collapsed")
+
+
+def test_another_family_does_not_collapse():
+    design = DesignSpec.learn(parse(FORMULA), DATA, y=Y.to_numpy())[1]
+    family = replace(GAUSSIAN, name="poisson")
+    options = {"draws": 10, "chains": 2, "seed": 0, "progressbar": False}
+
+    with pytest.raises(SamplerError, match="family 'poisson' does not collapse"):
+        engine.sample(design, family, default_priors(design, GAUSSIAN), **options)
+
+
+def test_warnings_of_convergence_point_to_the_call_of_fit(monkeypatch):
+    summarise = sampling.summarise
+    monkeypatch.setattr(sampling, "summarise", lambda draws: summarise(draws) | {"max_r_hat": 1.2})
+    with pytest.warns(UserWarning, match="R-hat of .* is 1.200.*Remedies: raise draws") as caught:
+        fit()
+
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+
+
+# ---- what is loaded
+
+
+@pytest.mark.parametrize("formula", ["Days + (Days | Subject)", "Days + (1 | Subject) + (1 | Shift)", "Days"])
+def test_a_collapsed_fit_loads_nothing_heavy(formula):
+    code = (
+        "import sys, bayesmixed as bm\n"
+        "df = bm.datasets.load_sleepstudy()\n"
+        "df['Shift'] = df['Days'] % 3\n"
+        f"est = bm.MixedModelRegressor({formula!r}, random_state=0).fit(df, df['Reaction'])\n"
+        "est.predict(df.assign(Subject=1), return_std=True), est.score(df, df['Reaction'])\n"
+        "repr(est), est._repr_html_()\n"
+        "assert est.diagnostics_['sampler'] == 'collapsed'\n"
+        "print(sorted({'pymc', 'pytensor', 'arviz', 'numba', 'matplotlib', 'xarray'} & set(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+
+    assert (run.stdout.strip(), run.stderr) == ("[]", "")
