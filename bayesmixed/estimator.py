@@ -13,6 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from bayesmixed import new_groups as group_modes
 from bayesmixed import prediction, sampling
 from bayesmixed.design import Design
 from bayesmixed.errors import quoted
@@ -123,7 +124,7 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):
         "target_accept": [Interval(Real, 0, 1, closed="neither")],
         "cores": [Interval(Integral, 1, None, closed="left"), None],
         "nuts_backend": [StrOptions(set(BACKENDS)), None],
-        "new_groups": [StrOptions(set(prediction.MODES)), dict],
+        "new_groups": [StrOptions(set(group_modes.MODES)), dict],
         "random_state": ["random_state"],
         "progressbar": ["boolean"],
     }
@@ -198,7 +199,7 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):
         """
         spec, design, obs, family = learn(self, X, y, sample_weight, reset=True)
         priors = resolve_priors(design, family, self.priors, self.lkj_eta)
-        prediction.resolve_modes(self.new_groups, spec)  # a wrong one is refused before the work
+        group_modes.resolve_modes(self.new_groups, spec)  # a wrong one is refused before the work
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         draws = sampling.sample(
             design,
@@ -372,11 +373,11 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):
         """Apply the learned design to new data, under the modes for new groups."""
         check_is_fitted(self)
         spec = self.design_spec_
-        modes = prediction.resolve_modes(self.new_groups, spec, new_groups)
-        factors = prediction.included_factors(spec, include_groups)
+        modes = group_modes.resolve_modes(self.new_groups, spec, new_groups)
+        factors = group_modes.included_factors(spec, include_groups)
         frame = as_frame(self, X, spec.formula is not None, reset=False)
         design = spec.apply(frame, factors)
-        prediction.check_new_levels(design, modes, frame, spec)
+        group_modes.check_new_levels(design, modes, frame, spec)
         return design, modes
 
     def _get_fitted_attr_html(self, *args: Any, **kwargs: Any) -> Any:

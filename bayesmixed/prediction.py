@@ -7,27 +7,20 @@ was not seen in fit has an effect by its factor's mode (`MODES`), one per poster
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from bayesmixed.design import Design, DesignSpec
 from bayesmixed.draws import Draws
-from bayesmixed.errors import NewGroupError, quoted
 from bayesmixed.families import Family
-from bayesmixed.grouping import GroupFactor, GroupSpec, by_factor
-from bayesmixed.keyed_random import normals, row_uniforms, uniforms
-from bayesmixed.levels import label_key, label_text
+from bayesmixed.keyed_random import row_uniforms
+from bayesmixed.new_groups import is_new, new_covariance, new_effects
 
-MODES = ("sample", "donor", "zero", "nan", "error")
 KINDS = ("response", "mean", "linear")
 # numbers in one working array of the chunked pass over rows
 _CHUNK = 2_000_000
-
-NewGroups = str | Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -49,85 +42,6 @@ class Posterior:
     seed: int
 
 
-def included_factors(spec: DesignSpec, include_groups: bool | list[str] | tuple[str, ...]) -> tuple[str, ...]:
-    """Resolve ``include_groups``: all factors, none, or the named ones."""
-    known = tuple(group.name for group in spec.groups)
-    if isinstance(include_groups, (bool, np.bool_)):
-        return known if include_groups else ()
-    is_list = isinstance(include_groups, (list, tuple, set)) and all(isinstance(name, str) for name in include_groups)
-    if not is_list:
-        raise ValueError(f"include_groups must be True, False or a list of factors, got {include_groups!r}.")
-    if unknown := [name for name in include_groups if name not in known]:
-        raise ValueError(f"include_groups names {quoted(unknown)}; the grouping factors are {quoted(known) or 'none'}.")
-    return tuple(name for name in known if name in include_groups)
-
-
-def resolve_modes(new_groups: NewGroups, spec: DesignSpec, override: NewGroups | None = None) -> dict[str, str]:
-    """Mode for new levels of each factor.
-
-    Parameters
-    ----------
-    new_groups : str or dict by factor
-        The estimator's; factors that a dict leaves out have ``"sample"``.
-    spec : DesignSpec
-    override : str or dict by factor, optional
-        The call's; factors that a dict leaves out keep the estimator's mode.
-    """
-    factors = [group.name for group in spec.groups]
-    modes = dict.fromkeys(factors, "sample")
-    for given in (new_groups, override):
-        if given is not None:
-            modes |= by_factor(given, factors, "new_groups")
-            for mode in given.values() if isinstance(given, Mapping) else [given]:
-                if mode not in MODES:
-                    raise ValueError(
-                        f"new_groups must be one of {quoted(MODES)} or a dict of these by factor, got {mode!r}."
-                    )
-    return modes
-
-
-def check_new_levels(design: Design, modes: Mapping[str, str], frame: pd.DataFrame, spec: DesignSpec) -> None:
-    """Refuse new levels where the mode is ``"error"``; warn where they are new by their type alone.
-
-    Parameters
-    ----------
-    design : Design
-        Of the new data.
-    modes : dict of str to str
-    frame : DataFrame of shape (n, k)
-        The new data, for the messages.
-    spec : DesignSpec
-    """
-    groups = {group.name: group for group in spec.groups}
-    for factor in design.groups:
-        new = _is_new(factor)
-        if modes[factor.name] == "error" and new.any():
-            raise NewGroupError(_describe_new(factor, groups[factor.name], frame))
-        if mismatch := groups[factor.name].factor_levels.type_mismatch(frame, factor.codes):
-            warnings.warn(mismatch, UserWarning, stacklevel=4)
-
-
-def _describe_new(factor: GroupFactor, group: GroupSpec, frame: pd.DataFrame) -> str:
-    cure = 'Use new_groups="sample" to draw their effects from the fitted population, or "zero" for the average group.'
-    missing = np.count_nonzero(factor.codes < 0)
-    unknown = f"{missing} missing label{'s' if missing > 1 else ''} in {len(frame)} rows"
-    if not factor.new_labels:
-        return f"grouping factor {factor.name!r} has {unknown}. {cure}"
-    labels = [label_text(label) if isinstance(label, tuple) else label for label in factor.new_labels]
-    count = "1 level" if len(labels) == 1 else f"{len(labels)} levels"
-    text = f"grouping factor {factor.name!r} has {count} not seen in fit: {quoted(labels)}."
-    if missing:
-        text += f" It also has {unknown}."
-    if np.all(_is_new(factor)):
-        levels = group.factor_levels
-        types = "; ".join(
-            f"{column!r} held {part.kind} labels in fit and has dtype {frame[column].dtype} now"
-            for column, part in zip(levels.columns, levels.parts, strict=True)
-        )
-        text += f" All labels of the frame are new ({types})."
-    return f"{text} {cure}"
-
-
 def mean(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> np.ndarray:
     """Posterior mean of the response, shape (n,), under the identity link.
 
@@ -146,7 +60,7 @@ def mean(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> np.n
         of_new = {"donor": b.mean(axis=0), "nan": np.full(b.shape[1], np.nan)}.get(modes[factor.name])
         # the last row of the table serves all new levels
         table = np.vstack([b, np.zeros(b.shape[1]) if of_new is None else of_new])
-        eta += np.sum(factor.Z * table[np.where(_is_new(factor), len(b), factor.codes)], axis=1)
+        eta += np.sum(factor.Z * table[np.where(is_new(factor), len(b), factor.codes)], axis=1)
     return eta
 
 
@@ -162,7 +76,7 @@ def standard_deviation(posterior: Posterior, design: Design, modes: Mapping[str,
     noise = float(np.mean(posterior.family.variance(np.zeros(1), **auxiliary)))
     spread = np.zeros(design.n_rows)
     for factor in design.groups:
-        if (new := _is_new(factor)).any() and (covariance := _new_covariance(draws, factor, modes)) is not None:
+        if (new := is_new(factor)).any() and (covariance := new_covariance(draws, factor, modes)) is not None:
             spread[new] += np.einsum("ni,ij,nj->n", factor.Z[new], covariance, factor.Z[new])
     variance = np.empty(design.n_rows)
     every = np.arange(int(np.prod(draws.shape)))
@@ -221,12 +135,6 @@ def thin(shape: tuple[int, int], n_draws: int | None) -> np.ndarray:
     return np.arange(wanted) * per_chain // wanted
 
 
-def _is_new(factor: GroupFactor, rows: slice = slice(None)) -> np.ndarray:
-    """Rows whose level was not seen in fit, or is missing."""
-    codes = factor.codes[rows]
-    return (codes < 0) | (codes >= len(factor.levels))
-
-
 def _chunks(n_rows: int, n_draws: int) -> Iterator[slice]:
     step = max(1, _CHUNK // n_draws)
     for start in range(0, n_rows, step):
@@ -250,114 +158,12 @@ def _linear(
     if design.common_names:
         eta += draws.flat("beta")[keep] @ design.X[rows].T
     for factor in design.groups:
-        codes, Z, new = factor.codes[rows], factor.Z[rows], _is_new(factor, rows)
+        codes, Z, new = factor.codes[rows], factor.Z[rows], is_new(factor, rows)
         known = np.flatnonzero(~new)
         levels, place = np.unique(codes[known], return_inverse=True)
         b = draws.effects(factor.name, levels)
         for k in range(Z.shape[1]):  # one effect at a time keeps the working memory at one (draws, rows) array
             eta[:, known] += b[keep[:, None], place, k] * Z[known, k]
-        for row_set, effects in _new_effects(posterior, factor, modes[factor.name], rows, sampled):
+        for row_set, effects in new_effects(draws, posterior.seed, factor, modes[factor.name], rows, sampled=sampled):
             eta[:, row_set] += effects[keep] @ Z[row_set].T
     return eta
-
-
-def _new_effects(
-    posterior: Posterior, factor: GroupFactor, mode: str, rows: slice, sampled: bool
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """For each new level among some rows: its rows, counted in the chunk, and its effects, (draws, q)."""
-    codes, new = factor.codes[rows], _is_new(factor, rows)
-    if not new.any() or mode == "zero" or (mode == "sample" and not sampled):
-        return
-    draws = posterior.draws
-    q = factor.Z.shape[1]
-    total = int(np.prod(draws.shape))
-    if mode == "nan":
-        yield np.flatnonzero(new), np.full((total, q), np.nan)
-        return
-    if not sampled:
-        yield np.flatnonzero(new), _mean_donor(draws, factor)
-        return
-    L = _covariance_factor(draws, factor) if mode == "sample" else None
-    for key, row_set in _new_levels(factor, codes, new, rows.start):
-        full_key: tuple[int | str, ...] = (posterior.seed, mode, factor.name, *key)
-        if L is None:
-            donor = np.floor(uniforms(full_key, (total,)) * len(factor.levels)).astype(int)
-            yield row_set, _effects_of_donors(draws, factor, donor)
-        else:
-            yield row_set, np.einsum("sij,sj->si", L, normals(full_key, (total, q)))
-
-
-def _all_effects(draws: Draws, factor: GroupFactor) -> Iterator[np.ndarray]:
-    """Effects of all fitted levels, (draws, k, q), some levels at a time."""
-    n_levels = len(factor.levels)
-    step = max(1, _CHUNK // int(np.prod(draws.shape)))
-    for start in range(0, n_levels, step):
-        yield draws.effects(factor.name, np.arange(start, min(start + step, n_levels)))
-
-
-def _mean_donor(draws: Draws, factor: GroupFactor) -> np.ndarray:
-    """Mean over the fitted levels' effects at every draw, (draws, q)."""
-    total = np.zeros((int(np.prod(draws.shape)), factor.Z.shape[1]))
-    for b in _all_effects(draws, factor):
-        total += b.sum(axis=1)
-    return total / len(factor.levels)
-
-
-def _effects_of_donors(draws: Draws, factor: GroupFactor, donor: np.ndarray) -> np.ndarray:
-    """Effects of another fitted level at every draw, (draws, q)."""
-    levels, place = np.unique(donor, return_inverse=True)
-    result = np.empty((len(donor), factor.Z.shape[1]))
-    step = max(1, _CHUNK // len(donor))
-    for start in range(0, len(levels), step):
-        mine = np.flatnonzero((place >= start) & (place < start + step))
-        result[mine] = draws.effects(factor.name, levels[start : start + step])[mine, place[mine] - start]
-    return result
-
-
-def _new_levels(
-    factor: GroupFactor, codes: np.ndarray, new: np.ndarray, first_row: int
-) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
-    """Key and rows of each new level in a chunk; a missing label is a level of its own, keyed by its row."""
-    for row in np.flatnonzero(codes < 0):
-        yield ("row", str(first_row + row)), np.array([row])
-    labelled = np.flatnonzero(new & (codes >= 0))
-    order = labelled[np.argsort(codes[labelled], kind="stable")]
-    starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
-    for row_set in np.split(order, starts[1:]):
-        if len(row_set):
-            yield ("label", label_key(factor.new_labels[codes[row_set[0]] - len(factor.levels)])), row_set
-
-
-def _covariance_factor(draws: Draws, factor: GroupFactor | GroupSpec) -> np.ndarray:
-    """Lower factor L of the group covariance of each draw, Sigma = L L', shape (chain * draw, q, q).
-
-    The Cholesky recursion with pivots kept at or above zero: a draw on the boundary (correlation 1,
-    sd 0) is a valid covariance.
-    """
-    sd = draws.flat(f"sd_{factor.name}")
-    R = np.broadcast_to(np.eye(sd.shape[1]), (len(sd), sd.shape[1], sd.shape[1])).copy()
-    for k, (i, j) in enumerate(factor.pairs):
-        R[:, i, j] = R[:, j, i] = draws.flat(f"corr_{factor.name}")[:, k]
-    L = np.zeros_like(R)
-    for j in range(sd.shape[1]):
-        pivot = np.sqrt(np.maximum(R[:, j, j] - np.sum(np.square(L[:, j, :j]), axis=1), 0.0))
-        rest = R[:, j + 1 :, j] - np.einsum("sik,sk->si", L[:, j + 1 :, :j], L[:, j, :j])
-        L[:, j, j] = pivot
-        L[:, j + 1 :, j] = np.divide(rest, pivot[:, None], out=np.zeros_like(rest), where=pivot[:, None] > 0)
-    return sd[:, :, None] * L
-
-
-def _new_covariance(draws: Draws, factor: GroupFactor, modes: Mapping[str, str]) -> np.ndarray | None:
-    """Mean over draws of the covariance of a new level's effects, (q, q); None where it is zero."""
-    mode = modes[factor.name]
-    if mode == "sample":
-        L = _covariance_factor(draws, factor)
-        return np.einsum("sik,sjk->ij", L, L) / len(L)
-    if mode == "donor":
-        mean = _mean_donor(draws, factor)
-        total = np.zeros((factor.Z.shape[1],) * 2)
-        for b in _all_effects(draws, factor):
-            centred = b - mean[:, None]
-            total += np.einsum("sli,slj->ij", centred, centred)
-        return total / (len(mean) * len(factor.levels))
-    return None

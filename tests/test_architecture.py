@@ -40,7 +40,8 @@ ALLOWED = {
     "pymc_model": {"design", "grouping", "draws", "families", "distributions", "priors", "scaling"},
     "posterior": {"design", "draws"},
     "inputs": {"checks", "design", "families", "formula", "frames", "grouping", "posterior"},
-    "prediction": {"design", "grouping", "draws", "families", "keyed_random", "levels"},
+    "new_groups": {"design", "grouping", "draws", "keyed_random", "levels"},
+    "prediction": {"design", "draws", "families", "keyed_random", "new_groups"},
     "sampling": {
         "design",
         "draws",

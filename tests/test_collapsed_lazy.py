@@ -9,7 +9,7 @@ from collapsed_twins import make_frame
 
 from bayesmixed import MixedModelRegressor, split_group_effects
 from bayesmixed._compat import dataset
-from bayesmixed.prediction import MODES
+from bayesmixed.new_groups import MODES
 from bayesmixed.sampling.collapsed import engine
 
 FRAME = make_frame(n=120)

@@ -6,8 +6,9 @@ import pytest
 from conftest import GAUSSIAN, make_posterior
 from scipy import stats
 
-from bayesmixed import NewGroupError, prediction
-from bayesmixed.prediction import MODES, draw, included_factors, mean, resolve_modes, standard_deviation, thin
+from bayesmixed import NewGroupError, new_groups, prediction
+from bayesmixed.new_groups import MODES, included_factors, resolve_modes
+from bayesmixed.prediction import draw, mean, standard_deviation, thin
 
 FORMULA = "x + k + (x | school) + (1 | school:pupil)"
 MIXED = pd.DataFrame(
@@ -258,7 +259,7 @@ def test_error_mode_names_factor_and_labels(fitted):
     ]:
         design = fitted.spec.apply(frame)
         with pytest.raises(NewGroupError, match=message):
-            prediction.check_new_levels(design, modes_of(fitted, "error"), frame, fitted.spec)
+            new_groups.check_new_levels(design, modes_of(fitted, "error"), frame, fitted.spec)
 
 
 def test_labels_that_are_new_by_type_alone_are_warned_of(school):
@@ -267,7 +268,7 @@ def test_labels_that_are_new_by_type_alone_are_warned_of(school):
     design = posterior.spec.apply(frame)
 
     with pytest.warns(UserWarning, match="fit saw int labels, the new data hold str labels"):
-        prediction.check_new_levels(design, modes_of(posterior, "sample"), frame, posterior.spec)
+        new_groups.check_new_levels(design, modes_of(posterior, "sample"), frame, posterior.spec)
 
 
 def test_modes_are_resolved_per_factor(fitted):
