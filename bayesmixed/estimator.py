@@ -218,7 +218,7 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):
         self.design_spec_ = spec
         self.priors_ = priors
         self.diagnostics_ = draws.diagnostics
-        self.coef_ = draws.mean("beta") if design.common_names else np.empty(0)
+        self.coef_ = draws.mean("beta").copy() if design.common_names else np.empty(0)
         self.intercept_ = float(draws.mean("Intercept")) if design.has_intercept else 0.0
         self._posterior = prediction.Posterior(draws, spec, family, seed)
         self._observed = (np.asarray(design.y), obs)

@@ -13,6 +13,7 @@ from bayesmixed._compat import dataset
 from bayesmixed.design import DesignSpec
 from bayesmixed.draws import CONTRACT_VERSION, Draws, coordinates, layout
 from bayesmixed.errors import FormulaError, quoted
+from bayesmixed.levels import label_key, label_text
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -106,11 +107,17 @@ def group_effects(draws: Draws, spec: DesignSpec, factor: str, levels: Any = Non
         raise ValueError(
             f"factor must be one of the grouping factors {quoted(labels) or '(there are none)'}, got {factor!r}."
         )
-    position = {label: at for at, label in enumerate(labels[factor].tolist())}
-    wanted = labels[factor].tolist() if levels is None else np.asarray(levels).tolist()
-    if unknown := [label for label in wanted if label not in position]:
-        raise ValueError(f"grouping factor {factor!r} has no level {quoted(unknown)}; it has {quoted(position)}.")
-    at = np.array([position[label] for label in wanted], dtype=int)
+    if levels is not None and (isinstance(levels, str) or not np.iterable(levels)):
+        raise ValueError(f"levels must be a list of labels of {factor!r}, or None for all, got {levels!r}.")
+    position = {label_key(label): at for at, label in enumerate(labels[factor])}
+    wanted = [
+        label_text(label) if isinstance(label, tuple) else label
+        for label in (labels[factor] if levels is None else levels)
+    ]
+    if unknown := [label for label in wanted if label_key(label) not in position]:
+        known = quoted(labels[factor].astype(str) if labels[factor].dtype.kind == "M" else labels[factor])
+        raise ValueError(f"grouping factor {factor!r} has no level {quoted(unknown)}; it has {known}.")
+    at = np.array([position[label_key(label)] for label in wanted], dtype=int)
     effects = draws.effects(factor, at).reshape(*draws.shape, len(at), -1)
     effect = f"{factor}_effect"
     coords = {"chain": np.arange(draws.shape[0]), "draw": np.arange(draws.shape[1])}
@@ -130,7 +137,7 @@ def split_group_effects(idata: Any) -> xr.Dataset:
     -------
     xarray.Dataset
         ``b_Subject`` (Subject, Subject_effect) becomes ``b_Subject_Intercept`` and ``b_Subject_Days``
-        (Subject); likewise ``sd_Subject``. All else is as it was.
+        (Subject); likewise ``sd_Subject``. All else is as it was; effects too many to store are not there either.
 
     Examples
     --------

@@ -99,7 +99,9 @@ def default_priors(design: Design, family: Family, lkj_eta: float | Mapping[str,
     """
     location, scale = moments(design.response, design.weights, design.has_intercept)
     x_mean, x_scale = moments(design.X, design.weights, design.has_intercept)
-    group_sd = {factor.name: _default_sds(factor, float(scale), design.weights) for factor in design.groups}
+    group_sd = {}
+    for factor in design.groups:  # a comprehension would be one more frame on some Pythons
+        group_sd[factor.name] = _default_sds(factor, float(scale), design.weights)
     return Priors(
         intercept=Normal(float(location), 2.5 * float(scale)) if design.has_intercept else None,
         common={

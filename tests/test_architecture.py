@@ -38,7 +38,7 @@ ALLOWED = {
     "scaling": {"design", "grouping", "priors"},
     "checks": {"design", "priors", "scaling"},
     "pymc_model": {"design", "grouping", "draws", "families", "distributions", "priors", "scaling"},
-    "posterior": {"design", "draws"},
+    "posterior": {"design", "draws", "levels"},
     "inputs": {"checks", "design", "families", "formula", "frames", "grouping", "posterior"},
     "new_groups": {"design", "grouping", "draws", "keyed_random", "levels"},
     "prediction": {"design", "draws", "families", "keyed_random", "new_groups"},

@@ -186,21 +186,25 @@ def test_lapack_and_elimination_of_all_points_agree(case, monkeypatch):
     np.testing.assert_allclose(by_lapack, evaluate(model.density, theta, s), rtol=1e-11)
 
 
-def test_where_lapack_finds_no_factor_the_elimination_goes_on(monkeypatch):
+def test_lapack_and_elimination_agree(monkeypatch):
     model = learn("x + (x | pupil) + (z | task)", FRAME)
     theta, s = random_points(model.density, 6)
     by_lapack = evaluate(model.density, theta, s)
-    monkeypatch.setattr(crossed, "_upper", lambda matrices: None)
+    monkeypatch.setattr(crossed, "_LAPACK", 1000)
 
     np.testing.assert_allclose(evaluate(model.density, theta, s), by_lapack, rtol=1e-11)
 
 
-def test_a_singular_matrix_has_no_factor():
-    """The lower triangle is read; one singular matrix of the batch is enough."""
-    regular, singular = np.array([[4.0, 0], [2, 2]]), np.array([[4.0, 0], [2, 1]])
+def test_lapack_reads_the_lower_triangle_and_refuses_what_has_no_factor():
+    """Of [[4, 2, 6], [2, 2, 4], [6, 4, 20]] the first two rows are eliminated: R = [[2, 1], [0, 1]]."""
+    regular, singular = np.array([[4.0, 0, 0], [2, 2, 0], [6, 4, 20]]), np.array([[4.0, 0, 0], [2, 1, 0], [6, 4, 20]])
+    G, R, right = crossed._lapack(regular[:, :, None], 2)
 
-    np.testing.assert_allclose(crossed._upper(regular[:, :, None])[:, :, 0], [[2, 1], [0, 1]])
-    assert crossed._upper(np.stack([regular, singular], axis=2)) is None
+    np.testing.assert_allclose(R[:, :, 0], [[2, 1], [0, 1]])
+    np.testing.assert_allclose(right[:, :, 0], [[3], [1]])
+    np.testing.assert_allclose(G[:, :, 0], [[20 - 9 - 1]])
+    with pytest.raises(np.linalg.LinAlgError, match=r"not positive definite \(column 2\)"):
+        crossed._lapack(np.stack([regular, singular], axis=2), 2)
 
 
 @pytest.mark.parametrize("P", [3, 12])

@@ -25,7 +25,7 @@ def shrink(proposal, by):
 
 def shift(proposal, by):
     """Some standard deviations off in every direction."""
-    return replace(proposal, means=proposal.means + by * np.sqrt(np.diag(proposal.covariance)))
+    return replace(proposal, means=proposal.means + by * np.sqrt(np.diag(proposal.roots[0] @ proposal.roots[0].T)))
 
 
 BAD = {
@@ -95,7 +95,8 @@ def test_chains_that_pass_agree(by, spoil):
 @pytest.mark.parametrize("case", BAD)
 def test_auto_goes_to_nuts_and_names_the_gate(case, spoil, fake_nuts):
     spoil(BAD[case])
-    est = MixedModelRegressor(FORMULA, random_state=0).fit(DATA, DATA["Reaction"])
+    with pytest.warns(UserWarning, match="NUTS is used, slower by far: the proposal does not cover the posterior"):
+        est = MixedModelRegressor(FORMULA, random_state=0).fit(DATA, DATA["Reaction"])
 
     assert est.diagnostics_["sampler"] == "nuts"
     assert est.diagnostics_["reason"].startswith("the proposal does not cover the posterior: Pareto k-hat is ")
@@ -115,13 +116,22 @@ def test_collapsed_raises_and_names_the_gate(spoil, fake_nuts):
     assert fake_nuts == []
 
 
+def test_chains_start_where_the_target_is_not_where_the_proposal_is(spoil):
+    """Else the chains of a proposal beside the posterior would agree with each other."""
+    spoil(BAD["as wide, beside the posterior"])
+    log_joint = chains_of_sleepstudy()[0].block.evaluated.log_joint
+    starts, proposals = log_joint[:4], log_joint[4:]
+
+    assert starts.min() > np.quantile(proposals, 0.99)
+
+
 def test_a_bad_proposal_learns_from_its_proposals(monkeypatch):
     """Where only the first proposal is bad, the block is done again and passes."""
     adapt = search.adapt
 
     def bad(*arguments):
-        proposal, pool, share = adapt(*arguments)
-        return shift(shrink(proposal, 4), 3), pool, share
+        proposal, pool, centres, share = adapt(*arguments)
+        return shift(shrink(proposal, 4), 3), pool, centres, share
 
     monkeypatch.setattr(search, "adapt", bad)
     sampled, r_hat = chains_of_sleepstudy()
@@ -141,6 +151,8 @@ def test_a_bad_proposal_learns_from_its_proposals(monkeypatch):
         ({"acceptance": 0.14}, "acceptance is 0.14 (at least 0.15)"),
         ({"longest_stay": 21.0}, "a point is expected to last 21 draws (at most 20)"),
         ({"longest_stay": 21.0, "hold": 2}, ""),
+        ({"at_edge": 0.0009}, ""),
+        ({"at_edge": 0.02}, "2.0% of the draws have a group sd of more than 60,000 times sigma, or a correlation of 1"),
         (
             {"k_hat": 0.9, "acceptance": 0.01},
             "Pareto k-hat is 0.90 (limit 0.7); acceptance is 0.01 (at least 0.15)",
@@ -148,7 +160,7 @@ def test_a_bad_proposal_learns_from_its_proposals(monkeypatch):
     ],
 )
 def test_each_gate_is_named(change, text):
-    good = Block(None, None, k_hat=0.3, acceptance=0.6, longest_stay=2.0, thin=2, hold=1)
+    good = Block(None, None, k_hat=0.3, acceptance=0.6, longest_stay=2.0, at_edge=0.0, thin=2, hold=1)
 
     assert replace(good, **change).refusal == text
 
@@ -158,7 +170,7 @@ def test_each_gate_is_named(change, text):
     [({}, True), ({"k_hat": 0.51}, False), ({"longest_stay": 11.0}, False), ({"longest_stay": 11.0, "hold": 2}, True)],
 )
 def test_a_block_is_done_again_before_a_gate_closes(change, wanted):
-    good = Block(None, None, k_hat=0.3, acceptance=0.6, longest_stay=2.0, thin=2, hold=1)
+    good = Block(None, None, k_hat=0.3, acceptance=0.6, longest_stay=2.0, at_edge=0.0, thin=2, hold=1)
 
     assert replace(good, **change).wanted is wanted
 

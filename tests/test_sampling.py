@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -184,12 +183,12 @@ TOO_LARGE = {
 
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("case", TOO_LARGE)
-def test_what_is_too_large_goes_to_nuts_without_a_warning(case, fake_nuts):
+def test_what_is_too_large_goes_to_nuts_and_says_so(case, fake_nuts):
     formula, reason = TOO_LARGE[case]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with pytest.warns(UserWarning, match=f"NUTS is used, slower by far: {reason}.") as caught:
         est = fit_frame(formula)
 
+    assert len(caught) == 1
     assert (est.diagnostics_["sampler"], est.diagnostics_["reason"]) == ("nuts", reason)
     assert len(fake_nuts) == 1
 
@@ -224,13 +223,16 @@ def test_collapsed_raises_where_it_cannot_with_the_cure(formula, options, reason
 
 
 def test_the_products_of_columns_are_limited(monkeypatch, fake_nuts):
-    """Each of 12 pupils meets P = 2 columns, [1, y], and one column per item met: all pairs of them are kept."""
-    met = FRAME.groupby("pupil")["item"].nunique() + 2
-    products = int((met * (met + 1) // 2).sum())
-    for limit, sampler in [(products, "collapsed"), (products - 1, "nuts")]:
-        monkeypatch.setattr(engine, "MAX_PAIRS", limit)
+    """Each of 12 pupils meets some items, beside [1, y]: their pairs are kept, and [1, y]'s per distinct count."""
+    met = FRAME.groupby("pupil")["item"].nunique()
+    counts = FRAME["pupil"].value_counts().nunique()
+    products = int((met * (met + 1) // 2 + 2 * met).sum()) + 3 * counts
+    monkeypatch.setattr(engine, "MAX_PRODUCTS", products)
+    assert fit_frame("(1 | pupil) + (1 | item)").diagnostics_["sampler"] == "collapsed"
+    monkeypatch.setattr(engine, "MAX_PRODUCTS", products - 1)
+    with pytest.warns(UserWarning, match="NUTS is used"):
         est = fit_frame("(1 | pupil) + (1 | item)")
-        assert est.diagnostics_["sampler"] == sampler
+    assert est.diagnostics_["sampler"] == "nuts"
     assert est.diagnostics_["reason"].startswith("the groups of 'pupil' meet so many other columns that ")
 
 
@@ -239,7 +241,8 @@ def test_where_the_linear_algebra_fails_nuts_takes_over(monkeypatch, fake_nuts):
         raise np.linalg.LinAlgError("Matrix is not positive definite")
 
     monkeypatch.setattr(engine, "sample_covariances", fail)
-    est = fit()
+    with pytest.warns(UserWarning, match="NUTS is used"):
+        est = fit()
 
     assert est.diagnostics_["sampler"] == "nuts"
     assert est.diagnostics_["reason"] == "the linear algebra failed: Matrix is not positive definite"

@@ -60,7 +60,7 @@ def sample(
     Warns
     -----
     UserWarning
-        ``sampler="auto"``, and a prior of the user's is what asks for NUTS.
+        ``sampler="auto"``, and the fit runs NUTS; says why.
     ConvergenceWarning
         When the draws are not trustworthy yet, with causes and remedies.
     """
@@ -77,8 +77,7 @@ def sample(
                     f'sampler="collapsed" cannot sample this posterior: {error}. Use sampler="auto" or "nuts".'
                 ) from None
             reason = str(error)
-            if in_the_way := collapsed.prior_in_the_way(priors):
-                warnings.warn(f"NUTS is used, slower by far: {in_the_way}.", UserWarning, stacklevel=4)
+            warnings.warn(f"NUTS is used, slower by far: {reason}.", UserWarning, stacklevel=4)
     if result is None:
         result = nuts.sample(
             design,

@@ -67,9 +67,12 @@ def warn(summary: dict[str, Any], design: Design, result: Draws, target_accept: 
     if summary["undefined"]:
         seen.append(f"R-hat of {quoted(summary['undefined'])} is undefined (draws that are constant, NaN or too few)")
     if len(seen) > bool(summary["divergences"]):
-        causes.append("chains too short, many rows per group, or a slope column far from zero")
-        raised = "raise draws" if target_accept is None else "raise tune and draws"
-        remedies.append(f"{raised}, centre the columns of the slopes")
+        if target_accept is None:
+            causes.append("chains too short, or a slope column far from zero")
+            remedies.append("raise draws, centre the columns of the slopes")
+        else:
+            causes.append("chains too short, many rows per group, or a slope column far from zero")
+            remedies.append("raise tune and draws, centre the columns of the slopes")
     if seen:
         warnings.warn(
             f"{'; '.join(seen)}. Usual causes: {'; '.join(causes)}. Remedies: {'; '.join(remedies)}.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,6 +104,21 @@ class Covariances:
         """Number of coordinates."""
         return self.n_sds + sum(len(b) * (len(b) - 1) // 2 for factor in self.factors for b in factor.blocks)
 
+    @property
+    def far_scales(self) -> np.ndarray:
+        """Per standard deviation: the lambda of a far slope that adds as much at zero as an intercept of lambda 1.
+
+        1 where nothing is far, shape (K,).
+        """
+        found = []
+        for factor in self.factors:
+            scales = np.ones(len(factor.sds))
+            if factor.at_zero is not None and factor.intercept_at is not None:
+                reach = np.abs(factor.at_zero) * factor.scale / factor.scale[factor.intercept_at]
+                scales = 1 / np.maximum(reach, 1.0)
+            found.append(scales)
+        return np.concatenate(found) if found else np.empty(0)
+
     def reordered(self, blocks: Sequence[Blocks]) -> Covariances:
         """The same model with another order of the effects in the vines."""
         factors = zip(self.factors, blocks, strict=True)
@@ -149,7 +164,7 @@ class Covariances:
         return (q + 2 * (factor.eta - 1)) * (np.log(at_mean) - np.log(sds[at]))
 
 
-def _vine(m: int, eta: float, v: object, n: int) -> tuple[list[list[np.ndarray]], np.ndarray]:
+def _vine(m: int, eta: float, v: Iterator[np.ndarray], n: int) -> tuple[list[list[np.ndarray]], np.ndarray]:
     """Rows of the Cholesky factor of a block's correlation matrix, and the log prior density of its v's, (N,)."""
     rows: list[list[np.ndarray]] = []
     log_density = np.zeros(n)
@@ -158,7 +173,7 @@ def _vine(m: int, eta: float, v: object, n: int) -> tuple[list[list[np.ndarray]]
         row = []
         for i in range(k):
             alpha = eta + (m - 2 - i) / 2
-            y = np.sqrt(polygamma(1, alpha) / 2) * next(v)  # type: ignore[call-overload]
+            y = np.sqrt(polygamma(1, alpha) / 2) * next(v)
             log_cosh = np.logaddexp(y, -y) - np.log(2)
             log_density = log_density - 2 * alpha * log_cosh  # density of y: (1 - tanh^2)^alpha, Jacobian included
             row.append(left * np.tanh(y))

@@ -52,25 +52,19 @@ class Crossed:
 
     def reduce(self, values: np.ndarray, roots: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """G = V' V_lambda^-1 V, (P, P, N), and log determinant, (N,), of the entries of B and the roots of Sigma."""
-        rows, G = self._cholesky(values, roots)
-        return G, log_det(rows)
+        factored = self.factor(values, roots)
+        return factored.G, log_det(factored.R)
 
     def factor(self, values: np.ndarray, roots: list[np.ndarray]) -> CrossedFactors:
         """Eliminate, and keep what drawing the effects needs."""
-        rows, G = self._cholesky(values, roots)
-        return CrossedFactors(self.columns, G, rows, roots)
-
-    def _cholesky(self, values: np.ndarray, roots: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Cholesky rows [R_zz, R_zv], (m, m + P, N), and G."""
         m = self.columns.m
         matrix = self._matrix(values, roots)
         if m >= _LAPACK:
-            R = _upper(matrix)
-            if R is not None:
-                return R[:m], np.einsum("ian,ibn->abn", R[m:, m:], R[m:, m:])
+            return CrossedFactors(self.columns, *_lapack(matrix, m), roots)
         below = np.tril_indices(self.columns.total, -1)
         matrix[below[::-1]] = matrix[below]
-        return eliminate(matrix, m, least=1.0)
+        rows, G = eliminate(matrix, m, least=1.0)
+        return CrossedFactors(self.columns, G, rows[:, :m], rows[:, m:], roots)
 
     def _matrix(self, values: np.ndarray, roots: list[np.ndarray]) -> np.ndarray:
         """[I + L'B_zz L, .; B_vz L, B_vv], its lower triangle at least, shape (m + P, m + P, N)."""
@@ -103,19 +97,21 @@ class Crossed:
         return zip(roots, columns.offsets, columns.n_effects, columns.n_levels, strict=True)
 
 
-def _upper(matrices: np.ndarray) -> np.ndarray | None:
-    """Cholesky factors R of ``R'R = matrix``, (k, k, N), of which the lower triangles are read; None if one has none.
-
-    One has none where columns of V determine others.
-    """
-    L = np.empty((matrices.shape[2], *matrices.shape[:2]))
-    for n in range(len(L)):
+def _lapack(matrix: np.ndarray, m: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Schur complement G, and Cholesky rows R_zz and R_zv, of matrices (k, k, N), whose lower triangle is read."""
+    k, N = matrix.shape[1:]
+    G, right = np.empty((k - m, k - m, N)), np.empty((m, k - m, N))
+    L = np.empty((N, m, m))
+    for n in range(N):
         # the lower triangle of an array in C order is the upper one of LAPACK's, in Fortran order
-        R, info = dpotrf(matrices[:, :, n].T, lower=0, clean=1)
+        R, info = dpotrf(matrix[:m, :m, n].T, lower=0, clean=1)
         if info:
-            return None
+            raise np.linalg.LinAlgError(f"the crossed factors' matrix is not positive definite (column {info})")
         L[n] = R.T  # as it lies in memory
-    return L.transpose(2, 1, 0)
+        right[:, :, n] = solve_triangular(R, matrix[m:, :m, n].T, trans="T", check_finite=False)
+        corner = matrix[m:, m:, n]
+        G[:, :, n] = np.tril(corner) + np.tril(corner, -1).T - right[:, :, n].T @ right[:, :, n]
+    return G, L.transpose(2, 1, 0), right
 
 
 @dataclass(frozen=True)
@@ -124,41 +120,34 @@ class CrossedFactors:
 
     Attributes
     ----------
+    columns : Columns
     G : numpy.ndarray of shape (P, P, N)
-    rows : numpy.ndarray of shape (m, m + P, N)
-        Cholesky rows [R_zz, R_zv].
+    R : numpy.ndarray of shape (m, m, N)
+        Cholesky factor, ``R'R = I + L'B_zz L``.
+    right : numpy.ndarray of shape (m, P, N)
+        R^-T L' B_zv.
     roots : list of numpy.ndarray of shape (q, q, N)
     """
 
     columns: Columns
     G: np.ndarray
-    rows: np.ndarray
+    R: np.ndarray
+    right: np.ndarray
     roots: list[np.ndarray]
 
     def draw(
         self, gamma: np.ndarray, sigma: np.ndarray, normals: list[np.ndarray], which: np.ndarray
     ) -> list[np.ndarray]:
         """Effects given the common ones; as `NestedFactors.draw`."""
-        # columns of the matrix: level after level, effect within level
-        z = np.concatenate([n.swapaxes(0, 1).reshape(-1, n.shape[2]) for n in normals])
-        u = self._solve(gamma, sigma, z, which)
-        drawn = []
-        columns = self.columns
-        for root, offset, q, J in zip(self.roots, columns.offsets, columns.n_effects, columns.n_levels, strict=True):
-            own = u[offset : offset + q * J].reshape(J, q, -1).swapaxes(0, 1)
-            drawn.append((root[:, :, None, which] * own).sum(axis=1))
-        return drawn
-
-    def _solve(self, gamma: np.ndarray, sigma: np.ndarray, z: np.ndarray, which: np.ndarray) -> np.ndarray:
-        """The u of ``R_zz u = (R_zy - R_zx gamma) / sigma + z``, times sigma; shape (m, S)."""
-        m = self.columns.m
-        if m < _LAPACK:
-            rows = self.rows[..., which]
-            return back_substitute(rows, rows[:, -1] - (rows[:, m:-1] * gamma).sum(axis=1) + sigma * z)
-        u = np.empty_like(z)
-        for n in range(self.G.shape[2]):
-            mine = np.flatnonzero(which == n)
-            rows = self.rows[:, :, n]
-            right = rows[:, -1:] - rows[:, m:-1] @ gamma[:, mine] + sigma[mine] * z[:, mine]
-            u[:, mine] = solve_triangular(rows[:, :m], right, check_finite=False)
-        return u
+        # R u = right_y - right_x gamma + sigma z
+        known = self.right[..., which]
+        goal = known[:, -1] - (known[:, :-1] * gamma).sum(axis=1) + sigma * self.columns.join(normals)
+        if len(goal) < _LAPACK:
+            u = back_substitute(self.R[..., which], goal)
+        else:
+            u = np.empty_like(goal)
+            for n in range(self.G.shape[2]):
+                mine = np.flatnonzero(which == n)
+                u[:, mine] = solve_triangular(self.R[:, :, n], goal[:, mine], check_finite=False)
+        by_factor = zip(self.roots, self.columns.split(u), strict=True)
+        return [(root[:, :, None, which] * own).sum(axis=1) for root, own in by_factor]

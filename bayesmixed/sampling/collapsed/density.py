@@ -56,9 +56,11 @@ class CollapsedDensity:
     def of(cls, design: Design, priors: Priors, units: Units, statistics: CrossProducts) -> CollapsedDensity:
         """Prepare the density; needs at least one factor."""
         covariances = Covariances.of(design, priors, units)
+        rows = units.stated_prior(design, priors)
         residual = Residual(
             statistics.n,
-            units.stated_prior(design, priors),
+            rows.T @ rows,
+            2 * float(np.log(np.diag(rows)).sum()),
             priors.auxiliary["sigma"],
             covariances.sd_priors,
             units.scaling.y_scale,

@@ -24,6 +24,7 @@ from bayesmixed.sampling.collapsed.batched import conditional_effects, condition
 from bayesmixed.sampling.collapsed.density import CollapsedDensity
 from bayesmixed.sampling.collapsed.elimination import Entries
 
+_MOMENTS = 20_000_000  # numbers in the array of moments
 _WORK = 50_000  # numbers in one working array: what a processor's cache holds
 
 
@@ -167,29 +168,39 @@ class FirstEffects:
         E[b_j] = mean over draws of M_j Z_j'W (y - X E[gamma] - Z_later E[b_later]), all conditional on the draw's
         covariances. The sums over draws are taken once for all groups of equal S_j.
         """
-        first, points = self.density.first, self.points
-        U, q = first.S.shape[1], len(points.roots[self.factor])
+        first, entries = self.density.first, self._entries
+        kind = first.kind[entries.level]
+        order = np.argsort(kind, kind="stable")
+        q, U = self.n_effects, first.S.shape[1]
+        b = np.zeros((q, self.n_levels))
+        step = max(1, _MOMENTS // (q * q * self.density.columns.total))
+        for start in range(0, U, step):
+            kinds = slice(start, min(start + step, U))
+            mine = order[slice(*np.searchsorted(kind[order], [kinds.start, kinds.stop]))]
+            moments = self._moments(kinds)
+            at, column, values = kind[mine] - start, entries.column[mine], entries.values[:, mine]
+            for e in range(q):
+                taken = sum(moments[e, k, at, column] * values[k] for k in range(q))
+                b[e] -= np.bincount(entries.level[mine], taken, self.n_levels)
+        return self.density.units.group_effects(self.factor, b).T
+
+    def _moments(self, kinds: slice) -> np.ndarray:
+        """Means over draws of M_j times all that is known, (later, gamma, -1), of some S_j; (q, q, k, m + P)."""
+        points, q = self.points, self.n_effects
         known = np.vstack([self.coefficients.later_mean, self.coefficients.gamma_mean])
-        moments = np.zeros((q * q * U, len(known) + 1))
-        S = unpack(first.S, q)[..., None]
+        S = unpack(self.density.first.S[:, kinds], q)[..., None]
         weight = np.bincount(points.which, minlength=len(points.s)) / len(points.which)
-        first_draw = np.unique(points.which, return_index=True)[1]
-        step = max(1, _WORK // (q * q * U))
+        first_draw = np.unique(points.which, return_index=True)[1]  # conditional means are those of the draw's point
+        moments = np.zeros((q * q * S.shape[2], len(known) + 1))
+        step = max(1, _WORK // len(moments))
         for start in range(0, len(points.s), step):
             some = slice(start, start + step)
             F, _ = conditional_root(S, points.roots[self.factor][:, :, None, some])
             M = (F[:, None] * F[None]).sum(axis=2)
-            at = first_draw[some]  # conditional means are the same for all draws at a point
+            at = first_draw[some]
             taken = np.vstack([known[:, at], np.full((1, len(at)), -1.0)])
-            moments += M.reshape(q * q * U, -1) @ (taken * weight[some]).T
-        moments = moments.reshape(q, q, U, -1)
-        entries = self._entries
-        kind = first.kind[entries.level]
-        b = np.zeros((q, self.n_levels))
-        for e in range(q):
-            taken = sum(moments[e, k, kind, entries.column] * entries.values[k] for k in range(q))
-            b[e] = -np.bincount(entries.level, taken, self.n_levels)
-        return self.density.units.group_effects(self.factor, b).T
+            moments += M.reshape(len(moments), -1) @ (taken * weight[some]).T
+        return moments.reshape(q, q, S.shape[2], -1)
 
 
 def level_normals(key: tuple[int | str, ...], levels: np.ndarray, S: int, q: int) -> np.ndarray:
@@ -224,22 +235,14 @@ def draw_coefficients(
             # the conditional mean is a draw without noise
             z = [np.concatenate([n[..., draws], np.zeros_like(n[..., draws])], axis=2) for n in z_later]
             both = np.hstack([gamma[:, draws], gamma_mean[:, draws]])
-            drawn = _in_columns(factored.draw(both, np.exp(np.tile(s, 2)), z, np.tile(which, 2)))
+            drawn = columns.join(factored.draw(both, np.exp(np.tile(s, 2)), z, np.tile(which, 2)))
             later[:, draws], later_mean[:, draws] = np.hsplit(drawn, 2)
         advance(some.stop - some.start)
     return Coefficients(gamma, gamma_mean, later, later_mean)
 
 
-def _in_columns(effects: list[np.ndarray]) -> np.ndarray:
-    """Effects (q, J, S) of several factors in the order of `Columns`: level after level, effect within level."""
-    return np.concatenate([b.swapaxes(0, 1).reshape(-1, b.shape[2]) for b in effects])
-
-
 def later_effects(density: CollapsedDensity, values: np.ndarray) -> dict[int, np.ndarray]:
     """Effects of the later factors on the user's scale, by position of the factor: (q, J, ...) of columns (m, ...)."""
     columns = density.columns
-    found = {}
-    for f, offset, q, J in zip(columns.factors, columns.offsets, columns.n_effects, columns.n_levels, strict=True):
-        mine = values[offset : offset + q * J].reshape(J, q, *values.shape[1:]).swapaxes(0, 1)
-        found[f] = density.units.group_effects(f, mine)
-    return found
+    by_factor = zip(columns.factors, columns.split(values), strict=True)
+    return {f: density.units.group_effects(f, mine) for f, mine in by_factor}

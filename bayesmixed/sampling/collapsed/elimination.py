@@ -62,6 +62,15 @@ class Columns:
         ends = np.cumsum([0, *(a * b for a, b in zip(q, levels, strict=True))]).tolist()
         return cls(factors, tuple(ends[:-1]), q, levels, ends[-1], ends[-1] + len(statistics.VV))
 
+    def split(self, values: np.ndarray) -> list[np.ndarray]:
+        """Effects of each factor, (q, J, ...), of values in the order of the columns, (m, ...)."""
+        layout = zip(self.offsets, self.n_effects, self.n_levels, strict=True)
+        return [values[at : at + q * J].reshape(J, q, *values.shape[1:]).swapaxes(0, 1) for at, q, J in layout]
+
+    def join(self, effects: list[np.ndarray]) -> np.ndarray:
+        """Inverse of `split`."""
+        return np.concatenate([b.swapaxes(0, 1).reshape(-1, *b.shape[2:]) for b in effects])
+
 
 @dataclass(frozen=True)
 class Entries:
@@ -180,17 +189,24 @@ class FirstFactor:
         return self.constant[:, None] + self.linear @ inverse.reshape(h * U, N), self.count @ log_det
 
 
-def pairs_of_columns(statistics: CrossProducts, first: int, columns: Columns) -> int:
-    """How many products `FirstFactor` is made of: all pairs of columns that a group of the first factor meets."""
-    met = np.full(statistics.n_levels[first], len(statistics.VV))
+def products_kept(statistics: CrossProducts, first: int, columns: Columns) -> int:
+    """How many numbers the matrix of `FirstFactor` has at most.
+
+    That is one per pair of columns that a group of the first factor meets, and per entry of its packed inverse;
+    groups of equal S_j share them as far as they meet V alone.
+    """
+    P = len(statistics.VV)
+    met = np.zeros(statistics.n_levels[first], dtype=np.int64)
     for f, q in zip(columns.factors, columns.n_effects, strict=True):
         met += q * np.bincount(statistics.between(first, f).first, minlength=len(met))
-    return int((met * (met + 1) // 2).sum()) * packed_size(statistics.n_effects[first])
+    with_others = (met * (met + 1) // 2 + P * met).sum()
+    kinds = _distinct(statistics.S[first])[0].shape[1]
+    return (int(with_others) + kinds * P * (P + 1) // 2) * packed_size(statistics.n_effects[first])
 
 
 def _distinct(S: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Distinct columns of packed S_j, (h, U), and which of them each group has, (J,)."""
-    scale = np.abs(S).max()
+    scale = np.abs(S).max() or 1.0
     _, at, kind = np.unique(np.round(S / scale, _ALIKE), axis=1, return_index=True, return_inverse=True)
     return S[:, at], kind.ravel()
 
@@ -238,11 +254,10 @@ def _assemble(
 ) -> np.ndarray | sparse.csr_array:
     """The matrix from packed inverses, one after the other over kinds, to targets."""
     shape = (len(targets), h * U)
-    matrix = sparse.csr_array(shape)
-    for target, of, values in products:
-        rows = np.tile(np.searchsorted(targets, target), h)
-        columns = (np.arange(h)[:, None] * U + of).ravel()
-        matrix = matrix + sparse.csr_array((values.ravel(), (rows, columns)), shape)
+    rows = np.concatenate([np.tile(np.searchsorted(targets, target), h) for target, _, _ in products])
+    columns = np.concatenate([(np.arange(h)[:, None] * U + of).ravel() for _, of, _ in products])
+    values = np.concatenate([some.ravel() for _, _, some in products])
+    matrix = sparse.csr_array((values, (rows, columns)), shape)
     return matrix.toarray() if shape[0] * shape[1] <= _DENSE else matrix
 
 

@@ -27,7 +27,7 @@ from bayesmixed.keyed_random import normals, uniforms
 from bayesmixed.priors import Priors
 from bayesmixed.sampling.collapsed.density import CollapsedDensity, elimination_order
 from bayesmixed.sampling.collapsed.effects import FirstEffects, Points, draw_coefficients, later_effects
-from bayesmixed.sampling.collapsed.elimination import Columns, pairs_of_columns
+from bayesmixed.sampling.collapsed.elimination import Columns, products_kept
 from bayesmixed.sampling.collapsed.nested import chain
 from bayesmixed.sampling.collapsed.no_groups import Rotated, sample_log_sigma
 from bayesmixed.sampling.collapsed.search import Sampled, sample_covariances
@@ -37,7 +37,7 @@ from bayesmixed.sampling.progress import Progress
 
 MAX_DIMENSION = 21  # coordinates of the covariances up to which one t distribution covers them
 MAX_COLUMNS = 2500  # effects of crossed factors beside the largest: one dense matrix of that size
-MAX_PAIRS = 300_000_000  # products of columns within the groups of the first factor: what fills a few GB
+MAX_PRODUCTS = 50_000_000  # numbers of the matrix of cross-products: with what building it takes, a few GB
 MAX_STORED = 20_000_000  # numbers of one factor's draws that are stored
 
 
@@ -59,9 +59,9 @@ def too_large(design: Design, statistics: CrossProducts) -> str:
     if chain(statistics) is None and columns.m > MAX_COLUMNS:
         others = quoted(design.groups[f].name for f in order[1:])
         return f"the crossed factors {others} have {columns.m} effects, more than {MAX_COLUMNS}"
-    if (products := pairs_of_columns(statistics, order[0], columns)) > MAX_PAIRS:
+    if (products := products_kept(statistics, order[0], columns)) > MAX_PRODUCTS:
         first = design.groups[order[0]].name
-        return f"the groups of {first!r} meet so many other columns that {products:.1e} products would be kept"
+        return f"the groups of {first!r} meet so many other columns that {products:.1e} cross-products would be kept"
     return ""
 
 
@@ -105,12 +105,12 @@ def sample(
     with Progress(progressbar, f"Sampling {density.dimension + 1} parameters") as progress:
         try:
             sampled = sample_covariances(density, draws=draws, chains=chains, rng=rng, advance=progress.advance)
+            clock.lap("sample")
+            if refusal := sampled.block.refusal:
+                raise SamplerError(f"the proposal does not cover the posterior: {refusal}")
+            return _with_effects(design, sampled, seed, clock, progress)
         except np.linalg.LinAlgError as error:
             raise SamplerError(f"the linear algebra failed: {error}") from error
-        clock.lap("sample")
-        if refusal := sampled.block.refusal:
-            raise SamplerError(f"the proposal does not cover the posterior: {refusal}")
-        return _with_effects(design, sampled, seed, clock, progress)
 
 
 class Clock:

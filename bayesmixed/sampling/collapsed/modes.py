@@ -69,7 +69,11 @@ def find_modes(log_density: LogDensity, starts: np.ndarray) -> list[Mode]:
         best = values.argmax(axis=1)
         better = values[np.arange(len(active)), best] > value[active]
         active, best = active[better], best[better]
+        if not len(active):
+            break
         x[:, active] = tried[:, better][:, np.arange(len(active)), best]
+    else:  # the last step has moved those that never arrived
+        value[active], _, curvature[active] = _derivatives(log_density, x[:, active])
     modes = [Mode(x[:, i], float(value[i]), np.linalg.inv(curvature[i])) for i in range(k) if np.isfinite(value[i])]
     return _distinct(modes)
 
@@ -106,28 +110,26 @@ def _distinct(modes: list[Mode]) -> list[Mode]:
     return kept
 
 
-def peaks(log_density: LogDensity, axes: list[np.ndarray], values: tuple[float, ...]) -> np.ndarray:
+def peaks(log_density: LogDensity, axes: list[tuple[np.ndarray, tuple[float, ...]]]) -> np.ndarray:
     """Starts for `find_modes`: the points of a grid that are higher than their neighbours.
 
     Parameters
     ----------
     log_density : callable
-    axes : list of numpy.ndarray of shape (d,)
-        The directions of the grid.
-    values : tuple of float
-        How far to go along each.
+    axes : list of (numpy.ndarray of shape (d,), tuple of float)
+        The directions of the grid, and how far to go along each, in order.
 
     Returns
     -------
     numpy.ndarray of shape (d, k)
     """
-    grid = np.array(list(product(values, repeat=len(axes))))
-    points = grid @ np.array(axes)
-    heights = log_density(points.T).reshape((len(values),) * len(axes))
+    grid = np.array(list(product(*(values for _, values in axes))))
+    points = grid @ np.array([direction for direction, _ in axes])
+    heights = log_density(points.T).reshape([len(values) for _, values in axes])
     heights = np.where(np.isfinite(heights), heights, -np.inf)
     is_peak = np.isfinite(heights)
     for axis in range(len(axes)):
         padded = np.pad(heights, [(int(a == axis),) * 2 for a in range(len(axes))], constant_values=-np.inf)
         for shift in (0, 2):
-            is_peak &= heights >= np.take(padded, np.arange(len(values)) + shift, axis=axis)
+            is_peak &= heights >= np.take(padded, np.arange(heights.shape[axis]) + shift, axis=axis)
     return points[is_peak.ravel()].T

@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import solve_triangular
 
 from bayesmixed.design import Design
 from bayesmixed.distributions import Prior
@@ -58,10 +59,10 @@ class Rotated:
         V = units.common_columns(design, slice(None))
         if design.weights is not None:
             V = V * np.sqrt(design.weights)[:, None]
-        form = units.stated_prior(design, priors)
-        precision, shift = form[:-1, :-1], form[:-1, -1]
-        scale = np.linalg.inv(np.linalg.cholesky(precision)).T if len(precision) else precision
-        mean = scale @ (scale.T @ shift)
+        stated = units.stated_prior(design, priors)
+        root, shift = stated[:, :-1], stated[:, -1]
+        scale = solve_triangular(root, np.eye(len(root))) if len(root) else root
+        mean = scale @ shift
         residual = V[:, -1] - V[:, :-1] @ mean
         U, a, Qt = np.linalg.svd(V[:, :-1] @ scale, full_matrices=False)
         c = U.T @ residual

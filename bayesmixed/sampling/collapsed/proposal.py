@@ -9,6 +9,7 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,9 +20,12 @@ from bayesmixed.sampling.collapsed.modes import LogDensity, Mode
 _NU_WIDE, _WIDE = 3, 5.0  # degrees of freedom of the wide part, and its covariance's factor
 _FIRST = (4, 1.25, 0.15)  # degrees of freedom, factor of the covariance, share of the wide part: about a mode
 _FITTED = (4, 1.25, 0.1)  # the same of a fitted proposal
-_LEAST_MASS = np.log(1e-3)  # a mode of less mass than this, relative to the best, is left to the wide part
+_LEAST_MASS = 1e-3  # a part of the posterior of less mass than this is left to the wide part of the others
 _ROUNDS = 6
 _GOOD, _GOOD_ENOUGH, _STALLED = 0.7, 0.3, 1.1  # efficiencies at which adaptation ends, and gain below which
+
+
+Centres = list[tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -45,22 +49,33 @@ class StudentMixture:
 
     @classmethod
     def about(
-        cls, centres: list[tuple[np.ndarray, np.ndarray]], nu: float, inflation: float, share: float
+        cls,
+        centres: Sequence[tuple[np.ndarray, np.ndarray]],
+        nu: float,
+        inflation: float,
+        share: float,
+        *,
+        masses: np.ndarray | None = None,
     ) -> StudentMixture:
-        """A narrow component, of `nu` degrees of freedom, and a wide one about every (mean, covariance)."""
+        """A narrow component, of `nu` degrees of freedom, and a wide one about every (mean, covariance).
+
+        Parameters
+        ----------
+        centres : sequence of (numpy.ndarray of shape (d,), numpy.ndarray of shape (d, d))
+        nu, inflation, share : float
+            Degrees of freedom and covariance factor of the narrow ones, share of the wide ones.
+        masses : numpy.ndarray of shape (k,), optional
+            Of the centres; default: equal.
+        """
         k, d = len(centres), len(centres[0][0])
+        masses = np.full(k, 1 / k) if masses is None else masses / masses.sum()
         roots = np.array([np.linalg.cholesky(covariance) for _, covariance in centres])
         return cls(
-            np.repeat([(1 - share) / k, share / k], k),
+            np.concatenate([(1 - share) * masses, share * masses]),
             np.tile([mean for mean, _ in centres], (2, 1)).reshape(2 * k, d),
             np.concatenate([np.sqrt(inflation) * roots, np.sqrt(_WIDE) * roots]),
             np.repeat([nu, _NU_WIDE], k),
         )
-
-    @property
-    def covariance(self) -> np.ndarray:
-        """Scale matrix of the first component."""
-        return self.roots[0] @ self.roots[0].T
 
     def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
         """Independent draws, (d, n)."""
@@ -168,32 +183,64 @@ class Pool:
         w = np.minimum(w, w.mean() * np.sqrt(len(w)))
         return w / w.sum()
 
-    def fit(self, previous: np.ndarray) -> tuple[StudentMixture, np.ndarray]:
-        """Match a t distribution to the weighted moments; with few effective points half the `previous` covariance."""
+    def fit(self, previous: Centres) -> tuple[StudentMixture, Centres]:
+        """Match t distributions to the weighted moments of the points, one for each part of the posterior.
+
+        A part is what is nearest to one of the `previous` centres: most posteriors have one. Where a part has few
+        effective points, half of its previous covariance stays.
+
+        Returns
+        -------
+        proposal : StudentMixture
+        centres : list of (mean, covariance)
+        """
         d = len(self.x)
         w = self.weights()
-        ess = 1 / np.square(w).sum()
-        mean = self.x @ w
-        centred = self.x - mean[:, None]
-        covariance = (centred * w) @ centred.T
-        if ess < 4 * d:
-            covariance = (covariance + previous) / 2
-        covariance += 1e-10 * np.trace(covariance) / d * np.eye(d)
         nu, inflation, share = _FITTED
-        inflation += 0.5 * min(1.0, 2 * d / ess)
-        return StudentMixture.about([(mean, covariance)], nu, inflation, share), covariance
+        part = _nearest(self.x, previous)
+        centres, masses, unsure = [], [], 0.0
+        for k, (_, old) in enumerate(previous):
+            mine = part == k
+            mass = w[mine].sum()
+            if mass < _LEAST_MASS and len(previous) > 1:
+                continue
+            share_of = w[mine] / mass
+            ess = 1 / np.square(share_of).sum()
+            mean = self.x[:, mine] @ share_of
+            centred = self.x[:, mine] - mean[:, None]
+            covariance = (centred * share_of) @ centred.T
+            if ess < 4 * d:
+                covariance = (covariance + old) / 2
+            centres.append((mean, covariance + 1e-10 * np.trace(covariance) / d * np.eye(d)))
+            masses.append(mass)
+            unsure = max(unsure, 0.5 * min(1.0, 2 * d / ess))
+        return StudentMixture.about(centres, nu, inflation + unsure, share, masses=np.array(masses)), centres
 
 
-def start(modes: list[Mode]) -> StudentMixture:
-    """A proposal about every mode that holds some of the mass."""
-    best = modes[0].log_mass
-    centres = [(mode.x, mode.covariance) for mode in modes if mode.log_mass - best > _LEAST_MASS]
+def _nearest(x: np.ndarray, centres: Centres) -> np.ndarray:
+    """Which centre each point, (d, N), is nearest to, by the normal density about it."""
+    heights = []
+    for mean, covariance in centres:
+        L = np.linalg.cholesky(covariance)
+        z = np.linalg.solve(L, x - mean[:, None])
+        heights.append(-0.5 * np.square(z).sum(axis=0) - np.log(np.diag(L)).sum())
+    return np.argmax(heights, axis=0)
+
+
+def centres_of(modes: list[Mode]) -> Centres:
+    """Modes that hold some of the mass, as (mean, covariance); the others are left to the wide part."""
+    least = modes[0].log_mass + np.log(_LEAST_MASS)
+    return [(mode.x, mode.covariance) for mode in modes if mode.log_mass > least]
+
+
+def start(centres: Centres) -> StudentMixture:
+    """Propose about the modes."""
     return StudentMixture.about(centres, *_FIRST)
 
 
 def adapt(
-    log_target: LogDensity, proposal: StudentMixture, covariance: np.ndarray, rng: np.random.Generator, size: int
-) -> tuple[StudentMixture, Pool, float]:
+    log_target: LogDensity, proposal: StudentMixture, centres: Centres, rng: np.random.Generator, size: int
+) -> tuple[StudentMixture, Pool, Centres, float]:
     """Fit the proposal to the target by rounds of importance sampling.
 
     Parameters
@@ -201,8 +248,8 @@ def adapt(
     log_target : callable
     proposal : StudentMixture
         To begin with.
-    covariance : numpy.ndarray of shape (d, d)
-        Of its main mode.
+    centres : list of (mean, covariance)
+        Of the parts of the posterior.
     rng : numpy.random.Generator
     size : int
         Points of the first round; later ones grow by half of it.
@@ -211,22 +258,23 @@ def adapt(
     -------
     proposal : StudentMixture
     pool : Pool
+    centres : list of (mean, covariance)
     efficiency : float
         Effective share of the last round's points.
     """
-    pool = Pool(np.empty((len(covariance), 0)), np.empty(0), [], [])
+    pool = Pool(np.empty((len(centres[0][0]), 0)), np.empty(0), [], [])
     efficiencies: list[float] = []
     for r in range(_ROUNDS):
         x = proposal.sample(rng, int(size * (1 + r / 2)))
         log_p = log_target(x)
         pool.add(x, log_p, proposal)
         efficiencies.append(efficiency(log_p - proposal.log_density(x)))
-        proposal, covariance = pool.fit(covariance)
+        proposal, centres = pool.fit(centres)
         e = efficiencies[-1]
         stalled = r >= 2 and e > _GOOD_ENOUGH and e < _STALLED * max(efficiencies[:-1])
         if r >= 1 and (e > _GOOD or stalled):
             break
-    return proposal, pool, efficiencies[-1]
+    return proposal, pool, centres, efficiencies[-1]
 
 
 def efficiency(log_w: np.ndarray) -> float:

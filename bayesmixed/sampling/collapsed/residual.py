@@ -19,7 +19,7 @@ import numpy as np
 from bayesmixed.distributions import Prior
 from bayesmixed.sampling.collapsed.batched import back_substitute, eliminate, log_det
 
-_STEP = 0.03  # of log(sigma), for derivatives
+_STEP = 0.03  # of log(sigma), for derivatives; with many rows, the root of one over their number
 _LEAST_CURVATURE = 0.25  # of the log density of log(sigma): a standard deviation of 2
 _NEWTON = 25  # iterations at most
 _LAPACK = 8  # common columns from which LAPACK, matrix by matrix, is faster than elimination of all at once
@@ -62,6 +62,8 @@ class Residual:
         Number of rows; the sum of the weights.
     prior : numpy.ndarray of shape (P, P)
         [I, m]' V0^-1 [I, m].
+    prior_log_det : float
+        log det V0^-1.
     sigma_prior : Prior
         On the user's scale.
     sd_priors : list of Prior, length K
@@ -73,6 +75,7 @@ class Residual:
 
     n: float
     prior: np.ndarray
+    prior_log_det: float
     sigma_prior: Prior
     sd_priors: list[Prior]
     y_scale: float
@@ -82,29 +85,25 @@ class Residual:
         """Log of p(y, lambda, s), shape (N,), for s of shape (N,); -inf below the floor of sigma."""
         log_det_xx, quadratic = _complete_square(reduced.G * np.exp(-2 * s) + self.prior[:, :, None])
         total = reduced.log_prior + (len(self.sd_priors) + 1 - self.n) * s
-        total = total - 0.5 * (reduced.log_det + log_det_xx + quadratic + self._constant)
+        constant = self.n * np.log(2 * np.pi) - self.prior_log_det
+        total = total - 0.5 * (reduced.log_det + log_det_xx + quadratic + constant)
         sigma = np.exp(s)
         for prior, sd in zip(self.sd_priors, reduced.sds, strict=True):
             total = total + prior.log_density(sd * sigma)
         total = total + self.sigma_prior.log_density(self.y_scale * sigma)
         return np.where(s >= self.log_floor, total, -np.inf)
 
-    @property
-    def _constant(self) -> float:
-        p = len(self.prior) - 1
-        return self.n * np.log(2 * np.pi) - (np.linalg.slogdet(self.prior[:p, :p])[1] if p else 0.0)
-
     def laplace(self, reduced: Reduced) -> tuple[np.ndarray, np.ndarray]:
         """Mode and standard deviation of s at every point, by Newton's method on three values a step."""
-        H = self._start(reduced)
-        s = np.maximum(0.5 * np.log(H), self.log_floor + 0.1)
+        s = np.maximum(0.5 * np.log(self._start(reduced)), self.log_floor + 0.1)
+        h = min(_STEP, 1 / np.sqrt(self.n))
         sd = np.ones_like(s)
         active = np.arange(len(s))
         for _ in range(_NEWTON):
             points = reduced.take(active)
-            low, mid, high = (self.log_density(points, s[active] + k * _STEP) for k in (-1, 0, 1))
-            slope = (high - low) / (2 * _STEP)
-            curvature = -(high - 2 * mid + low) / _STEP**2
+            low, mid, high = (self.log_density(points, s[active] + k * h) for k in (-1, 0, 1))
+            slope = (high - low) / (2 * h)
+            curvature = -(high - 2 * mid + low) / h**2
             sd[active] = 1 / np.sqrt(np.maximum(curvature, _LEAST_CURVATURE))
             # where the density is convex, or as good as flat, n is a safe curvature
             curvature = np.where(curvature > _LEAST_CURVATURE, curvature, _LEAST_CURVATURE + 0.1 * self.n)
@@ -129,7 +128,7 @@ class Residual:
         p = len(self.prior) - 1
         H = G * np.exp(-2 * s) + self.prior[:, :, None]
         if p < _LAPACK:
-            rows, _ = eliminate(H, p)
+            rows, _ = eliminate(H, p, least=_TINY)
             return back_substitute(rows, rows[:, -1]), back_substitute(rows, rows[:, -1] + normals)
         H = np.moveaxis(H, -1, 0)
         right = H[:, :p, p:]  # d, so that the mean is H_xx^-1 d and L'^-1 z has the covariance H_xx^-1

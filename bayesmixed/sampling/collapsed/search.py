@@ -12,7 +12,16 @@ from bayesmixed.diagnostics import pareto_k
 from bayesmixed.sampling.collapsed.chains import Chains, longest_stay, walk
 from bayesmixed.sampling.collapsed.density import CollapsedDensity
 from bayesmixed.sampling.collapsed.modes import Mode, find_modes, peaks
-from bayesmixed.sampling.collapsed.proposal import Pool, StudentMixture, Warp, adapt, efficiency, start
+from bayesmixed.sampling.collapsed.proposal import (
+    Centres,
+    Pool,
+    StudentMixture,
+    Warp,
+    adapt,
+    centres_of,
+    efficiency,
+    start,
+)
 from bayesmixed.sampling.collapsed.target import Evaluated, Target
 
 # ---- the constants of the sampler, the same for every model
@@ -26,6 +35,7 @@ PASSES = 3  # final blocks at most
 K_HAT_WANTED, K_HAT_LIMIT = 0.5, 0.7  # above the first the block is done again, above the second it is refused
 STAY_LIMIT = 10.0  # kept draws that the heaviest point may be expected to last
 ACCEPTANCE_LIMIT = 0.15
+EDGE_LIMIT = 0.001  # share of the draws at the edge of what can be computed
 # Dear evaluations: floating point operations that a round and the final block may take, and points they always get
 ROUND_FLOPS, ROUND_LEAST = 2e10, 50
 BLOCK_FLOPS, BLOCK_LEAST = 2e11, 500  # the least is per chain
@@ -46,6 +56,8 @@ class Block:
         Share of accepted proposals.
     longest_stay : float
         Kept draws that the heaviest proposal is expected to last.
+    at_edge : float
+        Share of the draws at the edge of what can be computed.
     thin, hold : int
         Proposals per kept draw, and kept draws per proposal.
     """
@@ -55,6 +67,7 @@ class Block:
     k_hat: float
     acceptance: float
     longest_stay: float
+    at_edge: float
     thin: int
     hold: int
 
@@ -73,6 +86,9 @@ class Block:
             found.append(f"acceptance is {self.acceptance:.2f} (at least {ACCEPTANCE_LIMIT})")
         if not self.longest_stay <= (most := 2 * STAY_LIMIT * self.hold):
             found.append(f"a point is expected to last {self.longest_stay:.0f} draws (at most {most:.0f})")
+        if not self.at_edge <= EDGE_LIMIT:
+            edge = "a group sd of more than 60,000 times sigma, or a correlation of 1"
+            found.append(f"{self.at_edge:.1%} of the draws have {edge}")
         return "; ".join(found)
 
 
@@ -114,14 +130,14 @@ def sample_covariances(
     density, modes, used = locate(density, advance)
     warp = Warp(modes[0].x[: density.covariances.n_sds])
     target = Target(density, warp, advance, used)
-    warped = [_warped(mode, warp) for mode in modes]
+    centres = centres_of([_warped(mode, warp) for mode in modes])
     size = round_size(density)
-    proposal, pool, share = adapt(target.integrated, start(warped), warped[0].covariance, rng, size)
+    proposal, pool, centres, share = adapt(target.integrated, start(centres), centres, rng, size)
     for passes in range(1, PASSES + 1):
         block = walk_block(target, proposal, pool, Shape.of(density, share, draws, chains), rng)
         if block.wanted or passes == PASSES:
             break
-        proposal, share = learn(target, pool, proposal, rng, size)
+        proposal, centres, share = learn(target, pool, centres, rng, size)
     return Sampled(density, block, passes, len(modes), target.evaluations)
 
 
@@ -139,8 +155,7 @@ def locate(density: CollapsedDensity, advance: Callable[[int], None]) -> tuple[C
     enter the other rows of the Cholesky factor.
     """
     target = Target(density, None, advance)
-    axes = _axes(density)
-    modes = find_modes(target.integrated, peaks(target.integrated, axes, tuple(np.log(STARTS))))
+    modes = find_modes(target.integrated, peaks(target.integrated, _axes(density)))
     sds = np.sqrt(np.diag(modes[0].covariance))
     blocks, first = [], 0
     for factor in density.covariances.factors:
@@ -157,8 +172,12 @@ def locate(density: CollapsedDensity, advance: Callable[[int], None]) -> tuple[C
     return density, modes, target.evaluations
 
 
-def _axes(density: CollapsedDensity) -> list[np.ndarray]:
-    """Directions of the grid of starts: every sd, or every factor's sds together, or all sds, as many as fit."""
+def _axes(density: CollapsedDensity) -> list[tuple[np.ndarray, tuple[float, ...]]]:
+    """Directions of the grid of starts, with log(lambda) along each: every sd, every factor's sds, or all sds.
+
+    A slope whose covariance is sampled far from zero has one more start, where it adds about as much at zero as the
+    intercept's sd: the prior of the correlation, stated at zero, may put a mode there.
+    """
     d, K = density.dimension, density.covariances.n_sds
     single = [[k] for k in range(K)]
     ends = np.cumsum([0, *(len(factor.sds) for factor in density.covariances.factors)])
@@ -166,10 +185,14 @@ def _axes(density: CollapsedDensity) -> list[np.ndarray]:
     for groups in (single, by_factor, [list(range(K))]):
         if len(groups) <= GRID:
             break
-    axes = np.zeros((len(groups), d))
-    for axis, group in zip(axes, groups, strict=True):
-        axis[group] = 1.0
-    return list(axes)
+    far = density.covariances.far_scales
+    axes = []
+    for group in groups:
+        direction = np.zeros(d)
+        direction[group] = 1.0
+        extra = {float(far[k] * STARTS[1]) for k in group if far[k] < 1}
+        axes.append((direction, tuple(np.log(sorted({*STARTS, *extra})))))
+    return axes
 
 
 def _warped(mode: Mode, warp: Warp) -> Mode:
@@ -217,24 +240,32 @@ def walk_block(target: Target, proposal: StudentMixture, pool: Pool, shape: Shap
     walked = walk(log_w[order], order, rng, shape.thin, shape.hold)
     kept = Chains(walked.state[:, : shape.draws], walked.acceptance[:, : shape.draws])
     stay = longest_stay(log_w[fresh], shape.thin) * shape.hold
-    k_hat = pareto_k(log_w[fresh])
-    return Block(evaluated, kept, k_hat, float(walked.acceptance.mean()), stay, shape.thin, shape.hold)
+    return Block(
+        evaluated,
+        kept,
+        k_hat=pareto_k(log_w[fresh]),
+        acceptance=float(walked.acceptance.mean()),
+        longest_stay=stay,
+        at_edge=float(evaluated.at_edge[kept.state].mean()),
+        thin=shape.thin,
+        hold=shape.hold,
+    )
 
 
 def learn(
-    target: Target, pool: Pool, proposal: StudentMixture, rng: np.random.Generator, size: int
-) -> tuple[StudentMixture, float]:
+    target: Target, pool: Pool, centres: Centres, rng: np.random.Generator, size: int
+) -> tuple[StudentMixture, Centres, float]:
     """Fit the proposal to all points, the last block's too; one more round; fit again.
 
     Returns
     -------
     proposal : StudentMixture
+    centres : list of (mean, covariance)
     share : float
         Efficiency of the round.
     """
-    proposal, covariance = pool.fit(proposal.covariance)
+    proposal, centres = pool.fit(centres)
     x = proposal.sample(rng, size)
     log_p = target.integrated(x)
     pool.add(x, log_p, proposal)
-    share = efficiency(log_p - proposal.log_density(x))
-    return pool.fit(covariance)[0], share
+    return *pool.fit(centres), efficiency(log_p - proposal.log_density(x))

@@ -10,7 +10,7 @@ from bayesmixed.design import Design
 from bayesmixed.sampling.collapsed.batched import lower
 from bayesmixed.sampling.collapsed.units import Units
 
-_CHUNK = 2**16  # rows at a time: bounds the working memory
+_CHUNK = 2_000_000  # numbers of the columns at a time: bounds the working memory
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,11 @@ class CrossProducts:
     @classmethod
     def of(cls, design: Design, units: Units) -> CrossProducts:
         """Pass once over the rows of a design."""
-        total = cls._of_rows(design, units, slice(0, _CHUNK))
-        for start in range(_CHUNK, design.n_rows, _CHUNK):
-            total = total + cls._of_rows(design, units, slice(start, start + _CHUNK))
+        width = design.X.shape[1] + 2 + sum(len(factor.effect_names) for factor in design.groups)
+        step = max(1, _CHUNK // width)
+        total = cls._of_rows(design, units, slice(0, step))
+        for start in range(step, design.n_rows, step):
+            total = total + cls._of_rows(design, units, slice(start, start + step))
         return total
 
     @classmethod

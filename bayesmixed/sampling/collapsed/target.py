@@ -11,7 +11,7 @@ from scipy import stats
 from bayesmixed.sampling.collapsed.density import CollapsedDensity
 from bayesmixed.sampling.collapsed.proposal import Warp
 
-_LOG_LAMBDA = (-40.0, 12.0)  # beyond, rounding would decide; prior and data leave no mass there
+_LOG_LAMBDA = (-40.0, 12.0)  # beyond, rounding would decide
 _V = 40.0
 _NOWHERE = -1e300  # log density outside; finite, so that differences stay numbers
 _SIGMA_SPREAD, _SIGMA_NU = 1.03, 8  # of the t proposal of log(sigma), in Laplace's standard deviations
@@ -34,6 +34,8 @@ class Evaluated:
         The same in warped coordinates, less the log density of the proposal of s.
     log_integrated : numpy.ndarray of shape (N,)
         As `Target.integrated`.
+    at_edge : numpy.ndarray of bool, shape (N,)
+        Points within 1 of the domain's upper end of log(lambda), or of an end of v.
     """
 
     theta: np.ndarray
@@ -41,6 +43,7 @@ class Evaluated:
     log_joint: np.ndarray
     log_weight: np.ndarray
     log_integrated: np.ndarray
+    at_edge: np.ndarray
 
 
 @dataclass
@@ -91,7 +94,10 @@ class Target:
             log_q[points] = stats.t.logpdf(t[points], _SIGMA_NU) - np.log(_SIGMA_SPREAD * sd)
             self._count(len(sd))
         weight = _or_nowhere(inside, log_joint + log_jacobian - log_q)
-        return Evaluated(theta, s, log_joint, weight, _or_nowhere(inside, log_integrated + log_jacobian))
+        k = self.density.covariances.n_sds
+        at_edge = (theta[:k] > _LOG_LAMBDA[1] - 1).any(axis=0) | (np.abs(theta[k:]) > _V - 1).any(axis=0)
+        log_integrated = _or_nowhere(inside, log_integrated + log_jacobian)
+        return Evaluated(theta, s, log_joint, weight, log_integrated, at_edge)
 
     def _unwarp(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Coordinates within the domain, log Jacobian, and which points were inside."""

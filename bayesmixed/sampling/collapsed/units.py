@@ -64,10 +64,10 @@ class Units:
         return self.scaling.y_scale / self.scale[f]
 
     def stated_prior(self, design: Design, priors: Priors) -> np.ndarray:
-        """The quadratic form of the prior of gamma, ``[I, m]' V0^-1 [I, m]``, shape (P, P).
+        """Rows whose square is the prior of gamma: ``rows' rows = [I, m]' V0^-1 [I, m]``, shape (P - 1, P).
 
         The priors are stated for (Intercept + centre'beta, beta) = c + A gamma, independent normal with means mu
-        and precisions D, so that the form is ``[A, mu - c]' D [A, mu - c]``.
+        and sds d, so that the rows are ``[A, mu - c] / d``; A is upper triangular.
         """
         scaling, p = self.scaling, len(design.common_names)
         stated = {name: priors.common[name] for name in design.common_names}
@@ -81,8 +81,7 @@ class Units:
         normal = [prior for prior in stated.values() if isinstance(prior, Normal)]
         mu = np.array([float(prior.mu) for prior in normal])
         sigma = np.array([float(prior.sigma) for prior in normal])
-        rows = np.column_stack([A, mu - origin]) / sigma[:, None]
-        return rows.T @ rows
+        return np.column_stack([A, mu - origin]) / sigma[:, None]
 
     def common_effects(self, gamma: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
         """Intercept (...) or None, and beta (p, ...), on the user's scale, of gamma (P - 1, ...)."""
