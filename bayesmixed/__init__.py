@@ -10,6 +10,7 @@ from bayesmixed.errors import ConvergenceWarning as ConvergenceWarning
 from bayesmixed.errors import FormulaError as FormulaError
 from bayesmixed.errors import NewGroupError as NewGroupError
 from bayesmixed.errors import PriorError as PriorError
+from bayesmixed.errors import SamplerError as SamplerError
 from bayesmixed.estimator import MixedModelRegressor as MixedModelRegressor
 from bayesmixed.posterior import split_group_effects as split_group_effects
 from bayesmixed.priors import Priors as Priors

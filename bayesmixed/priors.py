@@ -134,8 +134,8 @@ def _default_sds(factor: GroupFactor, y_scale: float, weights: np.ndarray | None
     }
 
 
-def far_slopes(factor: GroupFactor, weights: np.ndarray | None) -> np.ndarray:
-    """Which slope columns, beside a group intercept, have their mean more than `FAR` sds from zero; bool (q,).
+def far_slopes(factor: GroupFactor, weights: np.ndarray | None, far: float = FAR) -> np.ndarray:
+    """Which slope columns, beside a group intercept, have their mean more than `far` sds from zero; bool (q,).
 
     A column of zeros and ones is never far: zero is one of its values.
     """
@@ -143,7 +143,7 @@ def far_slopes(factor: GroupFactor, weights: np.ndarray | None) -> np.ndarray:
         return np.zeros(len(factor.effect_names), dtype=bool)
     mean, scale = moments(factor.Z, weights, centred=True)
     is_dummy = np.all((factor.Z == 0) | (factor.Z == 1), axis=0)
-    return (np.abs(mean) > FAR * scale) & ~is_dummy
+    return (np.abs(mean) > far * scale) & ~is_dummy
 
 
 def _resolve_eta(lkj_eta: float | Mapping[str, float], design: Design) -> dict[str, float]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from bayesmixed.design import Design
 from bayesmixed.grouping import GroupFactor
-from bayesmixed.priors import Priors, far_slopes, moments
+from bayesmixed.priors import FAR, Priors, far_slopes, moments
 
 # The residual sd is kept above this fraction of the response's scale, so that a perfect fit has a posterior.
 SIGMA_FLOOR = 1e-6
@@ -52,15 +52,15 @@ class Scaling:
         return SIGMA_FLOOR * self.y_scale
 
 
-def far_means(factor: GroupFactor, weights: np.ndarray | None) -> np.ndarray:
-    """Where a factor's covariance is sampled: the slopes' means if one of them is far from zero, else zeros; (q,).
+def far_means(factor: GroupFactor, weights: np.ndarray | None, far: float = FAR) -> np.ndarray:
+    """Where a factor's covariance is sampled: the slopes' means if one is more than `far` sds from zero, else 0; (q,).
 
     Only slopes that may correlate with the group intercept move, and then all of them.
     """
     at = factor.effect_names.index("Intercept") if "Intercept" in factor.effect_names else None
     block = next((list(block) for block in factor.blocks if at in block), [])
     mean = np.zeros(len(factor.effect_names))
-    if np.any(far_slopes(factor, weights)[block]):
+    if np.any(far_slopes(factor, weights, far)[block]):
         mean[block] = moments(factor.Z, weights, centred=True)[0][block]
         mean[at] = 0.0
     return mean

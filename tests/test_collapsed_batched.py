@@ -175,3 +175,10 @@ def test_conditional_effects(q):
     F, t, noise = random(q, q), random(q, seed=1), random(q, seed=2)
     for f, a, z, b in zip(each(F), each(t), each(noise), each(conditional_effects(F, t, noise)), strict=True):
         np.testing.assert_allclose(b, f @ (f.T @ a + z), atol=1e-12)
+
+
+def test_the_least_pivot_is_kept():
+    rows, rest = eliminate(np.zeros((2, 2, 3)), 1, least=1.0)
+
+    np.testing.assert_array_equal(rows[0, 0], np.ones(3))
+    np.testing.assert_array_equal(rest, np.zeros((1, 1, 3)))

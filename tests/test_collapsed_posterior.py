@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from collapsed_twins import dense_log_likelihood, learn
 from scipy import stats
 
 from bayesmixed import HalfNormal, HalfStudentT, MixedModelRegressor, Normal, datasets
@@ -89,6 +90,24 @@ def test_exact_means_are_the_means_of_the_draws(name, fits):
         values = draws.values[variable]
         error = values.std(axis=(0, 1)) / np.sqrt(convergence(values).ess_bulk)
         assert np.abs((values.mean(axis=(0, 1)) - mean) / error).max() < 4.5, variable
+
+
+def test_lp_is_the_log_density_of_covariances_and_sigma():
+    """Of log sd, log sigma and the correlation's own coordinate, but for a constant; the effects are integrated out."""
+    model = learn("Days + (Days | Subject)", SLEEP, y=SLEEP["Reaction"].to_numpy())
+    est = MixedModelRegressor("Days + (Days | Subject)", priors=model.priors, random_state=1, draws=500)
+    draws = est.fit(SLEEP, SLEEP["Reaction"])._posterior.draws
+    rest = []
+    for i in range(0, 2000, 100):
+        sd, rho = draws.flat("sd_Subject")[i], draws.flat("corr_Subject")[i, 0]
+        sigma = draws.flat("sigma")[i]
+        expected = dense_log_likelihood(model.design, model.priors, sigma, [(sd, np.array([[1, rho], [rho, 1]]))])
+        expected += sum(p.log_density(v) for p, v in zip(model.priors.group_sd["Subject"].values(), sd, strict=True))
+        expected += model.priors.auxiliary["sigma"].log_density(sigma) + np.log(sd).sum() + np.log(sigma)
+        expected += model.priors.lkj_eta["Subject"] * np.log(1 - rho**2)
+        rest.append(draws.sample_stats["lp"].ravel()[i] - expected)
+
+    assert np.ptp(rest) < 1e-6
 
 
 def test_dyestuff2_equals_the_quadrature():

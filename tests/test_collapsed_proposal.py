@@ -87,6 +87,13 @@ def test_a_start_without_density_has_no_component():
     np.testing.assert_allclose(start(centres_of(modes)).means, np.zeros((2, 2)), atol=1e-6)
 
 
+def test_a_start_from_which_no_step_climbs_stays():
+    """A kink: central differences point to one side, and both sides are lower."""
+    (mode,) = find_modes(lambda x: np.where(x[0] > 0, -30 * x[0], 10 * x[0]), np.zeros((1, 1)))
+
+    assert (mode.x[0], mode.log_density) == (0, 0)
+
+
 def test_a_flat_direction_has_a_scale_of_three():
     (mode,) = find_modes(lambda x: -0.5 * np.square(x[0]), np.array([[1.0], [2.0]]))
 

@@ -105,7 +105,8 @@ def eliminate(matrix: np.ndarray, m: int, least: float = 0.0) -> tuple[np.ndarra
     rows = np.zeros((m, *matrix.shape[1:]))
     for i in range(m):
         pivot = np.sqrt(np.maximum(matrix[i, i], least))
-        rows[i, i:] = matrix[i, i:] / pivot
+        rows[i, i] = pivot
+        rows[i, i + 1 :] = matrix[i, i + 1 :] / pivot
         matrix[i + 1 :, i + 1 :] -= rows[i, i + 1 :, None] * rows[i, None, i + 1 :]
     return rows, matrix[m:, m:]
 

@@ -98,7 +98,11 @@ class Crossed:
 
 
 def _lapack(matrix: np.ndarray, m: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Schur complement G, and Cholesky rows R_zz and R_zv, of matrices (k, k, N), whose lower triangle is read."""
+    """Schur complement G, and Cholesky rows R_zz and R_zv, of matrices (k, k, N), whose lower triangle is read.
+
+    Rounding may leave no factor far out, where lambda is huge: its diagonal is infinite there, and so is the log
+    determinant, which rules the point out.
+    """
     k, N = matrix.shape[1:]
     G, right = np.empty((k - m, k - m, N)), np.empty((m, k - m, N))
     L = np.empty((N, m, m))
@@ -106,7 +110,8 @@ def _lapack(matrix: np.ndarray, m: int) -> tuple[np.ndarray, np.ndarray, np.ndar
         # the lower triangle of an array in C order is the upper one of LAPACK's, in Fortran order
         R, info = dpotrf(matrix[:m, :m, n].T, lower=0, clean=1)
         if info:
-            raise np.linalg.LinAlgError(f"the crossed factors' matrix is not positive definite (column {info})")
+            L[n], right[:, :, n], G[:, :, n] = np.diag(np.full(m, np.inf)), 0.0, np.eye(k - m)
+            continue
         L[n] = R.T  # as it lies in memory
         right[:, :, n] = solve_triangular(R, matrix[m:, :m, n].T, trans="T", check_finite=False)
         corner = matrix[m:, m:, n]

@@ -113,11 +113,15 @@ class CollapsedDensity:
         values, _ = self.first.reduce(roots[self.order[0]])
         return self.others.factor(values, [roots[f] for f in self.order[1:]])
 
+    @property
+    def at_once(self) -> int:
+        """Number of points that are evaluated together."""
+        return max(1, _WORK // (self.first.size + self.others.size))
+
     def chunks(self, n: int) -> Iterator[slice]:
         """Points that are evaluated together."""
-        step = max(1, _WORK // (self.first.size + self.others.size))
-        for start in range(0, n, step):
-            yield slice(start, min(start + step, n))
+        for start in range(0, n, self.at_once):
+            yield slice(start, min(start + self.at_once, n))
 
 
 def elimination_order(statistics: CrossProducts) -> tuple[int, ...]:

@@ -226,8 +226,7 @@ def draw_coefficients(
         np.moveaxis(level_normals((seed, "effects", names[f]), np.arange(J), S, q), 2, 0)
         for f, J, q in zip(columns.factors, columns.n_levels, columns.n_effects, strict=True)
     ]
-    size = max(1, _WORK // (density.first.size + density.others.size))
-    for some, draws in points.chunks(size):
+    for some, draws in points.chunks(density.at_once):
         factored = density.factor([root[..., some] for root in points.roots])
         which, s = points.which[draws] - some.start, points.s[points.which[draws]]
         gamma_mean[:, draws], gamma[:, draws] = density.residual.draw(factored.G[..., which], s, z_gamma[:, draws])

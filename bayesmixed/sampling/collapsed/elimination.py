@@ -26,6 +26,7 @@ from bayesmixed.sampling.collapsed.statistics import CrossProducts
 _NULL = 1e-12  # relative eigenvalue below which a direction of S_j holds no data
 _ALIKE = 12  # decimals, of the largest entry, to which S_j of groups that share an inverse agree
 _PAIRS = 2_000_000  # pairs of columns at a time while the matrix is built
+_KINDS = 4096  # distinct S_j at a time: their arrays stay in a processor's cache
 _DENSE = 4_000_000  # entries up to which the matrix is kept dense
 
 
@@ -164,7 +165,7 @@ class FirstFactor:
     @property
     def size(self) -> int:
         """Numbers of one evaluation's working arrays."""
-        return len(self.targets) + 3 * self.linear.shape[1]
+        return len(self.targets) + 3 * len(self.S) * min(self.S.shape[1], _KINDS)
 
     @property
     def flops(self) -> float:
@@ -173,20 +174,38 @@ class FirstFactor:
 
     def reduce(self, root: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Entries of B at the targets, (t, N), and the log determinant, (N,), for roots of Sigma, (q, q, N)."""
-        h, U, _ = self._spread.shape
-        q, N = root.shape[1:]
+        values = np.repeat(self.constant[:, None], root.shape[2], axis=1)
+        log_det = np.zeros(root.shape[2])
         sigma = gram(root)
-        A = (self._spread.reshape(h * U, h) @ sigma).reshape(h, U, N)
+        det_sigma = np.square(root[0, 0] * root[1, 1] - root[0, 1] * root[1, 0]) if len(root) == 2 else None
+        h, U = self.S.shape
+        step = U if sparse.issparse(self.linear) else _KINDS  # columns of a sparse array cannot be taken cheaply
+        for start in range(0, U, step):
+            kinds = slice(start, min(start + step, U))
+            inverse, log_det_kinds = self._inverses(kinds, sigma, det_sigma, len(root))
+            log_det += self.count[kinds] @ log_det_kinds
+            if step >= U:
+                values += self.linear @ inverse.reshape(h * U, -1)
+            else:
+                for e in range(h):
+                    values += self.linear[:, e * U + kinds.start : e * U + kinds.stop] @ inverse[e]
+        return values, log_det
+
+    def _inverses(
+        self, kinds: slice, sigma: np.ndarray, det_sigma: np.ndarray | None, q: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Packed inverses of I + R_j Sigma R_j', (q (q + 1) / 2, k, N), and their log determinants, (k, N)."""
+        spread = self._spread[:, kinds]
+        h, k, _ = spread.shape
+        A = (spread.reshape(h * k, h) @ sigma).reshape(h, k, -1)
         det = None
-        if q == 2:  # det(I + S Sigma) = 1 + tr(S Sigma) + det S det Sigma, without cancellation
-            det_sigma = np.square(root[0, 0] * root[1, 1] - root[0, 1] * root[1, 0])
-            det_s = np.maximum(self.S[0] * self.S[2] - np.square(self.S[1]), 0.0)
-            det = 1 + A[0] + A[2] + det_s[:, None] * det_sigma
+        if det_sigma is not None:  # det(I + S Sigma) = 1 + tr(S Sigma) + det S det Sigma, without cancellation
+            S = self.S[:, kinds]
+            det = 1 + A[0] + A[2] + np.maximum(S[0] * S[2] - np.square(S[1]), 0.0)[:, None] * det_sigma
         for at, (i, j) in enumerate(lower(q)):
             if i == j:
                 A[at] += 1
-        inverse, log_det = inverse_above_identity(A, q, det)
-        return self.constant[:, None] + self.linear @ inverse.reshape(h * U, N), self.count @ log_det
+        return inverse_above_identity(A, q, det)
 
 
 def products_kept(statistics: CrossProducts, first: int, columns: Columns) -> int:

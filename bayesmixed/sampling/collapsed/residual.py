@@ -102,12 +102,13 @@ class Residual:
         for _ in range(_NEWTON):
             points = reduced.take(active)
             low, mid, high = (self.log_density(points, s[active] + k * h) for k in (-1, 0, 1))
-            slope = (high - low) / (2 * h)
-            curvature = -(high - 2 * mid + low) / h**2
+            with np.errstate(invalid="ignore"):  # points that are ruled out, whatever sigma
+                slope = np.nan_to_num((high - low) / (2 * h))
+                curvature = np.nan_to_num(-(high - 2 * mid + low) / h**2)
             sd[active] = 1 / np.sqrt(np.maximum(curvature, _LEAST_CURVATURE))
             # where the density is convex, or as good as flat, n is a safe curvature
             curvature = np.where(curvature > _LEAST_CURVATURE, curvature, _LEAST_CURVATURE + 0.1 * self.n)
-            step = np.clip(np.nan_to_num(slope / curvature), -1, 1)
+            step = np.clip(slope / curvature, -1, 1)
             s[active] = np.maximum(s[active] + step, self.log_floor + 2 * _STEP)
             active = active[np.abs(step) > _CLOSE * sd[active]]
             if not len(active):
@@ -144,16 +145,17 @@ def _complete_square(H: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if p >= _LAPACK:
         pivots = _cholesky_pivots(np.moveaxis(H, -1, 0))
         return 2 * np.log(pivots[:, :p]).sum(axis=1), np.square(pivots[:, p])
-    rows, rest = eliminate(H, p, least=_TINY)
-    return log_det(rows), rest[0, 0]
+    with np.errstate(over="ignore", invalid="ignore"):  # a lost pivot: such a point has no density
+        rows, rest = eliminate(H, p, least=_TINY)
+    lost = (rows[np.arange(p), np.arange(p)] <= np.sqrt(_TINY)).any(axis=0)
+    return np.where(lost, np.inf, log_det(rows)), rest[0, 0]
 
 
 def _cholesky_pivots(H: np.ndarray) -> np.ndarray:
-    """Diagonals of the Cholesky factors of matrices (N, P, P); kept above zero where rounding says otherwise."""
+    """Diagonals of the Cholesky factors of matrices (N, P, P); infinite where rounding has left none."""
     try:
         return np.diagonal(np.linalg.cholesky(H), axis1=1, axis2=2)
     except np.linalg.LinAlgError:  # far out in the tails; halve until the matrix in question is alone
         if len(H) > 1:
             return np.concatenate([_cholesky_pivots(half) for half in np.array_split(H, 2)])
-        rows, _ = eliminate(np.array(H[0]), H.shape[1], least=_TINY)
-        return np.diag(rows)[None]
+        return np.full((1, H.shape[1]), np.inf)

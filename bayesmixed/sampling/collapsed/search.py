@@ -29,11 +29,11 @@ STARTS = (0.02, 0.5, 3.0)  # lambda where the search for modes begins
 GRID = 4  # axes at most that take these values one by one
 ROUND = (500, 100, 4000)  # points of the first round of adaptation: at least, per dimension, at most
 PROPOSALS = 1.2  # per kept draw, over the proposal's efficiency
-THIN = 6  # proposals per kept draw at most
+THIN = 10  # proposals per kept draw at most
 PROPOSALS_LEAST = 1000  # in a block, whatever few draws are kept: what the gates judge by
 PASSES = 3  # final blocks at most
 K_HAT_WANTED, K_HAT_LIMIT = 0.5, 0.7  # above the first the block is done again, above the second it is refused
-STAY_LIMIT = 10.0  # kept draws that the heaviest point may be expected to last
+STAY_WANTED, STAY_LIMIT = 0.01, 0.05  # share of a chain that the heaviest point may be expected to last; as above
 ACCEPTANCE_LIMIT = 0.15
 EDGE_LIMIT = 0.001  # share of the draws at the edge of what can be computed
 # Dear evaluations: floating point operations that a round and the final block may take, and points they always get
@@ -55,7 +55,7 @@ class Block:
     acceptance : float
         Share of accepted proposals.
     longest_stay : float
-        Kept draws that the heaviest proposal is expected to last.
+        Share of a chain that the heaviest proposal is expected to last.
     at_edge : float
         Share of the draws at the edge of what can be computed.
     thin, hold : int
@@ -74,7 +74,7 @@ class Block:
     @property
     def wanted(self) -> bool:
         """Whether the proposal needs no further learning."""
-        return self.k_hat <= K_HAT_WANTED and self.longest_stay <= STAY_LIMIT * self.hold
+        return self.k_hat <= K_HAT_WANTED and self.longest_stay <= STAY_WANTED * self.hold
 
     @property
     def refusal(self) -> str:
@@ -84,8 +84,8 @@ class Block:
             found.append(f"Pareto k-hat is {self.k_hat:.2f} (limit {K_HAT_LIMIT})")
         if not self.acceptance >= ACCEPTANCE_LIMIT:
             found.append(f"acceptance is {self.acceptance:.2f} (at least {ACCEPTANCE_LIMIT})")
-        if not self.longest_stay <= (most := 2 * STAY_LIMIT * self.hold):
-            found.append(f"a point is expected to last {self.longest_stay:.0f} draws (at most {most:.0f})")
+        if not self.longest_stay <= STAY_LIMIT:
+            found.append(f"a point is expected to last {self.longest_stay:.0%} of a chain (at most {STAY_LIMIT:.0%})")
         if not self.at_edge <= EDGE_LIMIT:
             edge = "a group sd of more than 60,000 times sigma, or a correlation of 1"
             found.append(f"{self.at_edge:.1%} of the draws have {edge}")
@@ -239,7 +239,7 @@ def walk_block(target: Target, proposal: StudentMixture, pool: Pool, shape: Shap
     order = np.hstack([np.arange(chains)[:, None], chains + np.arange(chains * n).reshape(chains, n)])
     walked = walk(log_w[order], order, rng, shape.thin, shape.hold)
     kept = Chains(walked.state[:, : shape.draws], walked.acceptance[:, : shape.draws])
-    stay = longest_stay(log_w[fresh], shape.thin) * shape.hold
+    stay = longest_stay(log_w[fresh], shape.thin) * shape.hold / max(shape.draws, PROPOSALS_LEAST // chains)
     return Block(
         evaluated,
         kept,

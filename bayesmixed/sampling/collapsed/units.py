@@ -12,6 +12,11 @@ from bayesmixed.grouping import GroupFactor
 from bayesmixed.priors import Priors, moments
 from bayesmixed.scaling import Scaling, far_means
 
+# Standard deviations between zero and the mean of a slope column from which its covariance is sampled at the mean.
+# Measured: nearer, the prior stated at zero can have two modes in coordinates at the mean and has one in those at zero;
+# further, coordinates at zero become a ridge whose end a search misses
+_FAR = 10.0
+
 
 @dataclass(frozen=True)
 class Units:
@@ -39,7 +44,7 @@ class Units:
     @classmethod
     def learn(cls, design: Design, priors: Priors) -> Units:
         """Measure a design."""
-        location = tuple(far_means(factor, design.weights) for factor in design.groups)
+        location = tuple(far_means(factor, design.weights, _FAR) for factor in design.groups)
         scale = tuple(
             moments(factor.Z - mean, design.weights, centred=False)[1]
             for factor, mean in zip(design.groups, location, strict=True)
