@@ -10,6 +10,7 @@ from collapsed_twins import learn
 from bayesmixed import MixedModelRegressor, Normal
 from bayesmixed.datasets import load_sleepstudy
 from bayesmixed.errors import SamplerError
+from bayesmixed.sampling.collapsed import units
 from bayesmixed.sampling.collapsed.search import locate
 
 GROUPS = pd.DataFrame({"g": np.repeat(np.arange(8), 5)})
@@ -47,6 +48,24 @@ def test_both_modes_of_a_far_slope_are_found():
     _, modes, _ = locate(learn("year + (year | g)", frame, y=y, lkj_eta=2.0).density, lambda n: None)
 
     assert sorted(round(float(mode.x[1])) for mode in modes) == [-6, 0]
+
+
+@pytest.mark.filterwarnings("ignore:.*far outside the data:UserWarning")
+def test_where_a_far_slope_is_sampled_does_not_matter(monkeypatch):
+    """At zero or at the slope's mean, six standard deviations away: one posterior, two systems of coordinates."""
+    rng = np.random.default_rng(0)
+    g, x = np.repeat(np.arange(40), 20), rng.normal(size=800)
+    y = 1 + rng.normal(size=40)[g] + (0.5 + 0.5 * rng.normal(size=40)[g]) * x + rng.normal(size=800)
+    frame = pd.DataFrame({"g": g, "x": x + 6})
+    found = []
+    for limit in (3.0, 30.0):
+        monkeypatch.setattr(units, "_FAR", limit)
+        draws = collapsed("x + (x | g)", frame, y)._posterior.draws
+        found.append({name: draws.flat(name) for name in ("sd_g", "corr_g", "sigma", "b_g")})
+    for name, at_mean in found[0].items():
+        at_zero = found[1][name]
+        error = np.hypot(at_mean.std(axis=0), at_zero.std(axis=0)) / np.sqrt(1000)
+        assert (np.abs(at_mean.mean(axis=0) - at_zero.mean(axis=0)) < 4.5 * error).all(), name
 
 
 def test_columns_of_a_billion():
