@@ -1,8 +1,7 @@
 """Predictions as plain arithmetic on the draws: means, standard deviations, draws; new groups included.
 
 The linear predictor of a row is ``Intercept + x'beta + offset + sum over factors of z'b[level]``. A level that
-was not seen in fit has an effect by its factor's mode (`MODES`), one per posterior draw, that depends only on
-(seed, factor, label, draw).
+was not seen in fit has an effect by its factor's mode (`new_groups`).
 """
 
 from __future__ import annotations
@@ -46,8 +45,8 @@ def mean(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> np.n
     """Posterior mean of the response, shape (n,), under the identity link.
 
     The mean of a linear predictor is the linear predictor of the means, so no draw is visited; the means are exact
-    where the sampler knows them. New levels:
-    exactly 0 under ``"sample"`` and ``"zero"``, the mean over fitted levels under ``"donor"``.
+    where the sampler knows them. New levels: exactly 0 under ``"sample"`` and ``"zero"``, the mean over fitted levels
+    under ``"donor"``.
     """
     draws = posterior.draws
     eta = np.zeros(design.n_rows) if design.offset is None else design.offset.copy()

@@ -1,7 +1,7 @@
 """Independence Metropolis-Hastings over proposals that were evaluated beforehand, and how far to trust it.
 
 The whole chain is one batch of evaluations followed by cheap acceptances (Tierney, 1994, Markov chains for exploring
-posterior distributions, Annals of Statistics 22, 1701-1762, section 2.3.3).
+posterior distributions, Annals of Statistics 22, 1701-1762).
 """
 
 from __future__ import annotations

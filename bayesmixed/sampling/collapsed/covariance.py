@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import polygamma
@@ -71,6 +71,10 @@ class Covariances:
     correlation of effects i < k given those before i is tanh(s_i v), whose density under LKJ(eta) is that of
     2 Beta(alpha_i, alpha_i) - 1 with alpha_i = eta + (m - 2 - i) / 2, independently (Lewandowski et al., 2009,
     section 2.4, i counted from 0). With s_i^2 = psi'(alpha_i) / 2, the variance of its atanh, v is of order one.
+
+    Attributes
+    ----------
+    factors : tuple of FactorPrior
     """
 
     factors: tuple[FactorPrior, ...]
@@ -121,8 +125,7 @@ class Covariances:
 
     def reordered(self, blocks: Sequence[Blocks]) -> Covariances:
         """The same model with another order of the effects in the vines."""
-        factors = zip(self.factors, blocks, strict=True)
-        return Covariances(tuple(FactorPrior(b, f.eta, f.sds, f.scale, f.at_zero, f.intercept_at) for f, b in factors))
+        return Covariances(tuple(replace(f, blocks=b) for f, b in zip(self.factors, blocks, strict=True)))
 
     def at(self, theta: np.ndarray) -> Relative:
         """Evaluate coordinates of shape (dimension, N)."""

@@ -2,7 +2,7 @@
 
 Everything the chain has integrated out is drawn back from its conditional normal distribution: gamma, then the later
 factors, then the first one, group by group. The joint chain converges at the rate of the covariances' chain (Acosta,
-Huber & Jones, 2014, Markov chain Monte Carlo with linchpin variables, arXiv 2210.13574, section 2).
+Huber & Jones, 2014, Markov chain Monte Carlo with linchpin variables, technical report, University of Minnesota).
 
 The first factor's effects may be too many to store. They are then drawn when asked for: a draw depends on
 (seed, factor, level, draw) alone, and the arithmetic is elementwise, so that the numbers are the same to the last bit

@@ -106,10 +106,6 @@ class Entries:
         order = np.lexsort((all_columns, all_levels))
         return cls(all_levels[order], all_columns[order], np.concatenate(values, axis=1)[:, order])
 
-    def of_levels(self, start: int, stop: int) -> slice:
-        """Where the entries of levels start to stop stand."""
-        return slice(*np.searchsorted(self.level, [start, stop]))
-
 
 @dataclass(frozen=True)
 class FirstFactor:
@@ -129,6 +125,8 @@ class FirstFactor:
         B's entries are ``constant + linear @ inverses``.
     constant : numpy.ndarray of shape (t,)
         E.
+    _spread : numpy.ndarray of shape (q (q + 1) / 2, U, q (q + 1) / 2)
+        Packed R Sigma R' from packed Sigma, for every distinct S_j.
     """
 
     kind: np.ndarray
@@ -137,7 +135,7 @@ class FirstFactor:
     targets: np.ndarray
     linear: np.ndarray | sparse.csr_array
     constant: np.ndarray
-    _spread: np.ndarray  # (q (q + 1) / 2, U, q (q + 1) / 2): packed R Sigma R' from packed Sigma
+    _spread: np.ndarray
 
     @classmethod
     def of(cls, statistics: CrossProducts, first: int, columns: Columns) -> FirstFactor:

@@ -133,7 +133,10 @@ class NestedFactors:
 
     Attributes
     ----------
+    nested : Nested
     G : numpy.ndarray of shape (P, P, N)
+    kept : list of (numpy.ndarray of shape (q, q, J, N), numpy.ndarray of shape (q, k, J, N))
+        Per factor: F of `conditional_root`, and the cross-products C with what is left.
     """
 
     nested: Nested

@@ -105,7 +105,7 @@ class StudentMixture:
 class Warp:
     """Coordinates in which the posterior is nearer to a normal one.
 
-    A density of log(lambda) falls off like e^x where the variance goes to zero, and like a normal one nowhere. With
+    A density of log(lambda) falls off like e^x where the variance goes to zero: slowly, beside a normal one. With
     ``log(lambda) = centre + log Phi(u) + log(1 + e^u)`` the left tail is a normal one's in u, the right one stays
     as it was, and u = 0 is the centre.
 

@@ -23,7 +23,7 @@ _STEP = 0.03  # of log(sigma), for derivatives; with many rows, the root of one 
 _LEAST_CURVATURE = 0.25  # of the log density of log(sigma): a standard deviation of 2
 _NEWTON = 25  # iterations at most
 _LAPACK = 8  # common columns from which LAPACK, matrix by matrix, is faster than elimination of all at once
-_TINY = 1e-300
+_TINY = 1e-300  # least pivot, and least sigma^2 to start from
 _CLOSE = 0.2  # stop when a step is below so many standard deviations
 
 
@@ -116,12 +116,12 @@ class Residual:
         return s, sd
 
     def _start(self, reduced: Reduced) -> np.ndarray:
-        """A rough sigma^2: twice the residual sum of squares over n, from the variance of y."""
+        """A rough sigma^2, (N,): the residual sum of squares over n, found twice over from the variance of y."""
         p = len(self.prior) - 1
-        variance = np.maximum(reduced.G[p, p] / self.n, 1e-300)
+        variance = np.maximum(reduced.G[p, p] / self.n, _TINY)
         for _ in range(2):
             _, quadratic = _complete_square(reduced.G + self.prior[:, :, None] * variance)
-            variance = np.maximum(quadratic / self.n, 1e-300)
+            variance = np.maximum(quadratic / self.n, _TINY)
         return variance
 
     def draw(self, G: np.ndarray, s: np.ndarray, normals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
