@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import numpy as np
-from scipy.special import gammaln
+from scipy.special import betaincinv, erfinv, gammaln, ndtri, stdtrit
 
 from bayesmixed.errors import PriorError
 
@@ -29,6 +29,10 @@ class Prior:
 
     def log_density(self, x: np.ndarray) -> np.ndarray:
         """Logarithm of the normalised density at `x`, elementwise; -inf outside the support."""
+        raise NotImplementedError
+
+    def quantile(self, u: np.ndarray) -> np.ndarray:
+        """Inverse of the distribution function at `u` in (0, 1), elementwise."""
         raise NotImplementedError
 
 
@@ -54,6 +58,9 @@ class Normal(Prior):
 
     def log_density(self, x: np.ndarray) -> np.ndarray:
         return -0.5 * np.square((x - self.mu) / self.sigma) - np.log(self.sigma) - _HALF_LOG_2PI
+
+    def quantile(self, u: np.ndarray) -> np.ndarray:
+        return self.mu + self.sigma * ndtri(u)
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,9 @@ class StudentT(Prior):
     def log_density(self, x: np.ndarray) -> np.ndarray:
         return _t_log_density((x - self.mu) / self.sigma, self.nu) - np.log(self.sigma)
 
+    def quantile(self, u: np.ndarray) -> np.ndarray:
+        return self.mu + self.sigma * stdtrit(self.nu, u)
+
 
 @dataclass(frozen=True)
 class HalfNormal(Prior):
@@ -103,6 +113,10 @@ class HalfNormal(Prior):
 
     def log_density(self, x: np.ndarray) -> np.ndarray:
         return _where_positive(x, Normal(0.0, self.sigma).log_density(x) + np.log(2))
+
+    def quantile(self, u: np.ndarray) -> np.ndarray:
+        # as ndtri((1 + u) / 2), but with all digits at both ends
+        return self.sigma * np.sqrt(2) * erfinv(u)
 
 
 @dataclass(frozen=True)
@@ -129,6 +143,12 @@ class HalfStudentT(Prior):
     def log_density(self, x: np.ndarray) -> np.ndarray:
         return _where_positive(x, StudentT(self.nu, 0.0, self.sigma).log_density(x) + np.log(2))
 
+    def quantile(self, u: np.ndarray) -> np.ndarray:
+        # t^2 / (nu + t^2) has the distribution Beta(1/2, nu/2); its complement has an inverse of its own, so that
+        # the ratio of the two keeps all digits at both ends
+        share, rest = betaincinv(0.5, self.nu / 2, u), betaincinv(self.nu / 2, 0.5, 1 - np.asarray(u))
+        return self.sigma * np.sqrt(self.nu * share / rest)
+
 
 @dataclass(frozen=True)
 class Exponential(Prior):
@@ -150,6 +170,9 @@ class Exponential(Prior):
 
     def log_density(self, x: np.ndarray) -> np.ndarray:
         return _where_positive(x, np.log(self.rate) - self.rate * np.asarray(x))
+
+    def quantile(self, u: np.ndarray) -> np.ndarray:
+        return -np.log1p(-np.asarray(u)) / self.rate
 
 
 def _t_log_density(z: np.ndarray, nu: float) -> np.ndarray:

@@ -1,0 +1,124 @@
+"""Independent draws from the prior of a model, exact and in NumPy.
+
+Each number is a quantile of its prior at a uniform number whose key names what is drawn: (seed, variable, effect or
+level). So the draws of one effect are the same whatever other effects and levels the model has.
+
+References
+----------
+Lewandowski, Kurowicka & Joe (2009), Generating random correlation matrices based on vines and extended onion
+method, Journal of Multivariate Analysis 100, 1989-2001.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+from scipy.special import betaincinv
+
+from bayesmixed.design import DesignSpec
+from bayesmixed.distributions import Prior
+from bayesmixed.draws import Draws, layout
+from bayesmixed.grouping import GroupSpec
+from bayesmixed.keyed_random import normals, uniforms
+from bayesmixed.levels import label_key
+from bayesmixed.new_groups import covariance_factor
+from bayesmixed.priors import Priors
+
+
+def prior_draws(spec: DesignSpec, priors: Priors, auxiliary: tuple[str, ...], n_draws: int, seed: int) -> Draws:
+    """Draw every variable of the naming contract from its prior, ``b_<factor>`` of all fitted levels included.
+
+    Parameters
+    ----------
+    spec : DesignSpec
+    priors : Priors
+        Of this model.
+    auxiliary : tuple of str
+        The family's further parameters.
+    n_draws : int
+        The first draws do not change when more are asked for.
+    seed : int
+
+    Returns
+    -------
+    Draws
+        One chain, on the user's scale: ``Intercept`` (1, n_draws), ``beta`` (1, n_draws, p),
+        ``b_<factor>`` (1, n_draws, n_levels, q), ... without sample statistics.
+
+    Examples
+    --------
+    >>> from bayesmixed.datasets import load_sleepstudy
+    >>> from bayesmixed.families import get_family
+    >>> from bayesmixed.formula import parse
+    >>> from bayesmixed.priors import default_priors
+    >>> data = load_sleepstudy()
+    >>> spec, design = DesignSpec.learn(parse("Days + (Days | Subject)"), data, y=data["Reaction"].to_numpy())
+    >>> draws = prior_draws(spec, default_priors(design, get_family("gaussian")), ("sigma",), n_draws=100, seed=0)
+    >>> draws.values["b_Subject"].shape
+    (1, 100, 18, 2)
+    """
+    values = _common_part(spec, priors, n_draws, seed)
+    for factor in spec.groups:
+        sds = {effect: priors.group_sd[factor.name][effect] for effect in factor.effect_names}
+        values[f"sd_{factor.name}"] = _by_name(f"sd_{factor.name}", sds, n_draws, seed)
+        if factor.pairs:
+            values[f"corr_{factor.name}"] = _correlations(factor, priors.lkj_eta[factor.name], n_draws, seed)
+    for name in auxiliary:
+        values[name] = priors.auxiliary[name].quantile(uniforms((seed, "prior", name), (n_draws,)))
+    draws = Draws({name: value[None] for name, value in values.items()}, {}, {"sampler": "prior"})
+    effects = {f"b_{factor.name}": _group_effects(draws, factor, seed)[None] for factor in spec.groups}
+    return replace(draws, values={name: (draws.values | effects)[name] for name in layout(spec, auxiliary)})
+
+
+def _common_part(spec: DesignSpec, priors: Priors, n_draws: int, seed: int) -> dict[str, np.ndarray]:
+    """Common effects, and the intercept at X = 0; its prior is that of ``Intercept + sum(centre * beta)``."""
+    values = {}
+    if spec.common_names:
+        values["beta"] = _by_name("beta", {name: priors.common[name] for name in spec.common_names}, n_draws, seed)
+    if priors.intercept is not None:
+        intercept = priors.intercept.quantile(uniforms((seed, "prior", "Intercept"), (n_draws,)))
+        for k, name in enumerate(spec.common_names):
+            intercept = intercept - priors.centre[name] * values["beta"][:, k]
+        values["Intercept"] = intercept
+    return values
+
+
+def _by_name(variable: str, priors: Mapping[str, Prior], n_draws: int, seed: int) -> np.ndarray:
+    """Draws of a vector whose entries have names and priors, (n_draws, k)."""
+    columns = [prior.quantile(uniforms((seed, "prior", variable, name), (n_draws,))) for name, prior in priors.items()]
+    return np.stack(columns, axis=1)
+
+
+def _correlations(factor: GroupSpec, eta: float, n_draws: int, seed: int) -> np.ndarray:
+    """Correlations of the factor's pairs, LKJ(eta) within each block; (n_draws, n_pairs).
+
+    In the C-vine, the partial correlation of effects i < k of a block of m, given the effects before i, is
+    2 Beta(alpha_i, alpha_i) - 1 with alpha_i = eta + (m - 2 - i) / 2, all independent (Lewandowski et al.,
+    2009, section 2.4, with i counted from 0).
+    """
+    names = factor.effect_names
+    L = np.zeros((n_draws, len(names), len(names)))  # R = L L'
+    for block in factor.blocks:
+        for k, effect in enumerate(block):
+            left = np.ones(n_draws)  # 1 - sum of squares of the row so far
+            for i, before in enumerate(block[:k]):
+                alpha = eta + (len(block) - 2 - i) / 2
+                key = (seed, "prior", f"corr_{factor.name}", names[before], names[effect])
+                u = betaincinv(alpha, alpha, uniforms(key, (n_draws,)))
+                L[:, effect, before] = (2 * u - 1) * np.sqrt(left)
+                left = left * 4 * u * (1 - u)  # 1 - (2u - 1)^2
+            L[:, effect, effect] = np.sqrt(left)
+    rows, columns = np.transpose(factor.pairs)
+    return np.einsum("spk,spk->sp", L[:, rows], L[:, columns])
+
+
+def _group_effects(draws: Draws, factor: GroupSpec, seed: int) -> np.ndarray:
+    """Effects of every fitted level, N(0, Sigma) given the draw's Sigma; (n_draws, n_levels, q)."""
+    L = covariance_factor(draws, factor)
+    b = np.empty((len(L), len(factor.levels), L.shape[1]))
+    for at, label in enumerate(factor.levels):
+        key = (seed, "prior", f"b_{factor.name}", label_key(label))
+        b[:, at] = np.einsum("sij,sj->si", L, normals(key, (len(L), L.shape[1])))
+    return b

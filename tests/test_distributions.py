@@ -1,0 +1,71 @@
+"""The quantile functions of the priors against SciPy's distribution functions."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from bayesmixed import Exponential, HalfNormal, HalfStudentT, Normal, StudentT
+from bayesmixed.distributions import Prior
+
+
+class FoldedT:
+    """Student's t about zero, restricted to positive values, which SciPy lacks; exact in both tails."""
+
+    def __init__(self, nu, scale):
+        self.nu, self.scale = nu, scale
+
+    def cdf(self, x):
+        square = np.square(x / self.scale)
+        return stats.beta(0.5, self.nu / 2).cdf(square / (self.nu + square))
+
+    def sf(self, x):
+        return 2 * stats.t(self.nu, scale=self.scale).sf(x)
+
+
+PAIRS = [
+    (Normal(1, 2), stats.norm(1, 2)),
+    (StudentT(3, 1, 2), stats.t(3, 1, 2)),
+    (StudentT(1, -1, 0.5), stats.t(1, -1, 0.5)),
+    (HalfNormal(3), stats.halfnorm(scale=3)),
+    (HalfStudentT(4, 2), FoldedT(4, 2)),
+    (HalfStudentT(1, 56), FoldedT(1, 56)),
+    (HalfStudentT(1e6, 2), FoldedT(1e6, 2)),
+    (Exponential(0.1), stats.expon(scale=10)),
+]
+each_prior = pytest.mark.parametrize(("prior", "scipys"), PAIRS, ids=[repr(prior) for prior, _ in PAIRS])
+
+
+@each_prior
+def test_quantile_inverts_the_distribution_function(prior, scipys):
+    u = np.linspace(0.001, 0.999, 201)
+
+    np.testing.assert_allclose(scipys.cdf(prior.quantile(u)), u, rtol=1e-12)
+
+
+@each_prior
+def test_quantile_keeps_its_digits_in_both_tails(prior, scipys):
+    from_zero = np.array([2.0**-54, 1e-12, 1e-8, 1e-4])
+    to_one = 1 - np.array([2.0**-53, 1e-12, 1e-8, 1e-4])
+
+    np.testing.assert_allclose(scipys.cdf(prior.quantile(from_zero)), from_zero, rtol=1e-12)
+    np.testing.assert_allclose(scipys.sf(prior.quantile(to_one)), 1 - to_one, rtol=1e-12)
+
+
+@each_prior
+def test_slope_of_the_quantile_is_one_over_the_density(prior, scipys):
+    u, step = np.linspace(0.05, 0.95, 19), 1e-6
+    slope = (prior.quantile(u + step) - prior.quantile(u - step)) / (2 * step)
+
+    np.testing.assert_allclose(slope, np.exp(-prior.log_density(prior.quantile(u))), rtol=1e-6)
+
+
+@each_prior
+def test_quantile_is_elementwise(prior, scipys):
+    u = np.array([[0.1, 0.2, 0.3], [0.7, 0.8, 0.9]])
+
+    assert prior.quantile(u).shape == (2, 3)
+    np.testing.assert_array_equal(prior.quantile(u)[1], prior.quantile(u[1]))
+
+
+def test_every_prior_is_tested():
+    assert {type(prior) for prior, _ in PAIRS} == set(Prior.__subclasses__())
