@@ -45,6 +45,12 @@ def container(groups: dict[str, xr.Dataset], attrs: dict[str, Any]) -> Any:
     return tree
 
 
+def loo(log_likelihood: xr.Dataset, relative_ess: float) -> Any:
+    """ArviZ's ELPD result of a pointwise log likelihood (chain, draw, obs), row by row."""
+    data = container({"log_likelihood": log_likelihood}, {})
+    return import_arviz().loo(data, pointwise=True, reff=relative_ess)
+
+
 def run_nuts(model: Any, *, backend: str, target_accept: float, **settings: Any) -> Any:
     """Sample a ``pm.Model`` with the named implementation of NUTS; the same call on PyMC 5 and 6.
 

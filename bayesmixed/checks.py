@@ -16,10 +16,25 @@ from bayesmixed.scaling import SIGMA_FLOOR
 
 # relative size below which a column, or a residual, is rounding error
 _ROUNDING = 1e-10
+_ODD = 0x9E3779B97F4A7C15  # 2^64 over the golden ratio: spreads bits when it multiplies
 
 
-def check_response(y: Any, n_rows: int, counts: np.ndarray | None = None) -> np.ndarray:
-    """Read the response as float64, shape (n,).
+def check_response(y: np.ndarray) -> None:
+    """Refuse a response of a fit, as `read_numbers` has read it, that leaves nothing to explain.
+
+    Raises
+    ------
+    ValueError
+        Fewer than two rows, or all of them equal.
+    """
+    if len(y) < 2:
+        raise ValueError(f"Found {len(y)} sample(s) with a positive weight, while a minimum of 2 is required.")
+    if np.ptp(y) == 0:
+        raise ValueError(f"y is constant ({y[0]} in all {len(y)} rows): there is nothing to explain.")
+
+
+def read_numbers(y: Any, n_rows: int, counts: np.ndarray | None = None) -> np.ndarray:
+    """Read a response as float64, shape (n,).
 
     Parameters
     ----------
@@ -31,7 +46,7 @@ def check_response(y: Any, n_rows: int, counts: np.ndarray | None = None) -> np.
     Raises
     ------
     ValueError
-        Wrong length or shape, not numeric, missing or infinite values (with their number), constant.
+        Wrong length or shape, not numeric, missing or infinite values (with their number).
     """
     values = column_or_1d(y, warn=True)
     if len(values) != n_rows:
@@ -39,8 +54,6 @@ def check_response(y: Any, n_rows: int, counts: np.ndarray | None = None) -> np.
     if np.iscomplexobj(values):
         raise ValueError("Complex data not supported: y must be real numbers.")
     column = pd.Series(values if counts is None else values[counts]).infer_objects()
-    if len(column) < 2:
-        raise ValueError(f"Found {len(column)} sample(s) with a positive weight, while a minimum of 2 is required.")
     if not pd.api.types.is_numeric_dtype(column.dtype):
         raise ValueError(f"y must be numeric, got dtype {column.dtype}.")
     numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
@@ -48,8 +61,6 @@ def check_response(y: Any, n_rows: int, counts: np.ndarray | None = None) -> np.
         raise ValueError(
             f"Input y contains NaN or infinity in {bad} of {len(numbers)} rows; drop these rows or impute."
         )
-    if np.ptp(numbers) == 0:
-        raise ValueError(f"y is constant ({numbers[0]} in all {len(numbers)} rows): there is nothing to explain.")
     return numbers
 
 
@@ -106,3 +117,21 @@ def check_residuals(design: Design, refuse: bool) -> None:
     if refuse:
         raise FormulaError(f"{message}; is one of them computed from y?")
     warnings.warn(f"{message}; sigma is kept above {SIGMA_FLOOR:g} sd(y).", UserWarning, stacklevel=5)
+
+
+def checksum(design: Design) -> int:
+    """Tell the rows of a fit from others.
+
+    A sum over rows, modulo 2^64, of a mixed-up number of each: it does not depend on their order, and those of two
+    sets of rows add up.
+    """
+    weights = np.ones(design.n_rows) if design.weights is None else design.weights
+    columns = [design.response, weights, *design.X.T]
+    for factor in design.groups:
+        columns += [factor.codes, *factor.Z.T]
+    mixed = np.zeros(design.n_rows, dtype=np.uint64)
+    for at, column in enumerate(columns, start=1):
+        bits = (np.asarray(column, dtype=np.float64) + 0.0).view(np.uint64)  # -0.0 is 0.0
+        mixed = (mixed ^ bits) * np.uint64(_ODD * (2 * at + 1) % 2**64)
+        mixed ^= mixed >> np.uint64(29)
+    return int(mixed.sum(dtype=np.uint64))

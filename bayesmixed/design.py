@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -171,6 +171,25 @@ class DesignSpec:
             codes, new_labels = spec.factor_levels.code(frame)
             included.append(spec.evaluate(frame, codes, new_labels, self.formula))
         return self._design(frame, tuple(included), None, None)
+
+    def extended(self, design: Design) -> tuple[DesignSpec, Design]:
+        """Take the new levels of a design in, behind those of the fit; codes stay as they are.
+
+        Parameters
+        ----------
+        design : Design
+            Of all factors, as `apply` made it.
+
+        Raises
+        ------
+        ValueError
+            A new label is not of the type of the fitted ones.
+        """
+        specs, factors = [], []
+        for spec, factor in zip(self.groups, design.groups, strict=True):
+            specs.append(replace(spec, factor_levels=spec.factor_levels.extended(factor.new_labels)))
+            factors.append(replace(factor, levels=specs[-1].levels, new_labels=()))
+        return replace(self, groups=tuple(specs)), replace(design, groups=tuple(factors))
 
     def _design(
         self, frame: pd.DataFrame, factors: tuple[GroupFactor, ...], y: np.ndarray | None, weights: np.ndarray | None

@@ -36,6 +36,14 @@ class Convergence:
     ess_tail: np.ndarray
 
 
+def least_ess(shape: tuple[int, ...]) -> float:
+    """Effective sample size below which draws of `shape` (chain, draw) are not trusted.
+
+    400 (section 4.3), or a quarter of the draws where these are few, made for a quick look.
+    """
+    return min(400, shape[0] * shape[1] / 4)
+
+
 def convergence(draws: np.ndarray) -> Convergence:
     """R-hat and effective sample sizes.
 

@@ -38,8 +38,8 @@ class Draws:
         Plain values: which sampler and why, convergence, seconds per step.
     means : dict of str to numpy.ndarray
         Exact posterior means, without the Monte Carlo noise of the conditional draws, where the sampler knows them.
-    statistics : object, optional
-        The sufficient statistics of the rows, where the sampler works from them; ``a + b`` merges two.
+    collapsed : object, optional
+        What the collapsed sampler keeps: with it further rows can be learned from, and fitted rows be left out.
     lazy : dict of str to EffectSource
         By factor: effects that are too many to store, and are drawn when asked for.
     """
@@ -48,7 +48,7 @@ class Draws:
     sample_stats: dict[str, np.ndarray]
     diagnostics: dict[str, Any]
     means: dict[str, np.ndarray] = field(default_factory=dict)
-    statistics: Any = None
+    collapsed: Any = None
     lazy: Mapping[str, EffectSource] = field(default_factory=dict)
 
     @property

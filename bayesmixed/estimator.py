@@ -13,24 +13,23 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from bayesmixed import conditioning, sampling
 from bayesmixed import new_groups as group_modes
-from bayesmixed import prediction, sampling
-from bayesmixed.design import Design
-from bayesmixed.errors import quoted
 from bayesmixed.frames import read_response, row_labels
 from bayesmixed.grouping import GROUP_PRIORS
-from bayesmixed.inputs import as_frame, learn
-from bayesmixed.posterior import container, group_effects
+from bayesmixed.inputs import Rows, as_frame, fitted_rows, learn
+from bayesmixed.posterior_mixin import PosteriorMixin
+from bayesmixed.prediction import Posterior
+from bayesmixed.prediction_mixin import PredictionMixin
 from bayesmixed.priors import Priors, resolve_priors
 from bayesmixed.pymc_model import build_model
 from bayesmixed.sampling.nuts import BACKENDS
 
 if TYPE_CHECKING:
     import pymc as pm
-    import xarray as xr
 
 
-class MixedModelRegressor(RegressorMixin, BaseEstimator):
+class MixedModelRegressor(PredictionMixin, PosteriorMixin, RegressorMixin, BaseEstimator):
     r"""Bayesian linear mixed model.
 
     .. math:: y_i \sim N(\alpha + x_i'\beta + \sum_f z_{fi}' b_{f,g_f(i)}, \sigma^2), \qquad
@@ -106,8 +105,8 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):
     >>> import bayesmixed as bm
     >>> df = bm.datasets.load_sleepstudy()
     >>> est = bm.MixedModelRegressor("Days + (Days | Subject)", random_state=0)
-    >>> est.fit(df, df["Reaction"]).predict(df.head(2))  # doctest: +SKIP
-    array([253.7, 273.4])
+    >>> est.fit(df, df["Reaction"]).predict(df.head(2)).round()
+    array([254., 273.])
     """
 
     _parameter_constraints: ClassVar[dict[str, list]] = {
@@ -215,97 +214,8 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):
             seed=seed,
             progressbar=self.progressbar,
         )
-        self.design_spec_ = spec
         self.priors_ = priors
-        self.diagnostics_ = draws.diagnostics
-        self.coef_ = draws.mean("beta").copy() if design.common_names else np.empty(0)
-        self.intercept_ = float(draws.mean("Intercept")) if design.has_intercept else 0.0
-        self._posterior = prediction.Posterior(draws, spec, family, seed)
-        self._observed = (np.asarray(design.y), obs)
-        self._idata: Any = None
-        return self
-
-    def predict(
-        self,
-        X: Any,
-        return_std: bool = False,
-        include_groups: bool | list[str] = True,
-        new_groups: str | dict[str, str] | None = None,
-    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-        """Posterior mean of the response.
-
-        Parameters
-        ----------
-        X : DataFrame or array of shape (n, k)
-            With a formula, only the formula's columns are needed, in any order.
-        return_std : bool, default=False
-            Also return the predictive standard deviation.
-        include_groups : bool or list of str, default=True
-            Grouping factors whose effects enter; the columns of the others need not be in X.
-        new_groups : str or dict by factor, optional
-            Overrides the constructor's `new_groups`.
-
-        Returns
-        -------
-        mean : numpy.ndarray of shape (n,)
-            Without Monte Carlo noise for new groups: their effect is 0 on average.
-        std : numpy.ndarray of shape (n,)
-            If `return_std`: residual noise, uncertainty of the parameters and, for new groups, the spread
-            of the population.
-
-        Raises
-        ------
-        NewGroupError
-            New levels, under ``new_groups="error"``.
-        """
-        design, modes = self._new_design(X, include_groups, new_groups)
-        mean = prediction.mean(self._posterior, design, modes)
-        return (mean, prediction.standard_deviation(self._posterior, design, modes)) if return_std else mean
-
-    def predict_draws(
-        self,
-        X: Any,
-        kind: str = "response",
-        n_draws: int | None = None,
-        include_groups: bool | list[str] = True,
-        new_groups: str | dict[str, str] | None = None,
-    ) -> xr.DataArray:
-        """Posterior draws for each row.
-
-        Parameters
-        ----------
-        X : DataFrame or array of shape (n, k)
-        kind : {"response", "mean", "linear"}, default="response"
-            A new observation; its mean; the linear predictor.
-        n_draws : int, optional
-            Total number of draws, evenly thinned over the chains (a multiple of their number). Default: all.
-        include_groups, new_groups
-            As in `predict`. A new level's draws depend only on the fit's seed, factor and label. Missing
-            labels, and the noise of ``kind="response"``, depend on the row's position in X.
-
-        Returns
-        -------
-        xarray.DataArray of dims (chain, draw, obs)
-            ``obs`` is the frame's index, else 0 to n - 1.
-
-        Raises
-        ------
-        ValueError
-            An unknown `kind`; an `n_draws` that the chains cannot share evenly.
-        NewGroupError
-            New levels, under ``new_groups="error"``.
-        """
-        import xarray as xr  # noqa: PLC0415 - not needed by the other predictions
-
-        if kind not in prediction.KINDS:
-            raise ValueError(f"kind must be one of {quoted(prediction.KINDS)}, got {kind!r}.")
-        design, modes = self._new_design(X, include_groups, new_groups)
-        chains, per_chain = self._posterior.draws.shape
-        within = prediction.thin((chains, per_chain), n_draws)
-        keep = (np.arange(chains)[:, None] * per_chain + within).ravel()
-        values = prediction.draw(self._posterior, design, modes, kind, keep)
-        coords = {"chain": np.arange(chains), "draw": within, "obs": row_labels(X)}
-        return xr.DataArray(values.reshape(chains, len(within), -1), coords, ("chain", "draw", "obs"), name=kind)
+        return self._keep(Posterior(draws, spec, family, seed), Rows.of(design, obs))
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """R² of `predict`.
@@ -324,6 +234,99 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):
         y = read_response(X, y, self.design_spec_.response, type(self).__name__)
         return float(r2_score(y, self.predict(X), sample_weight=sample_weight))
 
+    def condition(self, X: Any, y: Any = None) -> MixedModelRegressor:
+        """Learn from further rows, of known or new groups, without fitting again.
+
+        The result is the posterior of all rows so far; priors, their centre and transformations of columns stay those
+        of the first fit. The draws of the covariances and sigma are weighted by the density of the new rows with all
+        effects integrated out, and the effects are drawn anew. Where the weights are too uneven, the sampler
+        runs on the merged sufficient statistics: ``diagnostics_["reason"]`` says which, ``diagnostics_["k_hat"]`` is
+        Pareto k-hat of the weights, or of the sampler.
+
+        Parameters
+        ----------
+        X : DataFrame or array of shape (n, k)
+            At least one row. New labels become levels, behind those of the fit; missing ones are an error.
+        y : array-like of shape (n,), optional
+            The response; with a two-sided formula None takes the left-hand column of X.
+
+        Returns
+        -------
+        MixedModelRegressor
+            A new fitted estimator, which predicts, scores, pickles and conditions again; this one is left alone.
+
+        Raises
+        ------
+        ValueError
+            Missing values, or labels of another type than the fitted ones.
+        SamplerError
+            The fit was made by NUTS, or the model of all rows is not one for the collapsed sampler.
+
+        Warns
+        -----
+        ConvergenceWarning
+            When the draws are not trustworthy yet.
+
+        References
+        ----------
+        Vehtari, Simpson, Gelman, Yao & Gabry (2024), Pareto smoothed importance sampling, Journal of Machine Learning
+        Research 25(72), for k-hat.
+
+        Examples
+        --------
+        >>> import bayesmixed as bm
+        >>> df = bm.datasets.load_sleepstudy()
+        >>> known, new = df[df["Subject"] != 335], df[df["Subject"] == 335]
+        >>> est = bm.MixedModelRegressor("Reaction ~ Days + (Days | Subject)", random_state=0).fit(known)
+        >>> updated = est.condition(new.head(3))
+        >>> bool(updated.score(new.tail(7)) > est.score(new.tail(7)))
+        True
+        """
+        check_is_fitted(self)
+        frame = as_frame(self, X, self.design_spec_.formula is not None, reset=False)
+        y = read_response(X, y, self.design_spec_.response, type(self).__name__)
+        posterior, design = conditioning.condition(self._posterior, frame, y, progressbar=self.progressbar)
+        return copy(self)._keep(posterior, self._rows + Rows.of(design, row_labels(X)))
+
+    def loo(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
+        """Estimate how well new rows of the same kind are predicted, by leaving out each row of the fit.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            The rows of the fit, in any order. After `condition`, those of the fit and of `condition` in one frame.
+
+        Returns
+        -------
+        arviz.ELPDData
+            For ``az.compare({"a": a.loo(X, y), "b": b.loo(X, y)})``. Its attribute ``log_likelihood`` is the pointwise
+            log likelihood (chain, draw, obs), whose ``attrs`` say what it is good for. A fit by the collapsed sampler
+            has group and common effects integrated out, for LOO and not for WAIC; one by NUTS has it conditional
+            on the effects. A row of weight w stands for w equal rows, left out together.
+
+        Raises
+        ------
+        ValueError
+            These are not the rows of the fit.
+
+        References
+        ----------
+        Vehtari, Gelman & Gabry (2017), Practical Bayesian model evaluation using leave-one-out cross-validation and
+        WAIC, Statistics and Computing 27, 1413-1432.
+
+        Examples
+        --------
+        >>> import bayesmixed as bm
+        >>> df = bm.datasets.load_sleepstudy()
+        >>> est = bm.MixedModelRegressor("Days + (Days | Subject)", random_state=0).fit(df, df["Reaction"])
+        >>> int(est.loo(df, df["Reaction"]).n_data_points)
+        180
+        """
+        check_is_fitted(self)
+        design, obs = fitted_rows(self, X, y, sample_weight)
+        conditioning.check_rows(design, self._rows.checksum)
+        return conditioning.loo(self._posterior, design, obs)
+
     def build_model(self, X: Any, y: Any = None, sample_weight: Any = None) -> pm.Model:
         """Write the model in PyMC, for reading, plotting and extending; no fit is needed.
 
@@ -341,44 +344,17 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):
         _, design, obs, family = learn(self, X, y, sample_weight, reset=None)
         return build_model(design, family, resolve_priors(design, family, self.priors, self.lkj_eta), obs)
 
-    def draw_group_effects(self, factor: str, levels: Any = None) -> xr.DataArray:
-        """Posterior draws of group effects, those included that are too many to be stored in `idata_`.
-
-        Parameters
-        ----------
-        factor : str
-        levels : list of labels, optional
-            Default: all, which may fill the memory.
-
-        Returns
-        -------
-        xarray.DataArray of dims (chain, draw, <factor>, <factor>_effect)
-            The same numbers at every call, whichever levels are asked for together.
-        """
-        check_is_fitted(self)
-        return group_effects(self._posterior.draws, self.design_spec_, factor, levels)
-
-    @property
-    def idata_(self) -> Any:
-        """The posterior as ArviZ's container: InferenceData with ArviZ 0.x, DataTree with 1.x."""
-        check_is_fitted(self)
-        if self._idata is None:
-            posterior = self._posterior
-            self._idata = container(posterior.draws, posterior.spec, posterior.family.auxiliary, *self._observed)
-        return self._idata
-
-    def _new_design(
-        self, X: Any, include_groups: bool | list[str], new_groups: str | dict[str, str] | None
-    ) -> tuple[Design, dict[str, str]]:
-        """Apply the learned design to new data, under the modes for new groups."""
-        check_is_fitted(self)
-        spec = self.design_spec_
-        modes = group_modes.resolve_modes(self.new_groups, spec, new_groups)
-        factors = group_modes.included_factors(spec, include_groups)
-        frame = as_frame(self, X, spec.formula is not None, reset=False)
-        design = spec.apply(frame, factors)
-        group_modes.check_new_levels(design, modes, frame, spec)
-        return design, modes
+    def _keep(self, posterior: Posterior, rows: Rows) -> MixedModelRegressor:
+        """Store what a fit has found."""
+        draws = posterior.draws
+        self.design_spec_ = posterior.spec
+        self.diagnostics_ = draws.diagnostics
+        self.coef_ = draws.mean("beta").copy() if posterior.spec.common_names else np.empty(0)
+        self.intercept_ = float(draws.mean("Intercept")) if posterior.spec.has_intercept else 0.0
+        self._posterior = posterior
+        self._rows = rows
+        self._idata = None
+        return self
 
     def _get_fitted_attr_html(self, *args: Any, **kwargs: Any) -> Any:
         """Show the fitted attributes without assembling the posterior: scikit-learn's HTML reads them all."""

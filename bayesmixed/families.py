@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri
 
 from bayesmixed.errors import quoted
 
@@ -43,22 +43,33 @@ class Family:
         Names of the further parameters, as in the posterior.
     log_density : callable
         ``log_density(y, mu, **auxiliary)``, elementwise.
+    cdf : callable
+        ``cdf(y, mu, **auxiliary)``, elementwise: the distribution function.
     quantile : callable
         ``quantile(u, mu, **auxiliary)``, elementwise, for ``u`` in (0, 1).
     variance : callable
         ``variance(mu, **auxiliary)``, elementwise.
+    widened : callable
+        ``widened(variance, **auxiliary)``: the auxiliary parameters of the response where its linear predictor is
+        itself normal, with that variance.
     """
 
     name: str
     link: Link
     auxiliary: tuple[str, ...]
     log_density: Callable[..., Array]
+    cdf: Callable[..., Array]
     quantile: Callable[..., Array]
     variance: Callable[..., Array]
+    widened: Callable[..., dict[str, Array]]
 
 
 def _normal_log_density(y: Array, mu: Array, sigma: Array) -> Array:
     return -0.5 * np.square((y - mu) / sigma) - np.log(sigma) - 0.5 * np.log(2 * np.pi)
+
+
+def _normal_cdf(y: Array, mu: Array, sigma: Array) -> Array:
+    return ndtr((y - mu) / sigma)
 
 
 def _normal_quantile(u: Array, mu: Array, sigma: Array) -> Array:
@@ -67,6 +78,10 @@ def _normal_quantile(u: Array, mu: Array, sigma: Array) -> Array:
 
 def _normal_variance(mu: Array, sigma: Array) -> Array:
     return np.square(sigma) + np.zeros_like(mu)
+
+
+def _normal_widened(variance: Array, sigma: Array) -> dict[str, Array]:
+    return {"sigma": np.sqrt(np.square(sigma) + variance)}
 
 
 def _same(values: Array) -> Array:
@@ -82,8 +97,10 @@ _FAMILIES: dict[str, tuple[str, tuple[str, ...], dict]] = {
         {
             "auxiliary": ("sigma",),
             "log_density": _normal_log_density,
+            "cdf": _normal_cdf,
             "quantile": _normal_quantile,
             "variance": _normal_variance,
+            "widened": _normal_widened,
         },
     ),
 }

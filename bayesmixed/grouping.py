@@ -24,6 +24,7 @@ GROUP_PRIORS = ("lkj", "independent")
 class _Effects:
     """What follows from the effects' names and blocks alone."""
 
+    name: Any
     effect_names: Any
     blocks: Any
 

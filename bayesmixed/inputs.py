@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from bayesmixed.checks import check_rank, check_residuals, check_response
+from bayesmixed.checks import check_rank, check_residuals, check_response, checksum, read_numbers
 from bayesmixed.design import Design, DesignSpec
 from bayesmixed.errors import FormulaError, quoted
 from bayesmixed.families import Family, get_family
@@ -57,13 +58,8 @@ def learn(
     if parsed is None and (name := _name(y)) in list(frame.columns):
         raise FormulaError(f"X has a column {name!r}, the name of y: the response would predict itself. Drop it.")
     y = read_response(X, y, None if parsed is None else parsed.response, type(estimator).__name__)
-    obs, weights, counts = row_labels(X), None, None
-    if sample_weight is not None:
-        weights = _check_sample_weight(sample_weight, frame, dtype=np.float64, ensure_non_negative=True)
-        counts = weights > 0
-        weights, obs = weights[counts], obs[counts]
-    y = check_response(y, len(frame), counts)
-    frame = frame if counts is None else frame.loc[counts]
+    frame, y, weights, obs = _rows_that_count(X, frame, y, sample_weight)
+    check_response(y)
     if parsed is None:
         resolve_group_prior(estimator.group_prior, ())
         spec, design = DesignSpec.plain(frame, y, weights)
@@ -74,6 +70,35 @@ def learn(
         check_rank(design)
     check_residuals(design, refuse=parsed is not None)
     return spec, design, obs, family
+
+
+def fitted_rows(estimator: Any, X: Any, y: Any, sample_weight: Any) -> tuple[Design, np.ndarray]:
+    """Read rows as the fit has read them: their design, with y and weights, and their labels.
+
+    Parameters
+    ----------
+    estimator : MixedModelRegressor
+        Fitted.
+    X, y, sample_weight
+        As in `MixedModelRegressor.fit`.
+    """
+    spec = estimator.design_spec_
+    frame = as_frame(estimator, X, spec.formula is not None, reset=False)
+    y = read_response(X, y, spec.response, type(estimator).__name__)
+    frame, y, weights, obs = _rows_that_count(X, frame, y, sample_weight)
+    return replace(spec.apply(frame), y=y, weights=weights), obs
+
+
+def _rows_that_count(
+    X: Any, frame: pd.DataFrame, y: Any, sample_weight: Any
+) -> tuple[pd.DataFrame, np.ndarray, np.ndarray | None, np.ndarray]:
+    """Frame, response, weights and labels of the rows of positive weight."""
+    obs = row_labels(X)
+    if sample_weight is None:
+        return frame, read_numbers(y, len(frame)), None, obs
+    weights = _check_sample_weight(sample_weight, frame, dtype=np.float64, ensure_non_negative=True)
+    counts = weights > 0
+    return frame.loc[counts], read_numbers(y, len(frame), counts), weights[counts], obs[counts]
 
 
 def as_frame(estimator: Any, X: Any, has_formula: bool, reset: bool | None) -> pd.DataFrame:
@@ -118,3 +143,45 @@ def as_frame(estimator: Any, X: Any, has_formula: bool, reset: bool | None) -> p
 def _name(y: Any) -> Any:
     """The name of a Series, or of the column of a one-column frame; else None."""
     return y.columns[0] if isinstance(y, pd.DataFrame) and y.shape[1] == 1 else getattr(y, "name", None)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a fitted estimator keeps of its rows; ``a + b`` is that of both sets of rows.
+
+    Attributes
+    ----------
+    y : numpy.ndarray of shape (n,)
+        The response.
+    obs : numpy.ndarray of shape (n,)
+        Labels of the rows.
+    weight : float
+        Sum of the weights.
+    squares : dict of str to numpy.ndarray of shape (q, q)
+        By factor: the sum over rows of z z', weighted.
+    checksum : int
+        Tells these rows from others, whatever their order.
+    """
+
+    y: np.ndarray
+    obs: np.ndarray
+    weight: float
+    squares: dict[str, np.ndarray]
+    checksum: int
+
+    @classmethod
+    def of(cls, design: Design, obs: np.ndarray) -> Rows:
+        """Measure the rows of a fit."""
+        weights = np.ones(design.n_rows) if design.weights is None else design.weights
+        squares = {factor.name: (factor.Z * weights[:, None]).T @ factor.Z for factor in design.groups}
+        return cls(np.asarray(design.y), obs, float(weights.sum()), squares, checksum(design))
+
+    def __add__(self, other: Rows) -> Rows:
+        """Both sets of rows."""
+        return Rows(
+            np.concatenate([self.y, other.y]),
+            np.concatenate([self.obs, other.obs]),
+            self.weight + other.weight,
+            {name: square + other.squares[name] for name, square in self.squares.items()},
+            (self.checksum + other.checksum) % 2**64,
+        )

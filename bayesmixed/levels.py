@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -114,6 +114,22 @@ class ColumnLevels:
         lookup[new] = len(self.labels) + np.arange(len(new))
         return lookup[codes], tuple(_scalars(labels[new]))
 
+    def extended(self, new_labels: tuple[Any, ...], column: str) -> ColumnLevels:
+        """These labels, then new ones as `code` returned them; the codes of old ones stay.
+
+        Raises
+        ------
+        ValueError
+            A new label is not of the type of the fitted ones: it would have become a level by mistake.
+        """
+        if wrong := [label for label in new_labels if not _is_of_kind(label, self.kind)]:
+            raise ValueError(
+                f"column {column!r} held {self.kind} labels in fit (such as {self.labels.tolist()[0]!r}), and its new "
+                f"levels include {quoted(wrong)}; convert the column to the type used in fit."
+            )
+        new = np.array(new_labels, dtype=None if self.kind in ("str", "other") else self.labels.dtype)
+        return replace(self, labels=np.concatenate([self.labels, new])) if len(new) else self
+
     @property
     def state(self) -> State:
         """Plain data for JSON."""
@@ -156,12 +172,7 @@ class FactorLevels:
         sizes = [len(part.labels) for part in parts]
         flat, codes = np.unique(_ravel([codes for _, codes in learned], sizes), return_inverse=True)
         levels = cls(columns, parts, np.stack(np.unravel_index(flat, sizes), axis=1))
-        texts = levels.labels
-        if len(set(texts.tolist())) < len(texts):
-            raise FormulaError(
-                f"grouping factor {':'.join(columns)!r}: two levels have the same text because a label contains "
-                "':'; rename the labels of one of the columns."
-            )
+        levels._check_texts()
         return levels, codes
 
     def code(self, frame: pd.DataFrame) -> tuple[np.ndarray, tuple[Any, ...]]:
@@ -172,10 +183,11 @@ class FactorLevels:
         sizes = [len(part.labels) + len(new) for part, (_, new) in zip(self.parts, coded, strict=True)]
         missing = np.any([codes < 0 for codes, _ in coded], axis=0)
         flat = _ravel([np.where(missing, 0, codes) for codes, _ in coded], sizes)
-        known_flat = _ravel(list(self.combinations.T), sizes)  # increasing: the parts' sizes only grew
+        known_flat = _ravel(list(self.combinations.T), sizes)
         first_row, uniques = _in_order_of_appearance(flat[~missing])
-        positions = np.searchsorted(known_flat, uniques)
-        known = known_flat[np.minimum(positions, len(known_flat) - 1)] == uniques
+        order = np.argsort(known_flat, kind="stable")  # levels that came later stand at the end
+        positions = order[np.minimum(np.searchsorted(known_flat, uniques, sorter=order), len(order) - 1)]
+        known = known_flat[positions] == uniques
         target = np.where(known, positions, len(known_flat) + np.cumsum(~known) - 1)
         codes = np.full(len(frame), -1)
         codes[~missing] = target[first_row]
@@ -183,6 +195,36 @@ class FactorLevels:
         names = [[*_scalars(part.labels), *new] for part, (_, new) in zip(self.parts, coded, strict=True)]
         labels = tuple(tuple(names[k][cell[k]] for k in range(len(names))) for cell in zip(*cells, strict=True))
         return codes, labels
+
+    def extended(self, new_labels: tuple[Any, ...]) -> FactorLevels:
+        """These levels, then new ones as `code` returned them; the codes of old ones stay.
+
+        Raises
+        ------
+        ValueError
+            As in `ColumnLevels.extended`; and for different levels of ``a:b`` with the same text.
+        """
+        by_part = list(zip(*new_labels, strict=True)) if len(self.parts) > 1 else [new_labels]
+        if not new_labels:
+            return self
+        parts, codes = [], []
+        for part, labels, column in zip(self.parts, by_part, self.columns, strict=True):
+            known = {label_key(label) for label in _scalars(part.labels)}
+            unseen = {label_key(label): label for label in labels if label_key(label) not in known}
+            parts.append(part.extended(tuple(unseen.values()), column))
+            position = {label_key(label): i for i, label in enumerate(_scalars(parts[-1].labels))}
+            codes.append([position[label_key(label)] for label in labels])
+        levels = FactorLevels(self.columns, tuple(parts), np.vstack([self.combinations, np.transpose(codes)]))
+        levels._check_texts()
+        return levels
+
+    def _check_texts(self) -> None:
+        texts = self.labels
+        if len(self.parts) > 1 and len(set(texts.tolist())) < len(texts):
+            raise FormulaError(
+                f"grouping factor {':'.join(self.columns)!r}: two levels have the same text because a label contains "
+                "':'; rename the labels of one of the columns."
+            )
 
     @property
     def labels(self) -> np.ndarray:
@@ -261,6 +303,13 @@ def _canonical(uniques: np.ndarray) -> tuple[np.ndarray, str]:
         return _texts(uniques), "other"
     types: dict[str, Any] = {"bool": bool, "int": np.int64, "float": float, "datetime": "datetime64[ns]", "str": str}
     return uniques.astype(types[kind]), kind
+
+
+def _is_of_kind(label: Any, kind: str) -> bool:
+    """Whether a label may be a level of a column of this kind; a number has to be whole, as in fit."""
+    if kind in ("int", "float"):
+        return isinstance(label, (int, float)) and not isinstance(label, bool) and float(label).is_integer()
+    return isinstance(label, {"bool": bool, "datetime": np.datetime64}.get(kind, str))
 
 
 def _first_twice(labels: np.ndarray) -> Any:

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -23,6 +26,7 @@ MODES = ("sample", "donor", "zero", "nan", "error")
 _CHUNK = 2_000_000
 
 NewGroups = str | Mapping[str, str]
+How = Literal["drawn", "expected", "integrated"]
 
 
 def included_factors(spec: DesignSpec, include_groups: bool | list[str] | tuple[str, ...]) -> tuple[str, ...]:
@@ -110,29 +114,105 @@ def is_new(factor: GroupFactor, rows: slice = slice(None)) -> np.ndarray:
     return (codes < 0) | (codes >= len(factor.levels))
 
 
-def new_effects(
-    draws: Draws, seed: int, factor: GroupFactor, mode: str, rows: slice, *, sampled: bool
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """For each new level among some rows: its rows, counted in the chunk, and its effects, (draws, q)."""
-    codes, new = factor.codes[rows], is_new(factor, rows)
-    if not new.any() or mode == "zero" or (mode == "sample" and not sampled):
-        return
-    q = factor.Z.shape[1]
-    total = int(np.prod(draws.shape))
-    if mode == "nan":
-        yield np.flatnonzero(new), np.full((total, q), np.nan)
-        return
-    if not sampled:
-        yield np.flatnonzero(new), _mean_donor(draws, factor)
-        return
-    L = covariance_factor(draws, factor) if mode == "sample" else None
-    for key, row_set in _new_levels(factor, codes, new, rows.start):
-        full_key: tuple[int | str, ...] = (seed, mode, factor.name, *key)
-        if L is None:
-            donor = np.floor(uniforms(full_key, (total,)) * len(factor.levels)).astype(int)
-            yield row_set, _effects_of_donors(draws, factor, donor)
+@dataclass(frozen=True)
+class NewLevels:
+    """The effects of one factor's new levels, in one call.
+
+    Attributes
+    ----------
+    draws : Draws
+    seed : int
+        Of the fit.
+    factor : GroupFactor
+        In the rows of the call.
+    mode : str
+        One of `MODES`.
+    """
+
+    draws: Draws
+    seed: int
+    factor: GroupFactor
+    mode: str
+
+    def effects(self, rows: slice, how: How) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Rows, counted within the chunk, and the effects that they share, (S, q); none where these are zero.
+
+        Parameters
+        ----------
+        rows : slice
+        how : {"drawn", "expected", "integrated"}
+            Draws; their expectations given the posterior draw; draws but for normal ones, left to `variance`.
+        """
+        new = is_new(self.factor, rows)
+        if not new.any() or self.mode == "zero" or (self.mode == "sample" and how != "drawn"):
+            return
+        if self.mode == "nan":
+            yield np.flatnonzero(new), np.full((self._total, self._q), np.nan)
+        elif how == "expected":
+            yield np.flatnonzero(new), self._mean_donor
         else:
-            yield row_set, np.einsum("sij,sj->si", L, normals(full_key, (total, q)))
+            for key, row_set in _new_levels(self.factor, new, rows):
+                yield row_set, self.draw(key)
+
+    def variance(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
+        """Rows whose effect is normal, and the variance of its part of the linear predictor at every draw, (S, k)."""
+        at = np.flatnonzero(is_new(self.factor, rows)) if self.mode == "sample" else np.empty(0, dtype=int)
+        Z = self.factor.Z[rows][at]
+        total = np.zeros((self._total, len(at)))
+        if len(at):
+            for k in range(self._q):  # z' L L' z, one column of L at a time
+                total += np.square(self._roots[:, :, k] @ Z.T)
+        return at, total
+
+    def draw(self, key: tuple[str, str]) -> np.ndarray:
+        """Effects of one level at every posterior draw, (S, q)."""
+        full_key = (self.seed, self.mode, self.factor.name, *key)
+        if self.mode == "sample":
+            return np.einsum("sij,sj->si", self._roots, normals(full_key, (self._total, self._q)))
+        if self.mode == "donor":
+            donor = np.floor(uniforms(full_key, (self._total,)) * len(self.factor.levels)).astype(int)
+            return _effects_of_donors(self.draws, self.factor, donor)
+        return np.full((self._total, self._q), np.nan if self.mode == "nan" else 0.0)
+
+    def every_level(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Text and effects, (S, q), of each new level of the call; a missing label says which row it is of."""
+        every = slice(0, len(self.factor.codes))
+        for key, row_set in _new_levels(self.factor, is_new(self.factor), every):
+            code = self.factor.codes[row_set[0]]
+            text = f"missing in row {key[1]}" if code < 0 else label_text(self._label(code))
+            yield text, self.draw(key)
+
+    def _label(self, code: int) -> Any:
+        return self.factor.new_labels[code - len(self.factor.levels)]
+
+    @property
+    def _total(self) -> int:
+        return int(np.prod(self.draws.shape))
+
+    @property
+    def _q(self) -> int:
+        return self.factor.Z.shape[1]
+
+    @cached_property
+    def _roots(self) -> np.ndarray:
+        return covariance_factor(self.draws, self.factor)
+
+    @cached_property
+    def _mean_donor(self) -> np.ndarray:
+        return _mean_donor(self.draws, self.factor)
+
+
+def _new_levels(factor: GroupFactor, new: np.ndarray, rows: slice) -> Iterator[tuple[tuple[str, str], np.ndarray]]:
+    """Key and rows of each new level in a chunk; a missing label is a level of its own, keyed by its row."""
+    codes = factor.codes[rows]
+    for row in np.flatnonzero(codes < 0):
+        yield ("row", str(rows.start + row)), np.array([row])
+    labelled = np.flatnonzero(new & (codes >= 0))
+    order = labelled[np.argsort(codes[labelled], kind="stable")]
+    starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
+    for row_set in np.split(order, starts[1:]):
+        if len(row_set):
+            yield ("label", label_key(factor.new_labels[codes[row_set[0]] - len(factor.levels)])), row_set
 
 
 def _all_effects(draws: Draws, factor: GroupFactor) -> Iterator[np.ndarray]:
@@ -160,20 +240,6 @@ def _effects_of_donors(draws: Draws, factor: GroupFactor, donor: np.ndarray) -> 
         mine = np.flatnonzero((place >= start) & (place < start + step))
         result[mine] = draws.effects(factor.name, levels[start : start + step])[mine, place[mine] - start]
     return result
-
-
-def _new_levels(
-    factor: GroupFactor, codes: np.ndarray, new: np.ndarray, first_row: int
-) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
-    """Key and rows of each new level in a chunk; a missing label is a level of its own, keyed by its row."""
-    for row in np.flatnonzero(codes < 0):
-        yield ("row", str(first_row + row)), np.array([row])
-    labelled = np.flatnonzero(new & (codes >= 0))
-    order = labelled[np.argsort(codes[labelled], kind="stable")]
-    starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
-    for row_set in np.split(order, starts[1:]):
-        if len(row_set):
-            yield ("label", label_key(factor.new_labels[codes[row_set[0]] - len(factor.levels)])), row_set
 
 
 def covariance_factor(draws: Draws, factor: GroupFactor | GroupSpec) -> np.ndarray:

@@ -57,22 +57,33 @@ def check_names(spec: DesignSpec, auxiliary: tuple[str, ...]) -> None:
             )
 
 
-def container(draws: Draws, spec: DesignSpec, auxiliary: tuple[str, ...], y: np.ndarray, obs: np.ndarray) -> Any:
-    """Assemble the posterior.
+def container(
+    draws: Draws,
+    spec: DesignSpec,
+    auxiliary: tuple[str, ...],
+    observed: tuple[np.ndarray, np.ndarray] | None,
+    *,
+    group: str = "posterior",
+    predictive: xr.DataArray | None = None,
+) -> Any:
+    """Assemble the posterior, or the prior.
 
     Parameters
     ----------
     draws : Draws
     spec : DesignSpec
     auxiliary : tuple of str
-    y, obs : numpy.ndarray of shape (n,)
-        The observed response and the labels of its rows.
+    observed : tuple of numpy.ndarray of shape (n,), or None
+        A response and the labels of its rows.
+    group : {"posterior", "prior"}, default="posterior"
+    predictive : xarray.DataArray of dims (chain, draw, obs), optional
+        Draws of the response.
 
     Returns
     -------
     arviz.InferenceData (ArviZ 0.x) or xarray.DataTree (ArviZ 1.x)
-        Groups ``posterior``, ``sample_stats``, ``observed_data``. Effects that are too many to store are absent;
-        ``posterior.attrs["bayesmixed_lazy"]`` lists their factors.
+        Groups ``posterior``, ``sample_stats``, ``observed_data``, or as asked for. Effects that are too many to store
+        are absent; ``posterior.attrs["bayesmixed_lazy"]`` lists their factors.
     """
     import xarray as xr  # noqa: PLC0415
 
@@ -80,16 +91,22 @@ def container(draws: Draws, spec: DesignSpec, auxiliary: tuple[str, ...], y: np.
     sample = {"chain": np.arange(chains), "draw": np.arange(n_draws)}
     attrs = {"bayesmixed_schema": CONTRACT_VERSION}
     variables = {name: dims for name, dims in layout(spec, auxiliary).items() if name in draws.values}
-    posterior = xr.Dataset(
-        {name: (("chain", "draw", *dims), draws.values[name]) for name, dims in variables.items()},
-        coords=sample | coordinates(spec),
-        attrs=attrs | ({"bayesmixed_lazy": list(draws.lazy)} if draws.lazy else {}),
-    )
-    stats = xr.Dataset(
-        {name: (("chain", "draw"), values) for name, values in draws.sample_stats.items()}, coords=sample
-    )
-    observed = xr.Dataset({"y": (("obs",), y)}, coords={"obs": obs})
-    return arviz_container({"posterior": posterior, "sample_stats": stats, "observed_data": observed}, attrs)
+    groups = {
+        group: xr.Dataset(
+            {name: (("chain", "draw", *dims), draws.values[name]) for name, dims in variables.items()},
+            coords=sample | coordinates(spec),
+            attrs=attrs | ({"bayesmixed_lazy": list(draws.lazy)} if draws.lazy else {}),
+        )
+    }
+    if draws.sample_stats:
+        stats = {name: (("chain", "draw"), values) for name, values in draws.sample_stats.items()}
+        groups["sample_stats"] = xr.Dataset(stats, coords=sample)
+    if predictive is not None:
+        groups[f"{group}_predictive"] = predictive.to_dataset(name="y")
+    if observed is not None:
+        y, obs = observed
+        groups["observed_data"] = xr.Dataset({"y": (("obs",), y)}, coords={"obs": obs})
+    return arviz_container(groups, attrs)
 
 
 def group_effects(draws: Draws, spec: DesignSpec, factor: str, levels: Any = None) -> xr.DataArray:

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 
 from bayesmixed.design import Design, DesignSpec
 from bayesmixed.draws import Draws
+from bayesmixed.errors import quoted
 from bayesmixed.families import Family
+from bayesmixed.grouping import GroupFactor
 from bayesmixed.keyed_random import row_uniforms
-from bayesmixed.new_groups import is_new, new_covariance, new_effects
+from bayesmixed.mixture import mixture_quantiles
+from bayesmixed.new_groups import How, NewLevels, is_new, new_covariance
 
 KINDS = ("response", "mean", "linear")
-# numbers in one working array of the chunked pass over rows
-_CHUNK = 2_000_000
+# numbers in one working array of the chunked pass over rows: what a processor's cache holds
+_CHUNK = 200_000
 
 
 @dataclass(frozen=True)
@@ -77,10 +81,11 @@ def standard_deviation(posterior: Posterior, design: Design, modes: Mapping[str,
     for factor in design.groups:
         if (new := is_new(factor)).any() and (covariance := new_covariance(draws, factor, modes)) is not None:
             spread[new] += np.einsum("ni,ij,nj->n", factor.Z[new], covariance, factor.Z[new])
+    new_levels = _new_levels(posterior, design, modes)
     variance = np.empty(design.n_rows)
     every = np.arange(int(np.prod(draws.shape)))
     for rows in _chunks(design.n_rows, len(every)):
-        variance[rows] = _linear(posterior, design, modes, rows, every, sampled=False).var(axis=0)
+        variance[rows] = _linear(posterior, design, new_levels, rows=rows, keep=every, how="expected").var(axis=0)
     return np.sqrt(noise + variance + spread)
 
 
@@ -102,16 +107,89 @@ def draw(posterior: Posterior, design: Design, modes: Mapping[str, str], kind: s
     """
     result = np.empty((len(keep), design.n_rows))
     total = int(np.prod(posterior.draws.shape))
+    new_levels = _new_levels(posterior, design, modes)
     for rows in _chunks(design.n_rows, total):
-        values = _linear(posterior, design, modes, rows, keep, sampled=True)
+        values = _linear(posterior, design, new_levels, rows=rows, keep=keep, how="drawn")
         if kind != "linear":
             values = posterior.family.link.inverse(values)
         if kind == "response":
             u = row_uniforms((posterior.seed, "noise"), rows.start, rows.stop, total)[:, keep].T
-            auxiliary = {name: posterior.draws.flat(name)[keep, None] for name in posterior.family.auxiliary}
-            values = posterior.family.quantile(u, values, **auxiliary)
+            values = posterior.family.quantile(u, values, **_auxiliary(posterior, keep))
         result[:, rows] = values
     return result
+
+
+def quantiles(
+    posterior: Posterior, design: Design, modes: Mapping[str, str], kind: str, probabilities: np.ndarray
+) -> np.ndarray:
+    """Posterior quantiles of the response, of its mean, or of the linear predictor.
+
+    Those of the response have its noise integrated out, and with the noise the normal effects of new levels. The
+    others are quantiles of draws.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    design : Design
+    modes : dict of str to str
+    kind : {"response", "mean", "linear"}
+    probabilities : numpy.ndarray of shape (k,)
+        In (0, 1).
+
+    Returns
+    -------
+    numpy.ndarray of shape (n, k)
+    """
+    result = np.empty((design.n_rows, len(probabilities)))
+    every = np.arange(int(np.prod(posterior.draws.shape)))
+    new_levels = _new_levels(posterior, design, modes)
+    for rows in _chunks(design.n_rows, len(every)):
+        how: How = "integrated" if kind == "response" else "drawn"
+        values = _linear(posterior, design, new_levels, rows=rows, keep=every, how=how)
+        if kind != "linear":
+            values = posterior.family.link.inverse(values)
+        if kind == "response":
+            auxiliary = _auxiliary(posterior, every)
+            for new in new_levels.values():
+                at, variance = new.variance(rows)
+                if len(at):
+                    full = np.zeros_like(values)
+                    full[:, at] = variance
+                    auxiliary = posterior.family.widened(full, **auxiliary)
+            result[rows] = mixture_quantiles(posterior.family, values, auxiliary, probabilities).T
+        else:
+            result[rows] = np.quantile(values, probabilities, axis=0).T
+    return result
+
+
+def bayes_r2(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> np.ndarray:
+    """Bayesian R² of every draw, (S,): the variance of the mean over rows, and its share of itself plus the noise's.
+
+    Gelman, Goodrich, Gabry & Vehtari (2019), R-squared for Bayesian regression models, The American Statistician 73,
+    equation (3), with the residual variance that the model states.
+    """
+    every = np.arange(int(np.prod(posterior.draws.shape)))
+    new_levels = _new_levels(posterior, design, modes)
+    origin = mean(posterior, design, modes).mean()  # sums of squares about it do not cancel
+    total, square, noise = np.zeros((3, len(every)))
+    for rows in _chunks(design.n_rows, len(every)):
+        mu = posterior.family.link.inverse(_linear(posterior, design, new_levels, rows=rows, keep=every, how="drawn"))
+        noise += posterior.family.variance(mu, **_auxiliary(posterior, every)).sum(axis=1)
+        total += (mu - origin).sum(axis=1)
+        square += np.square(mu - origin).sum(axis=1)
+    fit = (square - np.square(total) / design.n_rows) / (design.n_rows - 1)
+    return fit / (fit + noise / design.n_rows)
+
+
+def new_group_effects(
+    posterior: Posterior, factor: GroupFactor, mode: str, keep: np.ndarray
+) -> tuple[list[str], np.ndarray]:
+    """Texts of a factor's new levels, and the effects that `draw` gives them, (s, k, q)."""
+    texts, effects = [], [np.empty((len(keep), 0, factor.Z.shape[1]))]
+    for text, drawn in NewLevels(posterior.draws, posterior.seed, factor, mode).every_level():
+        texts.append(text)
+        effects.append(drawn[keep, None])
+    return texts, np.concatenate(effects, axis=1)
 
 
 def thin(shape: tuple[int, int], n_draws: int | None) -> np.ndarray:
@@ -134,20 +212,52 @@ def thin(shape: tuple[int, int], n_draws: int | None) -> np.ndarray:
     return np.arange(wanted) * per_chain // wanted
 
 
+def tails(coverage: float) -> tuple[float, float]:
+    """Probabilities below the two ends of an equal-tailed interval.
+
+    Raises
+    ------
+    ValueError
+        Unless `coverage` is in (0, 1).
+    """
+    if not (isinstance(coverage, Real) and 0 < coverage < 1):
+        raise ValueError(f"coverage must be a number in (0, 1), such as 0.9 for 90 % intervals, got {coverage!r}.")
+    return (1 - float(coverage)) / 2, (1 + float(coverage)) / 2
+
+
+def check_kind(kind: str) -> None:
+    """Refuse an unknown kind of prediction."""
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {quoted(KINDS)}, got {kind!r}.")
+
+
 def _chunks(n_rows: int, n_draws: int) -> Iterator[slice]:
     step = max(1, _CHUNK // n_draws)
     for start in range(0, n_rows, step):
         yield slice(start, min(start + step, n_rows))
 
 
-def _linear(
-    posterior: Posterior, design: Design, modes: Mapping[str, str], rows: slice, keep: np.ndarray, *, sampled: bool
-) -> np.ndarray:
-    """Linear predictor of some rows at the kept draws, shape (len(keep), rows).
+def _new_levels(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> dict[str, NewLevels]:
+    return {
+        factor.name: NewLevels(posterior.draws, posterior.seed, factor, modes[factor.name]) for factor in design.groups
+    }
 
-    With ``sampled=False`` a new level has the mean of its effect given the draw: 0, or the mean over the
-    fitted levels under ``"donor"``.
-    """
+
+def _auxiliary(posterior: Posterior, keep: np.ndarray) -> dict[str, np.ndarray]:
+    """The family's further parameters at the kept draws, each (s, 1)."""
+    return {name: posterior.draws.flat(name)[keep, None] for name in posterior.family.auxiliary}
+
+
+def _linear(
+    posterior: Posterior,
+    design: Design,
+    new_levels: Mapping[str, NewLevels],
+    *,
+    rows: slice,
+    keep: np.ndarray,
+    how: How,
+) -> np.ndarray:
+    """Linear predictor of some rows at the kept draws, (s, rows); `how` new levels enter, `NewLevels.effects` says."""
     draws = posterior.draws
     eta = np.zeros((len(keep), rows.stop - rows.start))
     if design.offset is not None:
@@ -157,12 +267,12 @@ def _linear(
     if design.common_names:
         eta += draws.flat("beta")[keep] @ design.X[rows].T
     for factor in design.groups:
-        codes, Z, new = factor.codes[rows], factor.Z[rows], is_new(factor, rows)
-        known = np.flatnonzero(~new)
+        codes, Z = factor.codes[rows], factor.Z[rows]
+        known = np.flatnonzero(~is_new(factor, rows))
         levels, place = np.unique(codes[known], return_inverse=True)
         b = draws.effects(factor.name, levels)
         for k in range(Z.shape[1]):  # one effect at a time keeps the working memory at one (draws, rows) array
             eta[:, known] += b[keep[:, None], place, k] * Z[known, k]
-        for row_set, effects in new_effects(draws, posterior.seed, factor, modes[factor.name], rows, sampled=sampled):
+        for row_set, effects in new_levels[factor.name].effects(rows, how):
             eta[:, row_set] += effects[keep] @ Z[row_set].T
     return eta

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.exceptions import DataConversionWarning
 
-from bayesmixed.checks import check_rank, check_residuals, check_response
+from bayesmixed.checks import check_rank, check_residuals, check_response, read_numbers
 from bayesmixed.design import DesignSpec
 from bayesmixed.errors import FormulaError
 from bayesmixed.formula import parse
@@ -22,9 +22,15 @@ THREE = [
 ]
 
 
+def read_response_of_a_fit(y, n_rows, counts=None):
+    values = read_numbers(y, n_rows, counts)
+    check_response(values)
+    return values
+
+
 @pytest.mark.parametrize("y", THREE, ids=lambda y: type(y).__name__)
 def test_a_response_is_three_floats_whatever_it_came_in(y):
-    values = check_response(y, 3)
+    values = read_response_of_a_fit(y, 3)
 
     assert values.dtype == np.float64
     assert values.tolist() == [1.0, 2.0, 3.0]
@@ -33,19 +39,19 @@ def test_a_response_is_three_floats_whatever_it_came_in(y):
 @pytest.mark.parametrize("y", [[[1], [2], [3]], pd.DataFrame({"y": [1, 2, 3]})])
 def test_a_column_vector_is_read_with_scikit_learns_warning(y):
     with pytest.warns(DataConversionWarning, match="column-vector y was passed"):
-        assert check_response(y, 3).tolist() == [1.0, 2.0, 3.0]
+        assert read_response_of_a_fit(y, 3).tolist() == [1.0, 2.0, 3.0]
 
 
 def test_rows_that_do_not_count_are_not_looked_at():
     counts = np.array([True, False, True])
 
-    assert check_response([1, np.nan, 3], 3, counts).tolist() == [1.0, 3.0]
+    assert read_response_of_a_fit([1, np.nan, 3], 3, counts).tolist() == [1.0, 3.0]
     with pytest.raises(ValueError, match=r"Found 1 sample\(s\) with a positive weight, while a minimum of 2"):
-        check_response([1, 2, 3], 3, np.array([True, False, False]))
+        read_response_of_a_fit([1, 2, 3], 3, np.array([True, False, False]))
 
 
 def test_a_boolean_response_is_zero_and_one():
-    assert check_response([True, False, True], 3).tolist() == [1.0, 0.0, 1.0]
+    assert read_response_of_a_fit([True, False, True], 3).tolist() == [1.0, 0.0, 1.0]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +76,7 @@ def test_a_boolean_response_is_zero_and_one():
 )
 def test_a_response_that_cannot_be_modelled_is_refused(y, message):
     with pytest.raises(ValueError, match=message):
-        check_response(y, 3)
+        read_response_of_a_fit(y, 3)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from collapsed_twins import make_frame
 from bayesmixed import MixedModelRegressor, split_group_effects
 from bayesmixed._compat import dataset
 from bayesmixed.new_groups import MODES
-from bayesmixed.sampling.collapsed import engine
+from bayesmixed.sampling.collapsed import assembly
 
 FRAME = make_frame(n=120)
 Y = pd.Series(np.random.default_rng(0).normal(5, 2, 120) + FRAME["pupil"] % 3 + FRAME["item"] * FRAME["x"] / 4)
@@ -37,7 +37,7 @@ def pair(request, monkeypatch):
     """The same fit, with its effects stored and with none."""
     est = MixedModelRegressor(FORMULAS[request.param], draws=200, chains=2, random_state=3)
     stored = est.fit(FRAME, Y)
-    monkeypatch.setattr(engine, "MAX_STORED", 0)
+    monkeypatch.setattr(assembly, "MAX_STORED", 0)
     lazy = MixedModelRegressor(**est.get_params()).fit(FRAME, Y)
     return stored, lazy
 
@@ -117,6 +117,6 @@ def test_what_does_not_exist_is_refused(pair):
 def test_the_limit_counts_the_numbers_of_a_factors_draws(monkeypatch):
     """200 draws of 12 pupils with two effects are 4800 numbers."""
     for limit, lazy in [(4800, False), (4799, True)]:
-        monkeypatch.setattr(engine, "MAX_STORED", limit)
+        monkeypatch.setattr(assembly, "MAX_STORED", limit)
         est = MixedModelRegressor(FORMULAS["one factor"], draws=100, chains=2, random_state=3).fit(FRAME, Y)
         assert bool(est._posterior.draws.lazy) == lazy

@@ -14,7 +14,7 @@ def assemble(formula, frame, **options):
     spec, design = DesignSpec.learn(parse(formula), frame, **options)
     draws = make_draws(design)
     obs = np.array([f"row {i}" for i in range(len(frame))])
-    return container(draws, spec, ("sigma",), np.arange(len(frame)) / 7, obs), draws
+    return container(draws, spec, ("sigma",), (np.arange(len(frame)) / 7, obs)), draws
 
 
 def test_naming_contract(school):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import warnings
 
-from bayesmixed.design import Design
+from bayesmixed.design import Design, DesignSpec
 from bayesmixed.draws import Draws
 from bayesmixed.errors import SamplerError
 from bayesmixed.families import Family
 from bayesmixed.priors import Priors
 from bayesmixed.sampling import nuts
 from bayesmixed.sampling.collapsed import engine as collapsed
+from bayesmixed.sampling.collapsed import update as collapsed_update
 from bayesmixed.sampling.report import summarise, warn
 
 SAMPLERS = ("auto", "collapsed", "nuts")
@@ -96,3 +97,45 @@ def sample(
     warn(summary, design, result, target_accept if result.diagnostics["sampler"] == "nuts" else None)
     result.diagnostics.update({"reason": reason, **summary})
     return result
+
+
+def update(draws: Draws, spec: DesignSpec, design: Design, *, seed: int, progressbar: bool) -> Draws:
+    """Draws from the posterior of old and new rows, where the collapsed sampler made those of the old.
+
+    Parameters
+    ----------
+    draws : Draws
+    spec : DesignSpec
+        With the levels of old and new rows.
+    design : Design
+        The new rows.
+    seed : int
+        Of the fit.
+    progressbar : bool
+
+    Raises
+    ------
+    SamplerError
+        The draws are not the collapsed sampler's, or the model of all rows is not one for it.
+
+    Warns
+    -----
+    ConvergenceWarning
+        As in `sample`.
+    """
+    if draws.collapsed is None:
+        why = f"this fit's are of NUTS ({draws.diagnostics['reason']})"
+    else:
+        try:
+            result = collapsed_update.update(draws, spec, design, seed=seed, progressbar=progressbar)
+        except SamplerError as error:
+            why = str(error)
+        else:
+            summary = summarise(result)
+            warn(summary, design, result, None)
+            result.diagnostics.update(summary)
+            return result
+    raise SamplerError(
+        f"condition needs draws of the collapsed sampler, and {why}. Fit old and new rows together, with "
+        "priors=est.priors_ for the same model."
+    )

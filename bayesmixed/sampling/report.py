@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bayesmixed.design import Design
-from bayesmixed.diagnostics import convergence
+from bayesmixed.diagnostics import convergence, least_ess
 from bayesmixed.draws import Draws
 from bayesmixed.errors import ConvergenceWarning, quoted
 
@@ -47,7 +47,7 @@ def warn(summary: dict[str, Any], design: Design, result: Draws, target_accept: 
         None for the collapsed sampler, which has none.
     """
     chains, draws = result.shape
-    ess_limit = min(400, draws * chains / 4)
+    ess_limit = least_ess(result.shape)
     ess = min(summary["min_ess_bulk"], summary["min_ess_tail"])
     seen, causes, remedies = [], [], []
     if summary["divergences"]:

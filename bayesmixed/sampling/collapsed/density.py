@@ -25,6 +25,7 @@ from bayesmixed.sampling.collapsed.residual import Reduced, Residual
 from bayesmixed.sampling.collapsed.statistics import CrossProducts
 from bayesmixed.sampling.collapsed.units import Units
 
+_NUMBERS = 2_000_000  # numbers in the matrices G of one pass over points
 _WORK = 400_000  # numbers in the working arrays of one chunk of points: what a processor's cache holds
 
 
@@ -66,6 +67,12 @@ class CollapsedDensity:
             units.scaling.y_scale,
             float(np.log(units.scaling.sigma_floor / units.scaling.y_scale)),
         )
+        return cls._prepare(statistics, units, covariances, residual)
+
+    @classmethod
+    def _prepare(
+        cls, statistics: CrossProducts, units: Units, covariances: Covariances, residual: Residual
+    ) -> CollapsedDensity:
         order = elimination_order(statistics)
         columns = Columns.of(statistics, order[1:])
         first = FirstFactor.of(statistics, order[0], columns)
@@ -91,6 +98,10 @@ class CollapsedDensity:
         P = len(self.residual.prior)
         return self.first.flops + self.others.flops + 20 * P**3
 
+    def with_statistics(self, statistics: CrossProducts) -> CollapsedDensity:
+        """The same model, priors and units with other rows; their factors may have got further levels."""
+        return self._prepare(statistics, self.units, self.covariances, replace(self.residual, n=statistics.n))
+
     def with_covariances(self, covariances: Covariances) -> CollapsedDensity:
         """The same rows with other coordinates of the covariances."""
         return replace(self, covariances=covariances)
@@ -107,6 +118,15 @@ class CollapsedDensity:
             G[..., points], log_det_others = self.others.reduce(values, [roots[f] for f in self.order[1:]])
             log_det[points] = log_det_first + log_det_others
         return Reduced(G, log_det, relative.sds, relative.log_prior)
+
+    def log_joint(self, theta: np.ndarray, s: np.ndarray) -> np.ndarray:
+        """Log of p(y, theta, s), (N,), at N points theta (dimension, N) and s (N,)."""
+        result = np.empty(len(s))
+        step = max(1, _NUMBERS // self.residual.prior.size)
+        for start in range(0, len(s), step):
+            points = slice(start, start + step)
+            result[points] = self.residual.log_density(self.reduce(theta[:, points]), s[points])
+        return result
 
     def factor(self, roots: list[np.ndarray]) -> NestedFactors | CrossedFactors:
         """Integrate all group effects out, and keep what drawing them needs; for roots of one chunk of points."""

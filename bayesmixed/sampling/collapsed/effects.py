@@ -22,7 +22,7 @@ from scipy.special import ndtri
 from bayesmixed.keyed_random import normals, row_uniforms
 from bayesmixed.sampling.collapsed.batched import conditional_effects, conditional_root, unpack
 from bayesmixed.sampling.collapsed.density import CollapsedDensity
-from bayesmixed.sampling.collapsed.elimination import Entries
+from bayesmixed.sampling.collapsed.elimination import Entries, cross_products
 
 _MOMENTS = 20_000_000  # numbers in the array of moments
 _WORK = 50_000  # numbers in one working array: what a processor's cache holds
@@ -150,12 +150,7 @@ class FirstEffects:
 
     @cached_property
     def _cross(self) -> list[sparse.csr_array]:
-        """Z_first' W Z_later, one (n_levels, m) matrix per effect of the first factor."""
-        entries = self._entries
-        keep = entries.column < self.density.columns.m
-        at = (entries.level[keep], entries.column[keep])
-        shape = (self.n_levels, self.density.columns.m)
-        return [sparse.csr_array((values[keep], at), shape) for values in entries.values]
+        return cross_products(self.density.statistics, self.factor, self.density.columns)
 
     @cached_property
     def _entries(self) -> Entries:

@@ -107,6 +107,15 @@ class Entries:
         return cls(all_levels[order], all_columns[order], np.concatenate(values, axis=1)[:, order])
 
 
+def cross_products(statistics: CrossProducts, first: int, columns: Columns) -> list[sparse.csr_array]:
+    """Z_first' W Z_rest, one (n_levels, m) matrix per effect of the first factor."""
+    entries = Entries.of(statistics, first, columns)
+    keep = entries.column < columns.m
+    at = (entries.level[keep], entries.column[keep])
+    shape = (statistics.n_levels[first], columns.m)
+    return [sparse.csr_array((values[keep], at), shape) for values in entries.values]
+
+
 @dataclass(frozen=True)
 class FirstFactor:
     """The first factor's part of the collapsed density.

@@ -12,18 +12,22 @@ It is tabulated on a grid, and sigma is drawn by inverting the distribution func
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from bayesmixed.design import Design
+from bayesmixed.design import Design, DesignSpec
 from bayesmixed.distributions import Prior
+from bayesmixed.draws import Draws
+from bayesmixed.keyed_random import normals, uniforms
 from bayesmixed.priors import Priors
+from bayesmixed.sampling.collapsed.assembly import common_values
 from bayesmixed.sampling.collapsed.units import Units
 
 _COARSE, _FINE = 2000, 4000  # points of the grid: to find the mass, and to invert its distribution function
 _NEGLIGIBLE = 40.0  # below the maximum of the log density
+_LEAST_KEPT = 1e-15  # of 1 - kappa, beyond rounding
 _WIDEST = 12.0  # log(sigma) goes from its floor to this, in units of sd(y)
 
 
@@ -55,20 +59,26 @@ class Rotated:
 
     @classmethod
     def of(cls, design: Design, priors: Priors, units: Units) -> Rotated:
-        """Decompose the weighted rows."""
-        V = units.common_columns(design, slice(None))
-        if design.weights is not None:
-            V = V * np.sqrt(design.weights)[:, None]
+        """State the priors, and decompose the weighted rows."""
         stated = units.stated_prior(design, priors)
         root, shift = stated[:, :-1], stated[:, -1]
         scale = solve_triangular(root, np.eye(len(root))) if len(root) else root
         mean = scale @ shift
-        residual = V[:, -1] - V[:, :-1] @ mean
-        U, a, Qt = np.linalg.svd(V[:, :-1] @ scale, full_matrices=False)
+        nothing = cls(0.0, np.empty(0), np.empty(0), 0.0, np.empty((len(root), 0)), mean, scale)
+        return nothing.with_rows(design, units)
+
+    def with_rows(self, design: Design, units: Units) -> Rotated:
+        """Take in further rows; what is known of those before are ``r`` rows in the singular directions."""
+        V = units.common_columns(design, slice(None))
+        if design.weights is not None:
+            V = V * np.sqrt(design.weights)[:, None]
+        rows = np.vstack([self.a[:, None] * self.directions.T, V[:, :-1] @ self.scale])
+        residual = np.concatenate([self.c, V[:, -1] - V[:, :-1] @ self.mean])
+        U, a, Qt = np.linalg.svd(rows, full_matrices=False)
         c = U.T @ residual
         outside = residual - U @ c
-        n = float(len(V) if design.weights is None else design.weights.sum())
-        return cls(n, a, c, float(outside @ outside), Qt.T, mean, scale)
+        n = self.n + float(len(V) if design.weights is None else design.weights.sum())
+        return replace(self, n=n, a=a, c=c, rss=self.rss + float(outside @ outside), directions=Qt.T)
 
     def log_likelihood(self, s: np.ndarray) -> np.ndarray:
         """Log of p(y | sigma = e^s), shape (N,)."""
@@ -128,3 +138,77 @@ def sample_log_sigma(
     within = 2 * over / (left + np.sqrt(np.maximum(np.square(left) + 2 * slope * over, 0.0)))
     s = grid[cell] + (grid[1] - grid[0]) * np.clip(within, 0.0, 1.0)
     return s, log_density(s)
+
+
+@dataclass(frozen=True)
+class Regression:
+    """What a fit without groups keeps: its rows, compressed, and how they are sampled.
+
+    Attributes
+    ----------
+    rotated : Rotated
+    units : Units
+    sigma_prior : Prior
+        On the user's scale.
+    """
+
+    rotated: Rotated
+    units: Units
+    sigma_prior: Prior
+
+    def sample(self, design: Design | DesignSpec, shape: tuple[int, int], seed: int) -> Draws:
+        """Independent draws, in `shape` (chain, draw)."""
+        rotated, scaling = self.rotated, self.units.scaling
+        floor = float(np.log(scaling.sigma_floor / scaling.y_scale))
+        total = shape[0] * shape[1]
+        u = uniforms((seed, "sigma"), (total,))
+        s, lp = sample_log_sigma(rotated, self.sigma_prior, scaling.y_scale, floor, u)
+        gamma_mean, gamma = rotated.draw(s, normals((seed, "common"), (total, len(rotated.mean))).T)
+        values, means = common_values(design, self.units, gamma, gamma_mean, shape)
+        values["sigma"] = (scaling.y_scale * np.exp(s)).reshape(shape)
+        stats = {
+            "lp": lp.reshape(shape),
+            "acceptance_rate": np.ones(shape),
+            "diverging": np.zeros(shape, dtype=bool),
+        }
+        return Draws(values, stats, {"sampler": "collapsed", "acceptance": 1.0}, means, self)
+
+    def leave_one_out(self, design: Design, sigma: np.ndarray) -> np.ndarray:
+        """Log densities of the rows, each given all others, (S, n), at draws of sigma (S,); as with groups."""
+        rotated, y_scale = self.rotated, self.units.scaling.y_scale
+        V = self.units.common_columns(design, slice(None))
+        loads = V[:, :-1] @ rotated.scale
+        inside = loads @ rotated.directions
+        variance = np.square(sigma / y_scale)[:, None]
+        shrunk = variance + np.square(rotated.a)
+        # directions that the rows of the fit do not reach keep their prior
+        outside = np.maximum(np.square(loads).sum(axis=1) - np.square(inside).sum(axis=1), 0.0)
+        spread = outside + (variance / shrunk) @ np.square(inside).T
+        residual = V[:, -1] - V[:, :-1] @ rotated.mean - (rotated.a * rotated.c / shrunk) @ inside.T
+        return left_out_density(residual, spread, variance, design.weights, y_scale)
+
+
+def left_out_density(
+    residual: np.ndarray, spread: np.ndarray, variance: np.ndarray, weights: np.ndarray | None, y_scale: float
+) -> np.ndarray:
+    """Log density of each row given all others, (S, n), from what they say of it themselves.
+
+    Parameters
+    ----------
+    residual, spread : numpy.ndarray of shape (S, n)
+        y less the posterior mean of its linear predictor, and that one's variance; working units.
+    variance : numpy.ndarray of shape (S, 1)
+        sigma^2, working units.
+    weights : numpy.ndarray of shape (n,), or None
+    y_scale : float
+        A working unit.
+
+    Notes
+    -----
+    See `bayesmixed.sampling.collapsed.leave_one_out`.
+    """
+    w = np.ones(1) if weights is None else weights
+    kept = np.maximum(1 - w * spread / variance, _LEAST_KEPT)  # 1 - kappa
+    # w equal rows: N(y | ., sigma^2 / w) times (2 pi sigma^2)^(-(w - 1) / 2) w^(-1/2), whose w's cancel
+    total = -0.5 * w * np.log(2 * np.pi * variance) + 0.5 * np.log(kept)
+    return total - 0.5 * w * np.square(residual) / (variance * kept) - w * np.log(y_scale)

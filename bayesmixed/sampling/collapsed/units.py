@@ -53,14 +53,14 @@ class Units:
         intercept_at = tuple(effects.index("Intercept") if "Intercept" in effects else None for effects in names)
         return cls(Scaling.learn(design, priors), design.has_intercept, location, scale, intercept_at)
 
-    def common_columns(self, design: Design, rows: slice) -> np.ndarray:
+    def common_columns(self, design: Design, rows: slice | np.ndarray) -> np.ndarray:
         """V = [1, X_c, y_w] of some rows, shape (n, P)."""
         scaling = self.scaling
         y = (design.response[rows] - scaling.y_location) / scaling.y_scale
         X = (design.X[rows] - scaling.x_location) / scaling.x_scale
         return np.column_stack([*([np.ones(len(y))] if self.has_intercept else []), X, y])
 
-    def group_columns(self, f: int, factor: GroupFactor, rows: slice) -> np.ndarray:
+    def group_columns(self, f: int, factor: GroupFactor, rows: slice | np.ndarray) -> np.ndarray:
         """Z_w of some rows, shape (n, q)."""
         return (factor.Z[rows] - self.location[f]) / self.scale[f]
 
