@@ -172,9 +172,10 @@ class Rows:
     @classmethod
     def of(cls, design: Design, obs: np.ndarray) -> Rows:
         """Measure the rows of a fit."""
-        weights = np.ones(design.n_rows) if design.weights is None else design.weights
-        squares = {factor.name: (factor.Z * weights[:, None]).T @ factor.Z for factor in design.groups}
-        return cls(np.asarray(design.y), obs, float(weights.sum()), squares, checksum(design))
+        w = design.weights
+        total = float(design.n_rows if w is None else w.sum())
+        squares = {f.name: (f.Z if w is None else f.Z * w[:, None]).T @ f.Z for f in design.groups}
+        return cls(np.asarray(design.y), obs, total, squares, checksum(design))
 
     def __add__(self, other: Rows) -> Rows:
         """Both sets of rows."""

@@ -11,7 +11,8 @@ from bayesmixed.families import Family
 
 # A Newton step of so many standard deviations is the last: what it leaves is of the order of its square, while the
 # Monte Carlo error of some thousand draws is a hundredth
-_LAST_STEP = 3e-4
+_LAST_STEP = 1e-3
+_POINT = 1e-9  # a bracket so narrow, in the same unit, is a point
 _ITERATIONS = 100  # at most: a bracket halved so often is a point
 
 
@@ -26,39 +27,38 @@ def mixture_quantiles(
     ----------
     family : Family
         Of a continuous response.
-    mu : numpy.ndarray of shape (S, n)
+    mu : numpy.ndarray of shape (n, S)
         Draws of the mean.
-    auxiliary : dict of str to numpy.ndarray of shape (S, 1) or (S, n)
+    auxiliary : dict of str to numpy.ndarray of shape (S,) or (n, S)
     probabilities : numpy.ndarray of shape (k,)
         In (0, 1).
 
     Returns
     -------
-    numpy.ndarray of shape (k, n)
+    numpy.ndarray of shape (n, k)
         NaN where `mu` is.
 
     Examples
     --------
     >>> from bayesmixed.families import get_family
-    >>> mu, sigma = np.array([[0.0], [0.0]]), np.array([[1.0], [1.0]])
+    >>> mu, sigma = np.array([[0.0, 0.0]]), np.array([1.0, 1.0])
     >>> mixture_quantiles(get_family("gaussian"), mu, {"sigma": sigma}, np.array([0.5, 0.975])).round(2).tolist()
-    [[0.0], [1.96]]
+    [[0.0, 1.96]]
     """
-    centre = mu.mean(axis=0)
-    spread = np.sqrt(mu.var(axis=0) + np.mean(family.variance(mu, **auxiliary), axis=0))
-    result = np.empty((len(probabilities), mu.shape[1]))
+    starts, spread = _starts(mu, family.variance(mu, **auxiliary), probabilities)
+    result = np.empty(starts.shape)
     for at, p in enumerate(probabilities):
-        components = family.quantile(p, mu, **auxiliary)
         # a quantile of a mixture is between those of its components
-        low, high = components.min(axis=0), components.max(axis=0)
-        t = np.clip(centre + spread * ndtri(p), low, high)
-        active = np.arange(mu.shape[1])
+        components = family.quantile(p, mu, **auxiliary)
+        low, high = components.min(axis=1), components.max(axis=1)
+        t = np.clip(starts[:, at], low, high)
+        active = np.arange(len(mu))
         for _ in range(_ITERATIONS):
-            every = len(active) == mu.shape[1]
-            some_mu = mu if every else mu[:, active]
-            some = dict(auxiliary) if every else {key: _take(values, active) for key, values in auxiliary.items()}
-            excess = np.mean(family.cdf(t[active], some_mu, **some), axis=0) - p
-            density = np.mean(np.exp(family.log_density(t[active], some_mu, **some)), axis=0)
+            mine = slice(None) if len(active) == len(mu) else active  # without a copy while all are active
+            some = {name: values if values.ndim == 1 else values[mine] for name, values in auxiliary.items()}
+            here = t[active, None]
+            excess = family.cdf(here, mu[mine], **some).mean(axis=1) - p
+            density = np.exp(family.log_density(here, mu[mine], **some)).mean(axis=1)
             low[active] = np.where(excess < 0, t[active], low[active])
             high[active] = np.where(excess > 0, t[active], high[active])
             with np.errstate(divide="ignore", invalid="ignore"):  # between two components there may be no density
@@ -67,13 +67,29 @@ def mixture_quantiles(
             new = np.where(inside, newton, (low[active] + high[active]) / 2)
             moved = np.abs(new - t[active])
             t[active] = new
-            last = np.where(inside, _LAST_STEP, 1e-9) * spread[active]
+            last = np.where(inside, _LAST_STEP, _POINT) * spread[active]
             active = active[moved > last]  # not so for NaN
             if not len(active):
                 break
-        result[at] = t
+        result[:, at] = t
     return result
 
 
-def _take(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    return values[:, rows] if values.shape[1] > 1 else values
+def _starts(mu: np.ndarray, variance: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Approximate quantiles, (n, k), and the standard deviation, (n,), of mixtures of normal components.
+
+    The Cornish-Fisher expansion to the fourth moment (e.g. Abramowitz & Stegun, 1964, Handbook of Mathematical
+    Functions, 26.2.49).
+    """
+    centre = mu.mean(axis=1, keepdims=True)
+    d = mu - centre
+    d2 = np.square(d)
+    second = np.mean(d2 + variance, axis=1)
+    third = np.mean(d * (d2 + 3 * variance), axis=1)
+    fourth = np.mean(d2 * (d2 + 6 * variance) + 3 * np.square(variance), axis=1)
+    spread = np.sqrt(second)
+    skew = (third / spread**3)[:, None]
+    excess = (fourth / second**2)[:, None] - 3
+    z = ndtri(probabilities)
+    w = z + skew * (z**2 - 1) / 6 + excess * (z**3 - 3 * z) / 24 - skew**2 * (2 * z**3 - 5 * z) / 36
+    return centre + spread[:, None] * w, spread

@@ -155,13 +155,13 @@ class NewLevels:
                 yield row_set, self.draw(key)
 
     def variance(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
-        """Rows whose effect is normal, and the variance of its part of the linear predictor at every draw, (S, k)."""
+        """Rows whose effect is normal, and the variance of its part of the linear predictor at every draw, (k, S)."""
         at = np.flatnonzero(is_new(self.factor, rows)) if self.mode == "sample" else np.empty(0, dtype=int)
         Z = self.factor.Z[rows][at]
-        total = np.zeros((self._total, len(at)))
+        total = np.zeros((len(at), self._total))
         if len(at):
             for k in range(self._q):  # z' L L' z, one column of L at a time
-                total += np.square(self._roots[:, :, k] @ Z.T)
+                total += np.square(Z @ self._roots[:, :, k].T)
         return at, total
 
     def draw(self, key: tuple[str, str]) -> np.ndarray:

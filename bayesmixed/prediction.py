@@ -23,7 +23,7 @@ from bayesmixed.new_groups import How, NewLevels, is_new, new_covariance
 
 KINDS = ("response", "mean", "linear")
 # numbers in one working array of the chunked pass over rows: what a processor's cache holds
-_CHUNK = 200_000
+_CHUNK = 64_000
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def standard_deviation(posterior: Posterior, design: Design, modes: Mapping[str,
     variance = np.empty(design.n_rows)
     every = np.arange(int(np.prod(draws.shape)))
     for rows in _chunks(design.n_rows, len(every)):
-        variance[rows] = _linear(posterior, design, new_levels, rows=rows, keep=every, how="expected").var(axis=0)
+        variance[rows] = _linear(posterior, design, new_levels, rows=rows, keep=every, how="expected").var(axis=1)
     return np.sqrt(noise + variance + spread)
 
 
@@ -108,14 +108,14 @@ def draw(posterior: Posterior, design: Design, modes: Mapping[str, str], kind: s
     result = np.empty((len(keep), design.n_rows))
     total = int(np.prod(posterior.draws.shape))
     new_levels = _new_levels(posterior, design, modes)
-    for rows in _chunks(design.n_rows, total):
+    for rows in _chunks(design.n_rows, total if kind == "response" else len(keep)):
         values = _linear(posterior, design, new_levels, rows=rows, keep=keep, how="drawn")
         if kind != "linear":
             values = posterior.family.link.inverse(values)
         if kind == "response":
-            u = row_uniforms((posterior.seed, "noise"), rows.start, rows.stop, total)[:, keep].T
+            u = row_uniforms((posterior.seed, "noise"), rows.start, rows.stop, total)[:, keep]
             values = posterior.family.quantile(u, values, **_auxiliary(posterior, keep))
-        result[:, rows] = values
+        result[:, rows] = values.T
     return result
 
 
@@ -154,11 +154,11 @@ def quantiles(
                 at, variance = new.variance(rows)
                 if len(at):
                     full = np.zeros_like(values)
-                    full[:, at] = variance
+                    full[at] = variance
                     auxiliary = posterior.family.widened(full, **auxiliary)
-            result[rows] = mixture_quantiles(posterior.family, values, auxiliary, probabilities).T
+            result[rows] = mixture_quantiles(posterior.family, values, auxiliary, probabilities)
         else:
-            result[rows] = np.quantile(values, probabilities, axis=0).T
+            result[rows] = np.quantile(values, probabilities, axis=1).T
     return result
 
 
@@ -174,9 +174,9 @@ def bayes_r2(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> 
     total, square, noise = np.zeros((3, len(every)))
     for rows in _chunks(design.n_rows, len(every)):
         mu = posterior.family.link.inverse(_linear(posterior, design, new_levels, rows=rows, keep=every, how="drawn"))
-        noise += posterior.family.variance(mu, **_auxiliary(posterior, every)).sum(axis=1)
-        total += (mu - origin).sum(axis=1)
-        square += np.square(mu - origin).sum(axis=1)
+        noise += posterior.family.variance(mu, **_auxiliary(posterior, every)).sum(axis=0)
+        total += (mu - origin).sum(axis=0)
+        square += np.square(mu - origin).sum(axis=0)
     fit = (square - np.square(total) / design.n_rows) / (design.n_rows - 1)
     return fit / (fit + noise / design.n_rows)
 
@@ -244,8 +244,8 @@ def _new_levels(posterior: Posterior, design: Design, modes: Mapping[str, str]) 
 
 
 def _auxiliary(posterior: Posterior, keep: np.ndarray) -> dict[str, np.ndarray]:
-    """The family's further parameters at the kept draws, each (s, 1)."""
-    return {name: posterior.draws.flat(name)[keep, None] for name in posterior.family.auxiliary}
+    """The family's further parameters at the kept draws, each (s,)."""
+    return {name: posterior.draws.flat(name)[keep] for name in posterior.family.auxiliary}
 
 
 def _linear(
@@ -257,22 +257,24 @@ def _linear(
     keep: np.ndarray,
     how: How,
 ) -> np.ndarray:
-    """Linear predictor of some rows at the kept draws, (s, rows); `how` new levels enter, `NewLevels.effects` says."""
+    """Linear predictor of some rows at the kept draws, (rows, s); `how` new levels enter, `NewLevels.effects` says.
+
+    A row's draws lie side by side in memory, where everything that follows runs over them.
+    """
     draws = posterior.draws
-    eta = np.zeros((len(keep), rows.stop - rows.start))
-    if design.offset is not None:
-        eta += design.offset[rows]
+    eta = np.zeros((rows.stop - rows.start, len(keep)))
     if design.has_intercept:
-        eta += draws.flat("Intercept")[keep, None]
+        eta += draws.flat("Intercept")[keep]
+    if design.offset is not None:
+        eta += design.offset[rows, None]
     if design.common_names:
-        eta += draws.flat("beta")[keep] @ design.X[rows].T
+        eta += design.X[rows] @ draws.flat("beta")[keep].T
     for factor in design.groups:
         codes, Z = factor.codes[rows], factor.Z[rows]
         known = np.flatnonzero(~is_new(factor, rows))
         levels, place = np.unique(codes[known], return_inverse=True)
-        b = draws.effects(factor.name, levels)
-        for k in range(Z.shape[1]):  # one effect at a time keeps the working memory at one (draws, rows) array
-            eta[:, known] += b[keep[:, None], place, k] * Z[known, k]
+        for k, b in enumerate(np.ascontiguousarray(draws.effects(factor.name, levels)[keep].T)):
+            eta[known] += b[place] * Z[known, k, None]
         for row_set, effects in new_levels[factor.name].effects(rows, how):
-            eta[:, row_set] += effects[keep] @ Z[row_set].T
+            eta[row_set] += Z[row_set] @ effects[keep].T
     return eta
