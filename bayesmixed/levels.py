@@ -35,12 +35,20 @@ def label_key(label: Any) -> str:
     if isinstance(label, (bool, np.bool_)):
         return f"b:{bool(label)}"
     if isinstance(label, (np.datetime64, pd.Timestamp)):
-        return f"d:{pd.Timestamp(label).value}"
+        return f"d:{_nanoseconds(label)}"
     if isinstance(label, (int, np.integer)) or (isinstance(label, (float, np.floating)) and float(label).is_integer()):
         return f"i:{int(label)}"
     if isinstance(label, (float, np.floating)):
         return f"f:{float(label)!r}"
     return f"s:{label}"
+
+
+def _nanoseconds(date: Any) -> Any:
+    """Since 1970; a date beyond the years 1677 to 2262, where they do not fit into an integer, as it is."""
+    try:
+        return pd.Timestamp(date).value
+    except OverflowError:
+        return date
 
 
 def label_text(label: Any) -> str:
@@ -100,6 +108,8 @@ class ColumnLevels:
         """
         codes, uniques = _factorize(column, in_order_of_appearance=True)
         labels, kind = (_texts(uniques), "other") if self.kind == "other" else _canonical(uniques)
+        if kind == "float" and self.kind == "int" and np.all(labels == np.floor(labels)) and np.all(labels < 2**53):
+            labels, kind = labels.astype(np.int64), "int"  # integers that stood beside a missing label
         numbers = {"int", "float"}
         if kind == self.kind or {kind, self.kind} <= numbers:
             known = pd.Index(self.labels).get_indexer(pd.Index(labels))
@@ -323,6 +333,8 @@ def _texts(values: np.ndarray) -> np.ndarray:
     def text(value: Any) -> str:
         if isinstance(value, np.timedelta64):
             value = pd.Timedelta(value)
+        if isinstance(value, (float, np.floating)) and float(value).is_integer():
+            value = int(value)  # as it was, perhaps, beside other labels
         if isinstance(value, pd.Timestamp) and value.tz is not None:
             value = value.tz_convert("UTC")
         return str(value)

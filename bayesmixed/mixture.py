@@ -9,10 +9,10 @@ from scipy.special import ndtri
 
 from bayesmixed.families import Family
 
-# A Newton step of so many standard deviations is the last: what it leaves is of the order of its square, while the
-# Monte Carlo error of some thousand draws is a hundredth
+# A Newton step of so many standard deviations of the narrowest component is the last: what it leaves is of the order of
+# its square
 _LAST_STEP = 1e-3
-_POINT = 1e-9  # a bracket so narrow, in the same unit, is a point
+_POINT = 1e-9  # half a bracket so narrow, in the same unit, is the last step
 _ITERATIONS = 100  # at most: a bracket halved so often is a point
 
 
@@ -45,7 +45,8 @@ def mixture_quantiles(
     >>> mixture_quantiles(get_family("gaussian"), mu, {"sigma": sigma}, np.array([0.5, 0.975])).round(2).tolist()
     [[0.0, 1.96]]
     """
-    starts, spread = _starts(mu, family.variance(mu, **auxiliary), probabilities)
+    variance = family.variance(mu, **auxiliary)
+    starts, narrow = _starts(mu, variance, probabilities), np.sqrt(variance.min(axis=1))
     result = np.empty(starts.shape)
     for at, p in enumerate(probabilities):
         # a quantile of a mixture is between those of its components
@@ -61,13 +62,13 @@ def mixture_quantiles(
             density = np.exp(family.log_density(here, mu[mine], **some)).mean(axis=1)
             low[active] = np.where(excess < 0, t[active], low[active])
             high[active] = np.where(excess > 0, t[active], high[active])
-            with np.errstate(divide="ignore", invalid="ignore"):  # between two components there may be no density
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # between components there may be none
                 newton = t[active] - excess / density
             inside = (newton >= low[active]) & (newton <= high[active])
             new = np.where(inside, newton, (low[active] + high[active]) / 2)
             moved = np.abs(new - t[active])
             t[active] = new
-            last = np.where(inside, _LAST_STEP, _POINT) * spread[active]
+            last = np.where(inside, _LAST_STEP, _POINT) * narrow[active]
             active = active[moved > last]  # not so for NaN
             if not len(active):
                 break
@@ -75,8 +76,8 @@ def mixture_quantiles(
     return result
 
 
-def _starts(mu: np.ndarray, variance: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Approximate quantiles, (n, k), and the standard deviation, (n,), of mixtures of normal components.
+def _starts(mu: np.ndarray, variance: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Approximate quantiles, (n, k), of mixtures of normal components.
 
     The Cornish-Fisher expansion to the fourth moment (e.g. Abramowitz & Stegun, 1964, Handbook of Mathematical
     Functions, 26.2.49).
@@ -92,4 +93,4 @@ def _starts(mu: np.ndarray, variance: np.ndarray, probabilities: np.ndarray) -> 
     excess = (fourth / second**2)[:, None] - 3
     z = ndtri(probabilities)
     w = z + skew * (z**2 - 1) / 6 + excess * (z**3 - 3 * z) / 24 - skew**2 * (2 * z**3 - 5 * z) / 36
-    return centre + spread[:, None] * w, spread
+    return centre + spread[:, None] * w

@@ -160,10 +160,9 @@ def split_group_effects(idata: Any) -> xr.Dataset:
     --------
     >>> import bayesmixed as bm
     >>> df = bm.datasets.load_sleepstudy()
-    >>> est = bm.MixedModelRegressor("Days + (Days | Subject)", draws=50, tune=50, chains=2, random_state=0)
-    >>> idata = est.fit(df, df["Reaction"]).idata_  # doctest: +SKIP
-    >>> list(split_group_effects(idata))  # doctest: +SKIP
-    ['Intercept', 'beta', 'b_Subject_Intercept', 'b_Subject_Days', 'sd_Subject_Intercept', ...]
+    >>> est = bm.MixedModelRegressor("Days + (Days | Subject)", random_state=0).fit(df, df["Reaction"])
+    >>> list(split_group_effects(est.idata_))[2:5]
+    ['b_Subject_Intercept', 'b_Subject_Days', 'sd_Subject_Intercept']
     """
     posterior = dataset(idata, "posterior" if "posterior" in idata else None)
     split: dict[str, Any] = {}

@@ -177,7 +177,7 @@ def bayes_r2(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> 
         noise += posterior.family.variance(mu, **_auxiliary(posterior, every)).sum(axis=0)
         total += (mu - origin).sum(axis=0)
         square += np.square(mu - origin).sum(axis=0)
-    fit = (square - np.square(total) / design.n_rows) / (design.n_rows - 1)
+    fit = np.maximum(square - np.square(total) / design.n_rows, 0.0) / (design.n_rows - 1)
     return fit / (fit + noise / design.n_rows)
 
 

@@ -72,8 +72,10 @@ class PredictionMixin:
 
         Notes
         -----
-        Under the identity link, the only one so far, ``"sample"`` and ``"zero"`` have the same mean and differ in the
-        standard deviation: 0 is the average group, and the mean over groups.
+        Under the identity link, the only one so far, the average group (``"zero"``) and the average over groups
+        (``"sample"``) have the same mean, and differ in what they leave uncertain: for a new subject of sleepstudy
+        after 9 days both predict 346 ms, with a standard deviation of 31 ms for the average subject and of 75 ms for
+        any.
 
         Examples
         --------
@@ -82,9 +84,9 @@ class PredictionMixin:
         >>> est = bm.MixedModelRegressor("Days + (Days | Subject)", random_state=0).fit(df, df["Reaction"])
         >>> est.predict(df.head(2)).round()
         array([254., 273.])
-        >>> mean, std = est.predict(df.head(1).assign(Subject=999), return_std=True)
-        >>> bool(std[0] > 30)
-        True
+        >>> new = df.iloc[[9]].assign(Subject=999)
+        >>> [round(est.predict(new, return_std=True, new_groups=mode)[1][0]) for mode in ("zero", "sample")]
+        [31, 75]
         """
         design, modes = self._new_design(X, include_groups, new_groups)
         mean = prediction.mean(self._posterior, design, modes)
@@ -147,7 +149,8 @@ class PredictionMixin:
         -------
         numpy.ndarray of shape (n, k)
             Those of the response have noise, and the effects of sampled new groups, integrated out rather than drawn. A
-            row's quantiles do not depend on the other rows, on their order or on chunks (but for the rounding of sums).
+            row's quantiles do not depend on the other rows or on their order, but where a missing label's effect is
+            drawn: under ``"donor"``, and for the other kinds.
 
         Raises
         ------
@@ -234,7 +237,8 @@ class PredictionMixin:
         for factor in design.groups:
             name = factor.name
             levels, b = prediction.new_group_effects(self._posterior, factor, modes[name], keep)
-            coords = {"chain": np.arange(chains), "draw": within, name: levels, f"{name}_effect": factor.effect_names}
+            coords: dict[str, Any] = {"chain": np.arange(chains), "draw": within}
+            coords |= {name: levels, f"{name}_effect": list(factor.effect_names)}
             by_draw = b.reshape(chains, len(within), *b.shape[1:])
             effects[name] = xr.DataArray(by_draw, coords, tuple(coords), name=f"b_{name}")
         return draws, effects
@@ -306,7 +310,7 @@ class PredictionMixin:
         (1, 100, 180)
         """
         check_is_fitted(self)
-        if not isinstance(draws, (int, np.integer)) or draws < 1:
+        if isinstance(draws, bool) or not isinstance(draws, (int, np.integer)) or draws < 1:
             raise ValueError(f"draws must be a positive integer, got {draws!r}.")
         fitted = self._posterior
         auxiliary = fitted.family.auxiliary
@@ -324,7 +328,8 @@ class PredictionMixin:
         ----------
         X : DataFrame or array of shape (n, k)
         y : array-like of shape (n,), optional
-            The observed response, to compare with; with a two-sided formula the left-hand column, where X has it.
+            The observed response, to compare with; with a two-sided formula the left-hand column, where X has it
+            without gaps.
 
         Returns
         -------
@@ -344,7 +349,7 @@ class PredictionMixin:
         fitted, column = self._posterior, self.design_spec_.response
         every, obs = np.arange(fitted.draws.shape[1]), row_labels(X)
         responses = _labelled_draws(fitted, design, modes, kind="response", within=every, obs=obs)
-        if y is None and column is not None and column in X:
+        if y is None and column is not None and column in X and not X[column].isna().any():
             y = X[column]
         observed = None if y is None else (read_numbers(y, len(obs)), obs)
         return container(fitted.draws, fitted.spec, fitted.family.auxiliary, observed, predictive=responses)

@@ -1,14 +1,17 @@
 """Predictions on hand-made draws: loop twins, and the laws of new groups."""
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import GAUSSIAN, make_posterior
 from scipy import stats
+from scipy.optimize import brentq
 
-from bayesmixed import NewGroupError, new_groups, prediction
+from bayesmixed import MixedModelRegressor, NewGroupError, new_groups, prediction
 from bayesmixed.new_groups import MODES, included_factors, resolve_modes
-from bayesmixed.prediction import draw, mean, standard_deviation, thin
+from bayesmixed.prediction import bayes_r2, draw, mean, quantiles, standard_deviation, thin
 
 FORMULA = "x + k + (x | school) + (1 | school:pupil)"
 MIXED = pd.DataFrame(
@@ -310,3 +313,253 @@ def test_predicting_no_rows(fitted):
     assert mean(fitted, design, modes_of(fitted, "sample")).shape == (0,)
     assert draw(fitted, design, modes_of(fitted, "sample"), "response", np.arange(10)).shape == (10, 0)
     assert GAUSSIAN.auxiliary == ("sigma",)
+
+
+# ---- quantiles and intervals
+
+P = np.array([0.01, 0.05, 0.5, 0.8, 0.99])
+
+
+@pytest.fixture
+def even(fitted):
+    """Draws whose sigma is of the size of their scatter, as in a posterior."""
+    sigma = fitted.draws.values["sigma"]
+    sigma[:] = np.random.default_rng(5).uniform(1.5, 2.5, sigma.shape)
+    return fitted
+
+
+def quantiles_of(posterior, frame, mode="sample", *, kind="response", p=P, factors=None):
+    design = posterior.spec.apply(frame, factors)
+    return quantiles(posterior, design, modes_of(posterior, mode), kind, np.asarray(p))
+
+
+def added_variance(posterior, factor, i):
+    """z'Sigma z of row i at every draw, from sds and correlations."""
+    result = np.empty(100)
+    for s in range(100):
+        sd = posterior.draws.flat(f"sd_{factor.name}")[s]
+        R = np.eye(len(sd))
+        for k, (a, b) in enumerate(factor.pairs):
+            R[a, b] = R[b, a] = posterior.draws.flat(f"corr_{factor.name}")[s, k]
+        result[s] = factor.Z[i] @ (np.outer(sd, sd) * R) @ factor.Z[i]
+    return result
+
+
+def loop_of_quantiles(eta, sd):
+    """Roots of the mean of normal distribution functions, (rows, len(P)), row by row and one by one."""
+    rows = []
+    for i in range(eta.shape[1]):
+        width = 20 * (np.abs(eta[:, i]).max() + sd[:, i].max())
+        rows.append(
+            [brentq(lambda t, p=p, i=i: stats.norm.cdf(t, eta[:, i], sd[:, i]).mean() - p, -width, width) for p in P]
+        )
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("mode", ["sample", {"school": "sample", "school:pupil": "zero"}, "zero", "donor"])
+def test_response_quantiles_are_those_of_the_mixture_of_all_draws(even, mode):
+    """New sampled levels are normal with variance z'Sigma z, and two of them add up; donors are drawn."""
+    design, modes = even.spec.apply(MIXED), modes_of(even, mode)
+    not_sampled = {name: "zero" if of == "sample" else of for name, of in modes.items()}
+    variance = np.tile(even.draws.flat("sigma")[:, None] ** 2, (1, len(MIXED)))
+    for factor in design.groups:
+        for i in np.flatnonzero(new_groups.is_new(factor)):
+            variance[:, i] += added_variance(even, factor, i) * (modes[factor.name] == "sample")
+    expected = loop_of_quantiles(linear(even, MIXED, not_sampled), np.sqrt(variance))
+
+    np.testing.assert_allclose(quantiles_of(even, MIXED, mode), expected, atol=2e-5)
+
+
+def test_response_quantiles_of_new_groups_are_those_of_many_draws(even):
+    """As many distinct new levels as rows; the share of draws below a quantile is its probability."""
+    n = 3000
+    frame = pd.DataFrame({"x": 1.0, "k": "b", "school": [f"new {i}" for i in range(n)], "pupil": 0})
+    sample = draw(even, even.spec.apply(frame), modes_of(even, "sample"), "response", np.arange(100))
+    standard_error = np.sqrt(P * (1 - P) / sample.size)
+
+    for p, quantile, se in zip(P, quantiles_of(even, frame.head(1))[0], standard_error, strict=True):
+        assert np.mean(sample < quantile) == pytest.approx(p, abs=4 * se)
+
+
+def test_response_quantiles_scatter_as_the_standard_deviation_says(even):
+    """The variance of the response is the integral of the squared quantile function."""
+    p = (np.arange(4000) + 0.5) / 4000
+    frame = MIXED.iloc[[0, 1]]
+    whole = quantiles_of(even, frame, p=p)
+
+    sd = standard_deviation(even, even.spec.apply(frame), modes_of(even, "sample"))
+    np.testing.assert_allclose(whole.std(axis=1), sd, rtol=5e-3)
+    np.testing.assert_allclose(
+        whole.mean(axis=1), mean(even, even.spec.apply(frame), modes_of(even, "sample")), atol=1e-3
+    )
+
+
+@pytest.mark.parametrize("mode", ["sample", "donor", "zero", "nan"])
+@pytest.mark.parametrize("kind", ["mean", "linear"])
+def test_quantiles_of_the_mean_are_those_of_its_draws(fitted, kind, mode):
+    design, modes = fitted.spec.apply(MIXED), modes_of(fitted, mode)
+    drawn = draw(fitted, design, modes, kind, np.arange(100))
+    expected = [[np.interp(p * 99, np.arange(100), np.sort(drawn[:, i])) for p in P] for i in range(len(MIXED))]
+
+    np.testing.assert_allclose(quantiles_of(fitted, MIXED, mode, kind=kind), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["response", "mean", "linear"])
+def test_quantiles_are_nan_where_the_row_is(even, kind):
+    mode = {"school": "nan", "school:pupil": "zero"}
+    found = quantiles_of(even, MIXED, mode, kind=kind)
+
+    np.testing.assert_array_equal(np.isnan(found).all(axis=1), [False, True, True, True, True, False])
+    np.testing.assert_allclose(found[[0, 5]], quantiles_of(even, MIXED.iloc[[0, 5]], mode, kind=kind), rtol=1e-10)
+
+
+@pytest.mark.parametrize("kind", ["response", "mean", "linear"])
+def test_quantiles_do_not_depend_on_chunks_or_on_which_others_are_asked_for(even, kind, monkeypatch):
+    whole = quantiles_of(even, MIXED, kind=kind)
+    monkeypatch.setattr(prediction, "_CHUNK", 1)
+
+    np.testing.assert_allclose(quantiles_of(even, MIXED, kind=kind), whole, rtol=1e-10)
+    one_by_one = [quantiles_of(even, MIXED, kind=kind, p=[p])[:, 0] for p in P]
+    np.testing.assert_allclose(np.transpose(one_by_one), whole, rtol=1e-10)
+
+
+def test_quantiles_without_groups_are_those_of_the_common_part(even):
+    """Neither known nor new effects, nor their variance."""
+    eta = draw(even, even.spec.apply(MIXED, ()), modes_of(even, "sample"), "linear", np.arange(100))
+    sigma = np.tile(even.draws.flat("sigma")[:, None], (1, len(MIXED)))
+
+    np.testing.assert_allclose(quantiles_of(even, MIXED, factors=()), loop_of_quantiles(eta, sigma), atol=2e-5)
+
+
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "error"])
+@pytest.mark.parametrize("formula", ["x", "0 + x", "(1 | school)", "x + offset(x) + (0 + x | school)"])
+def test_every_shape_of_model_has_quantiles(formula, mode, school):
+    posterior = make_posterior(formula, school)[0]
+    found = quantiles_of(posterior, MIXED.iloc[[0, 5]], mode)
+
+    assert found.shape == (2, len(P))
+    assert np.all(np.diff(found) > 0)
+    assert quantiles_of(posterior, MIXED.iloc[:0], mode).shape == (0, len(P))
+
+
+@pytest.mark.parametrize("what", ["response quantiles", "mean quantiles", "draws"])
+def test_working_memory_does_not_grow_with_rows(even, what, monkeypatch):
+    """Beyond the array that is returned, at one size of chunks."""
+    monkeypatch.setattr(prediction, "_CHUNK", 20_000)
+    modes = modes_of(even, "sample")
+
+    def peak(copies):
+        design = even.spec.apply(pd.concat([MIXED] * copies, ignore_index=True))
+        tracemalloc.start()
+        try:
+            if what == "draws":
+                result = draw(even, design, modes, "response", np.arange(100))
+            else:
+                result = quantiles(even, design, modes, what.split()[0], np.array([0.1, 0.9]))
+            return tracemalloc.get_traced_memory()[1] - result.nbytes
+        finally:
+            tracemalloc.stop()
+
+    peak(1)  # what is loaded or cached at the first call is not working memory
+    few, many = peak(100), peak(1000)
+    assert few > 20_000 * 8, "a chunk is in it"
+    assert many < 1.1 * few
+
+
+# ---- Bayesian R²
+
+
+@pytest.mark.parametrize("mode", ["sample", "donor", "zero"])
+def test_bayes_r2_is_that_of_the_loop(fitted, mode):
+    """Variances over rows with n - 1; the residual variance is the model's."""
+    design, modes = fitted.spec.apply(MIXED), modes_of(fitted, mode)
+    mu = draw(fitted, design, modes, "mean", np.arange(100))
+    expected = []
+    for s in range(100):
+        explained = sum((mu[s] - sum(mu[s]) / 6) ** 2) / 5
+        expected.append(explained / (explained + fitted.draws.flat("sigma")[s] ** 2))
+
+    np.testing.assert_allclose(bayes_r2(fitted, design, modes), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("chunk", [1, 250])
+def test_bayes_r2_does_not_depend_on_chunks(fitted, chunk, monkeypatch):
+    design, modes = fitted.spec.apply(MIXED), modes_of(fitted, "sample")
+    whole = bayes_r2(fitted, design, modes)
+    monkeypatch.setattr(prediction, "_CHUNK", chunk)
+
+    np.testing.assert_allclose(bayes_r2(fitted, design, modes), whole, rtol=1e-12)
+
+
+def test_bayes_r2_does_not_depend_on_the_zero_of_the_response(fitted, school):
+    """Sums of squares of numbers near 1e8 would keep no digit."""
+    design, modes = fitted.spec.apply(school), modes_of(fitted, "sample")
+    expected = bayes_r2(fitted, design, modes)
+    fitted.draws.values["Intercept"] += 1e8
+
+    np.testing.assert_allclose(bayes_r2(fitted, design, modes), expected, rtol=1e-6)
+
+
+# ---- what is asked for
+
+
+@pytest.fixture
+def est(fake_sampler, school):
+    y = np.random.default_rng(0).normal(size=len(school))
+    return MixedModelRegressor("x + (1 | school)", draws=20, chains=2, random_state=0).fit(school, y)
+
+
+@pytest.mark.parametrize("kind", ["response", "mean", "linear"])
+def test_an_interval_is_the_quantiles_at_its_tails(est, kind):
+    low, high = est.predict_interval(MIXED, 0.5, kind).T
+
+    np.testing.assert_array_equal(np.transpose([low, high]), est.predict_quantiles(MIXED, [0.25, 0.75], kind))
+    assert np.all(low < high)
+    np.testing.assert_array_equal(est.predict_interval(MIXED), est.predict_interval(MIXED, 0.9, "response"))
+    wider = est.predict_interval(MIXED, 0.6, kind)
+    assert np.all((wider[:, 0] < low) & (high < wider[:, 1]))
+
+
+def test_quantiles_have_a_column_each_in_the_order_asked_for(est):
+    found = est.predict_quantiles(MIXED, [0.9, 0.1, 0.5])
+
+    np.testing.assert_allclose(found[:, [1, 2, 0]], est.predict_quantiles(MIXED, (0.1, 0.5, 0.9)), rtol=1e-10)
+    one = est.predict_quantiles(MIXED, 0.5)
+    assert one.shape == (6, 1)
+    np.testing.assert_allclose(one, found[:, [2]], rtol=1e-10)
+    assert est.predict_quantiles(MIXED, []).shape == (6, 0)
+
+
+def test_intervals_take_groups_and_modes_as_predict_does(est):
+    bare = MIXED.drop(columns="school")
+
+    np.testing.assert_allclose(
+        est.predict_interval(bare, include_groups=False),
+        est.predict_quantiles(bare, [0.05, 0.95], include_groups=False),
+    )
+    new = MIXED.iloc[1:4]
+    np.testing.assert_allclose(
+        est.predict_interval(new, new_groups="zero"), est.predict_interval(new, include_groups=False), rtol=1e-10
+    )
+    assert np.isnan(est.predict_interval(new, new_groups="nan")).all()
+
+
+@pytest.mark.parametrize("quantile", [0, 1, -0.1, 1.5, np.nan, [0.1, 1.0], [[0.1, 0.9]], np.full((1, 1), 0.5)])
+def test_quantiles_that_are_no_list_of_probabilities_are_refused(est, quantile):
+    with pytest.raises(ValueError, match=r"quantiles must be probabilities in \(0, 1\), such as \[0.05, 0.95\], got"):
+        est.predict_quantiles(MIXED, quantile)
+
+
+@pytest.mark.parametrize("coverage", [0, 1, 90, -0.5, np.nan, "0.9", [0.9], None])
+def test_a_coverage_that_is_no_probability_is_refused(est, coverage):
+    with pytest.raises(ValueError, match=r"coverage must be a number in \(0, 1\), such as 0.9 for 90 % intervals, got"):
+        est.predict_interval(MIXED, coverage)
+
+
+@pytest.mark.parametrize("method", ["predict_draws", "predict_interval", "predict_quantiles"])
+@pytest.mark.parametrize("kind", ["median", "Response", None])
+def test_an_unknown_kind_is_refused(est, method, kind):
+    further = {"predict_quantiles": {"quantiles": 0.5}}.get(method, {})
+
+    with pytest.raises(ValueError, match="kind must be one of 'response', 'mean', 'linear', got"):
+        getattr(est, method)(MIXED, kind=kind, **further)
