@@ -123,7 +123,8 @@ def checksum(design: Design) -> int:
     """Tell the rows of a fit from others.
 
     A sum over rows, modulo 2^64, of a mixed-up number of each: it does not depend on their order, and those of two
-    sets of rows add up.
+    sets of rows add up. Numbers are rounded to 11 digits: a row's columns of a spline may differ in the last bit from
+    those of the same row among others.
     """
     weights = np.ones(design.n_rows) if design.weights is None else design.weights
     columns = [design.response, weights, *design.X.T]
@@ -132,6 +133,7 @@ def checksum(design: Design) -> int:
     mixed = np.zeros(design.n_rows, dtype=np.uint64)
     for at, column in enumerate(columns, start=1):
         bits = (np.asarray(column, dtype=np.float64) + 0.0).view(np.uint64)  # -0.0 is 0.0
+        bits = (bits + np.uint64(2**15)) >> np.uint64(16)
         mixed = (mixed ^ bits) * np.uint64(_ODD * (2 * at + 1) % 2**64)
         mixed ^= mixed >> np.uint64(29)
     return int(mixed.sum(dtype=np.uint64))

@@ -21,6 +21,7 @@ from bayesmixed.sampling.collapsed.no_groups import Regression
 
 # numbers in the pointwise log likelihood, and draws that it has at least
 _NUMBERS, _DRAWS = 20_000_000, 400
+_LEAST = 25  # draws whose tail Pareto k-hat can be fitted to
 _INTEGRATED = "group and common effects are integrated out, given all other rows: valid for LOO, not for WAIC"
 _CONDITIONAL = "given the effects of each draw: valid for LOO, less dependable where groups are small, and for WAIC"
 
@@ -43,9 +44,9 @@ def condition(posterior: Posterior, frame: pd.DataFrame, y: Any, *, progressbar:
     SamplerError
         The draws are not the collapsed sampler's, or the model of all rows is not one for it.
     """
+    design = replace(posterior.spec.apply(frame), y=read_numbers(y, len(frame)))
     for group in posterior.spec.groups:
         refuse_missing_labels(frame, group.factor_levels.columns, group.name)
-    design = replace(posterior.spec.apply(frame), y=read_numbers(y, len(frame)))
     if design.n_rows == 0:
         raise ValueError("condition needs at least one row, got a frame of 0 rows.")
     spec, design = posterior.spec.extended(design)
@@ -97,6 +98,8 @@ def loo(posterior: Posterior, design: Design, obs: np.ndarray) -> Any:
     wanted = min(per_chain, max(_DRAWS, _NUMBERS // design.n_rows) // chains)
     within = prediction.thin((chains, per_chain), chains * max(1, wanted))
     keep = (np.arange(chains)[:, None] * per_chain + within).ravel()
+    if len(keep) < _LEAST:
+        raise ValueError(f"loo needs at least {_LEAST} draws for Pareto k-hat, got {len(keep)}; fit with more draws.")
     integrated = posterior.draws.collapsed is not None
     values = (integrated_log_density if integrated else conditional_log_density)(posterior, design, keep)
     log_likelihood = xr.DataArray(

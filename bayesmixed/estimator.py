@@ -299,15 +299,16 @@ class MixedModelRegressor(PredictionMixin, PosteriorMixin, RegressorMixin, BaseE
         Returns
         -------
         arviz.ELPDData
-            For ``az.compare({"a": a.loo(X, y), "b": b.loo(X, y)})``. Its attribute ``log_likelihood`` is the pointwise
-            log likelihood (chain, draw, obs), whose ``attrs`` say what it is good for. A fit by the collapsed sampler
-            has group and common effects integrated out, for LOO and not for WAIC; one by NUTS has it conditional
-            on the effects. A row of weight w stands for w equal rows, left out together.
+            For ``az.compare({"a": a.loo(X, y), "b": b.loo(X, y)})``. Its attribute ``log_likelihood`` (which copies and
+            pickles may lose) is the pointwise log likelihood (chain, draw, obs), whose ``attrs`` say what it is good
+            for. A fit by the collapsed sampler has group and common effects integrated out, for LOO and not for WAIC
+            (and ``p_loo`` counts covariances and sigma alone); one by NUTS has it conditional on the effects. A row
+            of weight w stands for w equal rows, left out together.
 
         Raises
         ------
         ValueError
-            These are not the rows of the fit.
+            These are not the rows of the fit, or there are fewer than 25 draws.
 
         References
         ----------

@@ -181,8 +181,15 @@ class Rows:
         """Both sets of rows."""
         return Rows(
             np.concatenate([self.y, other.y]),
-            np.concatenate([self.obs, other.obs]),
+            _join_labels(self.obs, other.obs),
             self.weight + other.weight,
             {name: square + other.squares[name] for name, square in self.squares.items()},
             (self.checksum + other.checksum) % 2**64,
         )
+
+
+def _join_labels(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Labels of both sets of rows; where one has numbers and the other dates or text, all become text."""
+    numbers = "biuf"
+    alike = a.dtype.kind == b.dtype.kind or (a.dtype.kind in numbers and b.dtype.kind in numbers)
+    return np.concatenate([a, b] if alike else [a.astype(str), b.astype(str)])

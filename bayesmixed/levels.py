@@ -318,7 +318,8 @@ def _canonical(uniques: np.ndarray) -> tuple[np.ndarray, str]:
 def _is_of_kind(label: Any, kind: str) -> bool:
     """Whether a label may be a level of a column of this kind; a number has to be whole, as in fit."""
     if kind in ("int", "float"):
-        return isinstance(label, (int, float)) and not isinstance(label, bool) and float(label).is_integer()
+        whole = isinstance(label, (int, float)) and not isinstance(label, bool) and float(label).is_integer()
+        return whole and _INT64.min <= label <= _INT64.max
     return isinstance(label, {"bool": bool, "datetime": np.datetime64}.get(kind, str))
 
 

@@ -451,6 +451,58 @@ def test_no_rows_give_an_empty_design(formula, pupils):
     assert (len(empty.groups[0].codes), empty.groups[0].new_labels) == (0, ())
 
 
+# Further levels
+
+
+@pytest.mark.parametrize("formula", EVERY_SHAPE)
+def test_a_spec_with_the_new_levels_applies_as_the_old_one_did(formula, pupils):
+    """The old rows' design is the same but for the levels; the new rows' codes and numbers are those they had."""
+    spec, design = learn(formula, pupils)
+    new = pupils[:6].assign(g=["s9", "s1", "s9", "s8", "s2", "s1"], h=[1, 9, 2, 3, 1, 2], **{"my g": list("pqrrqp")})
+    applied = spec.apply(new)
+    further, extended = spec.extended(applied)
+
+    assert_same_design(further.apply(new), extended)
+    for factor, before, old, old_again, group in zip(
+        extended.groups, applied.groups, design.groups, further.apply(pupils).groups, spec.groups, strict=True
+    ):
+        assert factor.levels[: len(old.levels)].tolist() == old.levels.tolist() == group.levels.tolist()
+        assert len(factor.levels) == len(old.levels) + len(before.new_labels)
+        assert (factor.new_labels, old_again.new_labels) == ((), ())
+        np.testing.assert_array_equal(factor.codes, before.codes)
+        np.testing.assert_array_equal(factor.Z, before.Z)
+        np.testing.assert_array_equal(old_again.codes, old.codes)
+    np.testing.assert_array_equal(extended.X, applied.X)
+    text = json.dumps(further.state)
+    assert_same_design(DesignSpec.from_state(json.loads(text)).apply(new), extended)
+
+
+@pytest.mark.parametrize("formula", [*EVERY_SHAPE, "x + z"])
+def test_without_new_levels_a_spec_stays_as_it_is(formula, pupils):
+    spec, design = learn(formula, pupils)
+    again, extended = spec.extended(spec.apply(pupils))
+
+    assert again.state == spec.state
+    assert_same_design(extended, design)
+
+
+def test_the_new_levels_of_two_steps_stand_one_behind_the_other(pupils):
+    spec, _ = learn("x + (x | g) + (1 | g:h)", pupils)
+    for labels in (["s9", "s1"], ["s0", "s9"]):
+        spec, _ = spec.extended(spec.apply(pupils[:2].assign(g=labels)))
+    g, gh = spec.groups
+
+    assert g.levels.tolist() == ["s1", "s2", "s3", "s4", "s9", "s0"]
+    assert gh.levels[12:].tolist() == ["s9:3", "s0:3", "s9:1"]
+
+
+def test_a_new_level_of_another_type_is_refused(pupils):
+    spec, _ = learn("x + (x | g) + (1 | h)", pupils)
+
+    with pytest.raises(ValueError, match=r"'h' held int labels in fit \(such as 1\), and its new levels include 'one'"):
+        spec.extended(spec.apply(pupils[:2].assign(h="one")))
+
+
 # What was learned is plain data
 
 

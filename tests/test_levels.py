@@ -386,3 +386,140 @@ def test_labels_that_are_known_or_new_by_value_need_no_explanation(new):
     frame = pd.DataFrame({"g": new})
 
     assert levels.type_mismatch(frame, levels.code(frame)[0]) is None
+
+
+# Further levels
+
+
+def extend(levels, frame):
+    """The levels with those of a frame taken in, and the codes and labels that the frame had before."""
+    codes, new = levels.code(frame)
+    return levels.extended(new), codes, new
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("kinds", [(kind,) for kind in RANDOM_COLUMNS] + [("int", "str"), ("str", "datetime", "bool")])
+def test_taking_levels_in_changes_no_code(kinds, seed):
+    """Old rows keep theirs, further rows those that they had as new; in two steps, with missing labels between."""
+    rng = np.random.default_rng(seed)
+    train = pd.DataFrame({kind: RANDOM_COLUMNS[kind](rng, 5) for kind in kinds})
+    steps = [pd.DataFrame({kind: with_gaps(RANDOM_COLUMNS[kind](rng, 12), rng) for kind in kinds}) for _ in range(2)]
+    levels, train_codes = FactorLevels.learn(train, kinds)
+    known, coded = [label_key(label) for label in labels_of(levels)], []
+    for step in steps:
+        levels, codes, new = extend(levels, step)
+        coded.append(codes)
+        known += map(label_key, new)
+
+    assert [label_key(label) for label in labels_of(levels)] == known
+    assert len(set(known)) == len(levels.labels) == len(levels.combinations)
+    for frame, codes in zip([train, *steps], [train_codes, *coded], strict=True):
+        again, new = levels.code(frame)
+        assert again.tolist() == codes.tolist()
+        assert new == ()
+
+
+def labels_of(levels):
+    """Each level as a label, a tuple for several columns."""
+    parts = [list(part.labels) if part.kind == "datetime" else part.labels.tolist() for part in levels.parts]
+    cells = [tuple(part[i] for part, i in zip(parts, cell, strict=True)) for cell in levels.combinations]
+    return cells if len(parts) > 1 else [cell[0] for cell in cells]
+
+
+@pytest.mark.parametrize(
+    ("fitted", "further", "kind", "expected"),
+    [
+        (["b", "d"], ["a longer label", "c", "b"], "str", ["b", "d", "a longer label", "c"]),
+        ([3, 1], [2, 0, 1], "int", [1, 3, 2, 0]),
+        ([3, 1], [2.0, np.nan, 1.0], "int", [1, 3, 2]),
+        ([3.0, 1.0], [2], "float", [1.0, 3.0, 2.0]),
+        ([True, True], [False], "bool", [True, False]),
+        (pd.Categorical(["lo", "hi"], ["lo", "hi"]), ["mid"], "str", ["lo", "hi", "mid"]),
+        ([(2, 1), (1, 2)], [(0, 0)], "other", ["(1, 2)", "(2, 1)", "(0, 0)"]),
+    ],
+)
+def test_further_levels_stand_behind_in_the_type_of_the_fitted(fitted, further, kind, expected):
+    levels, _ = factor({"g": pd.Series(fitted)}, "g")
+    extended, *_ = extend(levels, pd.DataFrame({"g": pd.Series(further)}))
+    (part,) = extended.parts
+
+    assert (part.kind, part.labels.tolist()) == (kind, expected)
+    assert part.labels.dtype.kind == levels.parts[0].labels.dtype.kind
+    assert [type(label) for label in part.labels.tolist()] == [type(label) for label in expected]
+    assert levels.labels.tolist() == expected[: len(levels.labels)], "the old levels are left alone"
+
+
+def test_further_dates_are_levels_whatever_their_resolution():
+    levels, _ = factor({"g": pd.to_datetime(["2024-01-01", "2024-01-02"])}, "g")
+    days = pd.DataFrame({"g": np.array(["2023-05-05", "2024-01-02"], dtype="datetime64[s]")})
+    extended, *_ = extend(levels, days)
+
+    assert extended.labels.dtype == "datetime64[ns]"
+    assert extended.labels.astype("datetime64[D]").astype(str).tolist() == ["2024-01-01", "2024-01-02", "2023-05-05"]
+    assert extended.code(days)[0].tolist() == [2, 1]
+
+
+def test_a_new_pair_of_known_parts_is_a_further_level():
+    levels, _ = factor({"a": ["x", "x", "y"], "b": [1, 2, 1]}, "a", "b")
+    extended, codes, _ = extend(levels, pd.DataFrame({"a": ["y", "z", "x"], "b": [2, 1, 2]}))
+
+    assert extended.labels.tolist() == ["x:1", "x:2", "y:1", "y:2", "z:1"]
+    assert codes.tolist() == [3, 4, 1]
+    assert extended.parts[0].labels.tolist() == ["x", "y", "z"]
+    assert extended.parts[1].labels.tolist() == [1, 2]
+
+
+def test_nothing_new_leaves_levels_as_they_are():
+    levels, _ = factor({"a": ["x", "x", "y"], "b": [1, 2, 1]}, "a", "b")
+
+    assert extend(levels, pd.DataFrame({"a": ["y", None], "b": [1, 2]}))[0] is levels
+    assert levels.extended(()) is levels
+
+
+@pytest.mark.parametrize(
+    ("fitted", "further", "message"),
+    [
+        ([308, 309], ["400"], r"'g' held int labels in fit \(such as 308\), and its new levels include '400'; convert"),
+        ([308, 309], ["308", "309"], "new levels include '308', '309'"),
+        ([308, 309], [309.5, 400.0], "new levels include 309.5; convert"),
+        ([308, 309], [float("inf")], "new levels include inf; convert"),
+        ([308, 309], [True], "new levels include True; convert"),
+        ([308.0, 309.0], ["400"], "'g' held float labels in fit"),
+        (["a", "b"], [5], r"'g' held str labels in fit \(such as 'a'\), and its new levels include 5; convert"),
+        ([True, False], [2], "'g' held bool labels in fit"),
+        ([True, False], ["yes"], "new levels include 'yes'"),
+        (pd.to_datetime(["2024-01-01", "2024-01-02"]), ["2024-01-03"], "'g' held datetime labels in fit"),
+        (["a", "b"], pd.to_datetime(["2024-01-03"]), "'g' held str labels in fit"),
+    ],
+)
+def test_further_labels_of_another_type_are_refused(fitted, further, message):
+    levels, _ = factor({"g": pd.Series(fitted)}, "g")
+
+    with pytest.raises(ValueError, match=message):
+        extend(levels, pd.DataFrame({"g": pd.Series(further)}))
+
+
+def test_a_label_of_another_type_is_refused_beside_known_ones_and_in_any_part():
+    levels, _ = factor({"a": ["x", "y"], "b": [1, 2]}, "a", "b")
+
+    with pytest.raises(
+        ValueError, match=r"'b' held int labels in fit \(such as 1\), and its new levels include 'two';"
+    ):
+        extend(levels, pd.DataFrame({"a": ["x", "y"], "b": pd.Series([1, "two"], dtype=object)}))
+
+
+def test_further_combinations_with_the_text_of_a_level_are_refused():
+    levels, _ = factor({"a": ["x:y", "x"], "b": ["z", "w"]}, "a", "b")
+
+    with pytest.raises(FormulaError, match="factor 'a:b': two levels have the same text because a label contains ':'"):
+        extend(levels, pd.DataFrame({"a": ["x"], "b": ["y:z"]}))
+
+
+def test_the_state_of_levels_that_came_later_survives_json():
+    levels, _ = factor({"a": ["x", "y"], "b": [3, 1]}, "a", "b")
+    further = pd.DataFrame({"a": ["y", "a", "x"], "b": [3, 2, 3]})
+    extended, *_ = extend(levels, further)
+    again = FactorLevels.from_state(json.loads(json.dumps(extended.state)))
+
+    assert again.labels.tolist() == extended.labels.tolist() == ["x:3", "y:1", "y:3", "a:2"]
+    assert again.code(further)[0].tolist() == extended.code(further)[0].tolist() == [2, 3, 0]

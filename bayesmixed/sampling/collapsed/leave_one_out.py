@@ -88,13 +88,16 @@ def _last_step(prior: np.ndarray, G: np.ndarray, s: np.ndarray, left: np.ndarray
 
 
 def _later_covariances(factored: CrossedFactors) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Per point, W (m, m), the covariance of the later effects over sigma^2 given the common ones, and Q = W B_zv."""
+    """Per point, a root H (m, m) of the covariance of the later effects, and Q = H H' B_zv, (m, P).
+
+    The covariance is over sigma^2, given the common effects and with the first factor integrated out.
+    """
     columns, found = factored.columns, []
     for n in range(factored.G.shape[2]):
         inverse = solve_triangular(factored.R[:, :, n], np.eye(columns.m), check_finite=False)
         by_factor = zip(factored.roots, columns.split(inverse), strict=True)
-        half = columns.join([np.tensordot(root[:, :, n], own, 1) for root, own in by_factor])  # L R^-1
-        found.append((half @ half.T, half @ factored.right[:, :, n]))
+        H = columns.join([np.tensordot(root[:, :, n], own, 1) for root, own in by_factor])  # L R^-1
+        found.append((H, H @ factored.right[:, :, n]))
     return found
 
 
@@ -161,7 +164,7 @@ class Rows:
         """Eliminate the later factors together; returns what is left of V, and the variance of their part.
 
         Their columns of a row are r = a - sum_e g_e C_e: a holds its own z, C_e the cross-products of its level of the
-        first factor (`cross`). The variance is r'W r, and V loses Q'r (`later`, of every point).
+        first factor (`cross`). The variance is |H'r|^2, and V loses Q'r (`later`, of every point).
         """
         layout = zip(columns.offsets, columns.n_effects, self.codes[1:], strict=True)
         at = np.concatenate([offset + codes * q + np.arange(q)[:, None] for offset, q, codes in layout])
@@ -169,17 +172,12 @@ class Rows:
         levels, place = np.unique(self.codes[0], return_inverse=True)
         C = [of_effect[levels] for of_effect in cross]
         left, variance = left.copy(), np.empty(left.shape[1:])
-        for n, (W, Q) in enumerate(later):
-            CW, weight = [of_effect @ W for of_effect in C], g[:, :, n]
-            r_W_r = (a[:, None] * a * W[at[:, None], at]).sum(axis=(0, 1))
-            for e, mine in enumerate(CW):
-                r_W_r -= 2 * weight[e] * (a * mine[place, at]).sum(axis=0)
-                for k, other in enumerate(C):
-                    r_W_r += weight[e] * weight[k] * other.multiply(mine).sum(axis=1)[place]
-            variance[:, n] = np.maximum(r_W_r, 0.0)
-            taken = (a[..., None] * Q[at]).sum(axis=0)
-            for e, of_effect in enumerate(C):
-                taken -= weight[e][:, None] * (of_effect @ Q)[place]
+        for n, (H, Q) in enumerate(later):
+            turned, taken = (sum(value[:, None] * M[own] for value, own in zip(a, at, strict=True)) for M in (H, Q))
+            for weight, of_effect in zip(g[:, :, n], C, strict=True):
+                turned -= weight[:, None] * (of_effect @ H)[place]
+                taken -= weight[:, None] * (of_effect @ Q)[place]
+            variance[:, n] = np.square(turned).sum(axis=1)  # not r'H H'r term by term, which cancels
             left[:, :, n] -= taken.T
         return left, variance
 

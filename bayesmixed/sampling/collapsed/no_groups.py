@@ -181,9 +181,7 @@ class Regression:
         inside = loads @ rotated.directions
         variance = np.square(sigma / y_scale)[:, None]
         shrunk = variance + np.square(rotated.a)
-        # directions that the rows of the fit do not reach keep their prior
-        outside = np.maximum(np.square(loads).sum(axis=1) - np.square(inside).sum(axis=1), 0.0)
-        spread = outside + (variance / shrunk) @ np.square(inside).T
+        spread = (variance / shrunk) @ np.square(inside).T  # rows of the fit have no part outside its directions
         residual = V[:, -1] - V[:, :-1] @ rotated.mean - (rotated.a * rotated.c / shrunk) @ inside.T
         return left_out_density(residual, spread, variance, design.weights, y_scale)
 

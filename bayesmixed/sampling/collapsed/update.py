@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from bayesmixed.design import Design, DesignSpec
-from bayesmixed.diagnostics import convergence, least_ess, pareto_k
+from bayesmixed.diagnostics import R_HAT_LIMIT, convergence, least_ess, pareto_k
 from bayesmixed.draws import Draws
 from bayesmixed.errors import SamplerError
 from bayesmixed.keyed_random import uniforms
@@ -125,4 +125,7 @@ def refuse_weights(k_hat: float, resampled: State) -> str:
     points = np.vstack([resampled.theta, resampled.s])[:, resampled.which]
     found = convergence(np.moveaxis(points, 0, -1))
     ess, least = min(found.ess_bulk.min(), found.ess_tail.min()), least_ess(resampled.which.shape)
-    return "" if ess >= least else f"the weighted draws are worth {ess:.0f} (at least {least:.0f})"
+    if not ess >= least:
+        return f"the weighted draws are worth {ess:.0f} (at least {least:.0f})"
+    r_hat = found.r_hat.max()
+    return "" if r_hat <= R_HAT_LIMIT else f"R-hat of the weighted draws is {r_hat:.3f} (limit {R_HAT_LIMIT})"
