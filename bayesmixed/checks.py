@@ -1,4 +1,4 @@
-"""Refuse data that no model can be fitted to: a bad response, collinear columns, an exact fit."""
+"""Read a response, refuse data that no model can be fitted to, and tell one set of rows from another."""
 
 from __future__ import annotations
 

@@ -80,6 +80,11 @@ class ColumnsSpec:
         """Name of the term each design column belongs to."""
         return tuple(":".join(c.name for c in term) for term in self.terms for _ in _labels(term))
 
+    @property
+    def labels_of_terms(self) -> dict[frozenset[str], list[str]]:
+        """Labels of the columns of each term, by the names of its components, whose order is the formula's."""
+        return {frozenset(c.name for c in term): _labels(term) for term in self.terms}
+
     def evaluate(self, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray | None]:
         """Evaluate on any data.
 

@@ -13,6 +13,7 @@ from bayesmixed.checks import checksum, read_numbers
 from bayesmixed.design import Design
 from bayesmixed.diagnostics import convergence
 from bayesmixed.draws import Draws
+from bayesmixed.errors import quoted
 from bayesmixed.frames import refuse_missing_labels
 from bayesmixed.prediction import Posterior
 from bayesmixed.sampling.collapsed.effects import Points
@@ -61,6 +62,11 @@ def check_rows(design: Design, fitted: int) -> None:
     ------
     ValueError
     """
+    if new := [factor.name for factor in design.groups if factor.new_labels]:
+        raise ValueError(
+            f"loo needs the rows of the fit, but grouping factors {quoted(new)} have labels that are not levels: "
+            f"{quoted(next(factor.new_labels for factor in design.groups if factor.new_labels))}."
+        )
     if checksum(design) != fitted:
         raise ValueError(
             "loo needs the rows of the fit, all of them and no others, with their y and weights; these "
@@ -97,7 +103,7 @@ def loo(posterior: Posterior, design: Design, obs: np.ndarray) -> Any:
     chains, per_chain = posterior.draws.shape
     wanted = min(per_chain, max(_DRAWS, _NUMBERS // design.n_rows) // chains)
     within = prediction.thin((chains, per_chain), chains * max(1, wanted))
-    keep = (np.arange(chains)[:, None] * per_chain + within).ravel()
+    keep = prediction.positions((chains, per_chain), within)
     if len(keep) < _LEAST:
         raise ValueError(f"loo needs at least {_LEAST} draws for Pareto k-hat, got {len(keep)}; fit with more draws.")
     integrated = posterior.draws.collapsed is not None

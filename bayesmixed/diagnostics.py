@@ -23,7 +23,6 @@ from scipy.special import ndtri, softmax
 
 # so many draws at a time, for the working memory to stay in the processor's cache
 _CHUNK = 2**15
-R_HAT_LIMIT = 1.01  # Vehtari et al. (2021), section 4
 # a tail of fewer distinct weights is not fitted
 _SHORTEST_TAIL = 5
 

@@ -11,6 +11,7 @@ import numpy as np
 from bayesmixed.design import Design, DesignSpec
 
 CONTRACT_VERSION = "1"
+MAX_STORED = 20_000_000  # numbers of one factor's draws that are stored; more are drawn when asked for
 
 
 class EffectSource(Protocol):

@@ -108,7 +108,12 @@ class ColumnLevels:
         """
         codes, uniques = _factorize(column, in_order_of_appearance=True)
         labels, kind = (_texts(uniques), "other") if self.kind == "other" else _canonical(uniques)
-        if kind == "float" and self.kind == "int" and np.all(labels == np.floor(labels)) and np.all(labels < 2**53):
+        if (
+            kind == "float"
+            and self.kind == "int"
+            and np.all(labels == np.floor(labels))
+            and np.all(np.abs(labels) < 2**53)
+        ):
             labels, kind = labels.astype(np.int64), "int"  # integers that stood beside a missing label
         numbers = {"int", "float"}
         if kind == self.kind or {kind, self.kind} <= numbers:
@@ -133,8 +138,9 @@ class ColumnLevels:
             A new label is not of the type of the fitted ones: it would have become a level by mistake.
         """
         if wrong := [label for label in new_labels if not _is_of_kind(label, self.kind)]:
+            known = self.labels[:1].astype(str) if self.kind == "datetime" else self.labels[:1].tolist()
             raise ValueError(
-                f"column {column!r} held {self.kind} labels in fit (such as {self.labels.tolist()[0]!r}), and its new "
+                f"column {column!r} held {self.kind} labels in fit (such as {quoted(known)}), and its new "
                 f"levels include {quoted(wrong)}; convert the column to the type used in fit."
             )
         new = np.array(new_labels, dtype=None if self.kind in ("str", "other") else self.labels.dtype)

@@ -13,7 +13,7 @@ from bayesmixed.families import Family
 # its square
 _LAST_STEP = 1e-3
 _POINT = 1e-9  # half a bracket so narrow, in the same unit, is the last step
-_ITERATIONS = 100  # at most: a bracket halved so often is a point
+_ITERATIONS = 200  # at most: a bracket halved so often is a point
 
 
 def mixture_quantiles(
@@ -53,7 +53,7 @@ def mixture_quantiles(
         components = family.quantile(p, mu, **auxiliary)
         low, high = components.min(axis=1), components.max(axis=1)
         t = np.clip(starts[:, at], low, high)
-        active = np.arange(len(mu))
+        active, step = np.arange(len(mu)), np.full(len(mu), np.inf)
         for _ in range(_ITERATIONS):
             mine = slice(None) if len(active) == len(mu) else active  # without a copy while all are active
             some = {name: values if values.ndim == 1 else values[mine] for name, values in auxiliary.items()}
@@ -64,12 +64,14 @@ def mixture_quantiles(
             high[active] = np.where(excess > 0, t[active], high[active])
             with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # between components there may be none
                 newton = t[active] - excess / density
-            inside = (newton >= low[active]) & (newton <= high[active])
-            new = np.where(inside, newton, (low[active] + high[active]) / 2)
-            moved = np.abs(new - t[active])
+            # far out in a tail, Newton's steps hardly get shorter
+            fits = (newton >= low[active]) & (newton <= high[active])
+            fits &= np.abs(newton - t[active]) <= step[active] / 2
+            new = np.where(fits, newton, (low[active] + high[active]) / 2)
+            step[active] = np.abs(new - t[active])
             t[active] = new
-            last = np.where(inside, _LAST_STEP, _POINT) * narrow[active]
-            active = active[moved > last]  # not so for NaN
+            last = np.where(fits, _LAST_STEP, _POINT) * narrow[active]
+            active = active[step[active] > last]  # not so for NaN
             if not len(active):
                 break
         result[:, at] = t

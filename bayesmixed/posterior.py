@@ -93,19 +93,20 @@ def container(
     variables = {name: dims for name, dims in layout(spec, auxiliary).items() if name in draws.values}
     groups = {
         group: xr.Dataset(
-            {name: (("chain", "draw", *dims), draws.values[name]) for name, dims in variables.items()},
+            # copies: who edits the container does not edit the fit
+            {name: (("chain", "draw", *dims), draws.values[name].copy()) for name, dims in variables.items()},
             coords=sample | coordinates(spec),
             attrs=attrs | ({"bayesmixed_lazy": list(draws.lazy)} if draws.lazy else {}),
         )
     }
     if draws.sample_stats:
-        stats = {name: (("chain", "draw"), values) for name, values in draws.sample_stats.items()}
+        stats = {name: (("chain", "draw"), values.copy()) for name, values in draws.sample_stats.items()}
         groups["sample_stats"] = xr.Dataset(stats, coords=sample)
     if predictive is not None:
         groups[f"{group}_predictive"] = predictive.to_dataset(name="y")
     if observed is not None:
         y, obs = observed
-        groups["observed_data"] = xr.Dataset({"y": (("obs",), y)}, coords={"obs": obs})
+        groups["observed_data"] = xr.Dataset({"y": (("obs",), y.copy())}, coords={"obs": obs})
     return arviz_container(groups, attrs)
 
 
@@ -120,7 +121,7 @@ def group_effects(draws: Draws, spec: DesignSpec, factor: str, levels: Any = Non
     import xarray as xr  # noqa: PLC0415
 
     labels = {group.name: group.levels for group in spec.groups}
-    if factor not in labels:
+    if not isinstance(factor, str) or factor not in labels:
         raise ValueError(
             f"factor must be one of the grouping factors {quoted(labels) or '(there are none)'}, got {factor!r}."
         )

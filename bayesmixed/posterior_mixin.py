@@ -178,7 +178,8 @@ class PosteriorMixin:
         Raises
         ------
         ValueError
-            An unknown factor; `coverage` is not in (0, 1).
+            An unknown factor; `coverage` is not in (0, 1); a term that the common part and the bar code differently, as
+            in ``k + (0 + k | g)``, so that their effects are not those of like columns.
 
         Examples
         --------
@@ -224,9 +225,9 @@ class PosteriorMixin:
         >>> import bayesmixed as bm
         >>> df = bm.datasets.load_sleepstudy()
         >>> est = bm.MixedModelRegressor("Days + (1 | Subject)", random_state=0).fit(df, df["Reaction"])
-        >>> est.variance_components()[["factor", "effect", "share"]].round(1)
-             factor     effect  share
-        0   Subject  Intercept    0.6
+        >>> est.variance_components()[["component", "effect", "share"]].round(1)
+          component     effect  share
+        0        sd  Intercept    0.6
         1  residual               0.4
         """
         check_is_fitted(self)

@@ -81,7 +81,7 @@ def standard_deviation(posterior: Posterior, design: Design, modes: Mapping[str,
     for factor in design.groups:
         if (new := is_new(factor)).any() and (covariance := new_covariance(draws, factor, modes)) is not None:
             spread[new] += np.einsum("ni,ij,nj->n", factor.Z[new], covariance, factor.Z[new])
-    new_levels = _new_levels(posterior, design, modes)
+    new_levels = _by_factor(posterior, design, modes)
     variance = np.empty(design.n_rows)
     every = np.arange(int(np.prod(draws.shape)))
     for rows in _chunks(design.n_rows, len(every)):
@@ -107,7 +107,7 @@ def draw(posterior: Posterior, design: Design, modes: Mapping[str, str], kind: s
     """
     result = np.empty((len(keep), design.n_rows))
     total = int(np.prod(posterior.draws.shape))
-    new_levels = _new_levels(posterior, design, modes)
+    new_levels = _by_factor(posterior, design, modes)
     for rows in _chunks(design.n_rows, total if kind == "response" else len(keep)):
         values = _linear(posterior, design, new_levels, rows=rows, keep=keep, how="drawn")
         if kind != "linear":
@@ -142,7 +142,7 @@ def quantiles(
     """
     result = np.empty((design.n_rows, len(probabilities)))
     every = np.arange(int(np.prod(posterior.draws.shape)))
-    new_levels = _new_levels(posterior, design, modes)
+    new_levels = _by_factor(posterior, design, modes)
     for rows in _chunks(design.n_rows, len(every)):
         how: How = "integrated" if kind == "response" else "drawn"
         values = _linear(posterior, design, new_levels, rows=rows, keep=every, how=how)
@@ -169,7 +169,7 @@ def bayes_r2(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> 
     equation (3), with the residual variance that the model states.
     """
     every = np.arange(int(np.prod(posterior.draws.shape)))
-    new_levels = _new_levels(posterior, design, modes)
+    new_levels = _by_factor(posterior, design, modes)
     origin = mean(posterior, design, modes).mean()  # sums of squares about it do not cancel
     total, square, noise = np.zeros((3, len(every)))
     for rows in _chunks(design.n_rows, len(every)):
@@ -212,6 +212,12 @@ def thin(shape: tuple[int, int], n_draws: int | None) -> np.ndarray:
     return np.arange(wanted) * per_chain // wanted
 
 
+def positions(shape: tuple[int, int], within: np.ndarray) -> np.ndarray:
+    """Draws at positions `within` of every chain, counted through the chains; shape (chains * len(within),)."""
+    chains, per_chain = shape
+    return (np.arange(chains)[:, None] * per_chain + within).ravel()
+
+
 def tails(coverage: float) -> tuple[float, float]:
     """Probabilities below the two ends of an equal-tailed interval.
 
@@ -237,7 +243,7 @@ def _chunks(n_rows: int, n_draws: int) -> Iterator[slice]:
         yield slice(start, min(start + step, n_rows))
 
 
-def _new_levels(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> dict[str, NewLevels]:
+def _by_factor(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> dict[str, NewLevels]:
     return {
         factor.name: NewLevels(posterior.draws, posterior.seed, factor, modes[factor.name]) for factor in design.groups
     }

@@ -14,6 +14,7 @@ from bayesmixed.checks import read_numbers
 from bayesmixed.design import Design, DesignSpec
 from bayesmixed.frames import row_labels
 from bayesmixed.inputs import as_frame
+from bayesmixed.new_groups import NewGroups
 from bayesmixed.posterior import container
 from bayesmixed.prediction import Posterior
 from bayesmixed.prior_draws import prior_draws
@@ -21,8 +22,6 @@ from bayesmixed.priors import Priors
 
 if TYPE_CHECKING:
     import xarray as xr
-
-NewGroups = str | dict[str, str]
 
 
 class PredictionMixin:
@@ -115,6 +114,11 @@ class PredictionMixin:
         numpy.ndarray of shape (n, 2)
             Lower and upper end.
 
+        Raises
+        ------
+        ValueError, NewGroupError
+            A `coverage` outside (0, 1), and as `predict_quantiles`.
+
         Examples
         --------
         >>> import bayesmixed as bm
@@ -123,7 +127,10 @@ class PredictionMixin:
         >>> est.predict_interval(df.head(2)).shape
         (2, 2)
         """
-        return self.predict_quantiles(X, prediction.tails(coverage), kind, include_groups, new_groups)
+        probabilities = np.array(prediction.tails(coverage))
+        prediction.check_kind(kind)
+        design, modes = self._new_design(X, include_groups, new_groups)
+        return prediction.quantiles(self._posterior, design, modes, kind, probabilities)
 
     def predict_quantiles(
         self,
@@ -169,8 +176,9 @@ class PredictionMixin:
         True
         """
         prediction.check_kind(kind)
-        probabilities = np.atleast_1d(np.asarray(quantiles, dtype=np.float64))
-        if probabilities.ndim != 1 or not np.all((probabilities > 0) & (probabilities < 1)):
+        probabilities = np.atleast_1d(quantiles)
+        numbers = probabilities.dtype.kind in "iuf" and probabilities.ndim == 1
+        if not numbers or not np.all((probabilities > 0) & (probabilities < 1)):
             raise ValueError(f"quantiles must be probabilities in (0, 1), such as [0.05, 0.95], got {quantiles!r}.")
         design, modes = self._new_design(X, include_groups, new_groups)
         return prediction.quantiles(self._posterior, design, modes, kind, probabilities)
@@ -229,11 +237,10 @@ class PredictionMixin:
         design, modes = self._new_design(X, include_groups, new_groups)
         chains, per_chain = self._posterior.draws.shape
         within = prediction.thin((chains, per_chain), n_draws)
-        keep = (np.arange(chains)[:, None] * per_chain + within).ravel()
         draws = _labelled_draws(self._posterior, design, modes, kind=kind, within=within, obs=row_labels(X))
         if not return_new_groups:
             return draws
-        effects = {}
+        keep, effects = prediction.positions((chains, per_chain), within), {}
         for factor in design.groups:
             name = factor.name
             levels, b = prediction.new_group_effects(self._posterior, factor, modes[name], keep)
@@ -260,8 +267,13 @@ class PredictionMixin:
         Returns
         -------
         xarray.DataArray of dims (chain, draw)
-            In [0, 1]. With ``include_groups=False`` the numerator leaves the groups out, while the denominator does not
-            take their variance in.
+            In [0, 1]; every row counts once. With ``include_groups=False`` the numerator leaves the groups out, while
+            the denominator does not take their variance in.
+
+        Raises
+        ------
+        ValueError, NewGroupError
+            Fewer than two rows; new levels, under ``new_groups="error"``.
 
         References
         ----------
@@ -301,6 +313,11 @@ class PredictionMixin:
             A new container with groups ``prior``, named as the posterior and of one chain, and ``prior_predictive``
             (variable ``y``); `idata_` is left alone.
 
+        Raises
+        ------
+        ValueError
+            `draws` is not a positive integer.
+
         Examples
         --------
         >>> import bayesmixed as bm
@@ -336,6 +353,11 @@ class PredictionMixin:
         arviz.InferenceData (ArviZ 0.x) or xarray.DataTree (ArviZ 1.x)
             A new container with groups ``posterior``, ``sample_stats``, ``posterior_predictive`` (variable ``y``) and,
             with a response, ``observed_data``; `idata_` is left alone.
+
+        Raises
+        ------
+        ValueError, NewGroupError
+            A `y` that is not numbers, one per row; new levels, under ``new_groups="error"``.
 
         Examples
         --------
@@ -375,7 +397,7 @@ def _labelled_draws(
     import xarray as xr  # noqa: PLC0415
 
     chains, per_chain = posterior.draws.shape
-    keep = (np.arange(chains)[:, None] * per_chain + within).ravel()
+    keep = prediction.positions((chains, per_chain), within)
     values = prediction.draw(posterior, design, modes, kind, keep).reshape(chains, len(within), -1)
     coords = {"chain": np.arange(chains), "draw": within, "obs": obs}
     return xr.DataArray(values, coords, ("chain", "draw", "obs"), name=kind)

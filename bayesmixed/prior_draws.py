@@ -12,14 +12,14 @@ method, Journal of Multivariate Analysis 100, 1989-2001.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import betaincinv
 
 from bayesmixed.design import DesignSpec
 from bayesmixed.distributions import Prior
-from bayesmixed.draws import Draws, layout
+from bayesmixed.draws import MAX_STORED, Draws, layout
 from bayesmixed.grouping import GroupSpec
 from bayesmixed.keyed_random import normals, uniforms
 from bayesmixed.levels import label_key
@@ -45,7 +45,8 @@ def prior_draws(spec: DesignSpec, priors: Priors, auxiliary: tuple[str, ...], n_
     -------
     Draws
         One chain, on the user's scale: ``Intercept`` (1, n_draws), ``beta`` (1, n_draws, p),
-        ``b_<factor>`` (1, n_draws, n_levels, q), ... without sample statistics.
+        ``b_<factor>`` (1, n_draws, n_levels, q), ... without sample statistics. Effects that are too many to store are
+        lazy.
 
     Examples
     --------
@@ -68,8 +69,15 @@ def prior_draws(spec: DesignSpec, priors: Priors, auxiliary: tuple[str, ...], n_
     for name in auxiliary:
         values[name] = priors.auxiliary[name].quantile(uniforms((seed, "prior", name), (n_draws,)))
     draws = Draws({name: value[None] for name, value in values.items()}, {}, {"sampler": "prior"})
-    effects = {f"b_{factor.name}": _group_effects(draws, factor, seed)[None] for factor in spec.groups}
-    return replace(draws, values={name: (draws.values | effects)[name] for name in layout(spec, auxiliary)})
+    sources = {factor.name: PriorEffects(covariance_factor(draws, factor), factor, seed) for factor in spec.groups}
+    lazy = {name: source for name, source in sources.items() if source.mean.size * n_draws > MAX_STORED}
+    stored = {
+        f"b_{name}": source.draw(np.arange(len(source.factor.levels)))[None]
+        for name, source in sources.items()
+        if name not in lazy
+    }
+    known = draws.values | stored
+    return replace(draws, values={name: known[name] for name in layout(spec, auxiliary) if name in known}, lazy=lazy)
 
 
 def _common_part(spec: DesignSpec, priors: Priors, n_draws: int, seed: int) -> dict[str, np.ndarray]:
@@ -114,11 +122,29 @@ def _correlations(factor: GroupSpec, eta: float, n_draws: int, seed: int) -> np.
     return np.einsum("spk,spk->sp", L[:, rows], L[:, columns])
 
 
-def _group_effects(draws: Draws, factor: GroupSpec, seed: int) -> np.ndarray:
-    """Effects of every fitted level, N(0, Sigma) given the draw's Sigma; (n_draws, n_levels, q)."""
-    L = covariance_factor(draws, factor)
-    b = np.empty((len(L), len(factor.levels), L.shape[1]))
-    for at, label in enumerate(factor.levels):
-        key = (seed, "prior", f"b_{factor.name}", label_key(label))
-        b[:, at] = np.einsum("sij,sj->si", L, normals(key, (len(L), L.shape[1])))
-    return b
+@dataclass(frozen=True)
+class PriorEffects:
+    """Effects of fitted levels under the prior, N(0, Sigma) given the draw's Sigma = root root'.
+
+    Attributes
+    ----------
+    root : numpy.ndarray of shape (S, q, q)
+    factor : GroupSpec
+    seed : int
+    """
+
+    root: np.ndarray
+    factor: GroupSpec
+    seed: int
+
+    @property
+    def mean(self) -> np.ndarray:
+        return np.zeros((len(self.factor.levels), self.root.shape[1]))
+
+    def draw(self, levels: np.ndarray) -> np.ndarray:
+        S, q, _ = self.root.shape
+        b = np.empty((S, len(levels), q))
+        for at, label in enumerate(self.factor.levels[levels]):
+            key = (self.seed, "prior", f"b_{self.factor.name}", label_key(label))
+            b[:, at] = np.einsum("sij,sj->si", self.root, normals(key, (S, q)))
+        return b

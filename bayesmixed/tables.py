@@ -114,6 +114,11 @@ def group_coefficients(draws: Draws, spec: DesignSpec, factor: str, coverage: fl
         As of `group_effects`, with a row for each effect of the factor. The sum is taken draw by draw; the common
         part is the Intercept or the common effect of the same name, and 0 where there is none.
 
+    Raises
+    ------
+    ValueError
+        Also where the common part and the bar code the same term differently, as in ``k + (0 + k | g)``.
+
     Examples
     --------
     >>> from bayesmixed.datasets import load_sleepstudy
@@ -128,6 +133,7 @@ def group_coefficients(draws: Draws, spec: DesignSpec, factor: str, coverage: fl
     1    309  Intercept  251.0
     """
     group, ends = _group(spec, factor), tails(coverage)
+    _check_coding(spec, group)
     q = len(group.effect_names)
     common, mean = np.zeros((int(np.prod(draws.shape)), 1, q)), np.zeros(q)
     for k, effect in enumerate(group.effect_names):
@@ -137,6 +143,19 @@ def group_coefficients(draws: Draws, spec: DesignSpec, factor: str, coverage: fl
             at = spec.common_names.index(effect)
             common[:, 0, k], mean[k] = draws.flat("beta")[:, at], draws.mean("beta")[at]
     return _by_level(draws, group, ends, common, mean)
+
+
+def _check_coding(spec: DesignSpec, group: GroupSpec) -> None:
+    """Refuse to add effects of unlike columns: of a term that the common part and the bar code each its own way."""
+    common = spec.common.labels_of_terms
+    for bar in group.bars:
+        for term, labels in bar.labels_of_terms.items():
+            if (ours := common.get(term, labels)) != labels:
+                raise ValueError(
+                    f"group_coefficients adds effects of like columns, but the common effects have {quoted(ours)} "
+                    f"where {group.name!r} has {quoted(labels)}. Write {quoted(sorted(term))} the same way on both "
+                    "sides (in one order, both with or both without an intercept), or use group_effects."
+                )
 
 
 def variance_components(
@@ -161,8 +180,8 @@ def variance_components(
     -------
     DataFrame
         Columns factor, component, effect, mean, sd, lower, upper, ess_bulk, ess_tail, r_hat, share. ``component`` is
-        "sd", then "correlation" (``effect`` is a pair, ``Intercept:Days``), then "residual" (``factor`` is "residual",
-        ``effect`` is empty).
+        "sd", then "correlation" (``effect`` is a pair, ``Intercept:Days``), then "residual" (``factor`` and
+        ``effect`` are empty).
 
     Notes
     -----
@@ -189,10 +208,10 @@ def variance_components(
     >>> spec, _ = DesignSpec.learn(parse("(1 | Subject)"), load_sleepstudy())
     >>> draws = Draws({"sd_Subject": np.full((4, 500, 1), 30.0), "sigma": np.full((4, 500), 40.0)}, {}, {})
     >>> table = variance_components(draws, spec, ("sigma",), {"Subject": np.eye(1)})
-    >>> table[["factor", "component", "effect", "mean", "share"]]
-         factor component     effect  mean  share
-    0   Subject        sd  Intercept  30.0   0.36
-    1  residual  residual             40.0   0.64
+    >>> table[["component", "effect", "mean", "share"]]
+      component     effect  mean  share
+    0        sd  Intercept  30.0   0.36
+    1  residual             40.0   0.64
     """
     variables = _components(spec, auxiliary)
     table = _described(draws, variables, tails(coverage))[["factor", "component", "effect", *NUMBERS]]
@@ -252,7 +271,7 @@ def summary(draws: Draws, spec: DesignSpec, auxiliary: tuple[str, ...], coverage
     DataFrame
         Columns variable, factor, effect, mean, sd, lower, upper, ess_bulk, ess_tail, r_hat. ``variable`` is the name in
         the posterior: Intercept, beta, sd_<factor>, corr_<factor>, sigma, in this order. ``factor`` is empty for common
-        effects and "residual" for sigma.
+        effects and sigma.
 
     Examples
     --------
@@ -283,7 +302,7 @@ def _components(spec: DesignSpec, auxiliary: tuple[str, ...]) -> list[_Variable]
     return [
         *(_Variable(f"sd_{g.name}", g.name, "sd", g.effect_names) for g in spec.groups),
         *(_Variable(f"corr_{g.name}", g.name, "correlation", g.pair_names) for g in spec.groups if g.pairs),
-        *(_Variable(name, "residual", "residual", ("",)) for name in auxiliary),
+        *(_Variable(name, "", "residual", ("",)) for name in auxiliary),
     ]
 
 
@@ -347,7 +366,7 @@ def _shares(
 
 def _group(spec: DesignSpec, factor: str) -> GroupSpec:
     groups = {group.name: group for group in spec.groups}
-    if factor not in groups:
+    if not isinstance(factor, str) or factor not in groups:
         raise ValueError(
             f"factor must be one of the grouping factors {quoted(groups) or '(there are none)'}, got {factor!r}."
         )

@@ -118,7 +118,7 @@ ALLOWED = {
         "diagnostics",
         "draws",
         "keyed_random",
-        *collapsed("assembly", "engine", "no_groups", "search", "statistics"),
+        *collapsed("assembly", "density", "engine", "no_groups", "search", "statistics"),
     },
     "sampling.collapsed.engine": {
         "design",

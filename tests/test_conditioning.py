@@ -639,7 +639,9 @@ def test_no_rows_and_no_frame_are_refused(est):
 def test_a_fit_by_nuts_cannot_be_conditioned_and_says_why_and_what_to_do(options, reason):
     est = fit("x + (1 | pupil)", draws=50, **options)
 
-    with pytest.raises(SamplerError, match=f"this fit's are of NUTS .{reason}") as caught:
+    with pytest.raises(
+        SamplerError, match=f"works with the collapsed sampler, but this fit is of NUTS .{reason}"
+    ) as caught:
         est.condition(*further(pupil=50))
     assert "Fit old and new rows together, with priors=est.priors_ for the same model." in str(caught.value)
     assert isinstance(caught.value, ValueError)
@@ -943,3 +945,27 @@ def test_after_a_single_row_of_a_spline_all_rows_are_left_out():
         inside = FRAME[39:].assign(x=x)
         every = pd.concat([FRAME[:39], inside])
         est.condition(inside, Y[39:]).loo(every, Y)
+
+
+def test_minus_infinity_is_no_label():
+    est = fit("x + (1 | pupil)")
+
+    with pytest.raises(ValueError, match="new levels include"):
+        est.condition(FRAME[:2].assign(pupil=-np.inf), Y[:2])
+
+
+def test_rows_of_an_array_are_counted_on():
+    X = FRAME[["x", "z"]].to_numpy()
+    updated = MixedModelRegressor(random_state=0).fit(X[:30], Y[:30]).condition(X[30:], Y[30:])
+
+    assert dataset(updated.idata_, "observed_data")["obs"].values.tolist() == list(range(40))
+
+
+def test_a_pickled_fit_holds_no_more_than_its_statistics():
+    est = fit("x + (z | pupil) + (1 | item)")
+    copied = pickle.loads(pickle.dumps(est))
+
+    assert not {"first", "others"} & set(copied._posterior.draws.collapsed.density.__dict__)
+    np.testing.assert_array_equal(
+        copied.condition(*further(pupil=50)).predict(FRAME), est.condition(*further(pupil=50)).predict(FRAME)
+    )

@@ -109,7 +109,7 @@ def test_a_summary_has_the_variables_of_the_posterior_in_their_order(crossed):
     assert list(zip(names, effect, strict=True)) == rows
     assert table["effect"][0] == "Intercept"
     assert dict(zip(names, table["factor"], strict=True)) == {
-        **{"Intercept": "", "beta": "", "sd_item": "item", "sd_site": "site", "corr_item": "item", "sigma": "residual"}
+        **{"Intercept": "", "beta": "", "sd_item": "item", "sd_site": "site", "corr_item": "item", "sigma": ""}
     }
 
 
@@ -131,7 +131,7 @@ def test_every_table_has_the_numbers_of_one_parameter(crossed):
     common = crossed.common_effects(0.6)
     components = crossed.variance_components(0.6)
     prefix = components["component"].map({"sd": "sd_", "correlation": "corr_", "residual": "sigma"})
-    variable = prefix + components["factor"].where(components["factor"] != "residual", "")
+    variable = prefix + components["factor"]
 
     pd.testing.assert_frame_equal(common[NUMBERS], summary[NUMBERS][: len(common)].reset_index(drop=True))
     pd.testing.assert_frame_equal(
@@ -580,3 +580,30 @@ def test_files_keep_what_was_drawn(est, make, tmp_path):
     assert groups(again) == groups(found)
     for name in groups(found):
         assert group(again, name).equals(group(found, name))
+
+
+@pytest.mark.parametrize(
+    ("formula", "names"),
+    [("k + (0 + k | g)", r"'k\[b\]', 'k\[c\]'"), ("0 + k + (k | g)", r"'k\[a\]'"), ("x:k + (k:x | g)", r"'x:k\[a\]'")],
+)
+def test_effects_of_unlike_columns_are_not_added(formula, names):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {"k": np.tile(["a", "b", "c"], 20), "g": np.repeat(np.arange(6), 10), "x": rng.normal(size=60)}
+    )
+    est = MixedModelRegressor(formula, group_prior="independent", draws=250, random_state=0)
+    est.fit(frame, rng.normal(size=60) + frame["g"] + (frame["k"] == "b"))
+
+    with pytest.raises(ValueError, match=f"the common effects have {names}.* the same way on both sides"):
+        est.group_coefficients("g")
+    assert len(est.group_effects("g"))
+
+
+def test_editing_a_container_does_not_edit_the_fit():
+    frame = load_sleepstudy()
+    est = MixedModelRegressor("Days + (Days | Subject)", draws=250, random_state=0).fit(frame, frame["Reaction"])
+    before = est.predict_interval(frame)
+    for container in (est.idata_, est.sample_posterior_predictive(frame)):
+        dataset(container, "posterior")["beta"].values[:] = 0
+
+    np.testing.assert_array_equal(est.predict_interval(frame), before)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import GAUSSIAN
 from scipy.optimize import brentq
-from scipy.special import ndtr, ndtri
+from scipy.special import log_ndtr, logsumexp, ndtr, ndtri
 
 from bayesmixed.mixture import mixture_quantiles
 
@@ -173,3 +173,17 @@ def test_quantiles_of_components_that_are_narrow_increase(case):
     p = np.concatenate([np.geomspace(1e-9, 1e-2, 40), np.linspace(0.02, 0.98, 60), 1 - np.geomspace(1e-2, 1e-9, 40)])
 
     assert np.all(np.diff(quantiles(*NARROW[case], p)) >= 0)
+
+
+@pytest.mark.parametrize("p", [1e-300, 1e-100, 1e-30, 1e-12])
+def test_quantiles_far_out_in_the_lower_tail_are_those_of_the_distribution_function(p):
+    """Where Newton's steps hardly get shorter; against bisection of the log of the distribution function."""
+    for mu, sigma in (random(500), two(20, n=10, share=0.3), (np.append(np.zeros(99), 10.0), np.ones(100))):
+        low, high = -2000.0, 100.0
+        for _ in range(200):
+            middle = (low + high) / 2
+            below = logsumexp(log_ndtr((middle - mu) / sigma)) - np.log(len(mu)) < np.log(p)
+            low, high = (middle, high) if below else (low, middle)
+        found = mixture_quantiles(GAUSSIAN, mu[None], {"sigma": sigma[None]}, np.array([p]))[0, 0]
+
+        assert found == pytest.approx(middle, abs=1e-4 * np.min(sigma))

@@ -7,6 +7,7 @@ from scipy import stats
 from scipy.special import digamma
 
 from bayesmixed import Exponential, HalfStudentT, Normal, StudentT
+from bayesmixed import prior_draws as module
 from bayesmixed._compat import import_pymc
 from bayesmixed.design import DesignSpec
 from bayesmixed.draws import coordinates, layout
@@ -263,3 +264,13 @@ def test_draws_agree_with_pymcs(school):
         if name == "b_school":  # two effects of one level, two levels of one effect
             for i, j in ((0, 1), (1, 2), (0, 3)):
                 assert stats.ks_2samp(mine[:, i] * mine[:, j], other[:, i] * other[:, j]).pvalue > 1e-3
+
+
+def test_effects_that_are_too_many_to_store_are_drawn_on_demand(monkeypatch, school):
+    stored, spec, priors = draw("x + (x | school)", school, n_draws=30)
+    monkeypatch.setattr(module, "MAX_STORED", 0)
+    lazy = prior_draws(spec, priors, ("sigma",), 30, 0)
+
+    assert "b_school" not in lazy.values
+    np.testing.assert_array_equal(lazy.effects("school", np.array([2, 0])), stored.flat("b_school")[:, [2, 0]])
+    assert not lazy.mean("b_school").any()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 
+import numpy as np
+
 from bayesmixed.design import Design, DesignSpec
 from bayesmixed.draws import Draws
 from bayesmixed.errors import SamplerError
@@ -124,18 +126,18 @@ def update(draws: Draws, spec: DesignSpec, design: Design, *, seed: int, progres
         As in `sample`.
     """
     if draws.collapsed is None:
-        why = f"this fit's are of NUTS ({draws.diagnostics['reason']})"
+        why = f"but this fit is of NUTS ({draws.diagnostics['reason']})"
     else:
         try:
             result = collapsed_update.update(draws, spec, design, seed=seed, progressbar=progressbar)
-        except SamplerError as error:
-            why = str(error)
+        except (SamplerError, np.linalg.LinAlgError) as error:
+            why = f"which cannot take in all rows: {error}"
         else:
             summary = summarise(result)
             warn(summary, design, result, None)
             result.diagnostics.update(summary)
             return result
     raise SamplerError(
-        f"condition needs draws of the collapsed sampler, and {why}. Fit old and new rows together, with "
-        "priors=est.priors_ for the same model."
+        f"condition works with the collapsed sampler, {why}. Fit old and new rows together, with priors=est.priors_ "
+        "for the same model."
     )

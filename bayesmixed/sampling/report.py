@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from bayesmixed.design import Design
-from bayesmixed.diagnostics import R_HAT_LIMIT, convergence, least_ess
+from bayesmixed.diagnostics import convergence, least_ess
 from bayesmixed.draws import Draws
 from bayesmixed.errors import ConvergenceWarning, quoted
+
+R_HAT_LIMIT = 1.01  # Vehtari et al. (2021), section 4
 
 
 def summarise(draws: Draws) -> dict[str, Any]:

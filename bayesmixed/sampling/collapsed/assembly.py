@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 
 from bayesmixed.design import Design, DesignSpec
-from bayesmixed.draws import Draws, layout
+from bayesmixed.draws import MAX_STORED, Draws, layout
 from bayesmixed.sampling.collapsed.density import CollapsedDensity
 from bayesmixed.sampling.collapsed.effects import FirstEffects, Points, draw_coefficients, later_effects
 from bayesmixed.sampling.collapsed.search import Sampled
 from bayesmixed.sampling.collapsed.units import Units
-
-MAX_STORED = 20_000_000  # numbers of one factor's draws that are stored
 
 
 @dataclass(frozen=True)

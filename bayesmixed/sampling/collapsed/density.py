@@ -11,7 +11,9 @@ of Statistical Software 67(1), section 3); here they are integrated under priors
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +27,7 @@ from bayesmixed.sampling.collapsed.residual import Reduced, Residual
 from bayesmixed.sampling.collapsed.statistics import CrossProducts
 from bayesmixed.sampling.collapsed.units import Units
 
+_OF_ROWS = ("order", "columns", "first", "others")  # what follows from the statistics alone
 _NUMBERS = 2_000_000  # numbers in the matrices G of one pass over points
 _WORK = 400_000  # numbers in the working arrays of one chunk of points: what a processor's cache holds
 
@@ -39,19 +42,12 @@ class CollapsedDensity:
     units : Units
     covariances : Covariances
     residual : Residual
-    order : tuple of int
-        Factors in the order in which they are integrated out.
-    first : FirstFactor
-    others : Nested or Crossed
     """
 
     statistics: CrossProducts
     units: Units
     covariances: Covariances
     residual: Residual
-    order: tuple[int, ...]
-    first: FirstFactor
-    others: Nested | Crossed
 
     @classmethod
     def of(cls, design: Design, priors: Priors, units: Units, statistics: CrossProducts) -> CollapsedDensity:
@@ -67,30 +63,38 @@ class CollapsedDensity:
             units.scaling.y_scale,
             float(np.log(units.scaling.sigma_floor / units.scaling.y_scale)),
         )
-        return cls._prepare(statistics, units, covariances, residual)
+        return cls(statistics, units, covariances, residual)
 
-    @classmethod
-    def _prepare(
-        cls, statistics: CrossProducts, units: Units, covariances: Covariances, residual: Residual
-    ) -> CollapsedDensity:
-        order = elimination_order(statistics)
-        columns = Columns.of(statistics, order[1:])
-        first = FirstFactor.of(statistics, order[0], columns)
-        if chain(statistics) is None:
-            others: Nested | Crossed = Crossed.of(columns, first.targets)
-        else:
-            others = Nested.of(statistics, columns, first.targets)
-        return cls(statistics, units, covariances, residual, order, first, others)
+    @cached_property
+    def order(self) -> tuple[int, ...]:
+        """Factors in the order in which they are integrated out."""
+        return elimination_order(self.statistics)
+
+    @cached_property
+    def first(self) -> FirstFactor:
+        """The factor that is integrated out first."""
+        return FirstFactor.of(self.statistics, self.order[0], self.columns)
+
+    @cached_property
+    def others(self) -> Nested | Crossed:
+        """The factors beside it."""
+        if chain(self.statistics) is None:
+            return Crossed.of(self.columns, self.first.targets)
+        return Nested.of(self.statistics, self.columns, self.first.targets)
+
+    @cached_property
+    def columns(self) -> Columns:
+        """The columns of the factors beside the first."""
+        return Columns.of(self.statistics, self.order[1:])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What follows from the fields is made again when it is needed."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
     def dimension(self) -> int:
         """Number of coordinates beside sigma."""
         return self.covariances.dimension
-
-    @property
-    def columns(self) -> Columns:
-        """The columns of the factors beside the first."""
-        return self.others.columns
 
     @property
     def flops(self) -> float:
@@ -100,11 +104,13 @@ class CollapsedDensity:
 
     def with_statistics(self, statistics: CrossProducts) -> CollapsedDensity:
         """The same model, priors and units with other rows; their factors may have got further levels."""
-        return self._prepare(statistics, self.units, self.covariances, replace(self.residual, n=statistics.n))
+        return replace(self, statistics=statistics, residual=replace(self.residual, n=statistics.n))
 
     def with_covariances(self, covariances: Covariances) -> CollapsedDensity:
         """The same rows with other coordinates of the covariances."""
-        return replace(self, covariances=covariances)
+        changed = replace(self, covariances=covariances)
+        changed.__dict__.update({name: value for name, value in self.__dict__.items() if name in _OF_ROWS})
+        return changed
 
     def reduce(self, theta: np.ndarray) -> Reduced:
         """Integrate all group effects out at N points, (dimension, N)."""

@@ -63,7 +63,7 @@ def leave_one_out(density: CollapsedDensity, points: Points, design: Design) -> 
         step = max(1, _WORK // (width * len(s)))
         for first_row in range(0, design.n_rows, step):
             at = by_level[first_row : first_row + step]
-            rows = Rows.of(density, design, at)
+            rows = WorkingRows.of(density, design, at)
             g, left, variance = rows.without_first(density, roots[first])
             if isinstance(factored, NestedFactors):
                 left, further = rows.without_nested(density, factored, g, left)
@@ -102,7 +102,7 @@ def _later_covariances(factored: CrossedFactors) -> list[tuple[np.ndarray, np.nd
 
 
 @dataclass(frozen=True)
-class Rows:
+class WorkingRows:
     """Some rows, in working units, with the factors in the order of their elimination.
 
     Attributes
@@ -119,7 +119,7 @@ class Rows:
     weights: np.ndarray | None
 
     @classmethod
-    def of(cls, density: CollapsedDensity, design: Design, at: np.ndarray) -> Rows:
+    def of(cls, density: CollapsedDensity, design: Design, at: np.ndarray) -> WorkingRows:
         """Read some rows of a design."""
         Z = [density.units.group_columns(f, design.groups[f], at).T for f in density.order]
         codes = [design.groups[f].codes[at] for f in density.order]

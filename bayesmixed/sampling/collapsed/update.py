@@ -16,11 +16,12 @@ from dataclasses import replace
 import numpy as np
 
 from bayesmixed.design import Design, DesignSpec
-from bayesmixed.diagnostics import R_HAT_LIMIT, convergence, least_ess, pareto_k
+from bayesmixed.diagnostics import convergence, least_ess, pareto_k
 from bayesmixed.draws import Draws
 from bayesmixed.errors import SamplerError
 from bayesmixed.keyed_random import uniforms
 from bayesmixed.sampling.collapsed.assembly import State, assemble
+from bayesmixed.sampling.collapsed.density import CollapsedDensity
 from bayesmixed.sampling.collapsed.engine import Clock, sample_density, too_large
 from bayesmixed.sampling.collapsed.no_groups import Regression
 from bayesmixed.sampling.collapsed.search import K_HAT_LIMIT
@@ -66,12 +67,7 @@ def update(draws: Draws, spec: DesignSpec, design: Design, *, seed: int, progres
         raise SamplerError(reason)
     density = state.density.with_statistics(statistics)
     clock.lap("statistics")
-    log_joint = density.log_joint(state.theta, state.s)
-    log_weights = np.nan_to_num(log_joint - state.log_joint, nan=-np.inf)[state.which]
-    k_hat = pareto_k(log_weights.ravel())
-    chosen = resample(log_weights, uniforms((seed, "resample", str(statistics.n)), (chains,)))
-    which = np.take_along_axis(state.which, chosen, axis=1)
-    resampled = State(density, state.theta, state.s, log_joint, which).visited()
+    resampled, chosen, k_hat = _weighted(state, density, seed)
     clock.lap("weights")
     if refusal := refuse_weights(k_hat, resampled):
         result = sample_density(
@@ -79,7 +75,7 @@ def update(draws: Draws, spec: DesignSpec, design: Design, *, seed: int, progres
         )
         result.diagnostics["reason"] = f"condition: sampled anew, as {refusal}"
         return result
-    stats = draws.sample_stats["acceptance_rate"]
+    acceptance = np.take_along_axis(draws.sample_stats["acceptance_rate"], chosen, axis=1)
     diagnostics = {
         "sampler": "collapsed",
         "reason": "condition: the draws were weighted by the new rows",
@@ -88,9 +84,20 @@ def update(draws: Draws, spec: DesignSpec, design: Design, *, seed: int, progres
         "evaluations": len(state.s),
         "seconds": clock.seconds,
     }
-    result = assemble(spec, resampled, seed, np.take_along_axis(stats, chosen, axis=1), diagnostics)
+    result = assemble(spec, resampled, seed, acceptance, diagnostics)
     clock.lap("effects")
     return result
+
+
+def _weighted(state: State, density: CollapsedDensity, seed: int) -> tuple[State, np.ndarray, float]:
+    """Resample the draws for the density of all rows; the draws that were chosen, and Pareto k-hat of the weights."""
+    log_joint = density.log_joint(state.theta, state.s)
+    log_weights = np.nan_to_num(log_joint - state.log_joint, nan=-np.inf)[state.which]
+    key = (seed, "resample", str(density.statistics.n))
+    chosen = resample(log_weights, uniforms(key, (len(log_weights),)))
+    which = np.take_along_axis(state.which, chosen, axis=1)
+    resampled = State(density, state.theta, state.s, log_joint, which).visited()
+    return resampled, chosen, pareto_k(log_weights.ravel())
 
 
 def resample(log_weights: np.ndarray, u: np.ndarray) -> np.ndarray:
@@ -125,7 +132,4 @@ def refuse_weights(k_hat: float, resampled: State) -> str:
     points = np.vstack([resampled.theta, resampled.s])[:, resampled.which]
     found = convergence(np.moveaxis(points, 0, -1))
     ess, least = min(found.ess_bulk.min(), found.ess_tail.min()), least_ess(resampled.which.shape)
-    if not ess >= least:
-        return f"the weighted draws are worth {ess:.0f} (at least {least:.0f})"
-    r_hat = found.r_hat.max()
-    return "" if r_hat <= R_HAT_LIMIT else f"R-hat of the weighted draws is {r_hat:.3f} (limit {R_HAT_LIMIT})"
+    return "" if ess >= least else f"the weighted draws are worth {ess:.0f} (at least {least:.0f})"
