@@ -40,7 +40,6 @@ WAYS = {
     "draws were weighted": "weights",
     "Pareto k-hat": "anew: k-hat",
     "draws are worth": "anew: ESS",
-    "R-hat of": "anew: R-hat",
 }
 EVENTS = ["runs", "refused", "ConvergenceWarning", *WAYS.values()]
 Events = Counter[tuple[str, str]]  # by step
