@@ -1,0 +1,124 @@
+"""The estimator as a part of scikit-learn's constructions."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+from sklearn.inspection import partial_dependence, permutation_importance
+from sklearn.model_selection import GridSearchCV, GroupKFold, LeaveOneGroupOut, cross_val_score, cross_validate
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+from bayesmixed import FormulaError, HalfNormal, MixedModelRegressor, Normal
+from bayesmixed.datasets import load_sleepstudy
+
+DATA = load_sleepstudy()
+X, Y = DATA[["Days", "Subject"]], DATA["Reaction"]
+FORMULA = "Days + (Days | Subject)"
+
+
+def make(formula=FORMULA, **options):
+    return MixedModelRegressor(formula, draws=250, random_state=0, **options)
+
+
+def standardised(**options):
+    """Days in standard deviations, Subject as it is."""
+    columns = ColumnTransformer(
+        [("num", StandardScaler(), ["Days"])], remainder="passthrough", verbose_feature_names_out=False
+    )
+    return make_pipeline(columns, make(**options)).set_output(transform="pandas")
+
+
+def test_a_pipeline_predicts_what_the_estimator_does_on_its_frame():
+    pipe = standardised().fit(X, Y)
+    scaled = pipe[0].transform(X)
+
+    np.testing.assert_array_equal(pipe.predict(X), make().fit(scaled, Y).predict(scaled))
+    assert pipe.score(X, Y) > 0.8
+
+
+def test_an_array_in_a_pipeline_is_refused_with_the_cure():
+    pipe = make_pipeline(FunctionTransformer(lambda frame: frame.to_numpy()), make())
+
+    with pytest.raises(FormulaError, match=r'call pipe.set_output\(transform="pandas"\)'):
+        pipe.fit(X, Y)
+
+
+def test_a_renamed_column_in_a_pipeline_is_refused_with_the_columns_that_came():
+    columns = ColumnTransformer([("num", StandardScaler(), ["Days"])], remainder="passthrough")
+    pipe = make_pipeline(columns, make()).set_output(transform="pandas")
+
+    with pytest.raises(FormulaError, match=r"uses .*'Days'.* which is not a column of X .*'num__Days'"):
+        pipe.fit(X, Y)
+
+
+@pytest.mark.parametrize("folds", [GroupKFold(3), LeaveOneGroupOut()])
+def test_groups_of_every_fold_may_be_new(folds):
+    some = DATA["Subject"].isin(DATA["Subject"].unique()[:5])
+    scores = cross_val_score(make(), X[some], Y[some], groups=DATA["Subject"][some], cv=folds)
+
+    assert np.isfinite(scores).all()
+
+
+def test_cross_validation_returns_estimators_that_know_their_folds():
+    found = cross_validate(make(), X, Y, cv=3, return_estimator=True)
+
+    assert [len(est.design_spec_.groups[0].levels) for est in found["estimator"]] == [12, 12, 12]
+
+
+def test_a_search_over_formulas_and_priors_fits_each_candidate():
+    grid = [
+        {"group_prior": ["lkj", "independent"], "lkj_eta": [1.0, 4.0]},
+        {"formula": ["Days + (1 | Subject)"]},
+        {"priors": [{"Days": Normal(0, 1)}, {"sd_Subject": HalfNormal(5)}]},
+    ]
+    search = GridSearchCV(make(), grid, cv=3).fit(X, Y)
+
+    assert len(search.cv_results_["params"]) == 7
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert search.best_estimator_.predict(X).shape == (180,)
+
+
+def test_two_jobs_find_what_one_does():
+    one, two = (cross_val_score(make(), X, Y, cv=3, n_jobs=jobs) for jobs in (1, 2))
+
+    np.testing.assert_array_equal(one, two)
+
+
+def test_a_transformed_target_is_predicted_on_its_own_scale():
+    est = TransformedTargetRegressor(make(), func=np.log, inverse_func=np.exp, check_inverse=False).fit(X, Y)
+
+    assert 200 < est.predict(X).min() < est.predict(X).max() < 500
+    assert est.score(X, Y) > 0.8
+
+
+def test_importance_and_partial_dependence_see_the_slope():
+    est = make().fit(X, Y)
+    importance = permutation_importance(est, X, Y, n_repeats=3, random_state=0)["importances_mean"]
+    dependence = partial_dependence(est, X.astype({"Days": float}), ["Days"], grid_resolution=5)["average"][0]
+
+    assert (importance > 0.1).all()
+    assert (np.diff(dependence) > 0).all()
+
+
+def test_a_clone_has_the_parameters_as_they_were_given_and_nothing_else():
+    priors, eta = {"Days": Normal(0, 20), "sd_Subject": {"Days": HalfNormal(5)}}, {"Subject": 3.0}
+    before = {"Days": Normal(0, 20), "sd_Subject": {"Days": HalfNormal(5)}}
+    est = make(priors=priors, lkj_eta=eta).fit(X, Y)
+    copied = clone(est)
+
+    assert est.priors is priors
+    assert est.lkj_eta is eta
+    assert priors == before
+    assert eta == {"Subject": 3.0}
+    assert copied.get_params() == est.get_params()
+    assert not hasattr(copied, "design_spec_")
+    np.testing.assert_array_equal(copied.fit(X, Y).predict(X), est.predict(X))
+
+
+def test_a_frame_may_have_other_columns_and_another_order():
+    est = make().fit(X, Y)
+    other = pd.DataFrame({"Note": "x", "Subject": X["Subject"], "Days": X["Days"]})
+
+    np.testing.assert_array_equal(est.predict(other), est.predict(X))
