@@ -11,7 +11,9 @@ from bayesmixed.errors import FormulaError as FormulaError
 from bayesmixed.errors import NewGroupError as NewGroupError
 from bayesmixed.errors import PriorError as PriorError
 from bayesmixed.errors import SamplerError as SamplerError
+from bayesmixed.errors import StorageError as StorageError
 from bayesmixed.estimator import MixedModelRegressor as MixedModelRegressor
+from bayesmixed.estimator import load as load
 from bayesmixed.posterior import split_group_effects as split_group_effects
 from bayesmixed.priors import Priors as Priors
 

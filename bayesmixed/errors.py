@@ -21,6 +21,10 @@ class SamplerError(ValueError):
     """The model, or its posterior, is beyond the sampler that was asked for."""
 
 
+class StorageError(ValueError):
+    """A file does not hold an estimator that can be read."""
+
+
 class ConvergenceWarning(_SklearnConvergenceWarning):
     """The posterior draws are not trustworthy yet; the text lists causes and remedies."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from copy import copy
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,7 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from bayesmixed import conditioning, sampling
+from bayesmixed import conditioning, sampling, storage
 from bayesmixed import new_groups as group_modes
 from bayesmixed.frames import read_response, row_labels
 from bayesmixed.grouping import GROUP_PRIORS
@@ -24,12 +25,13 @@ from bayesmixed.prediction_mixin import PredictionMixin
 from bayesmixed.priors import Priors, resolve_priors
 from bayesmixed.pymc_model import build_model
 from bayesmixed.sampling.nuts import BACKENDS
+from bayesmixed.storage_mixin import PARTS, StorageMixin, restore
 
 if TYPE_CHECKING:
     import pymc as pm
 
 
-class MixedModelRegressor(PredictionMixin, PosteriorMixin, RegressorMixin, BaseEstimator):
+class MixedModelRegressor(PredictionMixin, PosteriorMixin, StorageMixin, RegressorMixin, BaseEstimator):
     r"""Bayesian linear mixed model.
 
     .. math:: y_i \sim N(\alpha + x_i'\beta + \sum_f z_{fi}' b_{f,g_f(i)}, \sigma^2), \qquad
@@ -381,3 +383,28 @@ class MixedModelRegressor(PredictionMixin, PosteriorMixin, RegressorMixin, BaseE
 
     def __getstate__(self) -> dict[str, Any]:  # the container is assembled again on demand
         return {name: None if name == "_idata" else value for name, value in super().__getstate__().items()}
+
+
+def load(path: str | os.PathLike[str]) -> MixedModelRegressor:
+    """Read an estimator that `MixedModelRegressor.save` has written; nothing in the file is executed.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    MixedModelRegressor
+        Fitted: it predicts, scores, conditions and shows its posterior as the saved one did.
+
+    Raises
+    ------
+    FileNotFoundError
+    StorageError
+        Another program's file, a damaged one, or one of a later version.
+    FormulaError
+        A spline of a formulae that means something else by ``bs``.
+    """
+    tree = storage.read(path, PARTS)
+    est = MixedModelRegressor(**tree["params"])
+    return est._keep(*restore(est, tree))

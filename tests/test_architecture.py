@@ -53,6 +53,15 @@ ALLOWED = {
         "sampling",
         *collapsed("effects", "leave_one_out", "no_groups"),
     },
+    "storage": {
+        "distributions",
+        "draws",
+        "inputs",
+        "priors",
+        "scaling",
+        *collapsed("assembly", "covariance", "density", "effects", "no_groups", "residual", "statistics", "units"),
+    },
+    "storage_mixin": {"design", "families", "inputs", "prediction", "priors", "storage"},
     "prediction_mixin": {
         "checks",
         "design",
