@@ -5,6 +5,7 @@ import subprocess
 import sys
 import warnings
 from collections import Counter
+from unittest import SkipTest
 
 import pytest
 from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
@@ -18,7 +19,10 @@ PERFECT = "the common effects .* fit y without error"
 @pytest.mark.filterwarnings(f"ignore:{PERFECT}:UserWarning")
 @parametrize_with_checks([MixedModelRegressor()])
 def test_a_check_passes(estimator, check):
-    check(estimator)
+    try:
+        check(estimator)
+    except SkipTest:
+        assert check.func.__name__ == "check_array_api_input"  # the last test runs it, with SciPy's option set
 
 
 def test_at_least_58_checks_run_and_pass():
