@@ -62,11 +62,12 @@ def check_rows(design: Design, fitted: int) -> None:
     ------
     ValueError
     """
-    if new := [factor.name for factor in design.groups if factor.new_labels]:
-        raise ValueError(
-            f"loo needs the rows of the fit, but grouping factors {quoted(new)} have labels that are not levels: "
-            f"{quoted(next(factor.new_labels for factor in design.groups if factor.new_labels))}."
-        )
+    for factor in design.groups:
+        if factor.new_labels:
+            raise ValueError(
+                f"loo needs the rows of the fit, but grouping factor {factor.name!r} has labels that are not levels: "
+                f"{quoted(factor.new_labels)}."
+            )
     if checksum(design) != fitted:
         raise ValueError(
             "loo needs the rows of the fit, all of them and no others, with their y and weights; these "
@@ -135,8 +136,8 @@ def conditional_log_density(posterior: Posterior, design: Design, keep: np.ndarr
     """Log density of each row given the effects of the kept draws, times its weight; shape (s, n)."""
     modes = dict.fromkeys((factor.name for factor in design.groups), "error")
     mu = prediction.draw(posterior, design, modes, "mean", keep)
-    auxiliary = {name: posterior.draws.flat(name)[keep, None] for name in posterior.family.auxiliary}
-    density = posterior.family.log_density(design.y, mu, **auxiliary)
+    auxiliary = prediction.auxiliary_draws(posterior, keep)
+    density = posterior.family.log_density(np.asarray(design.y)[:, None], mu.T, **auxiliary).T
     return density if design.weights is None else density * design.weights
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bayesmixed.columns import ColumnsSpec
+from bayesmixed.errors import quoted
 from bayesmixed.formula import GroupTerm, ParsedFormula
 from bayesmixed.frames import read_columns, require_columns
 from bayesmixed.grouping import GroupFactor, GroupSpec, learn_group, resolve_group_prior
@@ -88,6 +89,21 @@ class DesignSpec:
     def has_intercept(self) -> bool:
         """Whether the common part has an intercept."""
         return self.common.has_intercept
+
+    def group(self, factor: str) -> GroupSpec:
+        """The grouping factor of a name.
+
+        Raises
+        ------
+        ValueError
+            There is none; names those that there are.
+        """
+        groups = {group.name: group for group in self.groups}
+        if not isinstance(factor, str) or factor not in groups:
+            raise ValueError(
+                f"factor must be one of the grouping factors {quoted(groups) or '(there are none)'}, got {factor!r}."
+            )
+        return groups[factor]
 
     @classmethod
     def learn(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from bayesmixed.design import Design, DesignSpec
 
+if TYPE_CHECKING:
+    from bayesmixed.grouping import GroupFactor, GroupSpec
+
 CONTRACT_VERSION = "1"
+_CHUNK = 2_000_000  # numbers in one working array of a pass over levels
 MAX_STORED = 20_000_000  # numbers of one factor's draws that are stored; more are drawn when asked for
 
 
@@ -69,6 +73,14 @@ class Draws:
             return self.means[name]
         factor = name.removeprefix("b_")
         return self.lazy[factor].mean if factor in self.lazy else self.flat(name).mean(axis=0)
+
+    def all_effects(self, factor: GroupFactor | GroupSpec) -> Iterator[tuple[slice, np.ndarray]]:
+        """Group effects of all fitted levels, some at a time: positions, and `effects` of these."""
+        n_levels = len(factor.levels)
+        step = max(1, _CHUNK // (int(np.prod(self.shape)) * len(factor.effect_names)))
+        for start in range(0, n_levels, step):
+            levels = slice(start, min(start + step, n_levels))
+            yield levels, self.effects(factor.name, np.arange(levels.start, levels.stop))
 
     def effects(self, factor: str, levels: np.ndarray) -> np.ndarray:
         """Group effects of some levels, stored or drawn now; the same numbers at every call.

@@ -290,10 +290,8 @@ class MixedModelRegressor(PredictionMixin, PosteriorMixin, StorageMixin, Regress
         frame = as_frame(self, X, self.design_spec_.formula is not None, reset=False)
         y = read_response(X, y, self.design_spec_.response, type(self).__name__)
         posterior, design = conditioning.condition(self._posterior, frame, y, progressbar=self.progressbar)
-        obs = row_labels(X)
-        # rows without labels are counted on
-        obs = obs if hasattr(X, "index") else obs + len(self._rows.y)
-        return copy(self)._keep(posterior, self._rows + Rows.of(design, obs))
+        further = Rows.of(design, row_labels(X, start=len(self._rows.y)))
+        return copy(self)._keep(posterior, self._rows + further)
 
     def loo(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
         """Estimate how well new rows of the same kind are predicted, by leaving out each row of the fit.
@@ -404,6 +402,10 @@ def load(path: str | os.PathLike[str]) -> MixedModelRegressor:
         Another program's file, a damaged one, or one of a later version.
     FormulaError
         A spline of a formulae that means something else by ``bs``.
+
+    See Also
+    --------
+    MixedModelRegressor.save : Writes the file; with an example of both.
     """
     tree = storage.read(path, PARTS)
     est = MixedModelRegressor(**tree["params"])

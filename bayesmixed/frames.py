@@ -90,10 +90,10 @@ def read_response(X: Any, y: Any, column: str | None, name: str) -> Any:
     return X[column]
 
 
-def row_labels(X: Any) -> np.ndarray:
-    """Labels of the rows: the frame's index, else 0 to n - 1."""
+def row_labels(X: Any, start: int = 0) -> np.ndarray:
+    """Labels of the rows: the frame's index, else numbers from `start`."""
     if not isinstance(X, pd.DataFrame):
-        return np.arange(_num_samples(X))
+        return np.arange(start, start + _num_samples(X))
     index = X.index
     if isinstance(index, pd.MultiIndex) or not isinstance(index.dtype, np.dtype) or index.dtype == object:
         return np.array([str(label) for label in index])

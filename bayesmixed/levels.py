@@ -220,15 +220,15 @@ class FactorLevels:
         ValueError
             As in `ColumnLevels.extended`; and for different levels of ``a:b`` with the same text.
         """
-        by_part = list(zip(*new_labels, strict=True)) if len(self.parts) > 1 else [new_labels]
         if not new_labels:
             return self
+        by_part = list(zip(*new_labels, strict=True)) if len(self.parts) > 1 else [new_labels]
         parts, codes = [], []
         for part, labels, column in zip(self.parts, by_part, self.columns, strict=True):
-            known = {label_key(label) for label in _scalars(part.labels)}
-            unseen = {label_key(label): label for label in labels if label_key(label) not in known}
+            position = {label_key(label): i for i, label in enumerate(_scalars(part.labels))}
+            unseen = {label_key(label): label for label in labels if label_key(label) not in position}
+            position |= {key: len(part.labels) + i for i, key in enumerate(unseen)}
             parts.append(part.extended(tuple(unseen.values()), column))
-            position = {label_key(label): i for i, label in enumerate(_scalars(parts[-1].labels))}
             codes.append([position[label_key(label)] for label in labels])
         levels = FactorLevels(self.columns, tuple(parts), np.vstack([self.combinations, np.transpose(codes)]))
         levels._check_texts()

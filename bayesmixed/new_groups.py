@@ -215,18 +215,10 @@ def _new_levels(factor: GroupFactor, new: np.ndarray, rows: slice) -> Iterator[t
             yield ("label", label_key(factor.new_labels[codes[row_set[0]] - len(factor.levels)])), row_set
 
 
-def _all_effects(draws: Draws, factor: GroupFactor) -> Iterator[np.ndarray]:
-    """Effects of all fitted levels, (draws, k, q), some levels at a time."""
-    n_levels = len(factor.levels)
-    step = max(1, _CHUNK // int(np.prod(draws.shape)))
-    for start in range(0, n_levels, step):
-        yield draws.effects(factor.name, np.arange(start, min(start + step, n_levels)))
-
-
 def _mean_donor(draws: Draws, factor: GroupFactor) -> np.ndarray:
     """Mean over the fitted levels' effects at every draw, (draws, q)."""
     total = np.zeros((int(np.prod(draws.shape)), factor.Z.shape[1]))
-    for b in _all_effects(draws, factor):
+    for _, b in draws.all_effects(factor):
         total += b.sum(axis=1)
     return total / len(factor.levels)
 
@@ -270,7 +262,7 @@ def new_covariance(draws: Draws, factor: GroupFactor, modes: Mapping[str, str]) 
     if mode == "donor":
         mean = _mean_donor(draws, factor)
         total = np.zeros((factor.Z.shape[1],) * 2)
-        for b in _all_effects(draws, factor):
+        for _, b in draws.all_effects(factor):
             centred = b - mean[:, None]
             total += np.einsum("sli,slj->ij", centred, centred)
         return total / (len(mean) * len(factor.levels))

@@ -120,26 +120,21 @@ def group_effects(draws: Draws, spec: DesignSpec, factor: str, levels: Any = Non
     """
     import xarray as xr  # noqa: PLC0415
 
-    labels = {group.name: group.levels for group in spec.groups}
-    if not isinstance(factor, str) or factor not in labels:
-        raise ValueError(
-            f"factor must be one of the grouping factors {quoted(labels) or '(there are none)'}, got {factor!r}."
-        )
+    labels = spec.group(factor).levels
     if levels is not None and (isinstance(levels, str) or not np.iterable(levels)):
         raise ValueError(f"levels must be a list of labels of {factor!r}, or None for all, got {levels!r}.")
-    position = {label_key(label): at for at, label in enumerate(labels[factor])}
+    position = {label_key(label): at for at, label in enumerate(labels)}
     wanted = [
-        label_text(label) if isinstance(label, tuple) else label
-        for label in (labels[factor] if levels is None else levels)
+        label_text(label) if isinstance(label, tuple) else label for label in (labels if levels is None else levels)
     ]
     if unknown := [label for label in wanted if label_key(label) not in position]:
-        known = quoted(labels[factor].astype(str) if labels[factor].dtype.kind == "M" else labels[factor])
+        known = quoted(labels.astype(str) if labels.dtype.kind == "M" else labels)
         raise ValueError(f"grouping factor {factor!r} has no level {quoted(unknown)}; it has {known}.")
     at = np.array([position[label_key(label)] for label in wanted], dtype=int)
     effects = draws.effects(factor, at).reshape(*draws.shape, len(at), -1)
     effect = f"{factor}_effect"
     coords = {"chain": np.arange(draws.shape[0]), "draw": np.arange(draws.shape[1])}
-    coords |= {factor: labels[factor][at], effect: coordinates(spec)[effect]}
+    coords |= {factor: labels[at], effect: coordinates(spec)[effect]}
     return xr.DataArray(effects, coords, ("chain", "draw", factor, effect), name=f"b_{factor}")
 
 

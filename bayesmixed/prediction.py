@@ -114,7 +114,7 @@ def draw(posterior: Posterior, design: Design, modes: Mapping[str, str], kind: s
             values = posterior.family.link.inverse(values)
         if kind == "response":
             u = row_uniforms((posterior.seed, "noise"), rows.start, rows.stop, total)[:, keep]
-            values = posterior.family.quantile(u, values, **_auxiliary(posterior, keep))
+            values = posterior.family.quantile(u, values, **auxiliary_draws(posterior, keep))
         result[:, rows] = values.T
     return result
 
@@ -149,7 +149,7 @@ def quantiles(
         if kind != "linear":
             values = posterior.family.link.inverse(values)
         if kind == "response":
-            auxiliary = _auxiliary(posterior, every)
+            auxiliary = auxiliary_draws(posterior, every)
             for new in new_levels.values():
                 at, variance = new.variance(rows)
                 if len(at):
@@ -174,7 +174,7 @@ def bayes_r2(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> 
     total, square, noise = np.zeros((3, len(every)))
     for rows in _chunks(design.n_rows, len(every)):
         mu = posterior.family.link.inverse(_linear(posterior, design, new_levels, rows=rows, keep=every, how="drawn"))
-        noise += posterior.family.variance(mu, **_auxiliary(posterior, every)).sum(axis=0)
+        noise += posterior.family.variance(mu, **auxiliary_draws(posterior, every)).sum(axis=0)
         total += (mu - origin).sum(axis=0)
         square += np.square(mu - origin).sum(axis=0)
     fit = np.maximum(square - np.square(total) / design.n_rows, 0.0) / (design.n_rows - 1)
@@ -249,7 +249,7 @@ def _by_factor(posterior: Posterior, design: Design, modes: Mapping[str, str]) -
     }
 
 
-def _auxiliary(posterior: Posterior, keep: np.ndarray) -> dict[str, np.ndarray]:
+def auxiliary_draws(posterior: Posterior, keep: np.ndarray) -> dict[str, np.ndarray]:
     """The family's further parameters at the kept draws, each (s,)."""
     return {name: posterior.draws.flat(name)[keep] for name in posterior.family.auxiliary}
 

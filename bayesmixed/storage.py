@@ -20,7 +20,7 @@ import numpy as np
 
 from bayesmixed.distributions import Exponential, HalfNormal, HalfStudentT, Normal, StudentT
 from bayesmixed.draws import Draws
-from bayesmixed.errors import FormulaError, StorageError
+from bayesmixed.errors import StorageError
 from bayesmixed.inputs import Rows
 from bayesmixed.priors import Priors
 from bayesmixed.sampling.collapsed.assembly import State
@@ -84,8 +84,6 @@ def read(path: str | os.PathLike[str], parts: tuple[str, ...]) -> dict[str, Any]
                 if document["program"] == _PROGRAM and document["version"] <= VERSION:
                     tree = _Decoder(archive, document["objects"]).decode(document["tree"])
                     return {part: tree[part] for part in parts}
-        except FormulaError:
-            raise
         # whatever a foreign or damaged file makes of the zip, the JSON, an array's head or an object's fields
         except Exception as error:
             raise StorageError(

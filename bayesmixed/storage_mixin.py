@@ -81,8 +81,6 @@ def restore(est: Any, tree: dict[str, Any]) -> tuple[Posterior, Rows]:
 
     Raises
     ------
-    StorageError
-        The file holds something else.
     FormulaError
         A spline of a formulae that means something else by ``bs``.
     """

@@ -23,8 +23,6 @@ from bayesmixed.new_groups import covariance_factor
 from bayesmixed.prediction import tails
 
 NUMBERS = ("mean", "sd", "lower", "upper", "ess_bulk", "ess_tail", "r_hat")
-# numbers in one working array of a pass over levels
-_CHUNK = 2_000_000
 
 Tails = tuple[float, float]
 
@@ -97,7 +95,7 @@ def group_effects(draws: Draws, spec: DesignSpec, factor: str, coverage: float =
     0    308  Intercept   1.0
     1    309  Intercept   2.0
     """
-    return _by_level(draws, _group(spec, factor), tails(coverage), 0.0, 0.0)
+    return _by_level(draws, spec.group(factor), tails(coverage), 0.0, 0.0)
 
 
 def group_coefficients(draws: Draws, spec: DesignSpec, factor: str, coverage: float = 0.9) -> pd.DataFrame:
@@ -132,7 +130,7 @@ def group_coefficients(draws: Draws, spec: DesignSpec, factor: str, coverage: fl
     0    308  Intercept  250.0
     1    309  Intercept  251.0
     """
-    group, ends = _group(spec, factor), tails(coverage)
+    group, ends = spec.group(factor), tails(coverage)
     _check_coding(spec, group)
     q = len(group.effect_names)
     common, mean = np.zeros((int(np.prod(draws.shape)), 1, q)), np.zeros(q)
@@ -245,7 +243,7 @@ def group_covariance(draws: Draws, spec: DesignSpec, factor: str, coverage: floa
     >>> table.pivot(index="effect_1", columns="effect_2", values="mean").loc["Days"].round(1).tolist()
     [25.0, 10.0]
     """
-    group, ends = _group(spec, factor), tails(coverage)
+    group, ends = spec.group(factor), tails(coverage)
     row, column = np.tril_indices(len(group.effect_names))
     values = _covariance(draws, group)[:, row, column].reshape(*draws.shape, len(row))
     numbers = _numbers(values, values.mean(axis=(0, 1)), ends)
@@ -324,11 +322,9 @@ def _by_level(
     n_levels, q = len(group.levels), len(group.effect_names)
     mean = draws.mean(f"b_{group.name}") + common_mean
     numbers = np.empty((len(NUMBERS), n_levels, q))
-    step = max(1, _CHUNK // (int(np.prod(draws.shape)) * q))
-    for start in range(0, n_levels, step):
-        levels = np.arange(start, min(start + step, n_levels))
-        values = (draws.effects(group.name, levels) + common).reshape(*draws.shape, -1)
-        numbers[:, levels] = _numbers(values, mean[levels].ravel(), ends).reshape(-1, len(levels), q)
+    for levels, b in draws.all_effects(group):
+        values = (b + common).reshape(*draws.shape, -1)
+        numbers[:, levels] = _numbers(values, mean[levels].ravel(), ends).reshape(len(NUMBERS), -1, q)
     labels = {"level": np.repeat(group.levels, q), "effect": np.tile(group.effect_names, n_levels)}
     return _table({"factor": group.name, **labels}, numbers.reshape(len(NUMBERS), -1))
 
@@ -362,12 +358,3 @@ def _shares(
     parts |= {name: np.square(draws.flat(name))[:, None] for name in auxiliary}
     total = sum(part.sum(axis=1, keepdims=True) for part in parts.values())
     return {name: np.mean(part / total, axis=0) for name, part in parts.items()}
-
-
-def _group(spec: DesignSpec, factor: str) -> GroupSpec:
-    groups = {group.name: group for group in spec.groups}
-    if not isinstance(factor, str) or factor not in groups:
-        raise ValueError(
-            f"factor must be one of the grouping factors {quoted(groups) or '(there are none)'}, got {factor!r}."
-        )
-    return groups[factor]

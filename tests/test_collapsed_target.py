@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from collapsed_twins import evaluate, learn, make_frame, random_points
 
-from bayesmixed.sampling.collapsed import target
+from bayesmixed.sampling.collapsed import density
 from bayesmixed.sampling.collapsed.proposal import Warp
 from bayesmixed.sampling.collapsed.target import Target
 
@@ -83,7 +83,7 @@ def test_there_is_no_density_outside_the_domain():
 def test_every_evaluation_is_counted_and_reported(monkeypatch):
     told = []
     seen = make("one factor", advance=told.append)
-    monkeypatch.setattr(target, "_NUMBERS", 10 * seen.density.residual.prior.size)
+    monkeypatch.setattr(density, "_NUMBERS", 10 * seen.density.residual.prior.size)
     u = random_points(seen.density, 25)[0]
     together = seen.integrated(u)
     seen.with_sigma(u, np.random.default_rng(0))

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from conftest import GAUSSIAN, make_draws
 
-from bayesmixed import prediction, tables
+from bayesmixed import draws as draws_module
+from bayesmixed import prediction
 from bayesmixed.design import DesignSpec
 from bayesmixed.diagnostics import convergence
 from bayesmixed.draws import layout
@@ -204,7 +205,7 @@ def test_coefficients_predict_the_rows_of_their_level(school):
 def test_effects_that_are_not_stored_give_the_same_table(table, chunk, school, monkeypatch):
     draws, spec, _ = fit("x + (x | school:pupil)", school)
     expected = table(draws, spec, "school:pupil")
-    monkeypatch.setattr(tables, "_CHUNK", chunk)
+    monkeypatch.setattr(draws_module, "_CHUNK", chunk)
     lazy, _ = make_lazy(draws, "school:pupil")
 
     pd.testing.assert_frame_equal(table(lazy, spec, "school:pupil"), expected, rtol=1e-12)
@@ -216,7 +217,7 @@ def test_levels_are_asked_for_once_and_some_at_a_time(table, school, monkeypatch
     """100 draws of two effects: a chunk of 1000 numbers holds five levels."""
     draws, spec, _ = fit("x + (x | school:pupil)", school)
     lazy, source = make_lazy(draws, "school:pupil")
-    monkeypatch.setattr(tables, "_CHUNK", 1000)
+    monkeypatch.setattr(draws_module, "_CHUNK", 1000)
     table(lazy, spec, "school:pupil")
 
     assert source.asked == [5, 5, 5]

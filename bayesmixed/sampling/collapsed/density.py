@@ -128,9 +128,7 @@ class CollapsedDensity:
     def log_joint(self, theta: np.ndarray, s: np.ndarray) -> np.ndarray:
         """Log of p(y, theta, s), (N,), at N points theta (dimension, N) and s (N,)."""
         result = np.empty(len(s))
-        step = max(1, _NUMBERS // self.residual.prior.size)
-        for start in range(0, len(s), step):
-            points = slice(start, start + step)
+        for points in self.passes(len(s)):
             result[points] = self.residual.log_density(self.reduce(theta[:, points]), s[points])
         return result
 
@@ -143,6 +141,12 @@ class CollapsedDensity:
     def at_once(self) -> int:
         """Number of points that are evaluated together."""
         return max(1, _WORK // (self.first.size + self.others.size))
+
+    def passes(self, n: int) -> Iterator[slice]:
+        """Points whose matrices G are held together."""
+        step = max(1, _NUMBERS // self.residual.prior.size)
+        for start in range(0, n, step):
+            yield slice(start, min(start + step, n))
 
     def chunks(self, n: int) -> Iterator[slice]:
         """Points that are evaluated together."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +15,6 @@ _LOG_LAMBDA = (-40.0, 12.0)  # beyond, rounding would decide
 _V = 40.0
 _NOWHERE = -1e300  # log density outside; finite, so that differences stay numbers
 _SIGMA_SPREAD, _SIGMA_NU = 1.03, 8  # of the t proposal of log(sigma), in Laplace's standard deviations
-_NUMBERS = 2_000_000  # in the matrices G of one chunk of points
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ class Target:
         theta, log_jacobian, inside = self._unwarp(u)
         result = np.empty(u.shape[1])
         residual = self.density.residual
-        for points in self._chunks(u.shape[1]):
+        for points in self.density.passes(u.shape[1]):
             reduced = self.density.reduce(theta[:, points])
             s, sd = residual.laplace(reduced)
             result[points] = residual.log_density(reduced, s) + np.log(sd)
@@ -85,7 +84,7 @@ class Target:
         s, log_joint, log_q, log_integrated = (np.empty(N) for _ in range(4))
         t = np.asarray(rng.standard_t(_SIGMA_NU, N))
         residual = self.density.residual
-        for points in self._chunks(N):
+        for points in self.density.passes(N):
             reduced = self.density.reduce(theta[:, points])
             mode, sd = residual.laplace(reduced)
             log_integrated[points] = residual.log_density(reduced, mode) + np.log(sd)
@@ -106,11 +105,6 @@ class Target:
         edge = np.array([_LOG_LAMBDA] * k + [(-_V, _V)] * (len(u) - k))
         clipped = np.clip(theta, edge[:, :1], edge[:, 1:])
         return clipped, log_jacobian, (clipped == theta).all(axis=0)
-
-    def _chunks(self, n: int) -> Iterator[slice]:
-        step = max(1, _NUMBERS // self.density.residual.prior.size)
-        for start in range(0, n, step):
-            yield slice(start, min(start + step, n))
 
     def _count(self, n: int) -> None:
         self.evaluations += n
