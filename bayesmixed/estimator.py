@@ -288,7 +288,7 @@ class MixedModelRegressor(PredictionMixin, PosteriorMixin, StorageMixin, Regress
         """
         check_is_fitted(self)
         frame = as_frame(self, X, self.design_spec_.formula is not None, reset=False)
-        y = read_response(X, y, self.design_spec_.response, type(self).__name__)
+        y = read_response(frame, y, self.design_spec_.response, type(self).__name__)
         posterior, design = conditioning.condition(self._posterior, frame, y, progressbar=self.progressbar)
         further = Rows.of(design, row_labels(X, start=len(self._rows.y)))
         return copy(self)._keep(posterior, self._rows + further)

@@ -4,11 +4,44 @@ from __future__ import annotations
 
 from typing import Any
 
+import narwhals as nw
 import numpy as np
 import pandas as pd
 from sklearn.utils.validation import _num_samples
 
 from bayesmixed.errors import FormulaError, quoted
+
+
+def to_pandas(X: Any) -> Any:
+    """Turn a frame of another library into pandas' own; what is no frame, or pandas' already, passes through.
+
+    Raises
+    ------
+    TypeError
+        A frame that is not in memory yet.
+    """
+    if isinstance(X, pd.DataFrame):
+        return X
+    frame = nw.from_native(X, pass_through=True)
+    if isinstance(frame, nw.LazyFrame):
+        raise TypeError(f"the rows of {kind_of(X)} are not in memory yet; collect them first, as in X.collect().")
+    if not isinstance(frame, nw.DataFrame):
+        return X
+    columns = {name: _to_pandas(frame[name]) for name in frame.columns}
+    return pd.DataFrame(columns, index=range(len(frame)))
+
+
+def _to_pandas(column: nw.Series) -> Any:
+    """A column of another library: numbers, text, dates and missing values as pandas has them."""
+    dtype: Any = column.dtype
+    if dtype.is_integer() and column.null_count():
+        whole: Any = str(dtype)  # pandas' name, too: as floats, labels above 2^53 would not be told apart
+        return pd.array(column.to_list(), dtype=whole)
+    if isinstance(dtype, nw.Enum):  # its categories have an order, while those of a Categorical are as they came
+        return pd.Categorical(column.to_list(), categories=dtype.categories, ordered=True)
+    values: Any = pd.Series(column.to_list(), dtype=object) if dtype.is_nested() else pd.Series(column.to_numpy())
+    zone = getattr(dtype, "time_zone", None)
+    return values if zone is None else values.dt.tz_localize("UTC").dt.tz_convert(zone)
 
 
 def read_columns(
@@ -61,8 +94,12 @@ def _read(column: pd.Series, name: str, learning: bool) -> Any:
         if learning:
             return pd.Categorical(column.cat.remove_unused_categories().array, ordered=True)
         column = pd.Series(np.asarray(column))
+    if isinstance(column.dtype, pd.ArrowDtype) and column.dtype.kind == "O":
+        column = column.astype(object)  # a dictionary of text, decimals
     if column.dtype == object:
         column = column.infer_objects()
+        if pd.api.types.infer_dtype(column) == "decimal":
+            column = column.astype(float)
     if pd.api.types.is_bool_dtype(column.dtype):
         return column.to_numpy(dtype=bool)
     if pd.api.types.is_integer_dtype(column.dtype) or pd.api.types.is_float_dtype(column.dtype):
@@ -85,9 +122,10 @@ def read_response(X: Any, y: Any, column: str | None, name: str) -> Any:
         return y
     if column is None:
         raise ValueError(f"This {name} estimator requires y to be passed, but the target y is None.")
-    if not isinstance(X, pd.DataFrame) or column not in X.columns:
+    frame = to_pandas(X)
+    if not isinstance(frame, pd.DataFrame) or column not in frame.columns:
         raise FormulaError(f"the formula's response {column!r} is not a column of X; pass y.")
-    return X[column]
+    return frame[column]
 
 
 def row_labels(X: Any, start: int = 0) -> np.ndarray:

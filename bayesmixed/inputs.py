@@ -20,7 +20,7 @@ from bayesmixed.design import Design, DesignSpec
 from bayesmixed.errors import FormulaError, quoted
 from bayesmixed.families import Family, get_family
 from bayesmixed.formula import parse
-from bayesmixed.frames import kind_of, read_response, row_labels
+from bayesmixed.frames import kind_of, read_response, row_labels, to_pandas
 from bayesmixed.grouping import resolve_group_prior
 from bayesmixed.posterior import check_columns, check_names
 
@@ -57,7 +57,7 @@ def learn(
     frame = as_frame(estimator, X, parsed is not None, reset)
     if parsed is None and (name := _name(y)) in list(frame.columns):
         raise FormulaError(f"X has a column {name!r}, the name of y: the response would predict itself. Drop it.")
-    y = read_response(X, y, None if parsed is None else parsed.response, type(estimator).__name__)
+    y = read_response(frame, y, None if parsed is None else parsed.response, type(estimator).__name__)
     frame, y, weights, obs = _rows_that_count(X, frame, y, sample_weight)
     check_response(y)
     if parsed is None:
@@ -84,7 +84,7 @@ def fitted_rows(estimator: Any, X: Any, y: Any, sample_weight: Any) -> tuple[Des
     """
     spec = estimator.design_spec_
     frame = as_frame(estimator, X, spec.formula is not None, reset=False)
-    y = read_response(X, y, spec.response, type(estimator).__name__)
+    y = read_response(frame, y, spec.response, type(estimator).__name__)
     frame, y, weights, obs = _rows_that_count(X, frame, y, sample_weight)
     return replace(spec.apply(frame), y=y, weights=weights), obs
 
@@ -113,6 +113,7 @@ def as_frame(estimator: Any, X: Any, has_formula: bool, reset: bool | None) -> p
     reset : bool or None
         True: record X's columns. False: compare them with those of the fit. None: neither.
     """
+    X = to_pandas(X)
     if has_formula:
         if not isinstance(X, pd.DataFrame):
             raise FormulaError(
@@ -126,7 +127,8 @@ def as_frame(estimator: Any, X: Any, has_formula: bool, reset: bool | None) -> p
         return X
     names: list[Any] = []
     if isinstance(X, pd.DataFrame):
-        numeric = [pd.api.types.is_numeric_dtype(dtype) for dtype in X.dtypes]
+        kinds = pd.api.types
+        numeric = [kinds.is_numeric_dtype(dtype) or kinds.is_bool_dtype(dtype) for dtype in X.dtypes]
         if not all(numeric):
             text = quoted(X.columns[~np.array(numeric)])
             raise FormulaError(f"columns {text} of X are not numeric; write a formula that says how to use them.")
@@ -142,6 +144,7 @@ def as_frame(estimator: Any, X: Any, has_formula: bool, reset: bool | None) -> p
 
 def _name(y: Any) -> Any:
     """The name of a Series, or of the column of a one-column frame; else None."""
+    y = to_pandas(y)
     return y.columns[0] if isinstance(y, pd.DataFrame) and y.shape[1] == 1 else getattr(y, "name", None)
 
 

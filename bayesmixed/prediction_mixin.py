@@ -12,7 +12,7 @@ from bayesmixed import new_groups as group_modes
 from bayesmixed import prediction
 from bayesmixed.checks import read_numbers
 from bayesmixed.design import Design, DesignSpec
-from bayesmixed.frames import row_labels
+from bayesmixed.frames import row_labels, to_pandas
 from bayesmixed.inputs import as_frame
 from bayesmixed.new_groups import NewGroups
 from bayesmixed.posterior import container
@@ -371,8 +371,9 @@ class PredictionMixin:
         fitted, column = self._posterior, self.design_spec_.response
         every, obs = np.arange(fitted.draws.shape[1]), row_labels(X)
         responses = _labelled_draws(fitted, design, modes, kind="response", within=every, obs=obs)
-        if y is None and column is not None and column in X and not X[column].isna().any():
-            y = X[column]
+        frame = to_pandas(X)
+        if y is None and column is not None and column in frame and not frame[column].isna().any():
+            y = frame[column]
         observed = None if y is None else (read_numbers(y, len(obs)), obs)
         return container(fitted.draws, fitted.spec, fitted.family.auxiliary, observed, predictive=responses)
 
