@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, estimator_html_repr
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from bayesmixed import conditioning, sampling, storage
+from bayesmixed import conditioning, display, sampling, storage
 from bayesmixed import new_groups as group_modes
 from bayesmixed.frames import read_response, row_labels
 from bayesmixed.grouping import GROUP_PRIORS
@@ -371,6 +371,22 @@ class MixedModelRegressor(PredictionMixin, PosteriorMixin, StorageMixin, Regress
         self._rows = rows
         self._idata = None
         return self
+
+    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
+        """As scikit-learn's; a fitted estimator adds its formula, priors and diagnostics."""
+        # scikit-learn breaks long lines only where __repr__ is its own
+        plain = type(type(self).__name__, (type(self),), {"__repr__": BaseEstimator.__repr__})
+        text = plain(**self.get_params(deep=False)).__repr__(N_CHAR_MAX)
+        return f"{text}\n{display.as_text(self._shown)}" if hasattr(self, "_posterior") else text
+
+    def _html_repr(self) -> str:
+        """As scikit-learn's; a fitted estimator adds its formula, priors and diagnostics."""
+        html = estimator_html_repr(self)
+        return f"{html}{display.as_html(self._shown)}" if hasattr(self, "_posterior") else html
+
+    @property
+    def _shown(self) -> display.Sections:
+        return display.sections(self._posterior, self.priors_, self._rows)
 
     def _get_fitted_attr_html(self, *args: Any, **kwargs: Any) -> Any:
         """Show the fitted attributes without assembling the posterior: scikit-learn's HTML reads them all."""

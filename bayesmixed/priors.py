@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,32 @@ class Priors:
     lkj_eta: dict[str, float]
     auxiliary: dict[str, Prior]
     centre: dict[str, float]
+
+    @property
+    def rows(self) -> list[tuple[str, str]]:
+        """Every parameter with its prior, as text of four digits; `print` shows them as a table."""
+        rows = [] if self.intercept is None else [(f"Intercept{self._at()}", _short(self.intercept))]
+        rows += [(f"beta[{label}]", _short(prior)) for label, prior in self.common.items()]
+        for factor, sds in self.group_sd.items():
+            rows += [(f"sd_{factor}[{effect}]", _short(prior)) for effect, prior in sds.items()]
+            if factor in self.lkj_eta:
+                rows.append((f"corr_{factor}", f"LKJ({self.lkj_eta[factor]:.4g})"))
+        return rows + [(name, _short(prior)) for name, prior in self.auxiliary.items()]
+
+    def _at(self) -> str:
+        """Where the intercept's prior is stated."""
+        places = [f"{label} = {value:.4g}" for label, value in self.centre.items() if value]
+        if len(places) > 2:
+            places = [places[0], f"... ({len(places) - 1} more)"]
+        return f" at {', '.join(places)}" if places else ""
+
+    def __str__(self) -> str:
+        width = max(len(name) for name, _ in self.rows)
+        return "\n".join(f"{name:<{width}}  {prior}" for name, prior in self.rows)
+
+
+def _short(prior: Prior) -> str:
+    return f"{type(prior).__name__}({', '.join(f'{getattr(prior, part.name):.4g}' for part in fields(prior))})"
 
 
 def moments(values: np.ndarray, weights: np.ndarray | None, centred: bool) -> tuple[np.ndarray, np.ndarray]:

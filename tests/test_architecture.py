@@ -42,6 +42,7 @@ ALLOWED = {
     "inputs": {"checks", "design", "families", "formula", "frames", "grouping", "posterior"},
     "prior_draws": {"design", "distributions", "draws", "grouping", "keyed_random", "levels", "new_groups", "priors"},
     "mixture": {"families"},
+    "display": {"design", "grouping", "inputs", "prediction", "priors"},
     "tables": {"design", "diagnostics", "draws", "grouping", "new_groups", "prediction"},
     "conditioning": {
         "checks",
