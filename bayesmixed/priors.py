@@ -125,6 +125,7 @@ def default_priors(design: Design, family: Family, lkj_eta: float | Mapping[str,
     """
     location, scale = moments(design.response, design.weights, design.has_intercept)
     x_mean, x_scale = moments(design.X, design.weights, design.has_intercept)
+    x_mean = np.where(np.abs(x_mean) > 1e-14 * x_scale, x_mean, 0.0)  # of a centred column, rounding is left
     group_sd = {}
     for factor in design.groups:  # a comprehension would be one more frame on some Pythons
         group_sd[factor.name] = _default_sds(factor, float(scale), design.weights)
