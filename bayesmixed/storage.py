@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import secrets
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -33,7 +33,7 @@ from bayesmixed.sampling.collapsed.statistics import CrossProducts, Pairs
 from bayesmixed.sampling.collapsed.units import Units
 from bayesmixed.scaling import Scaling
 
-VERSION = 1  # of the format; a file of a later one is refused
+VERSION = 1  # rises with the naming contract, and with what `CLASSES` hold; a file of a later one is refused
 _PROGRAM = "bayesmixed"
 CLASSES: dict[str, type[Any]] = {
     cls.__name__: cls
@@ -96,14 +96,16 @@ def read(path: str | os.PathLike[str], parts: tuple[str, ...]) -> dict[str, Any]
 @contextmanager
 def _replacing(path: Path) -> Iterator[BinaryIO]:
     """A new file beside `path` that takes its place when all is written, or goes."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    with beside.open("xb") as file:  # with the permissions of any new file: others may have to read it
+        try:
             yield file
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+            file.close()
+            os.replace(beside, path)
+        except BaseException:
+            file.close()
+            beside.unlink()
+            raise
 
 
 class _Encoder:

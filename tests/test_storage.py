@@ -4,6 +4,7 @@ import io
 import json
 import pickle
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -119,6 +120,33 @@ def test_a_generator_becomes_the_seed_that_was_drawn(tmp_path):
 def test_only_a_fitted_estimator_can_be_saved(tmp_path):
     with pytest.raises(NotFittedError):
         MixedModelRegressor().save(tmp_path / "est.bm")
+
+
+def test_a_file_has_the_permissions_of_any_new_file(tmp_path):
+    fit("x").save(tmp_path / "est.bm")
+    (tmp_path / "other").touch()
+
+    assert (tmp_path / "est.bm").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+@pytest.mark.filterwarnings("ignore::bayesmixed.ConvergenceWarning")  # 40 draws keep the files small
+@pytest.mark.parametrize("written_on", ["python3.11", "python3.13"])
+def test_a_file_of_either_stack_is_read_by_this_one(written_on):
+    """Format version 1, written by a fit on Python 3.11 with PyMC 5, and on 3.13 with PyMC 6."""
+    stored = Path(__file__).parent / "stored" / written_on
+    expected = json.loads(stored.with_name(f"{written_on}.json").read_text())
+    est = bm.load(stored.with_name(f"{written_on}.bm"))
+    rows = bm.datasets.load_sleepstudy().head(3).assign(k=[0, 1, 2], Subject=[308, 999, 335])
+
+    mean, std = est.predict(rows, return_std=True)
+    np.testing.assert_allclose(mean, expected["mean"], rtol=1e-10)
+    np.testing.assert_allclose(std, expected["std"], rtol=1e-10)
+    np.testing.assert_allclose(est.predict_interval(rows), expected["interval"], rtol=1e-10)
+    assert est.lkj_eta == {"Subject": 3.0}
+    assert est.priors_.common["Days"] == Normal(0, 20)
+    names = ["Intercept", "beta", "b_Subject", "sd_Subject", "corr_Subject", "sigma"]
+    assert list(dataset(est.idata_, "posterior")) == names
+    assert np.isfinite(est.condition(rows, [250.0, 260.0, 270.0]).predict(rows)).all()
 
 
 # ---- what is refused
