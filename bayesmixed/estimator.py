@@ -41,7 +41,7 @@ class MixedModelRegressor(PredictionMixin, PosteriorMixin, StorageMixin, Regress
     ----------
     formula : str, optional
         ``"Days + (Days | Subject)"`` or ``"Reaction ~ Days + (Days | Subject)"``, as in lme4 and brms. Needs X
-        to be a DataFrame. None: Bayesian linear regression on all columns of X.
+        to be a DataFrame (pandas, polars, ...). None: Bayesian linear regression on all columns of X.
     family : {"gaussian"}, default="gaussian"
         Distribution of the response.
     link : {"identity"}, optional
@@ -174,7 +174,8 @@ class MixedModelRegressor(PredictionMixin, PosteriorMixin, StorageMixin, Regress
         Parameters
         ----------
         X : DataFrame or array of shape (n, k)
-            With a formula, a DataFrame that has the formula's columns, grouping factors included.
+            With a formula, a DataFrame (pandas, polars or another that narwhals reads) that has the formula's columns,
+            grouping factors included.
         y : array-like of shape (n,), optional
             The response; with a two-sided formula None takes the left-hand column of X.
         sample_weight : array-like of shape (n,), optional
@@ -190,6 +191,8 @@ class MixedModelRegressor(PredictionMixin, PosteriorMixin, StorageMixin, Regress
             The formula cannot be read or does not fit the columns.
         ValueError
             Missing or infinite values (with column and number), a response that is constant or not numeric.
+        TypeError
+            A frame whose rows are not in memory yet.
         SamplerError
             ``sampler="collapsed"`` and a model that is not for it.
 

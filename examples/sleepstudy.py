@@ -30,6 +30,7 @@ import pandas as pd
 from scipy.stats import gaussian_kde
 
 import bayesmixed as bm
+from bayesmixed import plots
 
 matplotlib.use("Agg")  # draw into files, never open a window
 
@@ -197,23 +198,11 @@ def plot_bands(axis, frame):
     axis.plot(days, frame["mean"], color=BLUE, linewidth=2, zorder=3, label="posterior mean line")
 
 
-def plot_subject_lines(model, known, average, path):
+def plot_subject_lines(model, data, path):
     """One panel per subject, ordered by slope: data, fitted line, 90 % intervals, the average line."""
-    slopes = model.idata_["posterior"]["b_Subject"].sel(Subject_effect="Days").mean(("chain", "draw"))
-    subjects = slopes.to_series().sort_values().index
-    figure, axes = plt.subplots(3, 6, figsize=(12, 6.75), sharex=True, sharey=True, layout="constrained")
-    for subject, axis in zip(subjects, axes.flat, strict=True):
-        mine = known[known["Subject"] == subject]
-        plot_bands(axis, mine)
-        axis.plot(average["Days"], average["mean"], "--", color="0.2", linewidth=1, zorder=4, label="average subject")
-        axis.plot(mine["Days"], mine["Reaction"], "o", color="black", markersize=3.5, zorder=5, label="data")
-        axis.set_title(f"Subject {subject}", fontsize=10)
-    axes[0, 0].set(xticks=[0, 3, 6, 9], xlim=(-0.5, 9.5))
-    axes[1, 0].set_ylabel("Reaction time (ms)", fontsize=12)
-    for axis in axes[-1]:
-        axis.set_xlabel("Days")
-    figure.suptitle("Reaction time by days of sleep deprivation, subjects ordered by slope", fontsize=14)
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
+    axes = plots.group_lattice(model, data, x="Days")
+    figure = axes[0].figure
+    figure.suptitle("Reaction time (ms) by days of sleep deprivation, subjects ordered by slope", fontsize=14)
     figure.savefig(path, dpi=150)
     plt.close(figure)
 
@@ -282,7 +271,7 @@ def main():
 
     OUTPUT.mkdir(exist_ok=True)
     plot_traces(lkj, OUTPUT / "sleepstudy_traces.png")
-    plot_subject_lines(lkj, known, new["zero"], OUTPUT / "sleepstudy_subjects.png")
+    plot_subject_lines(lkj, data, OUTPUT / "sleepstudy_subjects.png")
     plot_new_subject(known, new, OUTPUT / "sleepstudy_new_subject.png")
     print("\nPictures", *sorted(OUTPUT.glob("sleepstudy_*.png")), sep="\n")
     check(models, known, new)

@@ -1,0 +1,14 @@
+"""What people look at: pictures of a fit, drawn by matplotlib.
+
+Every function draws into the Axes that it is given, or else into a new figure, and returns the Axes, to be changed at
+will. It shows nothing and sets nothing global. A new figure has one legend; on Axes of your own,
+``axes[0].legend()`` makes one of the artists' labels.
+
+Needs the extra ``plots``; ``import bayesmixed`` alone does not load it: write ``from bayesmixed import plots``.
+"""
+
+from bayesmixed.plots.groups import caterpillar as caterpillar
+from bayesmixed.plots.groups import group_lattice as group_lattice
+from bayesmixed.plots.model import posterior_predictive as posterior_predictive
+from bayesmixed.plots.model import prior_posterior as prior_posterior
+from bayesmixed.plots.pooling import shrinkage as shrinkage

@@ -1,0 +1,251 @@
+"""Pictures of a grouping factor: the rows of each level, the effects of all levels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from bayesmixed.errors import quoted
+from bayesmixed.frames import read_columns
+from bayesmixed.grouping import GroupFactor
+from bayesmixed.levels import label_key, label_text
+from bayesmixed.plots.shared import (
+    BLACK,
+    BLUE,
+    GREY,
+    MOST_PANELS,
+    SKY,
+    finish,
+    height_of_levels,
+    level_texts,
+    name_levels,
+    panels,
+    percent,
+    read_factor,
+    read_rows,
+)
+from bayesmixed.prediction import tails
+
+if TYPE_CHECKING:
+    from bayesmixed.estimator import MixedModelRegressor
+
+
+def group_lattice(
+    est: MixedModelRegressor,
+    X: Any,
+    y: Any = None,
+    *,
+    x: str,
+    factor: str | None = None,
+    levels: Any = None,
+    coverage: float = 0.9,
+    axes: Any = None,
+) -> np.ndarray:
+    """Draw data, predictions and their intervals against one column, in a panel for each level of a grouping factor.
+
+    Parameters
+    ----------
+    est : MixedModelRegressor
+        Fitted.
+    X : DataFrame of shape (n, k)
+        The rows to draw, those of the fit or others. Lines join the predictions of a level's rows in the order of `x`:
+        they are smooth if no other column varies within the level.
+    y : array-like of shape (n,), optional
+        The response; with a two-sided formula None takes the left-hand column of X.
+    x : str
+        The horizontal axis, a column of X that holds numbers.
+    factor : str, optional
+        Default: the only grouping factor.
+    levels : list of labels, optional
+        The levels to draw, in this order. Default: all that X has, by the posterior mean of their effect of `x`, or
+        else of the Intercept, or else in the posterior's order; new levels come last.
+    coverage : float, default=0.9
+        Probability of the intervals, in (0, 1).
+    axes : Axes or array-like of Axes, optional
+        One for each level. Default: those of a new figure.
+
+    Returns
+    -------
+    numpy.ndarray of Axes, shape (n_levels,)
+        The bands are ``est.predict_interval`` of a new observation and of the mean, the dashed line is the
+        prediction without the effects of `factor`.
+
+    Raises
+    ------
+    ValueError
+        A factor, column or level that is not there; rows without a label; more than 30 levels, unless `levels` names
+        them; another number of axes.
+    ImportError
+        matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import bayesmixed as bm
+    >>> from bayesmixed import plots
+    >>> df = bm.datasets.load_sleepstudy()
+    >>> est = bm.MixedModelRegressor("Reaction ~ Days + (Days | Subject)", random_state=0).fit(df)
+    >>> axes = plots.group_lattice(est, df, x="Days")
+    >>> axes[0].get_title(), axes[17].get_title()  # the smallest and the largest slope
+    ('Subject 335', 'Subject 308')
+    >>> import matplotlib.pyplot as plt
+    >>> plt.close(axes[0].figure)
+    """
+    frame, observed, response = read_rows(est, X, y)
+    name = read_factor(est, factor).name
+    group = est.design_spec_.apply(frame, (name,)).groups[0]
+    numbers = _read_column(frame, x)
+    chosen, texts = _choose_levels(est, group, x, levels)
+    rows = np.flatnonzero(np.isin(group.codes, chosen))
+    rows = rows[np.argsort(numbers[rows], kind="stable")]
+    codes, numbers, observed, frame = group.codes[rows], numbers[rows], observed[rows], frame.iloc[rows]
+    bands = [
+        (f"{percent(coverage)} interval, {of}", est.predict_interval(frame, coverage, kind), alpha)
+        for of, kind, alpha in (("new observation", "response", 0.15), ("mean", "mean", 0.35))
+    ]
+    mean = est.predict(frame)
+    others = [group.name for group in est.design_spec_.groups if group.name != name]
+    average = est.predict(frame, include_groups=others)
+    width = max(2.0, min(12 / len(chosen), 5.0))
+    axes, figure = panels(axes, len(chosen), (width, 0.9 * width), sharex=True, sharey=True)
+    if figure is not None:  # few ticks, and whole numbers of what comes in whole numbers
+        whole = bool(np.all(numbers == np.round(numbers)))
+        axes[0].locator_params(axis="x", nbins=4, steps=[1, 2, 3, 5, 10], integer=whole)
+    for ax, level, text in zip(axes, chosen, texts, strict=True):
+        mine = codes == level
+        at = numbers[mine]
+        # over a single place a band has the width of its edge, and a line that of its marker
+        edge, marker = (0, "") if np.ptp(at) else (6, "_")
+        for label, ends, alpha in bands:
+            ax.fill_between(at, *ends[mine].T, color=BLUE, alpha=alpha, linewidth=edge, label=label)
+        ax.plot(at, mean[mine], color=BLUE, linewidth=2, marker=marker, label="posterior mean")
+        ax.plot(at, average[mine], "--", color="0.2", linewidth=1, marker=marker, label=f"average {name}")
+        ax.plot(at, observed[mine], "o", color=BLACK, markersize=3.5, label="data")
+        ax.set_title(f"{name} {text}", fontsize="medium")
+    finish(axes, figure, x, response)
+    return axes
+
+
+def caterpillar(
+    est: MixedModelRegressor,
+    factor: str | None = None,
+    *,
+    effect: str | None = None,
+    coverage: float = 0.9,
+    axes: Any = None,
+) -> np.ndarray:
+    """Draw the effects of all levels of a grouping factor, sorted by posterior mean, with two intervals.
+
+    Parameters
+    ----------
+    est : MixedModelRegressor
+        Fitted.
+    factor : str, optional
+        Default: the only grouping factor.
+    effect : str, optional
+        E.g. ``"Days"``. Default: all effects of the factor, each in a panel with an order of its own.
+    coverage : float, default=0.9
+        Probability of the thin interval, in (0, 1); that of the thick one is 0.5.
+    axes : Axes or array-like of Axes, optional
+        One for each effect. Default: those of a new figure.
+
+    Returns
+    -------
+    numpy.ndarray of Axes, shape (n_effects,)
+        Levels are named where there is room for it, in a new figure up to 60 of them.
+
+    Raises
+    ------
+    ValueError
+        A factor or effect that is not there; a `coverage` outside (0, 1); another number of axes.
+    ImportError
+        matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import bayesmixed as bm
+    >>> from bayesmixed import plots
+    >>> df = bm.datasets.load_sleepstudy()
+    >>> est = bm.MixedModelRegressor("Reaction ~ Days + (Days | Subject)", random_state=0).fit(df)
+    >>> axes = plots.caterpillar(est)
+    >>> [ax.get_title() for ax in axes]
+    ['Intercept', 'Days']
+    >>> import matplotlib.pyplot as plt
+    >>> plt.close(axes[0].figure)
+    """
+    group = read_factor(est, factor)
+    if effect is not None and effect not in group.effect_names:
+        raise ValueError(
+            f"effect must be one of {quoted(group.effect_names)}, those of {group.name!r}, got {effect!r}."
+        )
+    probabilities = [*tails(coverage), *tails(0.5)]
+    draws, texts = est._posterior.draws, level_texts(group.levels)
+    means = draws.mean(f"b_{group.name}")
+    ends = np.empty((4, *means.shape))
+    for levels, b in draws.all_effects(group):
+        ends[:, levels] = np.quantile(b, probabilities, axis=0)
+    effects = group.effect_names if effect is None else (effect,)
+    axes, figure = panels(axes, len(effects), (4.5, height_of_levels(len(means))), n_rows=1)
+    places = np.arange(len(means))
+    thin = max(0.3, min(1.5, 90 / len(means)))  # the lines of many levels lie close together
+    for ax, name in zip(axes, effects, strict=True):
+        mean = means[:, k := group.effect_names.index(name)]
+        order = np.argsort(mean, kind="stable")
+        low, high, lower_quartile, upper_quartile = ends[:, order, k]
+        ax.axvline(0, color=GREY, linewidth=1)
+        ax.hlines(places, low, high, color=SKY, linewidth=thin, label=f"{percent(coverage)} interval")
+        ax.hlines(places, lower_quartile, upper_quartile, color=BLUE, linewidth=2.5 * thin, label="50 % interval")
+        ax.plot(mean[order], places, "o", color=BLACK, markersize=max(0.8, 3 * thin), label="posterior mean")
+        ax.set_title(name, fontsize="medium")
+        name_levels(ax, group.name, [texts[level] for level in order])
+    finish(axes, figure, "group effect")
+    return axes
+
+
+def _read_column(frame: pd.DataFrame, x: str) -> np.ndarray:
+    """A column of numbers, (n,)."""
+    numeric = [name for name, dtype in frame.dtypes.items() if pd.api.types.is_numeric_dtype(dtype)]
+    if x not in numeric:
+        raise ValueError(f"x must be a column of X that holds numbers, one of {quoted(numeric)}, got {x!r}.")
+    return read_columns(frame, (x,), formula=None)[x].to_numpy(dtype=float)
+
+
+def _choose_levels(est: MixedModelRegressor, group: GroupFactor, x: str, levels: Any) -> tuple[np.ndarray, list[str]]:
+    """Codes of the levels to draw, fitted ones and new ones, and their texts."""
+    if missing := np.count_nonzero(group.codes < 0):
+        raise ValueError(f"{missing} rows of X have no label of {group.name!r}, so that no panel is theirs; drop them.")
+    present = np.unique(group.codes)
+    texts = [*level_texts(group.levels), *level_texts(group.new_labels)]
+    if levels is not None:
+        chosen = _find_levels(group, present, texts, levels)
+    elif len(present) > MOST_PANELS:
+        raise ValueError(
+            f"X has {len(present)} levels of {group.name!r}, and more than {MOST_PANELS} panels are too small to read; "
+            "pass a list of those to draw as levels=."
+        )
+    else:
+        fitted, new = np.split(present, [np.searchsorted(present, len(group.levels))])
+        by = [name for name in (x, "Intercept") if name in group.effect_names]
+        if by:
+            means = est._posterior.draws.mean(f"b_{group.name}")[fitted, group.effect_names.index(by[0])]
+            fitted = fitted[np.argsort(means, kind="stable")]
+        chosen = np.concatenate([fitted, new])
+    return chosen, [texts[code] for code in chosen]
+
+
+def _find_levels(group: GroupFactor, present: np.ndarray, texts: list[str], levels: Any) -> np.ndarray:
+    """Codes of the levels that a user names, of those with rows."""
+
+    def key(label: Any) -> str:
+        return label_key(label_text(label) if isinstance(label, tuple) else label)
+
+    wanted = [] if isinstance(levels, str) or not np.iterable(levels) else list(levels)
+    if not wanted:
+        raise ValueError(f"levels must be a list of labels of {group.name!r}, or None for all, got {levels!r}.")
+    labels = [*group.levels, *group.new_labels]
+    codes = {key(labels[code]): code for code in present}
+    if unknown := [level for level in wanted if key(level) not in codes]:
+        known = quoted((texts if group.levels.dtype.kind == "M" else labels)[code] for code in present)
+        raise ValueError(f"X has no rows of {group.name!r} {quoted(unknown)}; it has rows of {known}.")
+    return np.array([codes[key(level)] for level in wanted])

@@ -1,0 +1,248 @@
+"""Pictures of the whole model: its parameters beside their priors, its responses beside the observed one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from scipy.special import betaln, logsumexp
+from sklearn.utils.validation import check_is_fitted
+
+from bayesmixed.distributions import Normal, Prior
+from bayesmixed.errors import quoted
+from bayesmixed.plots.shared import BLACK, MOST_PANELS, ORANGE, SKY, finish, panels, read_rows
+from bayesmixed.priors import Priors
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from bayesmixed.estimator import MixedModelRegressor
+
+_BINS = 40
+_POINTS = 4000  # of a numerical integral
+LogDensity = Callable[[np.ndarray], np.ndarray]
+
+
+def posterior_predictive(
+    est: MixedModelRegressor, X: Any, y: Any = None, *, n_draws: int = 50, ax: Axes | None = None
+) -> Axes:
+    """Draw the distribution of the response over rows: the observed one, and replications by the fit.
+
+    Parameters
+    ----------
+    est : MixedModelRegressor
+        Fitted.
+    X : DataFrame or array of shape (n, k)
+    y : array-like of shape (n,), optional
+        The response; with a two-sided formula None takes the left-hand column of X.
+    n_draws : int, default=50
+        Number of replications, evenly spread over the posterior draws.
+    ax : Axes, optional
+        Default: that of a new figure.
+
+    Returns
+    -------
+    Axes
+        A thin line for each replication, a draw of ``est.predict_draws`` for all rows, and a thick one for the data.
+
+    Raises
+    ------
+    ValueError
+        `n_draws` is not a positive integer, or more than there are; `y` is not numbers, one per row.
+    ImportError
+        matplotlib is not installed.
+
+    Notes
+    -----
+    The lines are empirical distribution functions, shares of rows up to a value. They need neither bandwidth nor bins,
+    which may hide what they should show: rounded or bounded values, a gap, a tail [1]_.
+
+    References
+    ----------
+    .. [1] Säilynoja, Johnson, Martin & Vehtari (2025), Recommendations for visual predictive checks in Bayesian
+       workflow, arXiv:2503.01509.
+
+    Examples
+    --------
+    >>> import bayesmixed as bm
+    >>> from bayesmixed import plots
+    >>> df = bm.datasets.load_sleepstudy()
+    >>> est = bm.MixedModelRegressor("Reaction ~ Days + (Days | Subject)", random_state=0).fit(df)
+    >>> ax = plots.posterior_predictive(est, df)
+    >>> len(ax.lines)
+    51
+    >>> import matplotlib.pyplot as plt
+    >>> plt.close(ax.figure)
+    """
+    _, observed, response = read_rows(est, X, y)
+    chains, per_chain = est._posterior.draws.shape
+    whole = isinstance(n_draws, (int, np.integer)) and not isinstance(n_draws, bool)
+    if not whole or not 1 <= n_draws <= chains * per_chain:
+        raise ValueError(f"n_draws must be an integer from 1 to {chains * per_chain}, got {n_draws!r}.")
+    enough = chains * -(-n_draws // chains)  # predict_draws takes as many of every chain
+    drawn = np.asarray(est.predict_draws(X, n_draws=enough)).reshape(enough, -1)
+    replicated = drawn[np.arange(n_draws) * enough // n_draws]
+    (ax,), figure = panels(ax, 1, (5.5, 4))
+    low, high = (limit([limit(observed), limit(replicated)]) for limit in (np.min, np.max))
+    grid = np.linspace(low, high, 1000)
+    label = f"{n_draws} replications" if n_draws > 1 else "1 replication"
+    for values in replicated:
+        ax.plot(grid, _share_up_to(grid, values), color=SKY, linewidth=0.6, alpha=0.7, label=label)
+        label = "_"  # one entry of the legend for all
+    ax.plot(grid, _share_up_to(grid, observed), color=BLACK, linewidth=1.8, label="observed")
+    ax.set(xlim=(low, high), ylim=(-0.01, 1.01))
+    finish(np.array([ax]), figure, response, "share of rows up to this value")
+    return ax
+
+
+def prior_posterior(est: MixedModelRegressor, *, variables: Any = None, axes: Any = None) -> np.ndarray:
+    """Draw the posterior of every parameter but the group effects, with the density of its prior.
+
+    Parameters
+    ----------
+    est : MixedModelRegressor
+        Fitted.
+    variables : str or list of str, optional
+        Variables of the posterior: ``"Intercept"``, ``"beta"``, ``"sd_Subject"``, ``"corr_Subject"``, ``"sigma"``.
+        Default: all.
+    axes : Axes or array-like of Axes, optional
+        One for each parameter. Default: those of a new figure.
+
+    Returns
+    -------
+    numpy.ndarray of Axes, shape (n_parameters,)
+        In the posterior's order. The horizontal axis is that of the posterior, so that a wide prior looks as flat as it
+        is there; a correlation's is (-1, 1).
+
+    Raises
+    ------
+    ValueError
+        A variable that is not there; more than 30 parameters, unless `variables` names them; another number of axes.
+    ImportError
+        matplotlib is not installed.
+
+    Notes
+    -----
+    The prior of the intercept may be stated at the mean of X (``est.priors_.centre``); what is drawn is the one that
+    this implies, with the priors of the common effects, for the Intercept at X = 0. The prior of one correlation of an
+    LKJ(eta) matrix of q effects is that of 2 B - 1 with B from Beta(a, a), a = eta - 1 + q / 2 [1]_.
+
+    References
+    ----------
+    .. [1] Lewandowski, Kurowicka & Joe (2009), Generating random correlation matrices based on vines and extended onion
+       method, Journal of Multivariate Analysis 100, 1989-2001.
+
+    Examples
+    --------
+    >>> import bayesmixed as bm
+    >>> from bayesmixed import plots
+    >>> df = bm.datasets.load_sleepstudy()
+    >>> est = bm.MixedModelRegressor("Reaction ~ Days + (Days | Subject)", random_state=0).fit(df)
+    >>> axes = plots.prior_posterior(est, variables=["Intercept", "beta", "sigma"])
+    >>> [ax.get_title() for ax in axes]
+    ['Intercept, at X = 0', 'beta[Days]', 'sigma']
+    >>> import matplotlib.pyplot as plt
+    >>> plt.close(axes[0].figure)
+    """
+    check_is_fitted(est)
+    parameters = list(_parameters(est))
+    if variables is not None:
+        wanted = [variables] if isinstance(variables, str) else list(variables)
+        known = dict.fromkeys(parameter.variable for parameter in parameters)
+        if not wanted or not set(wanted) <= set(known):
+            raise ValueError(f"variables must be a list of some of {quoted(known)}, got {variables!r}.")
+        parameters = [parameter for parameter in parameters if parameter.variable in wanted]
+    elif len(parameters) > MOST_PANELS:
+        names = quoted(dict.fromkeys(parameter.variable for parameter in parameters))
+        raise ValueError(
+            f"the model has {len(parameters)} parameters, and more than {MOST_PANELS} panels are too small to read; "
+            f"pass variables=, a list of some of {names}."
+        )
+    axes, figure = panels(axes, len(parameters), (2.6, 2.1))
+    for ax, parameter in zip(axes, parameters, strict=True):
+        low, high = _limits(parameter)
+        counts, edges = np.histogram(parameter.values, np.linspace(low, high, _BINS + 1))
+        # a density over all draws, those beyond the limits included
+        heights = counts / (len(parameter.values) * np.diff(edges))
+        ax.stairs(heights, edges, fill=True, color=SKY, label="posterior")
+        at = np.linspace(low, high, 302)[1:-1]  # at its end a density may be infinite
+        ax.plot(at, np.exp(parameter.log_prior(at)), color=ORANGE, linewidth=1.8, label="prior")
+        ax.set(xlim=(low, high), ylim=(0, None), yticks=[])
+        ax.set_title(parameter.title, fontsize="medium")
+    finish(axes, figure, "", "density")
+    return axes
+
+
+class _Parameter(NamedTuple):
+    """A number of the model: its variable, draws (S,), and the log density of its prior on a range."""
+
+    variable: str
+    title: str
+    values: np.ndarray
+    log_prior: LogDensity
+    low: float
+    high: float
+
+
+def _parameters(est: MixedModelRegressor) -> Iterator[_Parameter]:
+    """All parameters but the group effects, in the posterior's order."""
+    draws, spec, priors = est._posterior.draws, est.design_spec_, est.priors_
+
+    def stated(variable: str, title: str, values: np.ndarray, prior: Prior) -> _Parameter:
+        return _Parameter(variable, title, values, prior.log_density, 0 if prior.positive else -np.inf, np.inf)
+
+    if priors.intercept is not None:
+        title = "Intercept, at X = 0" if spec.common_names else "Intercept"
+        at_zero = stated("Intercept", title, draws.flat("Intercept"), priors.intercept)
+        yield at_zero._replace(log_prior=_intercept_log_prior(priors.intercept, priors))
+    for k, name in enumerate(spec.common_names):
+        yield stated("beta", f"beta[{name}]", draws.flat("beta")[:, k], priors.common[name])
+    for group in spec.groups:
+        variable = f"sd_{group.name}"
+        for k, effect in enumerate(group.effect_names):
+            values, prior = draws.flat(variable)[:, k], priors.group_sd[group.name][effect]
+            yield stated(variable, f"{variable}[{effect}]", values, prior)
+    for group in spec.groups:
+        variable = f"corr_{group.name}"
+        sizes = {at: len(block) for block in group.blocks for at in block}
+        for k, (pair, name) in enumerate(zip(group.pairs, group.pair_names, strict=True)):
+            log_prior = _lkj_log_prior(priors.lkj_eta[group.name], sizes[pair[0]])
+            yield _Parameter(variable, f"{variable}[{name}]", draws.flat(variable)[:, k], log_prior, -1, 1)
+    for name in est._posterior.family.auxiliary:
+        yield stated(name, name, draws.flat(name), priors.auxiliary[name])
+
+
+def _lkj_log_prior(eta: float, q: int) -> LogDensity:
+    """One correlation of an LKJ(eta) matrix of q effects: (1 - r^2)^(a - 1), normalised; a = eta - 1 + q / 2."""
+    a = eta - 1 + q / 2
+    return lambda r: (a - 1) * np.log1p(-np.square(r)) - (2 * a - 1) * np.log(2) - betaln(a, a)
+
+
+def _intercept_log_prior(stated: Prior, priors: Priors) -> LogDensity:
+    """The Intercept at X = 0: A - sum(centre * beta), where A has the prior that is stated."""
+    common = [(priors.centre[name], prior) for name, prior in priors.common.items()]
+    normal = [(centre, prior) for centre, prior in common if isinstance(prior, Normal)]
+    if isinstance(stated, Normal) and len(normal) == len(common):
+        mu = stated.mu - sum(centre * prior.mu for centre, prior in normal)
+        variance = stated.sigma**2 + sum((centre * prior.sigma) ** 2 for centre, prior in normal)
+        return Normal(mu, float(np.sqrt(variance))).log_density
+    # E[p_A(x + sum(centre * beta))] over beta: each coefficient takes evenly spaced quantiles, in random order
+    rng, shift = np.random.default_rng(0), np.zeros(_POINTS)
+    for centre, prior in common:
+        shift += centre * prior.quantile((rng.permutation(_POINTS) + 0.5) / _POINTS)
+    return lambda x: logsumexp(stated.log_density(x[:, None] + shift), axis=1) - np.log(_POINTS)
+
+
+def _limits(parameter: _Parameter) -> tuple[float, float]:
+    """Ends of the horizontal axis: where the posterior is, with a margin, within the prior's range."""
+    if np.isfinite(parameter.high):
+        return parameter.low, parameter.high
+    low, high = np.quantile(parameter.values, [0.001, 0.999])
+    margin = 0.2 * (high - low) or 1.0
+    return max(parameter.low, low - margin), high + margin
+
+
+def _share_up_to(grid: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Empirical distribution function of the values on a grid."""
+    return np.searchsorted(np.sort(values), grid, side="right") / len(values)

@@ -1,0 +1,157 @@
+"""What all pictures share: panels, legends and the names of levels; rows and factors as a user gives them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from sklearn.utils.validation import check_is_fitted
+
+from bayesmixed.checks import read_numbers
+from bayesmixed.errors import quoted
+from bayesmixed.frames import read_response
+from bayesmixed.grouping import GroupSpec
+from bayesmixed.inputs import as_frame
+from bayesmixed.levels import label_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from bayesmixed.estimator import MixedModelRegressor
+
+# Okabe & Ito's colours, which colour-blind readers can tell apart
+BLUE, SKY, ORANGE, BLACK, GREY = "#0072B2", "#56B4E9", "#D55E00", "#000000", "0.6"
+MOST_PANELS = 30  # of one figure that can still be read
+_SMALLEST = 5  # points, of a letter that can still be read
+_WIDE = 1.8  # columns over rows of a figure's panels
+
+
+def panels(
+    axes: Any, count: int, size: tuple[float, float], n_rows: int | None = None, **shared: bool
+) -> tuple[np.ndarray, Figure | None]:
+    """Check the axes that were given, or make a figure.
+
+    Parameters
+    ----------
+    axes : Axes, array-like of Axes of any shape, or None
+    count : int
+    size : tuple of float
+        Width and height of a new panel, in inches.
+    n_rows : int, optional
+        Of a new figure.
+    **shared
+        ``sharex``, ``sharey``.
+
+    Returns
+    -------
+    axes : numpy.ndarray of Axes, shape (count,)
+    figure : Figure or None
+        The new one.
+
+    Raises
+    ------
+    ValueError
+        Another number of axes, or something else.
+    ImportError
+        matplotlib is not installed.
+    """
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError('plots need matplotlib, which is an extra: pip install "bayesmixed[plots]".') from error
+    if axes is not None:
+        given = np.ravel(np.asarray(axes, dtype=object))
+        if len(given) != count or not all(isinstance(ax, plt.Axes) for ax in given):
+            kinds = dict.fromkeys(type(ax).__name__ for ax in given)
+            wanted = "an Axes" if count == 1 else f"{count} Axes, one for each panel, in a list or an array"
+            raise ValueError(f"expected {wanted}, got {len(given)} of type {quoted(kinds)}.")
+        return given, None
+    n_rows = n_rows or min(range(1, count + 1), key=lambda rows: _cost_of(rows, count))
+    n_columns = -(-count // n_rows)
+    figsize = (n_columns * size[0], n_rows * size[1])
+    figure, grid = plt.subplots(n_rows, n_columns, figsize=figsize, squeeze=False, layout="constrained", **shared)
+    for spare in grid.flat[count:]:
+        spare.remove()
+    for ax in grid.flat[count - n_columns : (n_rows - 1) * n_columns]:  # above a spare panel, whose place it takes
+        ax.tick_params(labelbottom=True)
+        ax.xaxis.set_in_layout(False)
+    return grid.ravel()[:count], figure
+
+
+def _cost_of(n_rows: int, count: int) -> float:
+    """How far a grid of panels is from a good shape, spare panels counted in."""
+    n_columns = -(-count // n_rows)
+    return abs(np.log(n_columns / n_rows / _WIDE)) + 0.2 * (n_rows * n_columns - count)
+
+
+def finish(axes: np.ndarray, figure: Figure | None, x_label: str, y_label: str = "") -> None:
+    """Name what is on the axes; in a new figure on its outer panels alone, with a legend below."""
+    for at, ax in enumerate(axes):
+        cell = ax.get_subplotspec()
+        if figure is None or at + cell.get_gridspec().ncols >= len(axes):
+            ax.set_xlabel(x_label)
+        if y_label and (figure is None or cell.is_first_col()):
+            ax.set_ylabel(y_label)
+    if figure is not None:
+        handles, labels = axes[0].get_legend_handles_labels()
+        columns = max(1, int(figure.get_figwidth() / 2.15))  # inches that an entry takes
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize="small")
+
+
+def name_levels(ax: Axes, factor: str, texts: list[str]) -> None:
+    """Give each level a line of the vertical axis, with its name where there is room for it."""
+    points = 72 * ax.bbox.height / ax.figure.dpi / len(texts)
+    size = min(9, 0.85 * points)
+    if size >= _SMALLEST:
+        ax.set_yticks(range(len(texts)), labels=texts, fontsize=size)
+        ax.set_ylabel(factor)
+    else:
+        ax.set_yticks([])
+        ax.set_ylabel(f"{factor} ({len(texts)} levels)")
+    margin = max(0.7, 0.01 * len(texts))
+    ax.set_ylim(-margin, len(texts) - 1 + margin)
+
+
+def height_of_levels(count: int) -> float:
+    """Height in inches of a panel with a line per level: room for 60 names, and no names beyond."""
+    return 1.3 + 0.19 * count if count <= 60 else 6.0
+
+
+def level_texts(labels: Any) -> list[str]:
+    """Levels as they are written, fitted ones in an array or new ones in a tuple; dates without nanoseconds."""
+    if isinstance(labels, tuple):
+        return [label_text(label) for label in labels]
+    return pd.Index(labels).astype(str).tolist()
+
+
+def percent(coverage: float) -> str:
+    """90 % of 0.9."""
+    return f"{100 * coverage:g} %"
+
+
+def read_rows(est: MixedModelRegressor, X: Any, y: Any) -> tuple[pd.DataFrame, np.ndarray, str]:
+    """Read X as a frame, the response, (n,), and its name."""
+    check_is_fitted(est)
+    spec = est.design_spec_
+    frame = as_frame(est, X, spec.formula is not None, reset=False)
+    y = read_response(frame, y, spec.response, type(est).__name__)
+    name = getattr(y, "name", None)
+    return frame, read_numbers(y, len(frame)), str(spec.response or "y") if name is None else str(name)
+
+
+def read_factor(est: MixedModelRegressor, factor: str | None) -> GroupSpec:
+    """The grouping factor of a name, or the only one.
+
+    Raises
+    ------
+    ValueError
+        There is none of that name; there are several, or none, and no name.
+    """
+    check_is_fitted(est)
+    spec = est.design_spec_
+    if factor is None and len(spec.groups) > 1:
+        names = quoted(group.name for group in spec.groups)
+        raise ValueError(f"the model has several grouping factors; pass factor=, one of {names}.")
+    return spec.groups[0] if factor is None and spec.groups else spec.group(factor)  # type: ignore[arg-type]
