@@ -5,7 +5,12 @@ Nothing is computed from the draws, and nothing heavy is imported.
 
 from __future__ import annotations
 
+from copy import copy
 from html import escape
+from typing import Any
+
+from sklearn.base import BaseEstimator
+from sklearn.utils import estimator_html_repr
 
 from bayesmixed.design import DesignSpec
 from bayesmixed.grouping import GroupSpec
@@ -24,6 +29,38 @@ _FIGURES = [
 ]
 
 Sections = dict[str, list[tuple[str, str]]]
+
+
+class DisplayMixin:
+    """Text and HTML of an estimator that holds a `Posterior`, its `Rows` and `Priors`.
+
+    Both are scikit-learn's; a fitted estimator adds the formula, the priors and the diagnostics.
+    """
+
+    priors_: Priors
+    _posterior: Posterior
+    _rows: Rows
+
+    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
+        # scikit-learn breaks long lines only where __repr__ is its own
+        plain = type(type(self).__name__, (type(self),), {"__repr__": BaseEstimator.__repr__})
+        text = plain(**self.get_params(deep=False)).__repr__(N_CHAR_MAX)  # type: ignore[attr-defined]
+        return f"{text}\n{as_text(self._shown)}" if hasattr(self, "_posterior") else text
+
+    def _html_repr(self) -> str:
+        html = estimator_html_repr(self)
+        return f"{html}{as_html(self._shown)}" if hasattr(self, "_posterior") else html
+
+    @property
+    def _shown(self) -> Sections:
+        return sections(self._posterior, self.priors_, self._rows)
+
+    def _get_fitted_attr_html(self, *args: Any, **kwargs: Any) -> Any:
+        """Show the fitted attributes without assembling the posterior: scikit-learn's HTML reads them all."""
+        shown = copy(self)
+        if hasattr(self, "_posterior"):
+            shown._idata = "assembled on first access"  # type: ignore[attr-defined]
+        return super(DisplayMixin, shown)._get_fitted_attr_html(*args, **kwargs)  # type: ignore[misc]
 
 
 def sections(posterior: Posterior, priors: Priors, rows: Rows) -> Sections:

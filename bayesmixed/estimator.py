@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from copy import copy
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -10,12 +11,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
-from sklearn.utils import check_random_state, estimator_html_repr
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from bayesmixed import conditioning, display, sampling, storage
+from bayesmixed import conditioning, sampling, storage
 from bayesmixed import new_groups as group_modes
+from bayesmixed.display import DisplayMixin
+from bayesmixed.errors import FormulaError
+from bayesmixed.formula import parse
 from bayesmixed.frames import read_response, row_labels
 from bayesmixed.grouping import GROUP_PRIORS
 from bayesmixed.inputs import Rows, as_frame, fitted_rows, learn
@@ -31,7 +35,7 @@ if TYPE_CHECKING:
     import pymc as pm
 
 
-class MixedModelRegressor(PredictionMixin, PosteriorMixin, StorageMixin, RegressorMixin, BaseEstimator):
+class MixedModelRegressor(PredictionMixin, PosteriorMixin, StorageMixin, DisplayMixin, RegressorMixin, BaseEstimator):
     r"""Bayesian linear mixed model.
 
     .. math:: y_i \sim N(\alpha + x_i'\beta + \sum_f z_{fi}' b_{f,g_f(i)}, \sigma^2), \qquad
@@ -375,28 +379,14 @@ class MixedModelRegressor(PredictionMixin, PosteriorMixin, StorageMixin, Regress
         self._idata = None
         return self
 
-    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
-        """As scikit-learn's; a fitted estimator adds its formula, priors and diagnostics."""
-        # scikit-learn breaks long lines only where __repr__ is its own
-        plain = type(type(self).__name__, (type(self),), {"__repr__": BaseEstimator.__repr__})
-        text = plain(**self.get_params(deep=False)).__repr__(N_CHAR_MAX)
-        return f"{text}\n{display.as_text(self._shown)}" if hasattr(self, "_posterior") else text
-
-    def _html_repr(self) -> str:
-        """As scikit-learn's; a fitted estimator adds its formula, priors and diagnostics."""
-        html = estimator_html_repr(self)
-        return f"{html}{display.as_html(self._shown)}" if hasattr(self, "_posterior") else html
-
-    @property
-    def _shown(self) -> display.Sections:
-        return display.sections(self._posterior, self.priors_, self._rows)
-
-    def _get_fitted_attr_html(self, *args: Any, **kwargs: Any) -> Any:
-        """Show the fitted attributes without assembling the posterior: scikit-learn's HTML reads them all."""
-        shown = copy(self)
-        if hasattr(self, "_posterior"):
-            shown._idata = "assembled on first access"
-        return super(MixedModelRegressor, shown)._get_fitted_attr_html(*args, **kwargs)
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        if isinstance(self.formula, str):
+            tags.input_tags.string = tags.input_tags.categorical = True
+            tags.input_tags.two_d_array = False  # columns need names
+            with suppress(FormulaError):  # fit says what is wrong with it
+                tags.target_tags.required = parse(self.formula).response is None
+        return tags
 
     def __getstate__(self) -> dict[str, Any]:  # the container is assembled again on demand
         return {name: None if name == "_idata" else value for name, value in super().__getstate__().items()}
