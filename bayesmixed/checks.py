@@ -54,6 +54,8 @@ def read_numbers(y: Any, n_rows: int, counts: np.ndarray | None = None) -> np.nd
     if np.iscomplexobj(values):
         raise ValueError("Complex data not supported: y must be real numbers.")
     column = pd.Series(values if counts is None else values[counts]).infer_objects()
+    if pd.api.types.infer_dtype(column) == "decimal":
+        column = column.astype(float)
     if not pd.api.types.is_numeric_dtype(column.dtype):
         raise ValueError(f"y must be numeric, got dtype {column.dtype}.")
     numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)

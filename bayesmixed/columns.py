@@ -50,7 +50,7 @@ class ColumnsSpec:
     formulae_version: str = FORMULAE_VERSION
 
     @classmethod
-    def learn(cls, text: str, frame: pd.DataFrame) -> ColumnsSpec:
+    def learn(cls, text: str, frame: pd.DataFrame, counts: np.ndarray | None = None) -> ColumnsSpec:
         """Learn from training data.
 
         Parameters
@@ -59,7 +59,11 @@ class ColumnsSpec:
             One-sided formula without bars, as `bayesmixed.formula` writes it.
         frame : DataFrame of shape (n, k)
             Columns as `read_columns` gives them with ``learning=True``.
+        counts : numpy.ndarray of int, shape (n,), optional
+            How often each row counts. Transformations, such as ``scale`` and ``bs``, learn from rows that are repeated.
         """
+        if counts is not None and "(" in text:
+            frame = frame.iloc[np.repeat(np.arange(len(frame)), counts)].reset_index(drop=True)
         has_intercept, terms = learn_terms(text, frame)
         spec = cls(text, has_intercept, tuple(terms), tuple(frame.columns))
         refuse_same_names([*spec.names], text)

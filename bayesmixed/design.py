@@ -17,6 +17,7 @@ from bayesmixed.frames import read_columns, require_columns
 from bayesmixed.grouping import GroupFactor, GroupSpec, learn_group, resolve_group_prior
 
 State = dict[str, Any]
+MOST_REPEATED = 10_000_000  # rows
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,16 @@ class DesignSpec:
         """Whether the common part has an intercept."""
         return self.common.has_intercept
 
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        """The columns that the formula uses, the response included; None without a formula, which uses all."""
+        if self.formula is None:
+            return None
+        names = [*self.common.variables, *([self.response] if self.response else [])]
+        for group in self.groups:
+            names += [*group.factor_levels.columns, *(name for bar in group.bars for name in bar.variables)]
+        return tuple(dict.fromkeys(names))
+
     def group(self, factor: str) -> GroupSpec:
         """The grouping factor of a name.
 
@@ -124,7 +135,8 @@ class DesignSpec:
         group_prior : {"lkj", "independent"} or dict by factor, default="lkj"
             Whether the effects of a bar ``|`` may correlate; ``||`` never.
         y, weights : numpy.ndarray of shape (n,), or None
-            Passed on to the `Design`.
+            Passed on to the `Design`. Transformations learn from rows as often as these count, if the weights are
+            whole numbers and come to at most ten million, else from every row once.
 
         Returns
         -------
@@ -147,14 +159,15 @@ class DesignSpec:
         """
         text = parsed.text
         prepared = read_columns(frame, parsed.variables, formula=text, learning=True)
-        common = ColumnsSpec.learn(parsed.common, prepared)
+        counts = _counts(weights)
+        common = ColumnsSpec.learn(parsed.common, prepared, counts)
         by_factor: dict[str, list[GroupTerm]] = {}
         for term in parsed.groups:
             by_factor.setdefault(term.factor, []).append(term)
         correlated = resolve_group_prior(group_prior, tuple(by_factor))
         groups, factors = [], []
         for factor, terms in by_factor.items():
-            group, codes = learn_group(factor, terms, frame, text, correlated[factor])
+            group, codes = learn_group(factor, terms, frame, text, correlated=correlated[factor], counts=counts)
             groups.append(group)
             factors.append(group.evaluate(frame, codes, (), text))
         spec = cls(text, parsed.response, common, tuple(groups))
@@ -236,3 +249,10 @@ class DesignSpec:
         """
         groups = tuple(map(GroupSpec.from_state, state["groups"]))
         return cls(state["formula"], state["response"], ColumnsSpec.from_state(state["common"]), groups)
+
+
+def _counts(weights: np.ndarray | None) -> np.ndarray | None:
+    """Weights as numbers of rows, if they are whole and few enough to repeat the rows."""
+    if weights is None or np.any(weights != np.floor(weights)) or weights.sum() > MOST_REPEATED:
+        return None
+    return weights.astype(np.int64)

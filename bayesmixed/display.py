@@ -9,8 +9,10 @@ from copy import copy
 from html import escape
 from typing import Any
 
+import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import estimator_html_repr
+from sklearn.utils._pprint import _EstimatorPrettyPrinter
 
 from bayesmixed.design import DesignSpec
 from bayesmixed.grouping import GroupSpec
@@ -42,9 +44,7 @@ class DisplayMixin:
     _rows: Rows
 
     def __repr__(self, N_CHAR_MAX: int = 700) -> str:
-        # scikit-learn breaks long lines only where __repr__ is its own
-        plain = type(type(self).__name__, (type(self),), {"__repr__": BaseEstimator.__repr__})
-        text = plain(**self.get_params(deep=False)).__repr__(N_CHAR_MAX)  # type: ignore[attr-defined]
+        text = BaseEstimator.__repr__(self, N_CHAR_MAX)
         return f"{text}\n{as_text(self._shown)}" if hasattr(self, "_posterior") else text
 
     def _html_repr(self) -> str:
@@ -56,11 +56,17 @@ class DisplayMixin:
         return sections(self._posterior, self.priors_, self._rows)
 
     def _get_fitted_attr_html(self, *args: Any, **kwargs: Any) -> Any:
-        """Show the fitted attributes without assembling the posterior: scikit-learn's HTML reads them all."""
+        """The table of fitted attributes but `idata_`, which scikit-learn would assemble to show it."""
         shown = copy(self)
         if hasattr(self, "_posterior"):
-            shown._idata = "assembled on first access"  # type: ignore[attr-defined]
-        return super(DisplayMixin, shown)._get_fitted_attr_html(*args, **kwargs)  # type: ignore[misc]
+            shown._idata = "not assembled"  # type: ignore[attr-defined]
+        found = super(DisplayMixin, shown)._get_fitted_attr_html(*args, **kwargs)  # type: ignore[misc]
+        found.pop("idata_", None)
+        return found
+
+
+# scikit-learn breaks the lines of estimators, inside pipelines and lists, too, which it knows by their __repr__
+_EstimatorPrettyPrinter._dispatch[DisplayMixin.__repr__] = _EstimatorPrettyPrinter._pprint_estimator
 
 
 def sections(posterior: Posterior, priors: Priors, rows: Rows) -> Sections:
@@ -102,12 +108,14 @@ def _cut(lines: list[tuple[str, str]]) -> list[tuple[str, str]]:
 def _sampling(posterior: Posterior) -> list[tuple[str, str]]:
     found = posterior.draws.diagnostics
     chains, draws = posterior.draws.shape
-    lines = [("sampler", f"{found['sampler']} ({found['reason']})"), ("draws", f"{chains:,} chains of {draws:,}")]
+    made = f"{draws:,} in each of {chains:,} chains" if chains > 1 else f"{draws:,} in one chain"
+    lines = [("sampler", f"{found['sampler']} ({found['reason']})"), ("draws", made)]
     for label, name, form in _FIGURES:
-        if name in found and (name != "divergences" or found["sampler"] == "nuts"):
+        if np.isfinite(found.get(name, np.nan)) and (name != "divergences" or found["sampler"] == "nuts"):
             of = f", {found[f'{name}_of']}" if f"{name}_of" in found else ""
             lines.append((label, f"{found[name]:{form}}{of}"))
-    return [*lines, ("seconds", f"{sum(found.get('seconds', {}).values()):.2g}")]
+    seconds = sum(found.get("seconds", {}).values())
+    return [*lines, ("seconds", f"{seconds:.2g}" if seconds < 10 else f"{seconds:,.0f}")]
 
 
 def as_text(parts: Sections) -> str:

@@ -69,7 +69,7 @@ class MixedModelRegressor(PredictionMixin, PosteriorMixin, StorageMixin, Display
     target_accept : float, default=0.9
         In (0, 1): higher means smaller steps (NUTS).
     cores : int, optional
-        Processes (NUTS). None: as chains and processors allow, 1 inside a joblib worker.
+        Processes (NUTS). None: as chains and processors allow. Inside a worker of joblib or Dask, or a daemon, 1.
     nuts_backend : {"pymc", "nutpie", "numpyro", "blackjax"}, optional
         None: nutpie when installed, else pymc.
     new_groups : {"sample", "donor", "zero", "nan", "error"} or dict by factor, default="sample"
@@ -181,9 +181,10 @@ class MixedModelRegressor(PredictionMixin, PosteriorMixin, StorageMixin, Display
             With a formula, a DataFrame (pandas, polars or another that narwhals reads) that has the formula's columns,
             grouping factors included.
         y : array-like of shape (n,), optional
-            The response; with a two-sided formula None takes the left-hand column of X.
+            The response. With a two-sided formula None takes the left-hand column of X; a y that is given wins.
         sample_weight : array-like of shape (n,), optional
-            Frequency weights: weight 2 equals the row twice, weight 0 no row.
+            Frequency weights: weight 2 equals the row twice, weight 0 no row. Transformations that learn from the data
+            (``scale``, ``bs``, ...) take a row once where weights are not whole, or come to more than ten million.
 
         Returns
         -------
@@ -294,7 +295,7 @@ class MixedModelRegressor(PredictionMixin, PosteriorMixin, StorageMixin, Display
         True
         """
         check_is_fitted(self)
-        frame = as_frame(self, X, self.design_spec_.formula is not None, reset=False)
+        frame = as_frame(self, X, self.design_spec_.columns, reset=False)
         y = read_response(frame, y, self.design_spec_.response, type(self).__name__)
         posterior, design = conditioning.condition(self._posterior, frame, y, progressbar=self.progressbar)
         further = Rows.of(design, row_labels(X, start=len(self._rows.y)))
@@ -378,6 +379,9 @@ class MixedModelRegressor(PredictionMixin, PosteriorMixin, StorageMixin, Display
         self._rows = rows
         self._idata = None
         return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_posterior")  # a fit that fails has left names of columns
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import narwhals as nw
@@ -12,36 +13,68 @@ from sklearn.utils.validation import _num_samples
 from bayesmixed.errors import FormulaError, quoted
 
 
-def to_pandas(X: Any) -> Any:
-    """Turn a frame of another library into pandas' own; what is no frame, or pandas' already, passes through.
+def to_pandas(X: Any, used: Collection[str] | None = None) -> Any:
+    """Turn a frame of another library into pandas' own; what is no frame passes through.
+
+    Parameters
+    ----------
+    X : any
+    used : collection of str, optional
+        The columns whose values are asked for; the others, which may hold anything, keep their names alone. Default:
+        all.
 
     Raises
     ------
     TypeError
-        A frame that is not in memory yet.
+        A frame whose rows are not in memory.
     """
+    X = nw.to_native(X, pass_through=True)
     if isinstance(X, pd.DataFrame):
+        odd = [name for name, dtype in X.dtypes.items() if _is_odd(dtype) and (used is None or name in used)]
+        if odd and X.columns.is_unique:
+            X = X.copy(deep=False)
+            for name in odd:
+                X[name] = _plain(X[name].astype(object))
         return X
     frame = nw.from_native(X, pass_through=True)
     if isinstance(frame, nw.LazyFrame):
-        raise TypeError(f"the rows of {kind_of(X)} are not in memory yet; collect them first, as in X.collect().")
+        library = type(X).__module__.partition(".")[0]
+        raise TypeError(
+            f"{kind_of(X)} of {library} has no rows in memory yet; hand in the frame that X.collect() or X.compute() "
+            "returns."
+        )
     if not isinstance(frame, nw.DataFrame):
         return X
-    columns = {name: _to_pandas(frame[name]) for name in frame.columns}
+    nothing: Any = []
+    unread = pd.Categorical.from_codes(np.full(len(frame), -1, dtype=np.int8), nothing)
+    columns = {name: _values(frame[name]) if used is None or name in used else unread for name in frame.columns}
     return pd.DataFrame(columns, index=range(len(frame)))
 
 
-def _to_pandas(column: nw.Series) -> Any:
+def _is_odd(dtype: Any) -> bool:
+    """An Arrow type whose values are Python's: text by codes, decimals, dates."""
+    return isinstance(dtype, pd.ArrowDtype) and dtype.kind == "O"
+
+
+def _values(column: nw.Series) -> Any:
     """A column of another library: numbers, text, dates and missing values as pandas has them."""
     dtype: Any = column.dtype
     if dtype.is_integer() and column.null_count():
         whole: Any = str(dtype)  # pandas' name, too: as floats, labels above 2^53 would not be told apart
         return pd.array(column.to_list(), dtype=whole)
     if isinstance(dtype, nw.Enum):  # its categories have an order, while those of a Categorical are as they came
-        return pd.Categorical(column.to_list(), categories=dtype.categories, ordered=True)
-    values: Any = pd.Series(column.to_list(), dtype=object) if dtype.is_nested() else pd.Series(column.to_numpy())
+        return pd.Categorical(column.to_list(), categories=dtype.categories)
+    if isinstance(dtype, nw.Categorical) or dtype.is_nested() or dtype.is_decimal():
+        return _plain(pd.Series(column.to_list(), dtype=object))
+    values: Any = pd.Series(column.to_numpy())
     zone = getattr(dtype, "time_zone", None)
     return values if zone is None else values.dt.tz_localize("UTC").dt.tz_convert(zone)
+
+
+def _plain(column: pd.Series) -> pd.Series:
+    """Objects as the type that all of them have, decimals as floats."""
+    column = column.infer_objects()
+    return column.astype(float) if pd.api.types.infer_dtype(column) == "decimal" else column
 
 
 def read_columns(
@@ -66,6 +99,8 @@ def read_columns(
 def require_columns(frame: pd.DataFrame, names: tuple[str, ...], formula: str | None, cure: str = "") -> None:
     """Refuse a frame that lacks a column; `cure` ends the message."""
     if absent := [name for name in names if name not in frame.columns]:
+        if any(str(column).endswith(f"__{name}") for column in frame.columns for name in absent):
+            cure += " A ColumnTransformer keeps the names under verbose_feature_names_out=False."
         uses = f"formula {formula!r} uses" if formula else "the model uses"
         columns = quoted(map(str, frame.columns), 30)
         raise FormulaError(f"{uses} {quoted(absent)}, which is not a column of X (columns: {columns}).{cure}")
@@ -94,12 +129,8 @@ def _read(column: pd.Series, name: str, learning: bool) -> Any:
         if learning:
             return pd.Categorical(column.cat.remove_unused_categories().array, ordered=True)
         column = pd.Series(np.asarray(column))
-    if isinstance(column.dtype, pd.ArrowDtype) and column.dtype.kind == "O":
-        column = column.astype(object)  # a dictionary of text, decimals
     if column.dtype == object:
-        column = column.infer_objects()
-        if pd.api.types.infer_dtype(column) == "decimal":
-            column = column.astype(float)
+        column = _plain(column)
     if pd.api.types.is_bool_dtype(column.dtype):
         return column.to_numpy(dtype=bool)
     if pd.api.types.is_integer_dtype(column.dtype) or pd.api.types.is_float_dtype(column.dtype):
@@ -122,7 +153,7 @@ def read_response(X: Any, y: Any, column: str | None, name: str) -> Any:
         return y
     if column is None:
         raise ValueError(f"This {name} estimator requires y to be passed, but the target y is None.")
-    frame = to_pandas(X)
+    frame = to_pandas(X, (column,))
     if not isinstance(frame, pd.DataFrame) or column not in frame.columns:
         raise FormulaError(f"the formula's response {column!r} is not a column of X; pass y.")
     return frame[column]
@@ -130,6 +161,7 @@ def read_response(X: Any, y: Any, column: str | None, name: str) -> Any:
 
 def row_labels(X: Any, start: int = 0) -> np.ndarray:
     """Labels of the rows: the frame's index, else numbers from `start`."""
+    X = nw.to_native(X, pass_through=True)
     if not isinstance(X, pd.DataFrame):
         return np.arange(start, start + _num_samples(X))
     index = X.index

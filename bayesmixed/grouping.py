@@ -139,9 +139,15 @@ def _effect_names(bar: ColumnsSpec) -> tuple[str, ...]:
 
 
 def learn_group(
-    factor: str, terms: list[GroupTerm], frame: pd.DataFrame, text: str, correlated: bool
+    factor: str,
+    terms: list[GroupTerm],
+    frame: pd.DataFrame,
+    text: str,
+    *,
+    correlated: bool,
+    counts: np.ndarray | None = None,
 ) -> tuple[GroupSpec, np.ndarray]:
-    """Learn one factor from all its bars; returns each row's code, too, int (n,)."""
+    """Learn one factor from all its bars; returns each row's code, too, int (n,). For `counts` see `ColumnsSpec`."""
     columns = terms[0].columns
     require_columns(frame, columns, text)
     refuse_missing_labels(frame, columns, factor)
@@ -163,7 +169,8 @@ def learn_group(
     blocks: list[tuple[int, ...]] = []
     names: list[str] = []
     for term in terms:
-        bar = ColumnsSpec.learn(term.effects_formula, read_columns(frame, term.variables, formula=text, learning=True))
+        prepared = read_columns(frame, term.variables, formula=text, learning=True)
+        bar = ColumnsSpec.learn(term.effects_formula, prepared, counts)
         if any(component.kind == "offset" for parts in bar.terms for component in parts):
             raise FormulaError(f"formula {text!r}: an offset has no place left of a bar.")
         effects = _effect_names(bar)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -54,7 +55,7 @@ def learn(
     """
     family = get_family(estimator.family, estimator.link)
     parsed = None if estimator.formula is None else parse(estimator.formula)
-    frame = as_frame(estimator, X, parsed is not None, reset)
+    frame = as_frame(estimator, X, None if parsed is None else (*parsed.columns, str(parsed.response)), reset)
     if parsed is None and (name := _name(y)) in list(frame.columns):
         raise FormulaError(f"X has a column {name!r}, the name of y: the response would predict itself. Drop it.")
     y = read_response(frame, y, None if parsed is None else parsed.response, type(estimator).__name__)
@@ -83,7 +84,7 @@ def fitted_rows(estimator: Any, X: Any, y: Any, sample_weight: Any) -> tuple[Des
         As in `MixedModelRegressor.fit`.
     """
     spec = estimator.design_spec_
-    frame = as_frame(estimator, X, spec.formula is not None, reset=False)
+    frame = as_frame(estimator, X, spec.columns, reset=False)
     y = read_response(frame, y, spec.response, type(estimator).__name__)
     frame, y, weights, obs = _rows_that_count(X, frame, y, sample_weight)
     return replace(spec.apply(frame), y=y, weights=weights), obs
@@ -101,24 +102,24 @@ def _rows_that_count(
     return frame.loc[counts], read_numbers(y, len(frame), counts), weights[counts], obs[counts]
 
 
-def as_frame(estimator: Any, X: Any, has_formula: bool, reset: bool | None) -> pd.DataFrame:
+def as_frame(estimator: Any, X: Any, used: Collection[str] | None, reset: bool | None) -> pd.DataFrame:
     """Read X as a DataFrame, its columns checked as scikit-learn checks them.
 
     Parameters
     ----------
     estimator : MixedModelRegressor
     X : DataFrame or array of shape (n, k)
-    has_formula : bool
-        Then X has to be a DataFrame, and columns beside the formula's are left alone.
+    used : collection of str, or None
+        The formula's columns: X has to be a DataFrame then, and others are left alone. None: there is no formula.
     reset : bool or None
         True: record X's columns. False: compare them with those of the fit. None: neither.
     """
-    X = to_pandas(X)
-    if has_formula:
+    X = to_pandas(X, used)
+    if used is not None:
         if not isinstance(X, pd.DataFrame):
             raise FormulaError(
-                f"the formula needs named columns, but X is {kind_of(X)}. In a Pipeline, call "
-                'pipe.set_output(transform="pandas").'
+                f"the formula needs named columns, but X is {kind_of(X)}. Pass a DataFrame. In a Pipeline, "
+                'call pipe.set_output(transform="pandas").'
             )
         if reset:
             if all(isinstance(name, str) for name in X.columns):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -85,7 +87,7 @@ class ColumnLevels:
             raise FormulaError(
                 f"grouping factor {column.name!r} has labels that are fractions, such as "
                 f"{labels[labels != np.floor(labels)][0]}; a factor needs integers, text, dates or booleans. "
-                "If it is a number to be binned, bin it first, for example with pandas.cut."
+                "If a transformer has scaled it, pass it through; if it is a number to be binned, use pandas.cut first."
             )
         if len(set(labels.tolist())) < len(labels):
             raise FormulaError(
@@ -309,8 +311,12 @@ def _canonical(uniques: np.ndarray) -> tuple[np.ndarray, str]:
             kind = "str"
         elif all(isinstance(value, (bool, np.bool_)) for value in values):
             kind = "bool"
-        elif all(isinstance(value, (int, float, np.number)) and not isinstance(value, bool) for value in values):
+        elif all(
+            isinstance(value, (int, float, np.number, Decimal)) and not isinstance(value, bool) for value in values
+        ):
             kind = "int" if all(isinstance(value, (int, np.integer)) for value in values) else "float"
+        elif all(type(value) is date for value in values):  # an instant is one, too, but may have a zone
+            uniques, kind = uniques.astype("datetime64[D]"), "datetime"
     if kind == "datetime" and len(uniques) and not _within_nanoseconds(uniques):
         kind = None
     if kind == "int" and len(uniques) and not _INT64.min <= min(uniques) <= max(uniques) <= _INT64.max:

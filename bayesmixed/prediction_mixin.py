@@ -371,7 +371,7 @@ class PredictionMixin:
         fitted, column = self._posterior, self.design_spec_.response
         every, obs = np.arange(fitted.draws.shape[1]), row_labels(X)
         responses = _labelled_draws(fitted, design, modes, kind="response", within=every, obs=obs)
-        frame = to_pandas(X)
+        frame = to_pandas(X, () if column is None else (column,))
         if y is None and column is not None and column in frame and not frame[column].isna().any():
             y = frame[column]
         observed = None if y is None else (read_numbers(y, len(obs)), obs)
@@ -385,7 +385,7 @@ class PredictionMixin:
         spec = self.design_spec_
         modes = group_modes.resolve_modes(self.new_groups, spec, new_groups)
         factors = group_modes.included_factors(spec, include_groups)
-        frame = as_frame(self, X, spec.formula is not None, reset=False)
+        frame = as_frame(self, X, spec.columns, reset=False)
         design = spec.apply(frame, factors)
         group_modes.check_new_levels(design, modes, frame, spec)
         return design, modes

@@ -70,7 +70,7 @@ class Priors:
         return f" at {', '.join(places)}" if places else ""
 
     def __str__(self) -> str:
-        width = max(len(name) for name, _ in self.rows)
+        width = max((len(name) for name, _ in self.rows), default=0)
         return "\n".join(f"{name:<{width}}  {prior}" for name, prior in self.rows)
 
 
@@ -197,7 +197,8 @@ def resolve_priors(
     family : Family
     user : dict, Priors or None
         Keys: ``"Intercept"``, ``"beta"`` (one prior, or a dict by label), ``"sd_<factor>"`` (one prior, or a
-        dict by effect), auxiliary parameters, or a bare label or term of the common part. A `Priors` is used
+        dict by effect), auxiliary parameters, a bare label or term of the common part, or a name as `print` shows it,
+        ``"beta[x]"``, ``"sd_<factor>[x]"``. A `Priors` is used
         as it is, its own ``lkj_eta`` included.
     lkj_eta : float or dict by factor, default=2.0
         Not read when `user` is a `Priors`.
@@ -218,11 +219,12 @@ def resolve_priors(
     common: dict[str, Prior] = {}
     group_sd = {factor: dict(sds) for factor, sds in priors.group_sd.items()}
     auxiliary = dict(priors.auxiliary)
-    for key, value in user.items():
-        if not isinstance(key, str):
+    for name, given in user.items():
+        if not isinstance(name, str):
             raise PriorError(
-                f"the keys of priors are names, got {key!r}; valid names: {quoted(_names(design, family))}."
+                f"the keys of priors are names, got {name!r}; valid names: {quoted(_names(design, family))}."
             )
+        key, value = _split(name, given, design)
         if _labels_of(key, design) and key in _names(design, family):
             raise PriorError(
                 f"prior {key!r} is ambiguous; for the common effect write priors={{'beta': {{{key!r}: ...}}}}."
@@ -241,6 +243,14 @@ def resolve_priors(
         else:
             _set_common(common, key, value, design, family)
     return replace(priors, common=priors.common | common, group_sd=group_sd, auxiliary=auxiliary)
+
+
+def _split(key: str, value: Any, design: Design) -> tuple[str, Any]:
+    """``sd_g[x]``, as a table has it, is a dict by effect with one entry, and ``beta[x]`` one by label."""
+    variable, bracket, label = key.removesuffix("]").partition("[")
+    known = variable in ("beta", *(f"sd_{factor.name}" for factor in design.groups))
+    is_entry = bracket and key.endswith("]") and known and not _labels_of(key, design)
+    return (variable, {label: value}) if is_entry else (key, value)
 
 
 def _names(design: Design, family: Family) -> list[str]:

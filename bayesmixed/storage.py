@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -95,12 +96,21 @@ def read(path: str | os.PathLike[str], parts: tuple[str, ...]) -> dict[str, Any]
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """A new file beside `path` that takes its place when all is written, or goes."""
+    """A new file beside `path` that takes its place, and its permissions, when all is written, or goes."""
+    path = Path(os.path.realpath(path))  # a link stays, what it points at is replaced
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"cannot write {path.name!r}: there is no folder {str(path.parent)!r}.")
+    if path.exists() and not path.is_file():
+        raise OSError(f"cannot write to {str(path)!r}: it is a folder, or no regular file.")
+    if path.exists() and not os.access(path, os.W_OK):
+        raise PermissionError(f"cannot write to {str(path)!r}: it is read-only.")
     beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     with beside.open("xb") as file:  # with the permissions of any new file: others may have to read it
         try:
             yield file
             file.close()
+            if path.exists():
+                shutil.copymode(path, beside)
             os.replace(beside, path)
         except BaseException:
             file.close()
@@ -133,11 +143,12 @@ class _Encoder:
         return self._known[id(value)]
 
     def _reference(self, value: Any) -> dict[str, int]:
-        if isinstance(value, np.ndarray) and value.dtype.kind in "biufUM":
+        if isinstance(value, np.ndarray) and value.dtype.kind in "biufUMm":
             self.arrays.append(value)
             return {"array": len(self.arrays) - 1}
         if type(value) is not CLASSES.get(type(value).__name__):
-            raise TypeError(f"a file cannot hold {value!r}, a {type(value).__name__}.")
+            dtype = f" of dtype {value.dtype}" if isinstance(value, np.ndarray) else ""
+            raise TypeError(f"a file cannot hold a {type(value).__name__}{dtype}: {repr(value)[:80]}.")
         names = [field.name for field in fields(CLASSES[type(value).__name__])]
         self.objects.append([type(value).__name__, {name: self.encode(getattr(value, name)) for name in names}])
         return {"object": len(self.objects) - 1}

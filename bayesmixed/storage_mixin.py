@@ -40,7 +40,9 @@ class StorageMixin:
         Raises
         ------
         TypeError
-            A parameter that a file cannot hold.
+            A parameter that a file cannot hold; a subclass, which `bayesmixed.load` would not know.
+        OSError
+            A path that cannot be written to.
 
         Notes
         -----
@@ -58,6 +60,11 @@ class StorageMixin:
         True
         """
         check_is_fitted(self)
+        if type(self).__module__.partition(".")[0] != __name__.partition(".")[0]:
+            raise TypeError(
+                f"{type(self).__name__} is a subclass of MixedModelRegressor, and a file holds no code of its own; use "
+                "pickle or joblib."
+            )
         posterior = self._posterior
         params = self.get_params(deep=False)  # type: ignore[attr-defined]
         if not isinstance(params["random_state"], (int, np.integer, type(None))):

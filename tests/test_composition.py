@@ -49,7 +49,9 @@ def test_a_renamed_column_in_a_pipeline_is_refused_with_the_columns_that_came():
     columns = ColumnTransformer([("num", StandardScaler(), ["Days"])], remainder="passthrough")
     pipe = make_pipeline(columns, make()).set_output(transform="pandas")
 
-    with pytest.raises(FormulaError, match=r"uses .*'Days'.* which is not a column of X .*'num__Days'"):
+    with pytest.raises(
+        FormulaError, match=r"uses .*'Days'.* which is not a column of X .*'num__Days'.*verbose_feature_names_out=False"
+    ):
         pipe.fit(X, Y)
 
 

@@ -1,19 +1,22 @@
 """What is seen of an estimator and its priors, as text and as HTML."""
 
+import pickle
 import re
 from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
-from bayesmixed import HalfNormal, MixedModelRegressor, Normal, StudentT
+from bayesmixed import HalfNormal, MixedModelRegressor, Normal, StudentT, posterior_mixin
 from bayesmixed.datasets import load_pastes, load_sleepstudy
 from bayesmixed.display import MOST
 from bayesmixed.inputs import learn
-from bayesmixed.priors import resolve_priors
+from bayesmixed.priors import Priors, resolve_priors
 
 DATA = load_sleepstudy()
 FORMULA = "Reaction ~ Days + (Days | Subject)"
@@ -83,7 +86,7 @@ def test_a_fitted_one_adds_its_formula_priors_and_diagnostics(fitted):
     }
     assert shown["Priors"] == dict(fitted.priors_.rows)
     assert shown["Sampling"]["sampler"] == "collapsed (sampler='auto')"
-    assert shown["Sampling"]["draws"] == "4 chains of 1,000"
+    assert shown["Sampling"]["draws"] == "1,000 in each of 4 chains"
     assert shown["Sampling"]["largest R-hat"] == f"{found['max_r_hat']:.3f}, {found['max_r_hat_of']}"
     assert shown["Sampling"]["smallest tail ESS"] == f"{found['min_ess_tail']:,.0f}, {found['min_ess_tail_of']}"
     assert shown["Sampling"]["Pareto k-hat"] == f"{found['k_hat']:.2f}"
@@ -100,11 +103,18 @@ def test_html_has_the_same_names_and_values(fitted):
     assert Cells(fitted._repr_mimebundle_()["text/html"].rpartition("</script>")[2]).cells == expected
 
 
-def test_showing_reads_nothing_but_what_is_there(fitted):
-    est = MixedModelRegressor(FORMULA, random_state=0, draws=250).fit(DATA)
-    repr(est), est._repr_html_()
+def test_showing_does_not_assemble_the_posterior(fitted, monkeypatch):
+    def refuse(*arguments, **options):
+        raise AssertionError("assembled")
 
-    assert est._idata is None
+    monkeypatch.setattr(posterior_mixin, "container", refuse)
+    est = pickle.loads(pickle.dumps(fitted))
+
+    assert "idata_" not in est._repr_html_()
+    assert "coef_" in est._repr_html_() or sklearn.__version__ < "1.8"  # earlier ones show no attributes
+    assert repr(est)
+    with pytest.raises(AssertionError, match="assembled"):
+        est.idata_  # noqa: B018
 
 
 def test_names_are_escaped_in_html():
@@ -160,12 +170,42 @@ def test_a_conditioned_estimator_shows_all_rows(fitted):
     assert lines_of(repr(updated))["Model"]["rows"] == "185"
 
 
-def test_in_a_pipeline_the_estimator_has_scikit_learns_form(fitted):
-    assert repr(make_pipeline(fitted)) == (
+def test_in_a_pipeline_or_a_search_the_estimator_has_scikit_learns_form():
+    est = MixedModelRegressor("Days", priors={"Days": Normal(0, 20), "sigma": HalfNormal(3)}, nuts_backend="nutpie")
+    pipe = make_pipeline(est.fit(DATA, DATA["Reaction"]))
+
+    assert repr(pipe) == (
         "Pipeline(steps=[('mixedmodelregressor',\n"
-        f"                 MixedModelRegressor(formula='{FORMULA}', random_state=0))])"
+        "                 MixedModelRegressor(formula='Days', nuts_backend='nutpie',\n"
+        "                                     priors={'Days': Normal(mu=0, sigma=20),\n"
+        "                                             'sigma': HalfNormal(sigma=3)}))])"
     )
-    assert "sk-estimator" in make_pipeline(fitted)._repr_html_()
+    assert repr(GridSearchCV(est, {})).count("Model\n") == 0
+    assert "sk-estimator" in pipe._repr_html_()
+
+
+def test_a_subclass_is_shown_without_being_made_again():
+    class Final(MixedModelRegressor):
+        def __init_subclass__(cls):
+            raise TypeError("final")
+
+    assert repr(Final("Days")) == "Final(formula='Days')"
+
+
+def test_long_runs_and_single_chains_are_told_plainly(fitted, monkeypatch):
+    short = MixedModelRegressor("Days", chains=1, draws=1000, random_state=0).fit(DATA, DATA["Reaction"])
+    monkeypatch.setitem(short.diagnostics_, "seconds", {"sample": 1234.5})
+
+    assert lines_of(repr(short))["Sampling"]["draws"] == "1,000 in one chain"
+    assert lines_of(repr(short))["Sampling"]["seconds"] == "1,234"
+
+
+@pytest.mark.filterwarnings("ignore::bayesmixed.ConvergenceWarning")
+def test_figures_that_are_undefined_are_left_out():
+    est = MixedModelRegressor("Days", chains=1, draws=2, random_state=0).fit(DATA, DATA["Reaction"])
+
+    assert "inf" not in repr(est)
+    assert "largest R-hat" not in lines_of(repr(est))["Sampling"]
 
 
 def test_print_of_priors_is_a_table_on_the_users_scale(fitted):
@@ -186,4 +226,5 @@ def test_print_of_priors_is_a_table_on_the_users_scale(fitted):
         "sigma                  HalfStudentT(4, 56.17)"
     )
     assert str(fitted.priors_).splitlines()[0] == "Intercept at Days = 4.5  Normal(298.5, 140.4)"
+    assert str(Priors(None, {}, {}, {}, {}, {})) == ""
     assert repr(fitted.priors_).startswith("Priors(intercept=Normal(mu=298.5")  # as it was: exact

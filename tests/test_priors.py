@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import integrate
 
@@ -246,3 +247,29 @@ def test_scaling_leaves_the_columns_where_a_bounded_intercept_needs_them():
 
     np.testing.assert_allclose(Scaling.learn(design, default).x_location, [4.5])
     np.testing.assert_array_equal(Scaling.learn(design, bounded).x_location, [0.0])
+
+
+def test_names_as_a_table_shows_them_are_taken_too():
+    frame = pd.DataFrame({"x": np.arange(6.0), "k": list("abcabc"), "g": list("aabbcc")})
+    design = DesignSpec.learn(parse("x + k + (x | g)"), frame, y=np.arange(6.0) ** 2)[1]
+    family = get_family("gaussian")
+    one = resolve_priors(
+        design,
+        family,
+        {"beta[x]": Normal(0, 3), "beta[k[b]]": Normal(1, 2), "sd_g[x]": HalfNormal(5), "k[c]": Normal(7)},
+    )
+    other = resolve_priors(
+        design,
+        family,
+        {"beta": {"x": Normal(0, 3), "k[b]": Normal(1, 2), "k[c]": Normal(7)}, "sd_g": {"x": HalfNormal(5)}},
+    )
+
+    assert one == other
+    assert one != resolve_priors(design, family)
+    assert {name for name, _ in one.rows if "[" in name} == {
+        *("beta[x]", "beta[k[b]]", "beta[k[c]]"),
+        *("sd_g[Intercept]", "sd_g[x]"),
+    }
+    for wrong in ("beta[z]", "sd_g[z]", "sd_h[x]", "sd_g[x", "[x]"):
+        with pytest.raises(PriorError):
+            resolve_priors(design, family, {wrong: HalfNormal(1)})

@@ -51,6 +51,13 @@ def assert_equal(a, b):
     pd.testing.assert_frame_equal(a.variance_components(), b.variance_components())
 
 
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("stored") / "est.bm"
+    fit("x + (1 | pupil)").save(path)
+    return path
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_a_loaded_estimator_is_the_saved_one(case, tmp_path):
     formula, options = CASES[case]
@@ -129,6 +136,47 @@ def test_a_file_has_the_permissions_of_any_new_file(tmp_path):
     assert (tmp_path / "est.bm").stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
+def test_what_is_replaced_keeps_its_permissions_and_links_stay(file, tmp_path):
+    est = bm.load(file)
+    private, link = tmp_path / "private.bm", tmp_path / "current.bm"
+    private.touch(mode=0o600)
+    link.symlink_to("private.bm")
+    est.save(link)
+
+    assert link.is_symlink()
+    assert private.stat().st_mode & 0o777 == 0o600
+    np.testing.assert_array_equal(bm.load(private).predict(FRAME), est.predict(FRAME))
+
+
+def test_paths_that_cannot_be_written_to_are_refused_by_name(file, tmp_path, monkeypatch):
+    est = bm.load(file)
+    with pytest.raises(OSError, match=r"cannot write to .*: it is a folder, or no regular file"):
+        est.save(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"cannot write 'est.bm': there is no folder '.*nowhere'"):
+        est.save(tmp_path / "nowhere" / "est.bm")
+    (tmp_path / "est.bm").touch()
+    monkeypatch.setattr(storage.os, "access", lambda path, mode: False)
+    with pytest.raises(PermissionError, match="it is read-only"):
+        est.save(tmp_path / "est.bm")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["est.bm"]
+
+
+def test_a_subclass_is_not_saved_as_another_class(file, tmp_path):
+    class Other(MixedModelRegressor):
+        pass
+
+    est = Other("x", random_state=0).fit(FRAME, Y)
+    with pytest.raises(TypeError, match="Other is a subclass of MixedModelRegressor"):
+        est.save(tmp_path / "est.bm")
+
+
+def test_rows_may_be_labelled_by_durations(tmp_path):
+    est = fit("x", FRAME.set_axis(pd.timedelta_range("1s", periods=40)))
+    loaded = round_trip(est, tmp_path)
+
+    assert dataset(loaded.idata_, "observed_data").identical(dataset(est.idata_, "observed_data"))
+
+
 @pytest.mark.filterwarnings("ignore::bayesmixed.ConvergenceWarning")  # 40 draws keep the files small
 @pytest.mark.parametrize("written_on", ["python3.11", "python3.13"])
 def test_a_file_of_either_stack_is_read_by_this_one(written_on):
@@ -150,13 +198,6 @@ def test_a_file_of_either_stack_is_read_by_this_one(written_on):
 
 
 # ---- what is refused
-
-
-@pytest.fixture(scope="module")
-def file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("stored") / "est.bm"
-    fit("x + (1 | pupil)").save(path)
-    return path
 
 
 def test_a_truncated_file_is_refused_wherever_it_ends(file, tmp_path):

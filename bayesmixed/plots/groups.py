@@ -20,6 +20,7 @@ from bayesmixed.plots.shared import (
     finish,
     height_of_levels,
     level_texts,
+    literal,
     name_levels,
     panels,
     percent,
@@ -120,9 +121,12 @@ def group_lattice(
         for label, ends, alpha in bands:
             ax.fill_between(at, *ends[mine].T, color=BLUE, alpha=alpha, linewidth=edge, label=label)
         ax.plot(at, mean[mine], color=BLUE, linewidth=2, marker=marker, label="posterior mean")
-        ax.plot(at, average[mine], "--", color="0.2", linewidth=1, marker=marker, label=f"average {name}")
+        ax.plot(at, average[mine], "--", color="0.2", linewidth=1, marker=marker, label=literal(f"average {name}"))
         ax.plot(at, observed[mine], "o", color=BLACK, markersize=3.5, label="data")
-        ax.set_title(f"{name} {text}", fontsize="medium")
+        ax.set_title(literal(f"{name} {text}"), fontsize="medium")
+    ends = np.array([ax.get_ylim() for ax in axes])
+    for ax in axes:  # levels are there to be compared, on a user's axes, too
+        ax.set_ylim(ends[:, 0].min(), ends[:, 1].max())
     finish(axes, figure, x, response)
     return axes
 
@@ -197,7 +201,7 @@ def caterpillar(
         ax.hlines(places, low, high, color=SKY, linewidth=thin, label=f"{percent(coverage)} interval")
         ax.hlines(places, lower_quartile, upper_quartile, color=BLUE, linewidth=2.5 * thin, label="50 % interval")
         ax.plot(mean[order], places, "o", color=BLACK, markersize=max(0.8, 3 * thin), label="posterior mean")
-        ax.set_title(name, fontsize="medium")
+        ax.set_title(literal(name), fontsize="medium")
         name_levels(ax, group.name, [texts[level] for level in order])
     finish(axes, figure, "group effect")
     return axes
@@ -206,9 +210,10 @@ def caterpillar(
 def _read_column(frame: pd.DataFrame, x: str) -> np.ndarray:
     """A column of numbers, (n,)."""
     numeric = [name for name, dtype in frame.dtypes.items() if pd.api.types.is_numeric_dtype(dtype)]
-    if x not in numeric:
+    found = read_columns(frame, (x,), formula=None)[x] if x in frame.columns else None
+    if found is None or not pd.api.types.is_numeric_dtype(found.dtype):
         raise ValueError(f"x must be a column of X that holds numbers, one of {quoted(numeric)}, got {x!r}.")
-    return read_columns(frame, (x,), formula=None)[x].to_numpy(dtype=float)
+    return found.to_numpy(dtype=float)
 
 
 def _choose_levels(est: MixedModelRegressor, group: GroupFactor, x: str, levels: Any) -> tuple[np.ndarray, list[str]]:

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy.special import betaln, logsumexp
-from sklearn.utils.validation import check_is_fitted
 
 from bayesmixed.distributions import Normal, Prior
 from bayesmixed.errors import quoted
-from bayesmixed.plots.shared import BLACK, MOST_PANELS, ORANGE, SKY, finish, panels, read_rows
+from bayesmixed.plots.shared import BLACK, MOST_PANELS, ORANGE, SKY, check_fitted, finish, literal, panels, read_rows
 from bayesmixed.priors import Priors
 
 if TYPE_CHECKING:
@@ -83,6 +82,8 @@ def posterior_predictive(
     enough = chains * -(-n_draws // chains)  # predict_draws takes as many of every chain
     drawn = np.asarray(est.predict_draws(X, n_draws=enough)).reshape(enough, -1)
     replicated = drawn[np.arange(n_draws) * enough // n_draws]
+    if bad := np.count_nonzero(np.isnan(replicated).any(axis=0)):
+        raise ValueError(f"{bad} rows of X have no replications (new_groups='nan'); drop them, or pass other rows.")
     (ax,), figure = panels(ax, 1, (5.5, 4))
     low, high = (limit([limit(observed), limit(replicated)]) for limit in (np.min, np.max))
     grid = np.linspace(low, high, 1000)
@@ -145,10 +146,10 @@ def prior_posterior(est: MixedModelRegressor, *, variables: Any = None, axes: An
     >>> import matplotlib.pyplot as plt
     >>> plt.close(axes[0].figure)
     """
-    check_is_fitted(est)
+    check_fitted(est)
     parameters = list(_parameters(est))
     if variables is not None:
-        wanted = [variables] if isinstance(variables, str) else list(variables)
+        wanted = [variables] if isinstance(variables, str) or not np.iterable(variables) else list(variables)
         known = dict.fromkeys(parameter.variable for parameter in parameters)
         if not wanted or not set(wanted) <= set(known):
             raise ValueError(f"variables must be a list of some of {quoted(known)}, got {variables!r}.")
@@ -169,7 +170,7 @@ def prior_posterior(est: MixedModelRegressor, *, variables: Any = None, axes: An
         at = np.linspace(low, high, 302)[1:-1]  # at its end a density may be infinite
         ax.plot(at, np.exp(parameter.log_prior(at)), color=ORANGE, linewidth=1.8, label="prior")
         ax.set(xlim=(low, high), ylim=(0, None), yticks=[])
-        ax.set_title(parameter.title, fontsize="medium")
+        ax.set_title(literal(parameter.title), fontsize="medium")
     finish(axes, figure, "", "density")
     return axes
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sklearn.utils.validation import _check_sample_weight
 
 from bayesmixed import tables
 from bayesmixed.draws import Draws
@@ -18,6 +19,7 @@ from bayesmixed.plots.shared import (
     finish,
     height_of_levels,
     level_texts,
+    literal,
     name_levels,
     panels,
     read_factor,
@@ -38,7 +40,13 @@ PARTIAL_POOLING["label"] = "partial pooling: posterior mean"
 
 
 def shrinkage(
-    est: MixedModelRegressor, X: Any, y: Any = None, *, factor: str | None = None, axes: Any = None
+    est: MixedModelRegressor,
+    X: Any,
+    y: Any = None,
+    *,
+    sample_weight: Any = None,
+    factor: str | None = None,
+    axes: Any = None,
 ) -> np.ndarray:
     """Draw how partial pooling moves the coefficients of every level away from its own least-squares fit.
 
@@ -50,6 +58,8 @@ def shrinkage(
         The rows of the fit.
     y : array-like of shape (n,), optional
         The response; with a two-sided formula None takes the left-hand column of X.
+    sample_weight : array-like of shape (n,), optional
+        Those of the fit.
     factor : str, optional
         Default: the only grouping factor.
     axes : Axes or array-like of Axes, optional
@@ -63,8 +73,8 @@ def shrinkage(
     Raises
     ------
     ValueError
-        A factor that is not there; rows of levels that were not in the fit; another number of axes; effects that
-        ``est.group_coefficients`` cannot add.
+        A factor that is not there; rows of levels that were not in the fit; weights in the fit and none here; another
+        number of axes; effects that ``est.group_coefficients`` cannot add.
     ImportError
         matplotlib is not installed.
 
@@ -88,13 +98,17 @@ def shrinkage(
     >>> plt.close(ax.figure)
     """
     frame, observed, _ = read_rows(est, X, y)
+    if sample_weight is None and est._rows.weight != len(est._rows.y):
+        raise ValueError("the rows of the fit had weights, and so have their least squares; pass sample_weight.")
+    weights = _check_sample_weight(sample_weight, frame, dtype=np.float64, ensure_non_negative=True)
+    frame, observed, weights = frame.loc[weights > 0], observed[weights > 0], weights[weights > 0]
     name = read_factor(est, factor).name
     group = est.design_spec_.apply(frame, (name,)).groups[0]
     if new := np.count_nonzero(is_new(group)):
         raise ValueError(f"{new} rows of X have no level of {name!r} that was in the fit; drop them.")
     pooled, common = _coefficients(est, group)
     rest = est.predict(frame) - np.sum(group.Z * pooled[group.codes], axis=1)
-    own = _least_squares(group, observed - rest)
+    own = _least_squares(group, observed - rest, weights)
     texts, names = level_texts(group.levels), group.effect_names
     if len(names) == 2:
         axes, figure = panels(axes, 1, (6.5, 5.5))
@@ -107,7 +121,7 @@ def shrinkage(
             _draw_lines(ax, own[:, k], pooled[:, k], common[k], name)
             order = np.argsort(pooled[:, k], kind="stable")
             name_levels(ax, name, [texts[level] for level in order])
-            ax.set_title(names[k], loc="left", fontsize="medium")
+            ax.set_title(literal(names[k]), loc="left", fontsize="medium")
         finish(axes, figure, "coefficient")
     if without := np.count_nonzero(np.isnan(own[:, 0])):
         text = f"without a fit of their own: {without} of {len(own)} levels"
@@ -135,7 +149,7 @@ def _name_arrows(ax: Axes, own: np.ndarray, pooled: np.ndarray, texts: list[str]
         if not np.isnan(dx):
             aside = (-5 if dx > 0 else 5, -5 if dy > 0 else 5)
             align: dict[str, Any] = {"ha": "right" if dx > 0 else "left", "va": "top" if dy > 0 else "bottom"}
-            ax.annotate(text, tail, aside, textcoords="offset points", fontsize="small", color="0.3", **align)
+            ax.annotate(literal(text), tail, aside, textcoords="offset points", fontsize="small", color="0.3", **align)
 
 
 def _draw_plane(ax: Axes, own: np.ndarray, pooled: np.ndarray, common: np.ndarray, factor: str) -> None:
@@ -146,7 +160,7 @@ def _draw_plane(ax: Axes, own: np.ndarray, pooled: np.ndarray, common: np.ndarra
     ax.quiver(*moves, angles="xy", scale_units="xy", scale=1, color=GREY, width=size / 2000)
     ax.plot(*own.T, markersize=1.3 * size, **NO_POOLING)
     ax.plot(*pooled.T, markersize=size, **PARTIAL_POOLING)
-    ax.plot(*common[:, None], "D", color=BLACK, markersize=8, label=f"average {factor}")
+    ax.plot(*common[:, None], "D", color=BLACK, markersize=8, label=literal(f"average {factor}"))
     ax.margins(0.08)  # room for names
 
 
@@ -157,17 +171,20 @@ def _draw_lines(ax: Axes, own: np.ndarray, pooled: np.ndarray, common: float, fa
     ax.hlines(places, own[order], pooled[order], color=GREY, linewidth=size / 5)
     ax.plot(own[order], places, markersize=1.3 * size, **NO_POOLING)
     ax.plot(pooled[order], places, markersize=size, **PARTIAL_POOLING)
-    ax.axvline(common, color=BLACK, linewidth=1, zorder=1, label=f"average {factor}")
+    ax.axvline(common, color=BLACK, linewidth=1, zorder=1, label=literal(f"average {factor}"))
 
 
-def _least_squares(group: GroupFactor, target: np.ndarray) -> np.ndarray:
+def _least_squares(group: GroupFactor, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Coefficients of every level by its own rows, (n_levels, q); NaN where these do not determine them."""
     own = np.full((len(group.levels), group.Z.shape[1]), np.nan)
     scale = np.sqrt(np.mean(np.square(group.Z), axis=0))
     scale[scale == 0] = 1.0
+    root = np.sqrt(weights)
     levels, starts = np.unique(np.sort(group.codes), return_index=True)
     for level, rows in zip(levels, np.split(np.argsort(group.codes, kind="stable"), starts[1:]), strict=True):
-        solution, _, rank, _ = np.linalg.lstsq(group.Z[rows] / scale, target[rows], rcond=1e-10)
+        solution, _, rank, _ = np.linalg.lstsq(
+            root[rows, None] * group.Z[rows] / scale, root[rows] * target[rows], rcond=1e-10
+        )
         if rank == len(scale):
             own[level] = solution / scale
     return own

@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from bayesmixed.checks import read_numbers
 from bayesmixed.errors import quoted
-from bayesmixed.frames import read_response
+from bayesmixed.frames import read_response, to_pandas
 from bayesmixed.grouping import GroupSpec
 from bayesmixed.inputs import as_frame
 from bayesmixed.levels import label_text
@@ -86,8 +86,14 @@ def _cost_of(n_rows: int, count: int) -> float:
     return abs(np.log(n_columns / n_rows / _WIDE)) + 0.2 * (n_rows * n_columns - count)
 
 
+def literal(text: str) -> str:
+    """A user's text as matplotlib is to write it: a dollar is a dollar, no formula."""
+    return text.replace("$", r"\$")
+
+
 def finish(axes: np.ndarray, figure: Figure | None, x_label: str, y_label: str = "") -> None:
     """Name what is on the axes; in a new figure on its outer panels alone, with a legend below."""
+    x_label, y_label = literal(x_label), literal(y_label)
     for at, ax in enumerate(axes):
         cell = ax.get_subplotspec()
         if figure is None or at + cell.get_gridspec().ncols >= len(axes):
@@ -105,11 +111,11 @@ def name_levels(ax: Axes, factor: str, texts: list[str]) -> None:
     points = 72 * ax.bbox.height / ax.figure.dpi / len(texts)
     size = min(9, 0.85 * points)
     if size >= _SMALLEST:
-        ax.set_yticks(range(len(texts)), labels=texts, fontsize=size)
-        ax.set_ylabel(factor)
+        ax.set_yticks(range(len(texts)), labels=[literal(text) for text in texts], fontsize=size)
+        ax.set_ylabel(literal(factor))
     else:
         ax.set_yticks([])
-        ax.set_ylabel(f"{factor} ({len(texts)} levels)")
+        ax.set_ylabel(literal(f"{factor} ({len(texts)} levels)"))
     margin = max(0.7, 0.01 * len(texts))
     ax.set_ylim(-margin, len(texts) - 1 + margin)
 
@@ -131,11 +137,23 @@ def percent(coverage: float) -> str:
     return f"{100 * coverage:g} %"
 
 
+def check_fitted(est: Any) -> None:
+    """Refuse what is not fitted, and what holds an estimator instead of being one."""
+    check_is_fitted(est)
+    if not hasattr(est, "design_spec_"):
+        raise TypeError(
+            f"plots need a fitted MixedModelRegressor, got a {type(est).__name__}; of a pipeline pass pipe[-1], with "
+            "pipe[:-1].transform(X)."
+        )
+
+
 def read_rows(est: MixedModelRegressor, X: Any, y: Any) -> tuple[pd.DataFrame, np.ndarray, str]:
     """Read X as a frame, the response, (n,), and its name."""
-    check_is_fitted(est)
+    check_fitted(est)
     spec = est.design_spec_
-    frame = as_frame(est, X, spec.formula is not None, reset=False)
+    frame = as_frame(est, to_pandas(X), spec.columns, reset=False)  # other columns may be drawn
+    if len(frame) == 0:
+        raise ValueError("X has no rows to draw.")
     y = read_response(frame, y, spec.response, type(est).__name__)
     name = getattr(y, "name", None)
     return frame, read_numbers(y, len(frame)), str(spec.response or "y") if name is None else str(name)
@@ -149,7 +167,7 @@ def read_factor(est: MixedModelRegressor, factor: str | None) -> GroupSpec:
     ValueError
         There is none of that name; there are several, or none, and no name.
     """
-    check_is_fitted(est)
+    check_fitted(est)
     spec = est.design_spec_
     if factor is None and len(spec.groups) > 1:
         names = quoted(group.name for group in spec.groups)
