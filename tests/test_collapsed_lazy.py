@@ -1,7 +1,5 @@
 """Effects that are too many to store: every draw and every mean as if they were stored, to the last bit."""
 
-import pickle
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -84,15 +82,6 @@ def test_predictions_are_the_same(pair):
             assert lazy.predict_draws(NEW, **options).identical(stored.predict_draws(NEW, **options))
     np.testing.assert_array_equal(lazy.predict(NEW, include_groups=False), stored.predict(NEW, include_groups=False))
     assert lazy.score(FRAME, Y) == stored.score(FRAME, Y)
-
-
-def test_a_lazy_fit_travels(pair):
-    stored, lazy = pair
-    copy = pickle.loads(pickle.dumps(lazy))
-
-    np.testing.assert_array_equal(copy.predict(NEW, return_std=True), stored.predict(NEW, return_std=True))
-    assert copy.draw_group_effects(leaf(stored)).identical(stored.draw_group_effects(leaf(stored)))
-    assert copy.predict_draws(NEW).identical(lazy.predict_draws(NEW))
 
 
 def test_a_lazy_posterior_can_be_written_and_read(pair, tmp_path):

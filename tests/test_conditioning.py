@@ -959,13 +959,3 @@ def test_rows_of_an_array_are_counted_on():
     updated = MixedModelRegressor(random_state=0).fit(X[:30], Y[:30]).condition(X[30:], Y[30:])
 
     assert dataset(updated.idata_, "observed_data")["obs"].values.tolist() == list(range(40))
-
-
-def test_a_pickled_fit_holds_no_more_than_its_statistics():
-    est = fit("x + (z | pupil) + (1 | item)")
-    copied = pickle.loads(pickle.dumps(est))
-
-    assert not {"first", "others"} & set(copied._posterior.draws.collapsed.density.__dict__)
-    np.testing.assert_array_equal(
-        copied.condition(*further(pupil=50)).predict(FRAME), est.condition(*further(pupil=50)).predict(FRAME)
-    )

@@ -3,7 +3,6 @@
 import pickle
 import subprocess
 import sys
-from copy import deepcopy
 
 import numpy as np
 import pandas as pd
@@ -172,38 +171,11 @@ def test_predict_draws_refuses_an_unknown_kind(fitted):
         fitted.predict_draws(DATA, kind="median")
 
 
-def test_a_fit_travels(fitted):
-    """Pickle, deepcopy: after fit, after predict, after idata_."""
-    expected = fitted.predict(DATA)
-    for step in ("fit", "predict", "idata_"):
-        if step == "idata_":
-            _ = fitted.idata_
-        for copy in (pickle.loads(pickle.dumps(fitted)), deepcopy(fitted)):
-            np.testing.assert_array_equal(copy.predict(DATA), expected)
-            assert list(dataset(copy.idata_, "posterior")) == list(dataset(fitted.idata_, "posterior"))
-
-
 def test_idata_is_built_once_and_never_edited(fitted):
     first = fitted.idata_
     fitted.predict(DATA.assign(Subject=1))
 
     assert fitted.idata_ is first
-
-
-def test_predicting_loads_nothing_heavy(fitted, tmp_path):
-    path = tmp_path / "fit.pickle"
-    path.write_bytes(pickle.dumps(fitted))
-    code = (
-        "import pickle, sys, pathlib\n"
-        f"est = pickle.loads(pathlib.Path({str(path)!r}).read_bytes())\n"
-        "import bayesmixed as bm\n"
-        "df = bm.datasets.load_sleepstudy()\n"
-        "est.predict(df.assign(Subject=1), return_std=True), est.score(df, df['Reaction']), repr(est)\n"
-        "print(sorted({'pymc', 'pytensor', 'arviz', 'numba', 'matplotlib', 'xarray'} & set(sys.modules)))"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-
-    assert run.stdout.strip() == "[]"
 
 
 # ---- bad input

@@ -1,8 +1,6 @@
 """Which sampler draws, what it says of it, and what it is refused for."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -267,23 +265,3 @@ def test_warnings_of_convergence_point_to_the_call_of_fit(monkeypatch):
 
     assert len(caught) == 1
     assert caught[0].filename == __file__
-
-
-# ---- what is loaded
-
-
-@pytest.mark.parametrize("formula", ["Days + (Days | Subject)", "Days + (1 | Subject) + (1 | Shift)", "Days"])
-def test_a_collapsed_fit_loads_nothing_heavy(formula):
-    code = (
-        "import sys, bayesmixed as bm\n"
-        "df = bm.datasets.load_sleepstudy()\n"
-        "df['Shift'] = df['Days'] % 3\n"
-        f"est = bm.MixedModelRegressor({formula!r}, random_state=0).fit(df, df['Reaction'])\n"
-        "est.predict(df.assign(Subject=1), return_std=True), est.score(df, df['Reaction'])\n"
-        "repr(est), est._repr_html_()\n"
-        "assert est.diagnostics_['sampler'] == 'collapsed'\n"
-        "print(sorted({'pymc', 'pytensor', 'arviz', 'numba', 'matplotlib', 'xarray'} & set(sys.modules)))"
-    )
-    run = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
-
-    assert (run.stdout.strip(), run.stderr) == ("[]", "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import sys
 import time
 from importlib.util import find_spec
 
@@ -54,7 +55,7 @@ def sample(
         Kept draws per chain, number of chains, warm-up draws per chain.
     target_accept : float
     cores : int or None
-        Processes; None: as many as chains and processors allow, 1 inside a joblib worker or a daemon.
+        Processes; None: as many as chains and processors allow. 1 inside a worker of joblib or Dask, or a daemon.
     backend : {"pymc", "nutpie", "numpyro", "blackjax"} or None
         None: nutpie when installed, else pymc.
     seed : int
@@ -112,7 +113,7 @@ def _resolve_backend(backend: str | None) -> str:
 
 
 def resolve_cores(cores: int | None, chains: int) -> int:
-    """Processes for `chains` chains: 1 inside a joblib worker or a daemon, where more would fail or crowd.
+    """Processes for `chains` chains: 1 inside a worker of joblib or Dask or a daemon, where more would fail or crowd.
 
     Parameters
     ----------
@@ -121,9 +122,21 @@ def resolve_cores(cores: int | None, chains: int) -> int:
     chains : int
     """
     nested = get_active_backend()[0].nesting_level or 0
-    if multiprocessing.current_process().daemon or nested > 0:
+    if multiprocessing.current_process().daemon or nested > 0 or _in_dask_task():
         return 1
     return min(chains, cores or cpu_count())
+
+
+def _in_dask_task() -> bool:
+    """Whether Dask is running us: its workers may be threads of an ordinary process."""
+    dask = sys.modules.get("distributed")  # where it is not loaded, no worker is
+    if dask is None:
+        return False
+    try:
+        dask.get_worker()
+    except ValueError:
+        return False
+    return True
 
 
 def is_installed(package: str) -> bool:

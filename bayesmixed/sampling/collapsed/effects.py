@@ -12,8 +12,9 @@ whichever levels are drawn together.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -90,6 +91,10 @@ class FirstEffects:
     points: Points
     coefficients: Coefficients
     key: tuple[int | str, ...]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What follows from the fields is made again when it is needed."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
     def factor(self) -> int:

@@ -1,0 +1,95 @@
+"""What a fit and its uses load: no compiler, no ArviZ, no Matplotlib before one of them is asked for; and no warning.
+
+That the package alone loads nothing, whatever its modules import, is in ``test_architecture``.
+"""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ["pymc", "pytensor", "arviz", "numba", "matplotlib"]
+FORMULAS = {
+    "groups": "Days + (Days | Subject)",
+    "crossed": "bs(Days, df=4) + (1 | Subject) + (1 | Shift)",
+    "no groups": "Days * C(Shift)",
+}
+# in this order
+LIGHT = {
+    "import": "import bayesmixed as bm; import io, pickle, tempfile",
+    "data": "df = bm.datasets.load_sleepstudy(); df['Shift'] = df['Days'] % 3; new = df.head(9).assign(Subject=1)",
+    "construct": "est = bm.MixedModelRegressor(formula, draws=250, random_state=0); repr(est); est._repr_html_()",
+    "fit": "est.fit(df, df['Reaction'])",
+    "predict": "est.predict(new); est.predict(df)",
+    "predict with std": "[est.predict(new, return_std=True, new_groups=m) for m in ('sample', 'donor', 'zero', 'nan')]",
+    "predict_interval": "est.predict_interval(new); est.predict_interval(new, kind='mean')",
+    "predict_quantiles": "est.predict_quantiles(new, [0.1, 0.5])",
+    "score": "est.score(df, df['Reaction'])",
+    "summary": "est.summary()",
+    "common_effects": "est.common_effects()",
+    "group_effects": "[est.group_effects(g.name) for g in est.design_spec_.groups]",
+    "group_coefficients": "[est.group_coefficients(g.name) for g in est.design_spec_.groups]",
+    "group_covariance": "[est.group_covariance(g.name) for g in est.design_spec_.groups]",
+    "variance_components": "est.variance_components()",
+    "condition": "est.condition(new.head(5), df['Reaction'].head(5)).predict(new)",
+    "save and load": "with tempfile.TemporaryDirectory() as d: est.save(d + '/a.bm'); bm.load(d + '/a.bm').predict(df)",
+    "pickle": "pickle.loads(pickle.dumps(est)).predict(new)",
+    "repr": "repr(est); str(est)",
+    "html": "est._repr_html_()",
+    "print priors": "print(est.priors_, repr(est.priors_), file=io.StringIO())",
+    "diagnostics": "print(est.diagnostics_, est.coef_, est.intercept_, file=io.StringIO())",
+}
+# these return labelled arrays
+WITH_XARRAY = {
+    "predict_draws": "est.predict_draws(new); est.predict_draws(new, return_new_groups=True)",
+    "draw_group_effects": "[est.draw_group_effects(g.name) for g in est.design_spec_.groups]",
+    "bayes_r2": "est.bayes_r2(df, df['Reaction'])",
+}
+WITH_ARVIZ = {"idata_": "est.idata_"}
+# runs the parts for every formula, one part after the other, and tells what is loaded after each step
+RUN = """
+import json, sys
+formulas, parts, heavy = json.load(sys.stdin)
+scopes = {name: {"formula": formula} for name, formula in formulas.items()}
+loaded = {name: {} for name in formulas}
+for part in parts:
+    for name, scope in scopes.items():
+        for step, code in part.items():
+            exec(code, scope)
+            loaded[name][step] = sorted({*heavy, "xarray"} & set(sys.modules))
+assert all(scope["est"].diagnostics_["sampler"] == "collapsed" for scope in scopes.values())
+print(json.dumps(loaded))
+"""
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    """By formula and step; in a process in which a warning is an error."""
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", RUN],
+        input=json.dumps([FORMULAS, [LIGHT, WITH_XARRAY, WITH_ARVIZ], HEAVY]),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
+
+
+@pytest.mark.parametrize("step", LIGHT)
+@pytest.mark.parametrize("formula", FORMULAS)
+def test_a_step_loads_nothing_heavy(formula, step, loaded):
+    assert loaded[formula][step] == []
+
+
+@pytest.mark.parametrize("step", WITH_XARRAY)
+@pytest.mark.parametrize("formula", FORMULAS)
+def test_a_labelled_array_loads_xarray_alone(formula, step, loaded):
+    assert loaded[formula][step] == ["xarray"]
+
+
+def test_the_posterior_loads_arviz(loaded):
+    """So that what is looked for has the names of what is loaded."""
+    assert {"arviz", "xarray"} <= set(loaded["groups"]["idata_"])
