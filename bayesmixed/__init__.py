@@ -1,20 +1,35 @@
 """Bayesian mixed models as scikit-learn estimators."""
 
-from bayesmixed import datasets as datasets
-from bayesmixed.distributions import Exponential as Exponential
-from bayesmixed.distributions import HalfNormal as HalfNormal
-from bayesmixed.distributions import HalfStudentT as HalfStudentT
-from bayesmixed.distributions import Normal as Normal
-from bayesmixed.distributions import StudentT as StudentT
-from bayesmixed.errors import ConvergenceWarning as ConvergenceWarning
-from bayesmixed.errors import FormulaError as FormulaError
-from bayesmixed.errors import NewGroupError as NewGroupError
-from bayesmixed.errors import PriorError as PriorError
-from bayesmixed.errors import SamplerError as SamplerError
-from bayesmixed.errors import StorageError as StorageError
-from bayesmixed.estimator import MixedModelRegressor as MixedModelRegressor
-from bayesmixed.estimator import load as load
-from bayesmixed.posterior import split_group_effects as split_group_effects
-from bayesmixed.priors import Priors as Priors
+from bayesmixed import datasets
+from bayesmixed.distributions import Exponential, HalfNormal, HalfStudentT, Normal, StudentT
+from bayesmixed.errors import (
+    ConvergenceWarning,
+    FormulaError,
+    NewGroupError,
+    PriorError,
+    SamplerError,
+    StorageError,
+)
+from bayesmixed.estimator import MixedModelRegressor, load
+from bayesmixed.posterior import split_group_effects
+from bayesmixed.priors import Priors
 
 __version__ = "0.1.0"
+__all__ = [
+    "ConvergenceWarning",
+    "Exponential",
+    "FormulaError",
+    "HalfNormal",
+    "HalfStudentT",
+    "MixedModelRegressor",
+    "NewGroupError",
+    "Normal",
+    "PriorError",
+    "Priors",
+    "SamplerError",
+    "StorageError",
+    "StudentT",
+    "datasets",
+    "load",
+    "split_group_effects",
+]

@@ -7,8 +7,8 @@ will. It shows nothing and sets nothing global. A new figure has one legend; on 
 Needs the extra ``plots``; ``import bayesmixed`` alone does not load it: write ``from bayesmixed import plots``.
 """
 
-from bayesmixed.plots.groups import caterpillar as caterpillar
-from bayesmixed.plots.groups import group_lattice as group_lattice
-from bayesmixed.plots.model import posterior_predictive as posterior_predictive
-from bayesmixed.plots.model import prior_posterior as prior_posterior
-from bayesmixed.plots.pooling import shrinkage as shrinkage
+from bayesmixed.plots.groups import caterpillar, group_lattice
+from bayesmixed.plots.model import posterior_predictive, prior_posterior
+from bayesmixed.plots.pooling import shrinkage
+
+__all__ = ["caterpillar", "group_lattice", "posterior_predictive", "prior_posterior", "shrinkage"]
