@@ -1,0 +1,97 @@
+"""Bambi: the same formula, the same priors, without correlations.
+
+Bambi's group effects are independent of each other whatever the formula says (its issue 702); on a problem with
+correlated effects it fits the smaller model. Priors: Bambi's defaults are near ours, and all can be given: the
+intercept's (Bambi's is at the mean of X, as ours), common effects', sigma's, and the half-normal hyperpriors of the
+group standard deviations. So on problems without correlations both sample the same posterior.
+
+Settings: Bambi's defaults, with our 4 chains of 1,000 draws after 1,000. Variants: ``pymc`` and ``nutpie``, names of
+``inference_method``. Predictions are draws of the mean for each row, averaged; a new group borrows, in each draw, the
+effects of a random fitted one (``sample_new_groups``).
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, NamedTuple
+
+import bambi
+import numpy as np
+import pandas as pd
+from stages import Library, Spec, run
+
+
+class Fitted(NamedTuple):
+    """Model and posterior."""
+
+    model: Any
+    idata: Any
+
+
+def term(effect: str, factor: str) -> str:
+    """Bambi's name of the effects of one bar."""
+    return f"{'1' if effect == 'Intercept' else effect}|{factor}"
+
+
+class Bambi(Library):
+    """One model of Bambi's."""
+
+    packages = ("bambi", "formulae", "pymc", "pytensor", "arviz", "numpy", "pandas")
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__(spec)
+        if spec.variant == "nutpie":
+            self.packages = (*self.packages, "nutpie")
+        if any(group.correlated for group in spec.groups):
+            self.note = "group effects independent: it has no correlated ones"
+
+    def fit(self, frame: pd.DataFrame) -> Fitted:
+        """Two calls."""
+        spec = self.spec
+        model = bambi.Model(spec.formula, frame, priors=self._priors())
+        idata = model.fit(
+            draws=spec.draws,
+            tune=spec.tune,
+            chains=spec.chains,
+            cores=spec.cores,
+            inference_method=spec.variant,
+            random_seed=spec.seed,
+            progressbar=False,
+        )
+        return Fitted(model, idata)
+
+    def _priors(self) -> dict[str, Any]:
+        spec, prior = self.spec, bambi.Prior
+        priors = {"Intercept": prior("Normal", **spec.intercept), "sigma": prior("HalfStudentT", **spec.sigma)}
+        priors |= {name: prior("Normal", mu=0, sigma=sd) for name, sd in spec.common_sds.items()}
+        for group in spec.groups:
+            for effect, sd in zip(group.effects, group.sds, strict=True):
+                priors[term(effect, group.name)] = prior("Normal", mu=0, sigma=prior("HalfNormal", sigma=sd))
+        return priors
+
+    def predict(self, model: Fitted, rows: pd.DataFrame) -> np.ndarray:
+        """Average of the draws of the mean."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            predicted = model.model.predict(
+                model.idata, kind="response_params", data=rows, inplace=False, sample_new_groups=True
+            )
+        return predicted["posterior"]["mu"].mean(("chain", "draw")).values
+
+    def draws(self, model: Fitted) -> dict[str, np.ndarray]:
+        """In our names; effects of one factor side by side."""
+        posterior = model.idata["posterior"]
+        draws = {name: posterior[name].values for name in ["Intercept", *self.spec.common]}
+        for group in self.spec.groups:
+            for effect in group.effects:
+                draws[f"sd_{group.name}[{effect}]"] = posterior[f"{term(effect, group.name)}_sigma"].values
+        draws["sigma"] = posterior["sigma"].values
+        for group in self.spec.groups:
+            parts = [posterior[term(effect, group.name)].values for effect in group.effects]
+            b = np.stack(parts, axis=-1)
+            draws[f"b_{group.name}"] = b[:, :, group.kept(b.shape[2])]
+        return draws
+
+
+if __name__ == "__main__":
+    run(Bambi)

@@ -1,0 +1,32 @@
+# lme4: restricted maximum likelihood, its defaults.
+#
+# No priors, no draws: estimates only, so no effective sample size. Correlated and independent effects, nested and
+# crossed factors are as in our formulas, which come from it.
+
+source(file.path(dirname(sub("--file=", "", grep("--file=", commandArgs(), value = TRUE))), "stages.R"))
+suppressPackageStartupMessages(library(lme4))
+
+estimates <- function(model, spec) {
+  found <- as.list(fixef(model))
+  names(found)[names(found) == "(Intercept)"] <- "Intercept"
+  variances <- as.data.frame(VarCorr(model))
+  for (group in spec$groups) {
+    # lme4 numbers the bars of one factor (Subject, Subject.1), and names nested factors from the inside
+    name <- sub("\\.[0-9]+$", "", variances$grp)
+    mine <- variances[name %in% sapply(list(group$columns, rev(group$columns)), paste, collapse = ":"), ]
+    for (effect in group$effects) {
+      row <- mine$var1 == (if (effect == "Intercept") "(Intercept)" else effect) & is.na(mine$var2)
+      found[[sprintf("sd_%s[%s]", group$name, effect)]] <- mine$sdcor[row]
+    }
+    if (group$correlated) found[[paste0("corr_", group$name)]] <- mine$sdcor[!is.na(mine$var2)]
+  }
+  c(found, list(sigma = sigma(model)))
+}
+
+run(list(
+  packages = c("lme4", "Matrix"),
+  note = "REML",
+  fit = function(frame, spec) suppressMessages(suppressWarnings(lmer(r_formula(spec), frame))),
+  predict = function(model, rows) predict(model, rows, allow.new.levels = TRUE),
+  estimates = estimates
+))
