@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
-from sklearn.utils import check_random_state
+from sklearn.utils import _safe_indexing, check_consistent_length, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
@@ -242,6 +242,10 @@ class MixedModelRegressor(PredictionMixin, PosteriorMixin, StorageMixin, Display
         """
         check_is_fitted(self)
         y = read_response(X, y, self.design_spec_.response, type(self).__name__)
+        if sample_weight is not None:  # a row of weight 0 is no row, whatever is in it
+            check_consistent_length(X, y, sample_weight)
+            rows = np.flatnonzero(np.asarray(sample_weight) != 0)
+            X, y, sample_weight = _safe_indexing(X, rows), np.asarray(y)[rows], np.asarray(sample_weight)[rows]
         return float(r2_score(y, self.predict(X), sample_weight=sample_weight))
 
     def condition(self, X: Any, y: Any = None) -> MixedModelRegressor:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from collapsed_twins import evaluate, make_frame, random_points
 
@@ -262,3 +263,17 @@ def test_rows_without_weight_may_hold_anything():
     case = ("x + k + (x | pupil)", {})
 
     np.testing.assert_array_equal(collapsed(case, bad, y, counts), collapsed(case, good, Y, counts))
+
+
+@pytest.mark.parametrize("library", [pd.DataFrame, pl.from_pandas])
+def test_score_reads_no_row_of_weight_zero(library):
+    """Neither a response that is missing, nor a level that is refused, nor a column without a value."""
+    est = MixedModelRegressor("x + (1 | school)", new_groups="error", random_state=0).fit(FRAME, Y)
+    counts = np.where(np.arange(40) < 3, 0, 2)
+    spoilt, y = FRAME.copy(), Y.copy()
+    spoilt.loc[0, "x"], spoilt.loc[1, "school"], y[2] = np.nan, 999, np.nan
+
+    assert est.score(library(spoilt), y, counts) == est.score(FRAME[3:], Y[3:], counts[3:])
+    assert est.score(library(spoilt), y.tolist(), counts.tolist()) == est.score(FRAME[3:], Y[3:])
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        est.score(FRAME, Y, counts[3:])
