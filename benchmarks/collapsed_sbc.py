@@ -7,6 +7,12 @@ thinned draws the rank of each true parameter is uniform on 0 to 99 (Talts et al
 algorithms with simulation-based calibration, arXiv:1804.06788). Prints for every parameter the p-value of a
 chi-square test of the ranks in 20 bins and the z score of the mean rank, and per design how many data sets the
 sampler refused. These are left out: given the data, true and drawn parameters are alike, so ranks stay uniform.
+
+The log likelihood of all rows is ranked like a parameter: it sees what single parameters do not, such as draws that
+ignore the data or each other (Modrák et al., 2025, Simulation-based calibration checking for Bayesian computation:
+the choice of test quantities shapes sensitivity, arXiv:2211.02383).
+
+`calibration.py` does the same for both samplers and both group priors in one of these designs, with a figure.
 """
 
 from __future__ import annotations
@@ -14,6 +20,7 @@ from __future__ import annotations
 import argparse
 import time
 import warnings
+from collections import Counter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,9 +30,11 @@ from tables import save, show
 
 import bayesmixed as bm
 from bayesmixed._compat import dataset
+from bayesmixed.diagnostics import convergence
 from bayesmixed.errors import SamplerError
 
 RANKS, BINS = 100, 20
+LONGER = 3  # times that a fit is made again with twice the draws, where these are too dependent
 ETA = 2.0
 PRIORS = {"Intercept": bm.Normal(1, 2), "beta": bm.Normal(0.5, 1), "sigma": bm.HalfStudentT(5, 1)}
 
@@ -37,15 +46,29 @@ class Case(NamedTuple):
     frame: pd.DataFrame
     slopes: dict[str, tuple[str, ...]]
     sd_prior: bm.HalfNormal | bm.Exponential = bm.HalfNormal(1)
+    group_prior: str = "lkj"
 
     @property
-    def priors(self) -> dict[str, Any]:
+    def priors(self) -> bm.Priors:
         """The prior of every parameter; nothing is left to the defaults, which depend on the data."""
-        return PRIORS | {f"sd_{factor}": self.sd_prior for factor in self.slopes}
+        correlated = self.slopes if self.group_prior == "lkj" else {}
+        return bm.Priors(
+            intercept=PRIORS["Intercept"],
+            common={"x": PRIORS["beta"]},
+            group_sd={f: dict.fromkeys(("Intercept", *slopes), self.sd_prior) for f, slopes in self.slopes.items()},
+            lkj_eta={factor: ETA for factor, slopes in correlated.items() if slopes},
+            auxiliary={"sigma": PRIORS["sigma"]},
+            centre={"x": 0.0},  # the intercept's prior is that of the Intercept itself
+        )
 
     def codes(self, factor: str) -> np.ndarray:
         """Level of every row, numbered in sorted order."""
         return self.frame.groupby(factor.split(":")).ngroup().to_numpy()
+
+    def effects(self, factor: str, b: np.ndarray) -> np.ndarray:
+        """What effects (..., level, effect) of a factor add to the mean of every row, (..., row)."""
+        Z = np.column_stack([np.ones(len(self.frame)), self.frame[list(self.slopes[factor])]])
+        return np.einsum("...ij,ij->...i", b[..., self.codes(factor), :], Z)
 
 
 def one_effect() -> Case:
@@ -122,21 +145,19 @@ def draw_lkj(q: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def simulate(case: Case, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, float]]:
-    """Draw parameters from their priors, and a response; returns the response and the parameters that are ranked."""
-    frame = case.frame
-    x = frame["x"].to_numpy()
+    """Draw parameters from their priors, and a response; returns the response and the quantities that are ranked."""
+    x = case.frame["x"].to_numpy()
     truth = {name: draw_prior(prior, rng) for name, prior in PRIORS.items()}
-    y = truth["Intercept"] + truth["beta"] * x + truth["sigma"] * rng.normal(size=len(frame))
+    mean = truth["Intercept"] + truth["beta"] * x
+    noise = truth["sigma"] * rng.normal(size=len(x))
     for factor, slopes in case.slopes.items():
-        codes = case.codes(factor)
-        Z = np.column_stack([np.ones(len(frame)), frame[list(slopes)]])
-        sds = np.array([draw_prior(case.sd_prior, rng) for _ in Z.T])
-        R = draw_lkj(len(sds), rng)
-        b = rng.normal(size=(codes.max() + 1, len(sds))) @ np.linalg.cholesky(np.outer(sds, sds) * R).T
-        y += (Z * b[codes]).sum(axis=1)
-        pairs = R[np.triu_indices(len(sds), 1)]
+        sds = np.array([draw_prior(case.sd_prior, rng) for _ in ("Intercept", *slopes)])
+        R = draw_lkj(len(sds), rng) if case.group_prior == "lkj" else np.eye(len(sds))
+        b = rng.normal(size=(case.codes(factor).max() + 1, len(sds))) @ np.linalg.cholesky(np.outer(sds, sds) * R).T
+        mean += case.effects(factor, b)
+        pairs = R[np.triu_indices(len(sds), 1)] if case.group_prior == "lkj" else np.empty(0)
         truth |= numbered(f"sd_{factor}", sds) | numbered(f"corr_{factor}", pairs) | numbered(f"b_{factor}", b[0])
-    return y, truth
+    return mean + noise, truth | {"log_likelihood": log_likelihood(noise, truth["sigma"])}
 
 
 def numbered(name: str, values: np.ndarray) -> dict[str, Any]:
@@ -144,36 +165,80 @@ def numbered(name: str, values: np.ndarray) -> dict[str, Any]:
     return {f"{name}[{i}]": values[..., i] for i in range(values.shape[-1])}
 
 
-def ranks(case: Case, seed: int) -> dict[str, int] | None:
-    """Simulate, fit, and rank; None if the sampler refuses the data."""
-    y, truth = simulate(case, np.random.default_rng([seed, 1]))
+def log_likelihood(residuals: np.ndarray, sigma: Any) -> Any:
+    """Joint log density of the rows (..., row), but for a constant."""
+    return -np.square(residuals).sum(axis=-1) / (2 * sigma**2) - residuals.shape[-1] * np.log(sigma)
+
+
+def quantities(case: Case, y: np.ndarray, posterior: Any) -> dict[str, np.ndarray]:
+    """Draws (chain, draw) of what is ranked; of group effects, the first level's."""
+    values = {name: variable.values for name, variable in posterior.data_vars.items()}
+    mean = values["Intercept"][..., None] + values["beta"] * case.frame["x"].to_numpy()
+    mean = mean + sum(case.effects(factor, values[f"b_{factor}"]) for factor in case.slopes)
+    draws = {"log_likelihood": log_likelihood(y - mean, values["sigma"])}
+    for name, value in values.items():
+        if name == "beta":
+            draws[name] = value[..., 0]
+        elif value.ndim == 2:
+            draws[name] = value
+        else:
+            draws |= numbered(name, value[:, :, 0] if value.ndim == 4 else value)
+    return draws
+
+
+def draw(case: Case, y: np.ndarray, seed: int, events: Counter[str], settings: dict[str, Any]) -> Any:
+    """Fit and count what the fit says; returns the posterior, None if the sampler refuses the data."""
     model = bm.MixedModelRegressor(
-        case.formula, priors=case.priors, lkj_eta=ETA, sampler="collapsed", random_state=seed
+        case.formula, group_prior=case.group_prior, priors=case.priors, random_state=seed, **settings
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("error")
+        warnings.simplefilter("always", bm.ConvergenceWarning)
         try:
             posterior = dataset(model.fit(case.frame.assign(y=y)).idata_, "posterior")
         except SamplerError:
+            events["refused"] += 1
             return None
-    draws = {}
-    for name, variable in posterior.data_vars.items():
-        values = variable.values.reshape(-1, *variable.shape[2:])
-        values = values[:: len(values) // RANKS][: RANKS - 1]
-        if values.ndim == 1:
-            draws[name] = values
-        elif name == "beta":
-            draws[name] = values[:, 0]
-        else:
-            draws |= numbered(name, values[:, 0] if values.ndim == 3 else values)  # of b, the first level's
-    assert draws.keys() == truth.keys()
-    return {name: int((draws[name] < true).sum()) for name, true in truth.items()}
+    events["ConvergenceWarning"] += len(caught)
+    events["divergences"] += model.diagnostics_["divergences"]
+    return posterior
 
 
-def test(found: pd.Series) -> dict[str, float]:
+def ranks(
+    case: Case, seed: int, n_ranks: int = RANKS, settings: dict[str, Any] | None = None
+) -> tuple[dict[str, int] | None, Counter[str]]:
+    """Simulate, fit, and rank among `n_ranks - 1` draws; a fit whose draws are worth fewer is made again, longer.
+
+    Returns
+    -------
+    ranks : dict of str to int, or None
+        None if the sampler refuses the data.
+    events : Counter
+        How often the sampler refused, warned, diverged, was run again, and ended with draws that are too dependent.
+    """
+    y, truth = simulate(case, np.random.default_rng([seed, 1]))
+    settings = {"sampler": "collapsed", "draws": 1000} | (settings or {})
+    events: Counter[str] = Counter()
+    for longer in range(LONGER + 1):
+        more = {"draws": settings["draws"] * 2**longer}
+        posterior = draw(case, y, seed + 1_000_000 * longer, events, settings | more)
+        if posterior is None:
+            return None, events
+        draws = quantities(case, y, posterior)
+        assert draws.keys() == truth.keys()
+        found = convergence(np.stack(list(draws.values()), axis=-1))
+        if min(found.ess_bulk.min(), found.ess_tail.min()) >= n_ranks - 1:
+            break
+        events["run again" if longer < LONGER else "dependent"] += 1
+    step = posterior["sigma"].size // n_ranks
+    thinned = {name: values.ravel()[::step][: n_ranks - 1] for name, values in draws.items()}
+    return {name: int((thinned[name] < true).sum()) for name, true in truth.items()}, events
+
+
+def test(found: pd.Series, n_ranks: int, bins: int) -> dict[str, float]:
     """Test ranks for uniformity."""
-    counts = np.bincount(found // (RANKS // BINS), minlength=BINS)
-    z = (found.mean() - (RANKS - 1) / 2) / np.sqrt((RANKS**2 - 1) / 12 / len(found))
+    counts = np.bincount(found // (n_ranks // bins), minlength=bins)
+    z = (found.mean() - (n_ranks - 1) / 2) / np.sqrt((n_ranks**2 - 1) / 12 / len(found))
     return {"p": stats.chisquare(counts).pvalue, "z of mean": z}
 
 
@@ -190,11 +255,13 @@ def main() -> None:
         case, started = CASES[name](), time.perf_counter()
         first = arguments.first_seed
         found = [ranks(case, seed) for seed in range(first, first + arguments.replications)]
-        kept = pd.DataFrame([row for row in found if row is not None])
+        kept = pd.DataFrame([row for row, _ in found if row is not None])
+        events = sum((counted for _, counted in found), Counter())
         every += kept.assign(design=name).to_dict("records")
-        rows = [{"design": name, "parameter": key, "fits": len(kept), **test(kept[key])} for key in kept]
+        rows = [{"design": name, "parameter": key, "fits": len(kept), **test(kept[key], RANKS, BINS)} for key in kept]
         show(pd.DataFrame(rows))
-        print(f"{len(found) - len(kept)} refused, {time.perf_counter() - started:.0f} s\n", flush=True)
+        said = ", ".join(f"{n} {event}" for event, n in events.items())
+        print(f"{said or 'no warnings'}, {time.perf_counter() - started:.0f} s\n", flush=True)
         results += rows
         save(every, f"sbc_ranks{suffix}")
     table = save(results, f"sbc{suffix}")
