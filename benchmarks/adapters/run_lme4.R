@@ -18,7 +18,7 @@ estimates <- function(model, spec) {
       row <- mine$var1 == (if (effect == "Intercept") "(Intercept)" else effect) & is.na(mine$var2)
       found[[sprintf("sd_%s[%s]", group$name, effect)]] <- mine$sdcor[row]
     }
-    if (group$correlated) found[[paste0("corr_", group$name)]] <- mine$sdcor[!is.na(mine$var2)]
+    if (group$correlated) found[[paste0("corr_", group$name)]] <- mine$sdcor[!is.na(mine$var2)][1] # the first pair
   }
   c(found, list(sigma = sigma(model)))
 }
