@@ -11,6 +11,7 @@ from sklearn.utils.validation import column_or_1d
 
 from bayesmixed.design import Design
 from bayesmixed.errors import FormulaError, quoted
+from bayesmixed.frames import plain
 from bayesmixed.priors import moments
 from bayesmixed.scaling import SIGMA_FLOOR
 
@@ -53,9 +54,7 @@ def read_numbers(y: Any, n_rows: int, counts: np.ndarray | None = None) -> np.nd
         raise ValueError(f"X and y have inconsistent numbers of rows: {n_rows} and {len(values)}.")
     if np.iscomplexobj(values):
         raise ValueError("Complex data not supported: y must be real numbers.")
-    column = pd.Series(values if counts is None else values[counts]).infer_objects()
-    if pd.api.types.infer_dtype(column) == "decimal":
-        column = column.astype(float)
+    column = plain(pd.Series(values if counts is None else values[counts]))
     if not pd.api.types.is_numeric_dtype(column.dtype):
         raise ValueError(f"y must be numeric, got dtype {column.dtype}.")
     numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)

@@ -34,7 +34,7 @@ def to_pandas(X: Any, used: Collection[str] | None = None) -> Any:
         if odd and X.columns.is_unique:
             X = X.copy(deep=False)
             for name in odd:
-                X[name] = _plain(X[name].astype(object))
+                X[name] = plain(X[name].astype(object))
         return X
     frame = nw.from_native(X, pass_through=True)
     if isinstance(frame, nw.LazyFrame):
@@ -65,13 +65,13 @@ def _values(column: nw.Series) -> Any:
     if isinstance(dtype, nw.Enum):  # its categories have an order, while those of a Categorical are as they came
         return pd.Categorical(column.to_list(), categories=dtype.categories)
     if isinstance(dtype, nw.Categorical) or dtype.is_nested() or dtype.is_decimal():
-        return _plain(pd.Series(column.to_list(), dtype=object))
+        return plain(pd.Series(column.to_list(), dtype=object))
     values: Any = pd.Series(column.to_numpy())
     zone = getattr(dtype, "time_zone", None)
     return values if zone is None else values.dt.tz_localize("UTC").dt.tz_convert(zone)
 
 
-def _plain(column: pd.Series) -> pd.Series:
+def plain(column: pd.Series) -> pd.Series:
     """Objects as the type that all of them have, decimals as floats."""
     column = column.infer_objects()
     return column.astype(float) if pd.api.types.infer_dtype(column) == "decimal" else column
@@ -130,7 +130,7 @@ def _read(column: pd.Series, name: str, learning: bool) -> Any:
             return pd.Categorical(column.cat.remove_unused_categories().array, ordered=True)
         column = pd.Series(np.asarray(column))
     if column.dtype == object:
-        column = _plain(column)
+        column = plain(column)
     if pd.api.types.is_bool_dtype(column.dtype):
         return column.to_numpy(dtype=bool)
     if pd.api.types.is_integer_dtype(column.dtype) or pd.api.types.is_float_dtype(column.dtype):

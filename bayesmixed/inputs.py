@@ -59,7 +59,7 @@ def learn(
     if parsed is None and (name := _name(y)) in list(frame.columns):
         raise FormulaError(f"X has a column {name!r}, the name of y: the response would predict itself. Drop it.")
     y = read_response(frame, y, None if parsed is None else parsed.response, type(estimator).__name__)
-    frame, y, weights, obs = _rows_that_count(X, frame, y, sample_weight)
+    frame, y, weights, obs = rows_that_count(X, frame, y, sample_weight)
     check_response(y)
     if parsed is None:
         resolve_group_prior(estimator.group_prior, ())
@@ -86,11 +86,11 @@ def fitted_rows(estimator: Any, X: Any, y: Any, sample_weight: Any) -> tuple[Des
     spec = estimator.design_spec_
     frame = as_frame(estimator, X, spec.columns, reset=False)
     y = read_response(frame, y, spec.response, type(estimator).__name__)
-    frame, y, weights, obs = _rows_that_count(X, frame, y, sample_weight)
+    frame, y, weights, obs = rows_that_count(X, frame, y, sample_weight)
     return replace(spec.apply(frame), y=y, weights=weights), obs
 
 
-def _rows_that_count(
+def rows_that_count(
     X: Any, frame: pd.DataFrame, y: Any, sample_weight: Any
 ) -> tuple[pd.DataFrame, np.ndarray, np.ndarray | None, np.ndarray]:
     """Frame, response, weights and labels of the rows of positive weight."""

@@ -103,12 +103,9 @@ def simulate(design: Design, rng: np.random.Generator) -> tuple[Case, dict[str, 
     truth = {name: draw_prior(prior, rng) for name, prior in PRIORS.items()}
     mean = truth["Intercept"] + truth["beta"] * frame["x"].to_numpy()
     for factor, slopes in design.slopes.items():
-        codes = case.codes(factor)
-        Z = np.column_stack([np.ones(len(frame)), frame[list(slopes)]])
-        sds = np.array([draw_prior(case.sd_prior, rng) for _ in Z.T])
+        sds = np.array([draw_prior(case.sd_prior, rng) for _ in ("Intercept", *slopes)])
         L = np.linalg.cholesky(np.outer(sds, sds) * draw_lkj(len(sds), rng))
-        b = rng.normal(size=(codes.max() + 1, len(sds))) @ L.T
-        mean += (Z * b[codes]).sum(axis=1)
+        mean += case.effects(factor, rng.normal(size=(case.codes(factor).max() + 1, len(sds))) @ L.T)
     frame = frame.assign(mean=mean, y=mean + truth["sigma"] * rng.normal(size=len(frame)))
     return case, dict(list(frame.groupby("part")))
 

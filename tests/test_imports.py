@@ -3,11 +3,8 @@
 That the package alone loads nothing, whatever its modules import, is in ``test_architecture``.
 """
 
-import json
-import subprocess
-import sys
-
 import pytest
+from twins import in_new_process
 
 HEAVY = ["pymc", "pytensor", "arviz", "numba", "matplotlib"]
 FORMULAS = {
@@ -66,16 +63,7 @@ print(json.dumps(loaded))
 @pytest.fixture(scope="module")
 def loaded():
     """By formula and step; in a process in which a warning is an error."""
-    run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", RUN],
-        input=json.dumps([FORMULAS, [LIGHT, WITH_XARRAY, WITH_ARVIZ], HEAVY]),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert run.returncode == 0, run.stderr
-    return json.loads(run.stdout)
+    return in_new_process(RUN, [FORMULAS, [LIGHT, WITH_XARRAY, WITH_ARVIZ], HEAVY], "-W", "error", timeout=120)
 
 
 @pytest.mark.parametrize("step", LIGHT)

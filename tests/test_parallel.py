@@ -1,10 +1,8 @@
 """Fits inside the workers of others: joblib's processes and threads, daemons, Dask. A processor each, nothing left."""
 
-import json
 import multiprocessing
 import os
 import pickle
-import subprocess
 import sys
 import threading
 import warnings
@@ -18,6 +16,7 @@ import pytest
 from joblib import Parallel, delayed
 from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validate
 from threadpoolctl import threadpool_info
+from twins import in_new_process
 
 from bayesmixed import ConvergenceWarning, MixedModelRegressor
 from bayesmixed.datasets import load_sleepstudy
@@ -210,7 +209,7 @@ def on_dask(processes):
     """A search on a cluster of two workers, and what these are."""
     from distributed import Client, LocalCluster
 
-    cluster = LocalCluster(n_workers=2, threads_per_worker=1, processes=processes, dashboard_address=None)
+    cluster = LocalCluster(n_workers=2, threads_per_worker=1, processes=processes, dashboard_address=":0")
     with cluster, Client(cluster, timeout=SECONDS) as client:
         with joblib.parallel_config("dask"):
             found = search()
@@ -229,16 +228,8 @@ def on_dask(processes):
 def searches_on_dask():
     """Of workers that are processes and of some that are threads; in a process that can be stopped, loops and all."""
     code = "import json, test_parallel as t; print(json.dumps([t.on_dask(processes) for processes in (True, False)]))"
-    run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=SECONDS,
-    )
-    assert run.returncode == 0, run.stderr
-    return dict(zip(("processes", "threads"), json.loads(run.stdout), strict=True))
+    found = in_new_process(code, None, "-W", "error", cwd=Path(__file__).parent, timeout=SECONDS)
+    return dict(zip(("processes", "threads"), found, strict=True))
 
 
 @pytest.mark.parametrize("workers", ["processes", "threads"])

@@ -48,9 +48,18 @@ def same_span(a, b):
     return len(set(ranks)) == 1
 
 
-def in_new_process(code, given):
-    """Run `code` in a fresh interpreter that finds `given` as JSON on stdin; what it prints, from JSON."""
+def in_new_process(code, given, *options, **settings):
+    """Run `code` in a fresh interpreter that finds `given` as JSON on stdin; what it prints, from JSON.
+
+    `options` are the interpreter's, `settings` those of `subprocess.run`.
+    """
     run = subprocess.run(
-        [sys.executable, "-c", code], input=json.dumps(given), capture_output=True, text=True, check=True
+        [sys.executable, *options, "-c", code],
+        input=json.dumps(given),
+        capture_output=True,
+        text=True,
+        check=False,
+        **settings,
     )
+    assert run.returncode == 0, run.stderr
     return json.loads(run.stdout)

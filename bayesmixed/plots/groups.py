@@ -93,7 +93,7 @@ def group_lattice(
     >>> import matplotlib.pyplot as plt
     >>> plt.close(axes[0].figure)
     """
-    frame, observed, response = read_rows(est, X, y)
+    frame, observed, _, response = read_rows(est, X, y)
     name = read_factor(est, factor).name
     group = est.design_spec_.apply(frame, (name,)).groups[0]
     numbers = _read_column(frame, x)

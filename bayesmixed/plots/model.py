@@ -74,7 +74,7 @@ def posterior_predictive(
     >>> import matplotlib.pyplot as plt
     >>> plt.close(ax.figure)
     """
-    _, observed, response = read_rows(est, X, y)
+    _, observed, _, response = read_rows(est, X, y)
     chains, per_chain = est._posterior.draws.shape
     whole = isinstance(n_draws, (int, np.integer)) and not isinstance(n_draws, bool)
     if not whole or not 1 <= n_draws <= chains * per_chain:

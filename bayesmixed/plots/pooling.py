@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.utils.validation import _check_sample_weight
 
 from bayesmixed import tables
 from bayesmixed.draws import Draws
@@ -97,18 +96,16 @@ def shrinkage(
     >>> import matplotlib.pyplot as plt
     >>> plt.close(ax.figure)
     """
-    frame, observed, _ = read_rows(est, X, y)
+    frame, observed, weights, _ = read_rows(est, X, y, sample_weight)
     if sample_weight is None and est._rows.weight != len(est._rows.y):
         raise ValueError("the rows of the fit had weights, and so have their least squares; pass sample_weight.")
-    weights = _check_sample_weight(sample_weight, frame, dtype=np.float64, ensure_non_negative=True)
-    frame, observed, weights = frame.loc[weights > 0], observed[weights > 0], weights[weights > 0]
     name = read_factor(est, factor).name
     group = est.design_spec_.apply(frame, (name,)).groups[0]
     if new := np.count_nonzero(is_new(group)):
         raise ValueError(f"{new} rows of X have no level of {name!r} that was in the fit; drop them.")
     pooled, common = _coefficients(est, group)
     rest = est.predict(frame) - np.sum(group.Z * pooled[group.codes], axis=1)
-    own = _least_squares(group, observed - rest, weights)
+    own = _least_squares(group, observed - rest, np.ones(len(frame)) if weights is None else weights)
     texts, names = level_texts(group.levels), group.effect_names
     if len(names) == 2:
         axes, figure = panels(axes, 1, (6.5, 5.5))

@@ -8,11 +8,10 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
-from bayesmixed.checks import read_numbers
 from bayesmixed.errors import quoted
 from bayesmixed.frames import read_response, to_pandas
 from bayesmixed.grouping import GroupSpec
-from bayesmixed.inputs import as_frame
+from bayesmixed.inputs import as_frame, rows_that_count
 from bayesmixed.levels import label_text
 
 if TYPE_CHECKING:
@@ -147,8 +146,10 @@ def check_fitted(est: Any) -> None:
         )
 
 
-def read_rows(est: MixedModelRegressor, X: Any, y: Any) -> tuple[pd.DataFrame, np.ndarray, str]:
-    """Read X as a frame, the response, (n,), and its name."""
+def read_rows(
+    est: MixedModelRegressor, X: Any, y: Any, sample_weight: Any = None
+) -> tuple[pd.DataFrame, np.ndarray, np.ndarray | None, str]:
+    """Read X as a frame, the response, (n,), and weights of the rows that count, and the name of the response."""
     check_fitted(est)
     spec = est.design_spec_
     frame = as_frame(est, to_pandas(X), spec.columns, reset=False)  # other columns may be drawn
@@ -156,7 +157,8 @@ def read_rows(est: MixedModelRegressor, X: Any, y: Any) -> tuple[pd.DataFrame, n
         raise ValueError("X has no rows to draw.")
     y = read_response(frame, y, spec.response, type(est).__name__)
     name = getattr(y, "name", None)
-    return frame, read_numbers(y, len(frame)), str(spec.response or "y") if name is None else str(name)
+    frame, observed, weights, _ = rows_that_count(X, frame, y, sample_weight)
+    return frame, observed, weights, str(spec.response or "y") if name is None else str(name)
 
 
 def read_factor(est: MixedModelRegressor, factor: str | None) -> GroupSpec:
