@@ -11,11 +11,13 @@ Validating Bayesian inference algorithms with simulation-based calibration, arXi
 with twice the draws where the effective sample size of a ranked quantity is less than the number of draws kept.
 
 Prints per parameter and group prior how many points of the ranks' empirical distribution lie outside of the
-simultaneous 95 % band (of sound parameters, 5 % have any), the p-value of that band, and the one of a chi-square test
-of the ranks in equal bins. What the fits said is counted: chains of NUTS this short nearly all have an R-hat above
-1.01, and warn. Writes to ``benchmarks/output`` the table ``calibration_<sampler>.csv``, the ranks
-``calibration_ranks_<sampler>.csv`` and the figure ``calibration_<sampler>.png``, with ``_quick`` where it is. The exit
-status is 1 if a parameter leaves the band of 99.9 %.
+simultaneous 95 % band (of sound parameters, 5 % have any) and how many bars of their histogram outside of its own, the
+p-value of the first band, and the one of a chi-square test of the bars. What the fits said is counted: chains of NUTS
+this short nearly all have an R-hat above 1.01, and warn. Writes to ``benchmarks/output`` the table
+``calibration_<sampler>.csv``, the ranks ``calibration_ranks_<sampler>.csv`` and the figures
+``calibration_<sampler>.png`` (the empirical distributions, which show more) and
+``calibration_histograms_<sampler>.png``, with ``_quick`` where it is. The exit status is 1 if a parameter leaves the
+band of 99.9 %.
 """
 
 from __future__ import annotations
@@ -28,15 +30,15 @@ from collections import Counter
 from typing import Any, NamedTuple
 
 import pandas as pd
-from calibration_bands import outside, p_value
-from calibration_figure import draw
+from calibration_bands import histogram, histogram_band, outside, p_value
+from calibration_figure import draw, draw_histograms
 from collapsed_sbc import ranks, test, two_effects
 from joblib import Parallel, delayed
 from tables import OUTPUT, save, show
 
 GROUP_PRIORS = ("lkj", "independent")
 BAND, GROSS = 0.95, 0.999
-BINS = (20, 10, 5)  # of the chi-square test: the first that divide the ranks and leave 5 in each bin
+BINS = (20, 10, 5)  # of histograms and chi-square tests: the first that divide the ranks and leave 5 in each bin
 EVERY = 50  # replications between reports of progress
 APART = 100_000  # between the seeds of two group priors, for their data sets not to be alike
 
@@ -83,12 +85,19 @@ def replicate(plan: Plan, group_prior: str, seeds: range, jobs: int) -> list[dic
     return rows
 
 
+def number_of_bins(plan: Plan, replications: int) -> int:
+    """Of a histogram of ranks."""
+    return next((b for b in BINS if plan.n_ranks % b == 0 and replications >= 5 * b), BINS[-1])
+
+
 def judge(found: pd.DataFrame, plan: Plan) -> list[dict[str, Any]]:
     """Test the ranks of every parameter and group prior."""
     rows = []
     for (name, group_prior), mine in found.groupby(["parameter", "group prior"], sort=False)["rank"]:
         values = mine.to_numpy()
-        bins = next((b for b in BINS if plan.n_ranks % b == 0 and len(values) >= 5 * b), BINS[-1])
+        bins = number_of_bins(plan, len(values))
+        low, high = histogram_band(len(values), bins, BAND)
+        bars = histogram(values, plan.n_ranks, bins)
         rows.append(
             {
                 "parameter": name,
@@ -96,6 +105,8 @@ def judge(found: pd.DataFrame, plan: Plan) -> list[dict[str, Any]]:
                 "replications": len(values),
                 "outside": outside(values, plan.n_ranks, BAND).sum(),
                 "outside 99.9 %": outside(values, plan.n_ranks, GROSS).sum(),
+                "bins": bins,
+                "bars outside": ((bars < low) | (bars > high)).sum(),
                 "p of band": p_value(values, plan.n_ranks),
                 "p of chi-square": test(mine, plan.n_ranks, bins)["p"],
             }
@@ -103,19 +114,26 @@ def judge(found: pd.DataFrame, plan: Plan) -> list[dict[str, Any]]:
     return rows
 
 
-def calibrate(sampler: str, seeds: range, jobs: int, suffix: str) -> pd.DataFrame:
-    """Calibrate a sampler with each group prior; writes, draws, prints and returns its table."""
-    plan = PLANS[sampler]
+def rank(sampler: str, seeds: range, jobs: int, suffix: str) -> None:
+    """Ranks of a sampler with each group prior; the file is written after each."""
     rows = []
     for at, group_prior in enumerate(GROUP_PRIORS):
         own = range(seeds.start + at * APART, seeds.stop + at * APART)
-        rows += replicate(plan, group_prior, own, jobs)
-        found = save(rows, f"calibration_ranks_{sampler}{suffix}")
+        rows += replicate(PLANS[sampler], group_prior, own, jobs)
+        save(rows, f"calibration_ranks_{sampler}{suffix}")
+
+
+def report(sampler: str, suffix: str) -> pd.DataFrame:
+    """Write, draw, print and return the table of a sampler, from the file of its ranks."""
+    plan, found = PLANS[sampler], pd.read_csv(OUTPUT / f"calibration_ranks_{sampler}{suffix}.csv")
     table = save(judge(found, plan), f"calibration_{sampler}{suffix}")
     draw(found, BAND, plan.name, OUTPUT / f"calibration_{sampler}{suffix}.png")
+    bins = table["bins"].min()
+    draw_histograms(found, bins, BAND, plan.name, OUTPUT / f"calibration_histograms_{sampler}{suffix}.png")
     show(table)
-    touched = (table["outside"] > 0).sum()
-    print(f"{touched} of {len(table)} leave the band of 95 %; least p-value of a band {table['p of band'].min():.3g}\n")
+    least = f"least p-value of a band {table['p of band'].min():.3g}"
+    print(f"{(table['outside'] > 0).sum()} of {len(table)} leave the band of 95 %, {least}; ", end="")
+    print(f"{(table['bars outside'] > 0).sum()} of {len(table)} histograms leave theirs\n")
     return table
 
 
@@ -127,14 +145,17 @@ def main() -> int:
     parser.add_argument("--first-seed", type=int, default=0, help="other seeds are other replications")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--report", action="store_true", help="only tables and figures again, from the last ranks")
     arguments = parser.parse_args()
     # fused, PyTensor writes each data set's scale into C code, and compiles every fit anew: twice the time
     os.environ.setdefault("PYTENSOR_FLAGS", "optimizer_excluding=fusion")
     first, gross = arguments.first_seed, 0
     for sampler in [arguments.sampler] if arguments.sampler else ["collapsed"] if arguments.quick else PLANS:
-        usual = PLANS[sampler].quick if arguments.quick else PLANS[sampler].replications
-        seeds = range(first, first + (arguments.replications or usual))
-        table = calibrate(sampler, seeds, arguments.jobs, "_quick" if arguments.quick else "")
+        suffix = "_quick" if arguments.quick else ""
+        if not arguments.report:
+            usual = PLANS[sampler].quick if arguments.quick else PLANS[sampler].replications
+            rank(sampler, range(first, first + (arguments.replications or usual)), arguments.jobs, suffix)
+        table = report(sampler, suffix)
         gross += (table["outside 99.9 %"] > 0).sum()
     return int(gross > 0)
 

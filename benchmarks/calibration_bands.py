@@ -1,4 +1,4 @@
-"""Simultaneous bands of the empirical distribution of ranks that are uniform.
+"""Simultaneous bands of the empirical distribution, and of the histogram, of ranks that are uniform.
 
 The number of N ranks below r is binomial, so each r has an interval. For a given share of data sets to lie inside of
 all intervals at once, these are made of smaller tails, gamma / 2 each; gamma is found by simulation.
@@ -64,6 +64,23 @@ def outside(ranks: np.ndarray, n_ranks: int, coverage: float) -> np.ndarray:
     low, high = band(len(ranks), n_ranks, coverage)
     counts = counts_below(ranks, n_ranks)
     return (counts < low) | (counts > high)
+
+
+def histogram(ranks: np.ndarray, n_ranks: int, n_bins: int) -> np.ndarray:
+    """Count the ranks in equal bins; their number divides the number of ranks."""
+    return np.bincount(ranks // (n_ranks // n_bins), minlength=n_bins)
+
+
+def histogram_band(n: int, n_bins: int, coverage: float) -> tuple[int, int]:
+    """Least and greatest counts in equal bins of n uniform ranks; those of all bins hold at once with this probability.
+
+    As `band`, of the counts in the bins in place of those below.
+    """
+    k, z = np.arange(n + 1), 1 / n_bins
+    tails = 2 * np.minimum(binom.cdf(k, n, z), binom.sf(k - 1, n, z))
+    counts = np.random.default_rng(0).multinomial(n, np.full(n_bins, z), size=SIMULATIONS)
+    inside = tails >= np.quantile(tails[counts].min(axis=1), 1 - coverage, method="lower")
+    return int(inside.argmax()), int(n - inside[::-1].argmax())
 
 
 def p_value(ranks: np.ndarray, n_ranks: int) -> float:

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from calibration_bands import histogram
 from scipy import stats
 from tables import save, show
 
@@ -237,7 +238,7 @@ def ranks(
 
 def test(found: pd.Series, n_ranks: int, bins: int) -> dict[str, float]:
     """Test ranks for uniformity."""
-    counts = np.bincount(found // (n_ranks // bins), minlength=bins)
+    counts = histogram(found.to_numpy(), n_ranks, bins)
     z = (found.mean() - (n_ranks - 1) / 2) / np.sqrt((n_ranks**2 - 1) / 12 / len(found))
     return {"p": stats.chisquare(counts).pvalue, "z of mean": z}
 

@@ -62,9 +62,9 @@ def describe_machine(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def read_runs() -> pd.DataFrame:
+def read_runs(path: Path) -> pd.DataFrame:
     """The runs, with fit and container together; ours once without the container and once with it."""
-    runs = pd.read_csv(OUTPUT / "peers.csv")
+    runs = pd.read_csv(path)
     for column in [*MEASURES, *PLAIN, *OTHERS]:
         if column not in runs:
             runs[column] = math.nan
@@ -163,10 +163,10 @@ def markdown(lines: list[list[str]]) -> str:
     return "\n".join([heading, "|" + "---|" * len(lines[0]), *rest])
 
 
-def write_report() -> None:
-    """Write ``peers.md`` and, where matplotlib is installed, ``peers.png``."""
-    runs, estimates = read_runs(), pd.read_csv(OUTPUT / "peers_estimates.csv")
-    about = json.loads((OUTPUT / "peers.json").read_text())
+def write_report(stem: str) -> None:
+    """Write ``<stem>.md`` and, where matplotlib is installed, ``<stem>.png``."""
+    runs, estimates = read_runs(OUTPUT / f"{stem}.csv"), pd.read_csv(OUTPUT / f"{stem}_estimates.csv")
+    about = json.loads((OUTPUT / f"{stem}.json").read_text())
     parts = ["# bayesmixed and its peers", HOW_TO_READ]
     parts.append(f"{about['date']}: {about['machine']}; {about['system']}.")
     for library, versions in about["versions"].items():
@@ -176,21 +176,20 @@ def write_report() -> None:
         if lines := estimates_of(problem, estimates):
             parts += ["Posterior means, or estimates:", markdown(lines)]
     text = "\n\n".join(parts).replace("\n\n- ", "\n- ")
-    (OUTPUT / "peers.md").write_text(text + "\n")
+    (OUTPUT / f"{stem}.md").write_text(text + "\n")
     if find_spec("matplotlib"):
         from peer_figure import draw  # noqa: PLC0415  (matplotlib is optional)
 
-        draw(runs, OUTPUT / "peers.png")
-    print(f"written: {OUTPUT / 'peers.md'}")
+        draw(runs, OUTPUT / f"{stem}.png")
+    print(f"written: {OUTPUT / stem}.md")
 
 
-def check_agreement() -> None:
+def check_agreement(stem: str) -> None:
     """Fail if a library failed, an output is missing, or two samplers of one posterior disagree."""
-    runs, estimates = pd.read_csv(OUTPUT / "peers.csv"), pd.read_csv(OUTPUT / "peers_estimates.csv")
+    runs, estimates = (pd.read_csv(OUTPUT / f"{name}.csv") for name in (stem, f"{stem}_estimates"))
     assert (runs["status"] == "ok").all(), runs[["problem", "library", "status"]].to_string()
-    figure = ["peers.png"] if find_spec("matplotlib") else []
-    for name in ["peers.csv", "peers_estimates.csv", "peers.json", "peers.md", *figure]:
-        assert (OUTPUT / name).stat().st_size > 0, name
+    for extension in ["json", "md", *(["png"] if find_spec("matplotlib") else [])]:
+        assert (OUTPUT / f"{stem}.{extension}").stat().st_size > 0, extension
     of = ["problem", "parameter"]
     ours = estimates[estimates["library"] == OURS].set_index(of)
     theirs = estimates.set_index(of).join(ours[["mean", "sd"]], rsuffix="_ours")

@@ -16,8 +16,8 @@ can be made again from the others with ``--report``. A long run can be made in p
 
     python benchmarks/peers.py --quick
 
-is for continuous integration: the two smallest problems, what this interpreter has of bayesmixed and PyMC, one run;
-fails if a library fails, an output is missing or the estimates disagree.
+is for continuous integration: the two smallest problems, what this interpreter has of bayesmixed and PyMC, one run,
+into ``peers_quick.csv`` and its kin; fails if a library fails, an output is missing or the estimates disagree.
 """
 
 from __future__ import annotations
@@ -102,34 +102,37 @@ class Benchmark:
                     self._turn(problem, peer, run, spec, Path(folder))
 
     def _turn(self, problem: PeerProblem, peer: Peer, run: int, spec: dict[str, Any], folder: Path) -> None:
-        before = self._of(problem.name, peer)
+        before = self.rows_of(problem.name, peer)
         status, limit = self.refused(problem, peer)
         if status and run == 0:
             self.rows.append(self._row(problem, peer, run, status=status, limit=limit))
         spent = sum(row["wall"] for row in before if "wall" in row)
         if status or any(row["status"] != "ok" for row in before) or spent > self.options.patience:
             return
-        once_more = spec | {"variant": peer.variant, "seed": run, "refit": True}
-        if before and before[0]["fit"] > SLOW:
-            once_more["refit"] = False
-        if before and before[0].get("folds", 0) < 10:
-            once_more["folds"] = None
+        once_more = spec | {"variant": peer.variant, "seed": run} | self.stages(problem, peer)
         self.rows.append(self._row(problem, peer, run, **self._measure(problem, peer, once_more, folder)))
         row = self.rows[-1]
         seconds = f"{row['fresh_container']:.1f} s" if row["status"] == "ok" else ""
         print(f"{problem.name} | {peer.name} | run {run}: {row['status']} {seconds}", flush=True)
+
+    def stages(self, problem: PeerProblem, peer: Peer) -> dict[str, Any]:
+        """What the next run leaves out beside its fit: what was slow in the first."""
+        before = self.rows_of(problem.name, peer)
+        left_out = {"folds": None} if before and before[0].get("folds", 0) < 10 else {}
+        return {"refit": not before or before[0]["fit"] <= SLOW, **left_out}
 
     def refused(self, problem: PeerProblem, peer: Peer) -> tuple[str, float]:
         """Why a library is not run on a problem, empty if it is; and the limit of time that this is about."""
         if not is_installed(self.interpreters[peer.environment], peer):
             return "not installed", math.nan
         for name in () if self.options.all else problem.smaller:
-            for row in self._of(name, peer):
+            for row in self.rows_of(name, peer):
                 if row["status"] in ("over the limit", "out of memory"):
                     return f"not run: {row['status']} on {name}", row["limit"]
         return "", math.nan
 
-    def _of(self, problem: str, peer: Peer) -> list[dict[str, Any]]:
+    def rows_of(self, problem: str, peer: Peer) -> list[dict[str, Any]]:
+        """The runs so far of one library on one problem."""
         return [row for row in self.rows if (row["problem"], row["library"]) == (problem, peer.name)]
 
     def _row(self, problem: PeerProblem, peer: Peer, run: int, **values: Any) -> dict[str, Any]:
@@ -138,10 +141,11 @@ class Benchmark:
     def keep_others(self, problems: list[PeerProblem]) -> None:
         """Take over what the files have of other problems."""
         chosen_names = {problem.name for problem in problems}
-        for lines, name in ((self.rows, "peers"), (self.estimates, "peers_estimates")):
+        stem = self.options.stem
+        for lines, name in ((self.rows, stem), (self.estimates, f"{stem}_estimates")):
             table = pd.read_csv(OUTPUT / f"{name}.csv")
             lines.extend(table[~table["problem"].isin(chosen_names)].to_dict("records"))
-        self.versions = json.loads((OUTPUT / "peers.json").read_text())["versions"]
+        self.versions = json.loads((OUTPUT / f"{stem}.json").read_text())["versions"]
 
     def _measure(self, problem: PeerProblem, peer: Peer, spec: dict[str, Any], folder: Path) -> dict[str, Any]:
         """One process; what it has recorded, and what is computed from its draws."""
@@ -259,6 +263,7 @@ def parse() -> argparse.Namespace:
     add("--append", action="store_true", help="keep what the files have of other problems: a long run in parts")
     add("--all", action="store_true", help="try large problems also where a smaller one was over the limit")
     options = parser.parse_args()
+    options.stem = "peers_quick" if options.quick else "peers"
     if options.quick:
         options.runs, options.problems, options.libraries = 1, *map(list, QUICK)
     return options
@@ -275,13 +280,13 @@ def main() -> None:
             benchmark.keep_others(problems)
         for problem in problems:
             benchmark.run(problem, peers)
-            save(benchmark.rows, "peers")
-            save(benchmark.estimates, "peers_estimates")
+            save(benchmark.rows, options.stem)
+            save(benchmark.estimates, f"{options.stem}_estimates")
             about = describe_machine(vars(options)) | {"versions": benchmark.versions}
-            (OUTPUT / "peers.json").write_text(json.dumps(about, indent=1))
-    write_report()
+            (OUTPUT / f"{options.stem}.json").write_text(json.dumps(about, indent=1))
+    write_report(options.stem)
     if options.quick:
-        check_agreement()
+        check_agreement(options.stem)
 
 
 if __name__ == "__main__":

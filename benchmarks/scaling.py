@@ -103,10 +103,10 @@ def simulate(size: Size, seed: int = 0) -> Problem:
 class Growth(Benchmark):
     """Runs of a library on problems that grow: a second fit only where it is quick and nothing is compiled."""
 
-    def _measure(self, problem: PeerProblem, peer: Peer, spec: dict[str, Any], folder: Path) -> dict[str, Any]:
-        smaller = [row["fit"] for name in problem.smaller for row in self._of(name, peer) if "fit" in row]
-        again = peer.name not in COMPILED and all(fit < QUICK_FIT for fit in smaller)
-        return super()._measure(problem, peer, spec | {"refit": again}, folder)
+    def stages(self, problem: PeerProblem, peer: Peer) -> dict[str, Any]:
+        """Whether to fit again."""
+        smaller = [row["fit"] for name in problem.smaller for row in self.rows_of(name, peer) if "fit" in row]
+        return {"refit": peer.name not in COMPILED and all(fit < QUICK_FIT for fit in smaller)}
 
 
 def measure(options: argparse.Namespace, panels: list[Panel]) -> pd.DataFrame:
