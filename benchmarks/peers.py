@@ -185,15 +185,16 @@ def status_of(process: dict[str, Any], has_result: bool, log: str, limit: float)
         return "ok"
     if process["wall"] >= limit:
         return "over the limit"
-    signs = ("MemoryError", "bad_alloc", "cannot allocate", "Cannot allocate", "Unable to allocate")
-    if process["code"] == -9 or any(sign in log for sign in signs):
+    signs = ("memoryerror", "bad_alloc", "cannot allocate", "unable to allocate", "memory allocation of")
+    if process["code"] == -9 or any(sign in log.lower() for sign in signs):
         return "out of memory"
     return f"failed: {last_line(log)}"
 
 
 def last_line(log: str) -> str:
     """What a process said last, shortened."""
-    lines = [line.strip() for line in log.splitlines() if line.strip() and line.strip() != "Execution halted"]
+    lines = [line.strip() for line in log.splitlines()]
+    lines = [line for line in lines if line and line != "Execution halted" and not line.startswith("note: ")]
     return (lines or ["no message"])[-1][:110]
 
 
@@ -246,6 +247,12 @@ def chosen(given: list[str] | None, items: list[Any]) -> list[Any]:
     return [item for item in items if given is None or item.name in given]
 
 
+def in_order(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Lines of a file by problem, whatever the parts that they were made in."""
+    names = [problem.name for problem in PROBLEMS]
+    return sorted(rows, key=lambda row: names.index(row["problem"]))
+
+
 def parse() -> argparse.Namespace:
     """Options, those that --quick stands for filled in."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -280,8 +287,8 @@ def main() -> None:
             benchmark.keep_others(problems)
         for problem in problems:
             benchmark.run(problem, peers)
-            save(benchmark.rows, options.stem)
-            save(benchmark.estimates, f"{options.stem}_estimates")
+            save(in_order(benchmark.rows), options.stem)
+            save(in_order(benchmark.estimates), f"{options.stem}_estimates")
             about = describe_machine(vars(options)) | {"versions": benchmark.versions}
             (OUTPUT / f"{options.stem}.json").write_text(json.dumps(about, indent=1))
     write_report(options.stem)

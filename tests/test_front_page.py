@@ -1,0 +1,28 @@
+"""The figures of README are those of the results that are kept."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def test_tables_of_the_readme_come_from_the_kept_results():
+    command = [sys.executable, ROOT / "benchmarks" / "front_page.py"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    lines = [line for line in printed.splitlines() if line]
+    assert len(lines) > 30
+    assert [line for line in lines if line not in README] == []
+
+
+def test_calibration_is_as_the_readme_says():
+    tables = [pd.read_csv(ROOT / f"benchmarks/results/calibration_{name}.csv") for name in ("collapsed", "nuts")]
+
+    for table, replications in zip(tables, (500, 100), strict=True):
+        left = (table["outside"] > 0).sum()
+        assert f"{replications} replications for each group prior, {left} of {len(table)}" in " ".join(README.split())
+        assert (table["replications"] == replications).all()
