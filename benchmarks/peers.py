@@ -119,7 +119,8 @@ class Benchmark:
         """What the next run leaves out beside its fit: what was slow in the first."""
         before = self.rows_of(problem.name, peer)
         left_out = {"folds": None} if before and before[0].get("folds", 0) < 10 else {}
-        return {"refit": not before or before[0]["fit"] <= SLOW, **left_out}
+        again = before[0]["fit"] <= SLOW if before else peer.name == OURS or not self.options.quick
+        return {"refit": again, **left_out}
 
     def refused(self, problem: PeerProblem, peer: Peer) -> tuple[str, float]:
         """Why a library is not run on a problem, empty if it is; and the limit of time that this is about."""
