@@ -9,14 +9,13 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.validation import column_or_1d
 
+from bayesmixed.defaults import moments
 from bayesmixed.design import Design
-from bayesmixed.errors import FormulaError, quoted
+from bayesmixed.errors import quoted
 from bayesmixed.frames import plain
-from bayesmixed.priors import moments
-from bayesmixed.scaling import SIGMA_FLOOR
+from bayesmixed.swept import NOTHING_LEFT
 
-# relative size below which a column, or a residual, is rounding error
-_ROUNDING = 1e-10
+MOST_NAMED = 10  # columns in one warning
 _ODD = 0x9E3779B97F4A7C15  # 2^64 over the golden ratio: spreads bits when it multiplies
 
 
@@ -65,59 +64,61 @@ def read_numbers(y: Any, n_rows: int, counts: np.ndarray | None = None) -> np.nd
     return numbers
 
 
-def check_rank(design: Design) -> None:
-    """Refuse a common column that others determine, when there are more rows than columns.
+def warn_undetermined(design: Design) -> None:
+    """Name the columns that the data cannot tell from others, in one warning; they are fitted, by their priors.
 
-    Raises
-    ------
-    FormulaError
-        Names the column and those it depends on.
+    These are columns that are constant beside an intercept, all zero, or a combination of others: of the common part,
+    or left of one bar.
+
+    Warns
+    -----
+    UserWarning
     """
-    p = design.X.shape[1]
-    if p == 0 or design.n_rows <= p + design.has_intercept:
-        return
-    location, scale = moments(design.X, design.weights, design.has_intercept)
-    constant = np.ptp(design.X, axis=0) == 0
-    if design.has_intercept and constant.any():
-        names = quoted(np.array(design.common_names)[constant])
-        raise FormulaError(f"common effect {names} is constant, as the intercept is; drop it from the formula.")
-    columns = (design.X - location) / scale
-    R = np.linalg.qr(columns, mode="r")
-    # a column that earlier ones determine leaves nothing on the diagonal
-    dependent = np.flatnonzero(np.abs(np.diag(R)) <= _ROUNDING * np.linalg.norm(R, axis=0))
-    if len(dependent):
-        j = int(dependent[0])
-        weights = np.linalg.lstsq(columns[:, :j], columns[:, j], rcond=None)[0]
-        of = [design.common_names[k] for k in np.flatnonzero(np.abs(weights) > 1e-8)]
-        raise FormulaError(
-            f"common effect {design.common_names[j]!r} is collinear: it is determined by {quoted(of) or 'zeros alone'}"
-            f"{' and the intercept' if design.has_intercept else ''}; drop one of these terms from the formula."
+    weights = design.weights
+    found = _undetermined(design.X, weights, design.common_names, design.has_intercept)
+    for factor in design.groups:
+        names = factor.effect_names
+        for block in factor.blocks:
+            slopes = [k for k in block if names[k] != "Intercept"]
+            # with columns of other bars they may be combinations: (1 | g) + (0 + k | g) means what it says
+            has_intercept = len(slopes) < len(block) or (len(block) == 1 and "Intercept" in names)
+            own = _undetermined(factor.Z[:, slopes], weights, tuple(names[k] for k in slopes), has_intercept)
+            found += [f"{text} left of the bar of {factor.name!r}" for text in own]
+    if found:
+        few = found if len(found) <= MOST_NAMED else [*found[:MOST_NAMED], f"{len(found) - MOST_NAMED} more"]
+        warnings.warn(
+            f"the data cannot tell some columns from others, only their priors do: {'; '.join(few)}. Drop them from "
+            "the formula, unless that is what you want.",
+            UserWarning,
+            stacklevel=5,
         )
 
 
-def check_residuals(design: Design, refuse: bool) -> None:
-    """Refuse, or warn of, common effects that fit the response without error.
-
-    Parameters
-    ----------
-    design : Design
-    refuse : bool
-        Raise instead of warn.
-    """
-    if design.n_rows <= design.X.shape[1] + design.has_intercept:
-        return
-    location, scale = moments(design.X, design.weights, design.has_intercept)
-    y_location, _ = moments(design.response, design.weights, design.has_intercept)
-    columns, y = (design.X - location) / scale, design.response - y_location
-    rounding = max(_ROUNDING * np.abs(y).max(), 1e-14 * np.abs(np.asarray(design.y)).max())
-    residual = y - columns @ np.linalg.lstsq(columns, y, rcond=None)[0]
-    if np.abs(residual).max() > rounding:
-        return
-    effects = quoted(design.common_names) or "(the intercept alone)"
-    message = f"the common effects {effects} fit y without error (all residuals are zero)"
-    if refuse:
-        raise FormulaError(f"{message}; is one of them computed from y?")
-    warnings.warn(f"{message}; sigma is kept above {SIGMA_FLOOR:g} sd(y).", UserWarning, stacklevel=5)
+def _undetermined(
+    columns: np.ndarray, weights: np.ndarray | None, names: tuple[str, ...], has_intercept: bool
+) -> list[str]:
+    """What is wrong with each column that earlier ones and the intercept determine, with its name."""
+    mean, scale = moments(columns, weights, has_intercept)
+    root = np.linalg.qr((columns - mean) / scale, mode="r")  # the same inner products, in few rows
+    basis = np.empty((len(root), 0))
+    independent: list[int] = []
+    found = []
+    for j, name in enumerate(names):
+        size = np.linalg.norm(root[:, j])
+        left = root[:, j]
+        for _ in range(2):  # once is not enough, twice is (Kahan; see Giraud, Langou & Rozloznik, 2005)
+            left = left - basis @ (basis.T @ left)
+        if np.ptp(columns[:, j]) == 0 and (has_intercept or not columns[0, j]):
+            found.append(f"{str(name)!r} is {'constant' if columns[0, j] else 'all zero'}")
+        elif np.linalg.norm(left) <= NOTHING_LEFT * size:
+            weight = np.linalg.lstsq(root[:, independent], root[:, j], rcond=None)[0]
+            of = [str(names[k]) for k, w in zip(independent, weight, strict=True) if abs(w) > NOTHING_LEFT]
+            intercept = " and the intercept" if has_intercept else ""
+            found.append(f"{str(name)!r} is a combination of {quoted(of)}{intercept}")
+        else:
+            basis = np.column_stack([basis, left / np.linalg.norm(left)])
+            independent.append(j)
+    return found
 
 
 def checksum(design: Design) -> int:

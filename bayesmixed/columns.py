@@ -5,7 +5,7 @@ The training frame is evaluated by the same code as any other.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property, reduce
 from typing import Any
 
@@ -72,7 +72,8 @@ class ColumnsSpec:
     @classmethod
     def plain(cls, names: list[str]) -> ColumnsSpec:
         """Take columns as they are, with an intercept."""
-        return cls(None, True, tuple((Component(name, "numeric", False, (name,)),) for name in names), tuple(names))
+        terms = tuple((Component(name, "numeric", False, (name,), variables=(name,)),) for name in names)
+        return cls(None, True, terms, tuple(names))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -83,6 +84,30 @@ class ColumnsSpec:
     def term_of_name(self) -> tuple[str, ...]:
         """Name of the term each design column belongs to."""
         return tuple(":".join(c.name for c in term) for term in self.terms for _ in _labels(term))
+
+    @cached_property
+    def contains(self) -> tuple[tuple[int, ...], ...]:
+        """Positions of the columns that each column contains, beside the intercept.
+
+        Column j contains column l when the variables of l's term are among those of j's term, and l's term is the
+        earlier one: that of fewer variables, of the same variables first a product of bare columns, then as written.
+        Columns of one term do not contain each other, but for the powers of a ``poly``: the lower ones are earlier.
+        """
+        used = [frozenset(name for component in term for name in component.variables) for term in self.terms]
+        is_call = [any(component.is_call for component in term) for term in self.terms]
+        ends = np.cumsum([0, *(len(_labels(term)) for term in self.terms)]).tolist()
+        by_variables: dict[frozenset[str], list[int]] = {}
+        for t in sorted(range(len(used)), key=lambda t: (is_call[t], t)):
+            by_variables.setdefault(used[t], []).append(t)
+        found: list[tuple[int, ...]] = []
+        for t, names in enumerate(used):
+            alike = by_variables[names]
+            inside = [s for fewer, terms in by_variables.items() if fewer < names for s in terms]
+            earlier = sorted([*inside, *alike[: alike.index(t)]])
+            columns = tuple(at for s in earlier for at in range(ends[s], ends[s + 1]))
+            lower = _lower_powers(self.terms[t]) if ends[t] < ends[t + 1] else []
+            found += [(*columns, *(ends[t] + at for at in own)) for own in lower]
+        return tuple(found)
 
     @property
     def labels_of_terms(self) -> dict[frozenset[str], list[str]]:
@@ -143,7 +168,7 @@ class ColumnsSpec:
         return restore_calls(self.text or "", components, self.formulae_version)
 
     def __getstate__(self) -> State:
-        return {name: value for name, value in self.__dict__.items() if name != "_calls"}
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
     def state(self) -> State:
@@ -173,6 +198,15 @@ def _labels(term: tuple[Component, ...]) -> list[str]:
     return reduce(lambda left, right: [f"{a}:{b}" for a in left for b in right], [list(c.labels) for c in term])
 
 
+def _lower_powers(term: tuple[Component, ...]) -> list[list[int]]:
+    """Per column of a term, those that differ from it by lower powers of a ``poly`` alone."""
+    is_poly = np.array([component.name.startswith("poly(") for component in term])
+    places = np.indices([len(component.labels) for component in term]).reshape(len(term), -1).T
+    differs = places[:, None] - places[None]  # of column i from column j; the last component varies fastest
+    contains = np.where(is_poly, differs >= 0, differs == 0).all(axis=2) & differs.any(axis=2)
+    return [np.flatnonzero(row).tolist() for row in contains]
+
+
 def _interact(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return (left[:, :, None] * right[:, None, :]).reshape(len(left), left.shape[1] * right.shape[1])
 
@@ -198,4 +232,5 @@ def _tuples(state: State) -> State:
         "levels": None if state["levels"] is None else tuple(state["levels"]),
         "contrasts": None if contrasts is None else tuple(tuple(row) for row in contrasts),
         "transforms": tuple(state["transforms"]),
+        "variables": tuple(state["variables"]),
     }

@@ -38,6 +38,8 @@ class Design:
         Frequency weights, all positive; None when every row counts once.
     common_terms : tuple of str, length p
         The formula's term that each column belongs to.
+    contains : tuple of tuple of int, length p
+        See `ColumnsSpec.contains`.
     """
 
     X: np.ndarray
@@ -48,6 +50,7 @@ class Design:
     y: np.ndarray | None = None
     weights: np.ndarray | None = None
     common_terms: tuple[str, ...] = ()
+    contains: tuple[tuple[int, ...], ...] = ()
 
     @property
     def n_rows(self) -> int:
@@ -224,8 +227,17 @@ class DesignSpec:
         self, frame: pd.DataFrame, factors: tuple[GroupFactor, ...], y: np.ndarray | None, weights: np.ndarray | None
     ) -> Design:
         X, offset = self.common.evaluate(read_columns(frame, self.common.variables, formula=self.formula))
+        common = self.common
         return Design(
-            X, self.common.names, self.common.has_intercept, factors, offset, y, weights, self.common.term_of_name
+            X,
+            common.names,
+            common.has_intercept,
+            factors,
+            offset,
+            y,
+            weights,
+            common_terms=common.term_of_name,
+            contains=common.contains,
         )
 
     @property

@@ -26,8 +26,9 @@ from bayesmixed.inputs import Rows, as_frame, fitted_rows, learn
 from bayesmixed.posterior_mixin import PosteriorMixin
 from bayesmixed.prediction import Posterior
 from bayesmixed.prediction_mixin import PredictionMixin
-from bayesmixed.priors import Priors, resolve_priors
+from bayesmixed.priors import Priors
 from bayesmixed.pymc_model import build_model
+from bayesmixed.resolve import resolve_priors
 from bayesmixed.sampling.nuts import BACKENDS
 from bayesmixed.storage_mixin import PARTS, StorageMixin, restore
 
@@ -112,7 +113,7 @@ class MixedModelRegressor(PredictionMixin, PosteriorMixin, StorageMixin, Display
     >>> df = bm.datasets.load_sleepstudy()
     >>> est = bm.MixedModelRegressor("Days + (Days | Subject)", random_state=0)
     >>> est.fit(df, df["Reaction"]).predict(df.head(2)).round()
-    array([254., 273.])
+    array([253., 273.])
     """
 
     _parameter_constraints: ClassVar[dict[str, list]] = {
@@ -251,11 +252,12 @@ class MixedModelRegressor(PredictionMixin, PosteriorMixin, StorageMixin, Display
     def condition(self, X: Any, y: Any = None) -> MixedModelRegressor:
         """Learn from further rows, of known or new groups, without fitting again.
 
-        The result is the posterior of all rows so far; priors, their centre and transformations of columns stay those
-        of the first fit. The draws of the covariances and sigma are weighted by the density of the new rows with all
-        effects integrated out, and the effects are drawn anew. Where the weights are too uneven, the sampler
-        runs on the merged sufficient statistics: ``diagnostics_["reason"]`` says which, ``diagnostics_["k_hat"]`` is
-        Pareto k-hat of the weights, or of the sampler. Without groups the draws are independent, and made anew.
+        The result is the posterior of all rows so far; priors, the place where they are stated, and transformations of
+        columns stay those of the first fit. The draws of the covariances and sigma are weighted by the density of the
+        new rows with all effects integrated out, and the effects are drawn anew. Where the weights are too uneven, the
+        sampler runs on the merged sufficient statistics: ``diagnostics_["reason"]`` says which, and
+        ``diagnostics_["k_hat"]`` is Pareto k-hat of the weights, or of the sampler. Without groups the draws are
+        independent, and made anew.
 
         Parameters
         ----------
@@ -416,7 +418,7 @@ def load(path: str | os.PathLike[str]) -> MixedModelRegressor:
     ------
     FileNotFoundError
     StorageError
-        Another program's file, a damaged one, or one of a later version.
+        Another program's file, a damaged one, or one of another version of the format.
     FormulaError
         A spline of a formulae that means something else by ``bs``.
 

@@ -60,6 +60,11 @@ class GroupFactor(_Effects):
         E.g. ``("Intercept", "Days")``.
     blocks : tuple of tuple of int
         Partition of the effects: correlated inside a block, independent between blocks.
+    effect_terms : tuple of str, length q
+        The term of its bar that each effect belongs to.
+    contains : tuple of tuple of int, length q
+        Positions of the effects of the same bar that each effect contains, its intercept included; see
+        `ColumnsSpec.contains`.
     new_labels : tuple
         Labels that were not seen in fit; a label of ``a:b`` is a tuple.
     """
@@ -70,6 +75,8 @@ class GroupFactor(_Effects):
     Z: np.ndarray
     effect_names: tuple[str, ...]
     blocks: tuple[tuple[int, ...], ...]
+    effect_terms: tuple[str, ...]
+    contains: tuple[tuple[int, ...], ...]
     new_labels: tuple[Any, ...] = ()
 
 
@@ -100,7 +107,17 @@ class GroupSpec(_Effects):
     @property
     def effect_names(self) -> tuple[str, ...]:
         """Names of the effects, bar after bar."""
-        return tuple(name for bar in self.bars for name in _effect_names(bar))
+        return tuple(name for bar in self.bars for name in _with_intercept(bar, bar.names))
+
+    @property
+    def _contains(self) -> tuple[tuple[int, ...], ...]:
+        found: list[tuple[int, ...]] = []
+        for bar in self.bars:
+            first = len(found)
+            intercept = (first,) * bar.has_intercept
+            found += [()] * bar.has_intercept
+            found += [(*intercept, *(first + len(intercept) + at for at in inner)) for inner in bar.contains]
+        return tuple(found)
 
     def evaluate(
         self, frame: pd.DataFrame, codes: np.ndarray, new_labels: tuple[Any, ...], text: str | None
@@ -111,7 +128,17 @@ class GroupSpec(_Effects):
             block, _ = bar.evaluate(read_columns(frame, bar.variables, formula=text))
             parts += [np.ones((len(frame), 1)), block] if bar.has_intercept else [block]
         Z = np.concatenate(parts, axis=1)
-        return GroupFactor(self.name, self.levels, codes, Z, self.effect_names, self.blocks, new_labels)
+        return GroupFactor(
+            self.name,
+            self.levels,
+            codes,
+            Z,
+            self.effect_names,
+            self.blocks,
+            tuple(term for bar in self.bars for term in _with_intercept(bar, bar.term_of_name)),
+            self._contains,
+            new_labels,
+        )
 
     @property
     def state(self) -> State:
@@ -134,8 +161,8 @@ class GroupSpec(_Effects):
         )
 
 
-def _effect_names(bar: ColumnsSpec) -> tuple[str, ...]:
-    return ("Intercept", *bar.names) if bar.has_intercept else bar.names
+def _with_intercept(bar: ColumnsSpec, names: tuple[str, ...]) -> tuple[str, ...]:
+    return ("Intercept", *names) if bar.has_intercept else names
 
 
 def learn_group(
@@ -173,7 +200,7 @@ def learn_group(
         bar = ColumnsSpec.learn(term.effects_formula, prepared, counts)
         if any(component.kind == "offset" for parts in bar.terms for component in parts):
             raise FormulaError(f"formula {text!r}: an offset has no place left of a bar.")
-        effects = _effect_names(bar)
+        effects = _with_intercept(bar, bar.names)
         if not effects:
             raise FormulaError(f"formula {text!r}: '({term.effects_formula} | {factor})' has no effects.")
         if again := [name for name in effects if name in names]:

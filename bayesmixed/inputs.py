@@ -16,7 +16,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from bayesmixed.checks import check_rank, check_residuals, check_response, checksum, read_numbers
+from bayesmixed.checks import check_response, checksum, read_numbers, warn_undetermined
 from bayesmixed.design import Design, DesignSpec
 from bayesmixed.errors import FormulaError, quoted
 from bayesmixed.families import Family, get_family
@@ -24,6 +24,7 @@ from bayesmixed.formula import parse
 from bayesmixed.frames import kind_of, read_response, row_labels, to_pandas
 from bayesmixed.grouping import resolve_group_prior
 from bayesmixed.posterior import check_columns, check_names
+from bayesmixed.residuals import check_groups, check_residuals
 
 
 def learn(
@@ -68,8 +69,9 @@ def learn(
         check_columns(parsed.columns)
         spec, design = DesignSpec.learn(parsed, frame, group_prior=estimator.group_prior, y=y, weights=weights)
         check_names(spec, family.auxiliary)
-        check_rank(design)
+        warn_undetermined(design)
     check_residuals(design, refuse=parsed is not None)
+    check_groups(design)
     return spec, design, obs, family
 
 

@@ -188,7 +188,7 @@ class PosteriorMixin:
         >>> est = bm.MixedModelRegressor("Days + (Days | Subject)", random_state=0).fit(df, df["Reaction"])
         >>> est.group_coefficients("Subject").loc[:1, ["level", "effect", "mean"]].round()
            level     effect   mean
-        0    308  Intercept  254.0
+        0    308  Intercept  253.0
         1    308       Days   20.0
         """
         check_is_fitted(self)

@@ -73,7 +73,7 @@ class PredictionMixin:
         -----
         Under the identity link, the only one so far, the average group (``"zero"``) and the average over groups
         (``"sample"``) have the same mean, and differ in what they leave uncertain: for a new subject of sleepstudy
-        after 9 days both predict 346 ms, with a standard deviation of 31 ms for the average subject and of 75 ms for
+        after 9 days both predict 346 ms, with a standard deviation of 30 ms for the average subject and of 69 ms for
         any.
 
         Examples
@@ -82,10 +82,10 @@ class PredictionMixin:
         >>> df = bm.datasets.load_sleepstudy()
         >>> est = bm.MixedModelRegressor("Days + (Days | Subject)", random_state=0).fit(df, df["Reaction"])
         >>> est.predict(df.head(2)).round()
-        array([254., 273.])
+        array([253., 273.])
         >>> new = df.iloc[[9]].assign(Subject=999)
         >>> [round(est.predict(new, return_std=True, new_groups=mode)[1][0]) for mode in ("zero", "sample")]
-        [31, 75]
+        [30, 69]
         """
         design, modes = self._new_design(X, include_groups, new_groups)
         mean = prediction.mean(self._posterior, design, modes)

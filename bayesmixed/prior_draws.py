@@ -25,6 +25,7 @@ from bayesmixed.keyed_random import normals, uniforms
 from bayesmixed.levels import label_key
 from bayesmixed.new_groups import covariance_factor
 from bayesmixed.priors import Priors
+from bayesmixed.swept import swept_effects
 
 
 def prior_draws(spec: DesignSpec, priors: Priors, auxiliary: tuple[str, ...], n_draws: int, seed: int) -> Draws:
@@ -53,7 +54,7 @@ def prior_draws(spec: DesignSpec, priors: Priors, auxiliary: tuple[str, ...], n_
     >>> from bayesmixed.datasets import load_sleepstudy
     >>> from bayesmixed.families import get_family
     >>> from bayesmixed.formula import parse
-    >>> from bayesmixed.priors import default_priors
+    >>> from bayesmixed.defaults import default_priors
     >>> data = load_sleepstudy()
     >>> spec, design = DesignSpec.learn(parse("Days + (Days | Subject)"), data, y=data["Reaction"].to_numpy())
     >>> draws = prior_draws(spec, default_priors(design, get_family("gaussian")), ("sigma",), n_draws=100, seed=0)
@@ -62,10 +63,7 @@ def prior_draws(spec: DesignSpec, priors: Priors, auxiliary: tuple[str, ...], n_
     """
     values = _common_part(spec, priors, n_draws, seed)
     for factor in spec.groups:
-        sds = {effect: priors.group_sd[factor.name][effect] for effect in factor.effect_names}
-        values[f"sd_{factor.name}"] = _by_name(f"sd_{factor.name}", sds, n_draws, seed)
-        if factor.pairs:
-            values[f"corr_{factor.name}"] = _correlations(factor, priors.lkj_eta[factor.name], n_draws, seed)
+        values |= _covariance(factor, priors, n_draws, seed)
     for name in auxiliary:
         values[name] = priors.auxiliary[name].quantile(uniforms((seed, "prior", name), (n_draws,)))
     draws = Draws({name: value[None] for name, value in values.items()}, {}, {"sampler": "prior"})
@@ -81,16 +79,30 @@ def prior_draws(spec: DesignSpec, priors: Priors, auxiliary: tuple[str, ...], n_
 
 
 def _common_part(spec: DesignSpec, priors: Priors, n_draws: int, seed: int) -> dict[str, np.ndarray]:
-    """Common effects, and the intercept at X = 0; its prior is that of ``Intercept + sum(centre * beta)``."""
-    values = {}
-    if spec.common_names:
-        values["beta"] = _by_name("beta", {name: priors.common[name] for name in spec.common_names}, n_draws, seed)
+    """Common effects, and the intercept at X = 0, from those of the swept columns, for which the priors are stated."""
+    stated = [np.empty((n_draws, 0))]
     if priors.intercept is not None:
-        intercept = priors.intercept.quantile(uniforms((seed, "prior", "Intercept"), (n_draws,)))
-        for k, name in enumerate(spec.common_names):
-            intercept = intercept - priors.centre[name] * values["beta"][:, k]
-        values["Intercept"] = intercept
-    return values
+        stated.append(priors.intercept.quantile(uniforms((seed, "prior", "Intercept"), (n_draws,)))[:, None])
+    if spec.common_names:
+        stated.append(_by_name("beta", {name: priors.common[name] for name in spec.common_names}, n_draws, seed))
+    written = swept_effects(priors.common_sweep, np.concatenate(stated, axis=1).T).T
+    values = {"beta": written[:, -len(spec.common_names) :]} if spec.common_names else {}
+    return values | ({} if priors.intercept is None else {"Intercept": written[:, 0]})
+
+
+def _covariance(factor: GroupSpec, priors: Priors, n_draws: int, seed: int) -> dict[str, np.ndarray]:
+    """A factor's standard deviations and correlations, as written, from those of the swept columns."""
+    name = factor.name
+    sds = {effect: priors.group_sd[name][effect] for effect in factor.effect_names}
+    sd = _by_name(f"sd_{name}", sds, n_draws, seed)
+    if not factor.pairs:
+        return {f"sd_{name}": sd}
+    L = _correlation_root(factor, priors.lkj_eta[name], n_draws, seed)
+    root = swept_effects(priors.group_sweep(name), np.moveaxis(sd[:, :, None] * L, 0, -1))
+    sd = np.sqrt(np.square(root).sum(axis=1))
+    rows, columns = np.transpose(factor.pairs)
+    unit = root / sd[:, None]
+    return {f"sd_{name}": sd.T, f"corr_{name}": (unit[rows] * unit[columns]).sum(axis=1).T}
 
 
 def _by_name(variable: str, priors: Mapping[str, Prior], n_draws: int, seed: int) -> np.ndarray:
@@ -99,8 +111,8 @@ def _by_name(variable: str, priors: Mapping[str, Prior], n_draws: int, seed: int
     return np.stack(columns, axis=1)
 
 
-def _correlations(factor: GroupSpec, eta: float, n_draws: int, seed: int) -> np.ndarray:
-    """Correlations of the factor's pairs, LKJ(eta) within each block; (n_draws, n_pairs).
+def _correlation_root(factor: GroupSpec, eta: float, n_draws: int, seed: int) -> np.ndarray:
+    """Cholesky factor of the correlations, LKJ(eta) within each block; (n_draws, q, q).
 
     In the C-vine, the partial correlation of effects i < k of a block of m, given the effects before i, is
     2 Beta(alpha_i, alpha_i) - 1 with alpha_i = eta + (m - 2 - i) / 2, all independent (Lewandowski et al.,
@@ -118,8 +130,7 @@ def _correlations(factor: GroupSpec, eta: float, n_draws: int, seed: int) -> np.
                 L[:, effect, before] = (2 * u - 1) * np.sqrt(left)
                 left = left * 4 * u * (1 - u)  # 1 - (2u - 1)^2
             L[:, effect, effect] = np.sqrt(left)
-    rows, columns = np.transpose(factor.pairs)
-    return np.einsum("spk,spk->sp", L[:, rows], L[:, columns])
+    return L
 
 
 @dataclass(frozen=True)

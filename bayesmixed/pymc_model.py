@@ -4,9 +4,10 @@ Geometry (why this samples well where a packed Cholesky factor on the data's sca
 
 - intercept and common effects are sampled in units of the data (`Scaling`) through a linear transform, so
   start values and step sizes suit any unit, while names and priors stay on the user's scale;
-- the intercept is sampled at the centre of the data;
+- what is sampled are the coefficients of the swept columns on which the priors are stated (`bayesmixed.swept`), and the
+  intercept at the centre of the data: ``beta`` and ``Intercept``, of the columns as written, follow from them;
 - group effects are non-centred: ``b = z L'`` with standard normal ``z``;
-- the covariance of group effects whose slope column lies far from zero is sampled at the column's mean;
+- likewise the covariance of group effects; where it is stated far from the slope columns' means, it is sampled there;
 - standard deviations and correlations are separate parameters. LKJ(eta) correlations are built from
   independent partial correlations (C-vine), whose logit is unbounded and of order one.
 
@@ -30,6 +31,7 @@ from bayesmixed.families import Family
 from bayesmixed.grouping import GroupFactor
 from bayesmixed.priors import Priors
 from bayesmixed.scaling import Scaling, far_means
+from bayesmixed.swept import swept_columns
 
 if TYPE_CHECKING:
     import pymc as pm
@@ -60,7 +62,8 @@ def build_model(design: Design, family: Family, priors: Priors, obs: np.ndarray 
     -------
     pymc.Model
         Variables as in the naming contract (``Intercept``, ``beta``, ``sd_<factor>``, ``corr_<factor>``,
-        ``sigma``, ``b_<factor>``), the standardised group effects ``z_<factor>``, the response ``y``; data
+        ``sigma``, ``b_<factor>``), what is sampled in their place (``Intercept_centred``, ``beta_swept``,
+        ``sd_<factor>_swept``), the standardised group effects ``z_<factor>``, the response ``y``; data
         in ``X``, ``Z_<factor>``, ``code_<factor>``. ``y`` is observed with frequency weights as a potential.
     """
     pm = import_pymc()
@@ -82,24 +85,27 @@ def build_model(design: Design, family: Family, priors: Priors, obs: np.ndarray 
 def _common_part(design: Design, priors: Priors, scaling: Scaling) -> Any:
     """Intercept and common effects; returns eta without groups, shape (n,)."""
     import pymc as pm
+    import pytensor.tensor as pt
 
     eta: Any = np.zeros(design.n_rows)
-    at_location: Any = 0.0  # x_location'beta, what the common effects add at the centre of the data
-    shift: Any = 0.0
-    if design.common_names:
+    p, shift = len(design.common_names), 0.0
+    T = scaling.T[-p:, -p:] if p else np.eye(0)
+    if p:
         by_label = [priors.common[name] for name in design.common_names]
-        beta = _vector("beta", by_label, "common_effect", location=0.0, scale=scaling.y_scale / scaling.x_scale)
+        is_swept = np.any(np.eye(p) != T)
+        name, scale = "beta_swept" if is_swept else "beta", scaling.y_scale / scaling.x_scale
+        swept: Any = _vector(name, by_label, "common_effect", location=0.0, scale=scale)
+        # what is sampled is the intercept at the centre of the data; its prior is that of this less the shift
+        shift = (scaling.x_location * swept).sum() if np.any(scaling.x_location) else 0.0
+        beta = pm.Deterministic("beta", T @ swept, dims="common_effect") if is_swept else swept
         eta = pm.Data("X", design.X, dims=("obs", "common_effect")) @ beta
-        at_location = (scaling.x_location * beta).sum()
-        # Intercept + centre'beta has the prior, Intercept + x_location'beta is sampled
-        centre = np.array([priors.centre[name] for name in design.common_names])
-        shift = ((scaling.x_location - centre) * beta).sum() if np.any(scaling.x_location != centre) else 0.0
     if priors.intercept is None:
         return eta
-    if not np.any(scaling.x_location):
+    to_zero = scaling.T[0, 1:] - scaling.x_location
+    if not np.any(to_zero):
         return eta + _scalar("Intercept", priors.intercept, scaling, shift)
     centred = _scalar("Intercept_centred", priors.intercept, scaling, shift)
-    return eta + pm.Deterministic("Intercept", centred - at_location)
+    return eta + pm.Deterministic("Intercept", centred + pt.dot(to_zero, swept))
 
 
 def _scalar(name: str, prior: Prior, scaling: Scaling, shift: Any) -> Any:
@@ -142,29 +148,41 @@ def _arguments(priors: list[Prior]) -> tuple[str, dict[str, Any]]:
 
 
 def _group_effects(factor: GroupFactor, priors: Priors, weights: np.ndarray | None) -> Any:
-    """Group effects of one factor, (n_levels, q): non-centred, ``b = z root'`` with ``Sigma = root root'``."""
+    """Group effects of one factor, (n_levels, q): non-centred, ``b = z root'`` with ``Sigma = root root'``.
+
+    The prior is one of the swept columns' covariance, Sigma_s; of the effects as written it is T Sigma_s T'.
+    """
     import pymc as pm
+    import pytensor.tensor as pt
 
     name, dims = factor.name, (factor.name, f"{factor.name}_effect")
     sd_priors = [priors.group_sd[name][effect] for effect in factor.effect_names]
-    mean = far_means(factor, weights)
-    sd = _vector(f"sd_{name}_at_mean" if mean.any() else f"sd_{name}", sd_priors, dims[1])
+    T = priors.group_sweep(name)
+    mean = far_means(swept_columns(T, factor.Z), factor, weights)
+    is_swept = bool(np.any(np.eye(len(T)) != T))
+    sampled = "_at_mean" if mean.any() else "_swept" if is_swept else ""
+    sd = _vector(f"sd_{name}{sampled}", sd_priors, dims[1])
     z = pm.Normal(f"z_{name}", 0.0, 1.0, dims=dims)
     if not factor.pairs:
         return pm.Deterministic(f"b_{name}", sd * z, dims=dims)
     L = _correlation_factor(factor, priors.lkj_eta[name])
     root, R = sd[:, None] * L, L @ L.T
     if mean.any():
-        root, R = _move_to_zero(factor, root, sd, mean, priors)
+        root = _move_from_mean(factor, root, sd, mean, priors)
+    if sampled:
+        root = T @ root
+        covariance = root @ root.T
+        sd = pm.Deterministic(f"sd_{name}", pt.sqrt(pt.diag(covariance)), dims=dims[1])
+        R = covariance / pt.outer(sd, sd)
     rows, columns = np.transpose(factor.pairs)
     pm.Deterministic(f"corr_{name}", R[rows, columns], dims=f"{name}_pair")
     return pm.Deterministic(f"b_{name}", z @ root.T, dims=dims)
 
 
-def _move_to_zero(factor: GroupFactor, root: Any, sd: Any, mean: np.ndarray, priors: Priors) -> tuple[Any, Any]:
-    """Go from the group covariance at the slopes' means, where it is sampled, to that at zero, where it is stated.
+def _move_from_mean(factor: GroupFactor, root: Any, sd: Any, mean: np.ndarray, priors: Priors) -> Any:
+    """Go from the group covariance at the slopes' means, where it is sampled, to that where its prior is stated.
 
-    Data far from z = 0 say little about b_0 but much about b_0 + mean'b, so sampling at zero follows a ridge
+    Data far from that place say little about b_0 there but much about b_0 + mean'b, so sampling there follows a ridge
     with correlations of -0.9999. With ``b_at_mean = A b`` (A is the identity with `mean` in the intercept's row)
     Sigma = A^-1 Sigma_at_mean A^-T. As det A = 1 and d Sigma = prod_i(2 sd_i^q) d sd d R, the prior of (sd, R) in
     the sampled coordinates is
@@ -181,14 +199,13 @@ def _move_to_zero(factor: GroupFactor, root: Any, sd: Any, mean: np.ndarray, pri
     inverse = np.eye(len(mean))
     inverse[at] -= mean
     root = inverse @ root
-    covariance = root @ root.T
-    sd_at_zero = pm.Deterministic(f"sd_{name}", pt.sqrt(pt.diag(covariance)), dims=f"{name}_effect")
+    stated = pt.sqrt(pt.square(root[at]).sum())
     distribution, arguments = _arguments([priors.group_sd[name]["Intercept"]])
     prior = getattr(pm, distribution).dist(**{key: value[0] for key, value in arguments.items()})
-    log_ratio = pt.log(sd[at]) - pt.log(sd_at_zero[at])
-    change = pm.logp(prior, sd_at_zero[at]) - pm.logp(prior, sd[at])
+    log_ratio = pt.log(sd[at]) - pt.log(stated)
+    change = pm.logp(prior, stated) - pm.logp(prior, sd[at])
     pm.Potential(f"move_{name}", change + (q + 2 * (priors.lkj_eta[name] - 1)) * log_ratio)
-    return root, covariance / pt.outer(sd_at_zero, sd_at_zero)
+    return root
 
 
 def _correlation_factor(factor: GroupFactor, eta: float) -> Any:

@@ -34,7 +34,7 @@ from bayesmixed.sampling.collapsed.statistics import CrossProducts, Pairs
 from bayesmixed.sampling.collapsed.units import Units
 from bayesmixed.scaling import Scaling
 
-VERSION = 1  # rises with the naming contract, and with what `CLASSES` hold; a file of a later one is refused
+VERSION = 2  # rises with the naming contract, and with what `CLASSES` hold; a file of another one is refused
 _PROGRAM = "bayesmixed"
 CLASSES: dict[str, type[Any]] = {
     cls.__name__: cls
@@ -76,13 +76,13 @@ def read(path: str | os.PathLike[str], parts: tuple[str, ...]) -> dict[str, Any]
     ------
     FileNotFoundError
     StorageError
-        Another program's file, a damaged one, or one of a later version.
+        Another program's file, a damaged one, or one of another version of the format.
     """
     with open(path, "rb") as file:  # its own errors say what is wrong
         try:
             with zipfile.ZipFile(file) as archive:
                 document = json.loads(archive.read("state.json"))
-                if document["program"] == _PROGRAM and document["version"] <= VERSION:
+                if document["program"] == _PROGRAM and document["version"] == VERSION:
                     tree = _Decoder(archive, document["objects"]).decode(document["tree"])
                     return {part: tree[part] for part in parts}
         # whatever a foreign or damaged file makes of the zip, the JSON, an array's head or an object's fields
@@ -91,7 +91,8 @@ def read(path: str | os.PathLike[str], parts: tuple[str, ...]) -> dict[str, Any]
                 f"{os.fspath(path)!r} is not a file that est.save has written, or it is damaged: {error}."
             ) from error
     found = f"version {document['version']} of the format of {document['program']!r}"
-    raise StorageError(f"{os.fspath(path)!r} has {found}, which this bayesmixed cannot read ({VERSION}); update it.")
+    cure = "update bayesmixed" if document["version"] > VERSION else "fit and save again"
+    raise StorageError(f"{os.fspath(path)!r} has {found}, which this bayesmixed cannot read ({VERSION}); {cure}.")
 
 
 @contextmanager

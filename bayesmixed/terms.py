@@ -59,6 +59,8 @@ class Component:
         Row of the design for each level.
     transforms : tuple of dict
         Learned state of each stateful transform in the call, in the order of the call's text.
+    variables : tuple of str
+        The columns of the data it uses.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Component:
     levels: tuple[Any, ...] | None = None
     contrasts: tuple[tuple[float, ...], ...] | None = None
     transforms: tuple[State, ...] = ()
+    variables: tuple[str, ...] = ()
 
 
 def learn_terms(text: str, frame: pd.DataFrame) -> tuple[bool, list[tuple[Component, ...]]]:
@@ -143,15 +146,17 @@ def _learned(component: Any) -> Component:
     """Copy what formulae learned about a component into plain data."""
     is_call = isinstance(component, Call)
     transforms = tuple(map(_encode, _stateful(component.call))) if is_call else ()
+    variables = tuple(sorted(component.var_names - {""}))  # formulae counts a literal as a nameless variable
     if component.kind != "categoric":
-        return Component(component.name, component.kind, is_call, tuple(component.labels), transforms=transforms)
+        labels = tuple(component.labels)
+        return Component(component.name, component.kind, is_call, labels, None, None, transforms, variables)
     levels = tuple(map(plain_level, component.levels))
     if len(levels) < 2:
         raise FormulaError(f"{component.name!r} has a single level, {levels[0]!r}; drop it from the formula.")
     text = {str(theirs): str(ours) for theirs, ours in zip(component.levels, levels, strict=True)}
     labels = tuple(f"{component.name}[{text.get(label, label)}]" for label in component.contrast_matrix.labels)
     contrasts = tuple(tuple(map(float, row)) for row in component.contrast_matrix.matrix)
-    return Component(component.name, "categoric", is_call, labels, levels, contrasts, transforms)
+    return Component(component.name, "categoric", is_call, labels, levels, contrasts, transforms, variables)
 
 
 def plain_level(level: Any) -> Any:

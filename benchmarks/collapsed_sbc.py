@@ -21,7 +21,7 @@ import argparse
 import time
 import warnings
 from collections import Counter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
@@ -59,8 +59,7 @@ class Case(NamedTuple):
             group_sd={f: dict.fromkeys(("Intercept", *slopes), self.sd_prior) for f, slopes in self.slopes.items()},
             lkj_eta={factor: ETA for factor, slopes in correlated.items() if slopes},
             auxiliary={"sigma": PRIORS["sigma"]},
-            centre={"x": 0.0},  # the intercept's prior is that of the Intercept itself
-        )
+        )  # not swept: all are priors of the parameters as written
 
     def codes(self, factor: str) -> np.ndarray:
         """Level of every row, numbered in sorted order."""
@@ -70,6 +69,36 @@ class Case(NamedTuple):
         """What effects (..., level, effect) of a factor add to the mean of every row, (..., row)."""
         Z = np.column_stack([np.ones(len(self.frame)), self.frame[list(self.slopes[factor])]])
         return np.einsum("...ij,ij->...i", b[..., self.codes(factor), :], Z)
+
+    def simulate(self, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, float]]:
+        """Draw parameters from their priors, and a response; returns it and the quantities that are ranked."""
+        x = self.frame["x"].to_numpy()
+        truth = {name: draw_prior(prior, rng) for name, prior in PRIORS.items()}
+        mean = truth["Intercept"] + truth["beta"] * x
+        noise = truth["sigma"] * rng.normal(size=len(x))
+        for factor, slopes in self.slopes.items():
+            sds = np.array([draw_prior(self.sd_prior, rng) for _ in ("Intercept", *slopes)])
+            R = draw_lkj(len(sds), rng) if self.group_prior == "lkj" else np.eye(len(sds))
+            b = rng.normal(size=(self.codes(factor).max() + 1, len(sds))) @ np.linalg.cholesky(np.outer(sds, sds) * R).T
+            mean += self.effects(factor, b)
+            pairs = R[np.triu_indices(len(sds), 1)] if self.group_prior == "lkj" else np.empty(0)
+            truth |= numbered(f"sd_{factor}", sds) | numbered(f"corr_{factor}", pairs) | numbered(f"b_{factor}", b[0])
+        return mean + noise, truth | {"log_likelihood": log_likelihood(noise, truth["sigma"])}
+
+    def quantities(self, y: np.ndarray, posterior: Any) -> dict[str, np.ndarray]:
+        """Draws (chain, draw) of what is ranked; of group effects, the first level's."""
+        values = {name: variable.values for name, variable in posterior.data_vars.items()}
+        mean = values["Intercept"][..., None] + values["beta"] * self.frame["x"].to_numpy()
+        mean = mean + sum(self.effects(factor, values[f"b_{factor}"]) for factor in self.slopes)
+        draws = {"log_likelihood": log_likelihood(y - mean, values["sigma"])}
+        for name, value in values.items():
+            if name == "beta":
+                draws[name] = value[..., 0]
+            elif value.ndim == 2:
+                draws[name] = value
+            else:
+                draws |= numbered(name, value[:, :, 0] if value.ndim == 4 else value)
+        return draws
 
 
 def one_effect() -> Case:
@@ -145,22 +174,6 @@ def draw_lkj(q: int, rng: np.random.Generator) -> np.ndarray:
             return R
 
 
-def simulate(case: Case, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, float]]:
-    """Draw parameters from their priors, and a response; returns the response and the quantities that are ranked."""
-    x = case.frame["x"].to_numpy()
-    truth = {name: draw_prior(prior, rng) for name, prior in PRIORS.items()}
-    mean = truth["Intercept"] + truth["beta"] * x
-    noise = truth["sigma"] * rng.normal(size=len(x))
-    for factor, slopes in case.slopes.items():
-        sds = np.array([draw_prior(case.sd_prior, rng) for _ in ("Intercept", *slopes)])
-        R = draw_lkj(len(sds), rng) if case.group_prior == "lkj" else np.eye(len(sds))
-        b = rng.normal(size=(case.codes(factor).max() + 1, len(sds))) @ np.linalg.cholesky(np.outer(sds, sds) * R).T
-        mean += case.effects(factor, b)
-        pairs = R[np.triu_indices(len(sds), 1)] if case.group_prior == "lkj" else np.empty(0)
-        truth |= numbered(f"sd_{factor}", sds) | numbered(f"corr_{factor}", pairs) | numbered(f"b_{factor}", b[0])
-    return mean + noise, truth | {"log_likelihood": log_likelihood(noise, truth["sigma"])}
-
-
 def numbered(name: str, values: np.ndarray) -> dict[str, Any]:
     """Names of the entries of the last axis."""
     return {f"{name}[{i}]": values[..., i] for i in range(values.shape[-1])}
@@ -171,23 +184,24 @@ def log_likelihood(residuals: np.ndarray, sigma: Any) -> Any:
     return -np.square(residuals).sum(axis=-1) / (2 * sigma**2) - residuals.shape[-1] * np.log(sigma)
 
 
-def quantities(case: Case, y: np.ndarray, posterior: Any) -> dict[str, np.ndarray]:
-    """Draws (chain, draw) of what is ranked; of group effects, the first level's."""
-    values = {name: variable.values for name, variable in posterior.data_vars.items()}
-    mean = values["Intercept"][..., None] + values["beta"] * case.frame["x"].to_numpy()
-    mean = mean + sum(case.effects(factor, values[f"b_{factor}"]) for factor in case.slopes)
-    draws = {"log_likelihood": log_likelihood(y - mean, values["sigma"])}
-    for name, value in values.items():
-        if name == "beta":
-            draws[name] = value[..., 0]
-        elif value.ndim == 2:
-            draws[name] = value
-        else:
-            draws |= numbered(name, value[:, :, 0] if value.ndim == 4 else value)
-    return draws
+class Simulated(Protocol):
+    """What `ranks` asks of a design."""
+
+    formula: str
+    group_prior: str
+
+    @property
+    def frame(self) -> pd.DataFrame: ...
+
+    @property
+    def priors(self) -> bm.Priors: ...
+
+    def simulate(self, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, float]]: ...
+
+    def quantities(self, y: np.ndarray, posterior: Any) -> dict[str, np.ndarray]: ...
 
 
-def draw(case: Case, y: np.ndarray, seed: int, events: Counter[str], settings: dict[str, Any]) -> Any:
+def draw(case: Simulated, y: np.ndarray, seed: int, events: Counter[str], settings: dict[str, Any]) -> Any:
     """Fit and count what the fit says; returns the posterior, None if the sampler refuses the data."""
     model = bm.MixedModelRegressor(
         case.formula, group_prior=case.group_prior, priors=case.priors, random_state=seed, **settings
@@ -206,7 +220,7 @@ def draw(case: Case, y: np.ndarray, seed: int, events: Counter[str], settings: d
 
 
 def ranks(
-    case: Case, seed: int, n_ranks: int = RANKS, settings: dict[str, Any] | None = None
+    case: Simulated, seed: int, n_ranks: int = RANKS, settings: dict[str, Any] | None = None
 ) -> tuple[dict[str, int] | None, Counter[str]]:
     """Simulate, fit, and rank among `n_ranks - 1` draws; a fit whose draws are worth fewer is made again, longer.
 
@@ -217,7 +231,7 @@ def ranks(
     events : Counter
         How often the sampler refused, warned, diverged, was run again, and ended with draws that are too dependent.
     """
-    y, truth = simulate(case, np.random.default_rng([seed, 1]))
+    y, truth = case.simulate(np.random.default_rng([seed, 1]))
     settings = {"sampler": "collapsed", "draws": 1000} | (settings or {})
     events: Counter[str] = Counter()
     for longer in range(LONGER + 1):
@@ -225,7 +239,7 @@ def ranks(
         posterior = draw(case, y, seed + 1_000_000 * longer, events, settings | more)
         if posterior is None:
             return None, events
-        draws = quantities(case, y, posterior)
+        draws = case.quantities(y, posterior)
         assert draws.keys() == truth.keys()
         found = convergence(np.stack(list(draws.values()), axis=-1))
         if min(found.ess_bulk.min(), found.ess_tail.min()) >= n_ranks - 1:

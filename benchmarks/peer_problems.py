@@ -14,8 +14,8 @@ from problems import SMALL, Problem, insteval, large_intercepts, large_slopes
 from sklearn.model_selection import GroupKFold
 
 import bayesmixed as bm
+from bayesmixed.defaults import default_priors
 from bayesmixed.inputs import learn
-from bayesmixed.priors import default_priors
 
 LKJ_ETA = 2.0
 
@@ -79,12 +79,16 @@ def describe(problem: Problem, folds: bool) -> dict[str, Any]:
     estimator = bm.MixedModelRegressor(problem.formula, group_prior=group_prior)
     _, design, _, family = learn(estimator, problem.frame, None, None, reset=True)
     priors = default_priors(design, family, LKJ_ETA)
+    independent = bm.MixedModelRegressor(problem.formula, group_prior="independent")
+    at_zero = default_priors(learn(independent, problem.frame, None, None, reset=True)[1], family)
     groups = [
         {
             "name": factor.name,
             "columns": factor.name.split(":"),
             "effects": list(factor.effect_names),
             "sds": [priors.group_sd[factor.name][effect].sigma for effect in factor.effect_names],
+            "sds_at_zero": [at_zero.group_sd[factor.name][effect].sigma for effect in factor.effect_names],
+            "sweep": priors.group_sweep(factor.name).tolist(),
             "correlated": bool(factor.pairs),
         }
         for factor in design.groups
@@ -96,7 +100,7 @@ def describe(problem: Problem, folds: bool) -> dict[str, Any]:
         "common": list(design.common_names),
         "groups": groups,
         "intercept": {"mu": priors.intercept.mu, "sigma": priors.intercept.sigma},
-        "centre": priors.centre,
+        "centre": {name: priors.swept.get(name, {}).get("Intercept", 0.0) for name in design.common_names},
         "common_sds": {name: prior.sigma for name, prior in priors.common.items()},
         "lkj_eta": LKJ_ETA,
         "sigma": {"nu": sigma.nu, "sigma": sigma.sigma},

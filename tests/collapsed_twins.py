@@ -7,11 +7,13 @@ import pandas as pd
 from scipy import stats
 from scipy.linalg import block_diag
 from scipy.special import polygamma
+from twins import common_sweep_of, where_stated
 
 from bayesmixed.design import Design, DesignSpec
 from bayesmixed.families import get_family
 from bayesmixed.formula import parse
-from bayesmixed.priors import Priors, resolve_priors
+from bayesmixed.priors import Priors
+from bayesmixed.resolve import resolve_priors
 from bayesmixed.sampling.collapsed.density import CollapsedDensity
 from bayesmixed.sampling.collapsed.statistics import CrossProducts
 from bayesmixed.sampling.collapsed.units import Units
@@ -84,13 +86,12 @@ def effects_prior(design, priors, groups):
     mean = np.array([priors.common[name].mu for name in names], dtype=float)
     V = np.diag([float(priors.common[name].sigma) ** 2 for name in names])
     loads = [design.X]
-    if design.has_intercept:  # Intercept = what has the prior - centre'beta
-        A = np.eye(len(names) + 1)
-        A[0, 1:] = [-priors.centre[name] for name in names]
-        V = A @ block_diag(float(priors.intercept.sigma) ** 2, V) @ A.T
-        mean = A @ np.concatenate([[priors.intercept.mu], mean])
+    if design.has_intercept:
+        V = block_diag(float(priors.intercept.sigma) ** 2, V)
+        mean = np.concatenate([[priors.intercept.mu], mean])
         loads = [np.ones((design.n_rows, 1)), design.X]
-    blocks = [V]
+    T = common_sweep_of(priors)  # the prior is one of the swept columns' coefficients
+    mean, blocks = T @ mean, [T @ V @ T.T]
     for factor, (sd, R) in zip(design.groups, groups, strict=True):
         J, q = len(factor.levels), len(sd)
         load = np.zeros((design.n_rows, J, q))
@@ -131,9 +132,12 @@ def log_prior(model, theta, s):
     The partial correlations of LKJ's vine are independent Beta variables on (-1, 1), and tanh(scale * v) is one.
     """
     design, priors, density = model
-    sigma, groups = on_user_scale(density, theta, s)
+    sigma, _ = on_user_scale(density, theta, s)
     total = float(priors.auxiliary["sigma"].log_density(sigma)) + s
-    for factor, (sd, _) in zip(design.groups, groups, strict=True):
+    roots = density.covariances.at(theta[:, None]).roots
+    for f, factor in enumerate(design.groups):
+        # of swept columns; `where_stated` would lose sds that vanish
+        sd = np.exp(s) * density.units.effect_units(f) * np.linalg.norm(roots[f][:, :, 0], axis=1)
         for effect, value in zip(factor.effect_names, sd, strict=True):
             total += float(priors.group_sd[factor.name][effect].log_density(value)) + np.log(value)
     v = iter(theta[density.covariances.n_sds :])
@@ -149,19 +153,21 @@ def log_prior(model, theta, s):
 
 
 def log_prior_by_jacobian(model, theta, s):
-    """The same for any model, from the definition: p(sd) det(R)^(eta - 1) |d (sd, R) / d theta|, sd and R at zero."""
+    """The same for any model, from the definition: p(sd) det(R)^(eta - 1) |d (sd, R) / d theta|, where it is stated."""
     design, priors, density = model
 
     def parameters(at):
         _, groups = on_user_scale(density, at, s)
         parts = []
-        for factor, (sd, R) in zip(design.groups, groups, strict=True):
+        for factor, own in zip(design.groups, groups, strict=True):
+            sd, R = where_stated(priors, factor, *own)
             parts += [np.log(sd), np.array([R[pair] for pair in factor.pairs])]
         return np.concatenate(parts)
 
     sigma, groups = on_user_scale(density, theta, s)
     total = float(priors.auxiliary["sigma"].log_density(sigma)) + s
-    for factor, (sd, R) in zip(design.groups, groups, strict=True):
+    for factor, own in zip(design.groups, groups, strict=True):
+        sd, R = where_stated(priors, factor, *own)
         for effect, value in zip(factor.effect_names, sd, strict=True):
             total += float(priors.group_sd[factor.name][effect].log_density(value)) + np.log(value)
         if factor.pairs:

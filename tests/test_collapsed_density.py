@@ -49,6 +49,15 @@ NESTED = {
     "groups only": ("(1 | school)", {}),
     "offset": ("x + offset(z) + (1 | school)", {}),
     "user's priors": ("x + z + (x | school)", {"user": PRIORS}),
+    "swept": ("x*z + k:x + (x*z | school)", {}),
+    "swept, nested": ("dose*x + (dose | town/school)", {}),
+    "swept, weights": ("dose*k + (dose + k | school)", {"weights": np.arange(40) % 3 + 0.3}),
+    "swept, without intercept": ("0 + k + k:dose + (0 + k + k:x | school)", {}),
+    "swept beside the user's": (
+        "x*z + I(x ** 2) + (x*z | school)",
+        {"user": {"x": Normal(1, 2), "sd_school": {"x": HalfNormal(2)}}},
+    ),
+    "user's intercept beside swept": ("x*z + (x*z | school)", {"user": {"Intercept": Normal(3, 2)}}),
     "integer weights": ("x + (x | pupil)", {"weights": np.arange(40) % 3 + 1.0}),
     "fractional weights": ("x + (x | pupil)", {"weights": np.arange(40) % 3 + 0.3}),
     "weights, nested": ("x + (x | school/pupil)", {"weights": np.arange(40) % 4 + 0.5}),
@@ -61,6 +70,7 @@ CROSSED = {
     "three crossed": ("x + (1 | pupil) + (1 | task) + (1 | item)", {}),
     "three crossed with slopes": ("x + (x | pupil) + (1 | task) + (0 + z | item)", {}),
     "crossed and nested": ("x + (x | school/pupil) + (1 | item)", {}),
+    "crossed, swept": ("dose*k + (dose | pupil) + (x*z | item)", {}),
     "crossed, weights": ("x + (x | pupil) + (1 | item)", {"weights": np.arange(40) % 3 + 0.3}),
     "many columns, weights": ("x + (x | pupil) + (z | task)", {"weights": np.arange(40) % 3 + 1.0}),
     "crossed, single rows": ("(1 | single) + (x | item)", {}),
@@ -135,18 +145,31 @@ def own_prior(model, theta, s):
     return total + sum(prior.log_density(sd) for prior, sd in sds)
 
 
+def test_swept_columns_far_from_zero_have_the_dense_density():
+    """The dense side forms the covariance of powers of 30 to 40 as written, and loses six digits."""
+    model = learn("dose*k + I(dose ** 2) + (dose + I(dose ** 2) | school)", FRAME)
+
+    assert spread(model, *random_points(model.density, 6)) < 1e-7
+
+
 FAR = pytest.mark.filterwarnings("ignore:(?s).*far outside the data:UserWarning")
+
+
+def at_zero(factor, sigma=5.0):
+    """A prior of the user's that states the block at z = 0."""
+    return {"user": {f"sd_{factor}": {"Intercept": HalfNormal(sigma)}}}
 
 
 @FAR
 @pytest.mark.parametrize(
     ("formula", "options"),
     [
-        ("dose + (dose | pupil)", {}),
-        ("dose + (dose + x | school)", {"lkj_eta": 0.8}),
-        ("x + (dose | school/pupil)", {}),
-        ("dose + (dose | pupil) + (1 | item)", {}),
-        ("dose + (dose | pupil)", {"weights": np.arange(40) % 3 + 0.5}),
+        ("dose + (dose | pupil)", at_zero("pupil")),
+        ("dose + (dose + x | school)", {"lkj_eta": 0.8, **at_zero("school")}),
+        ("x + (dose | school/pupil)", at_zero("school:pupil")),
+        ("dose + (dose | pupil) + (1 | item)", at_zero("pupil")),
+        ("dose + (dose | pupil)", {"weights": np.arange(40) % 3 + 0.5, **at_zero("pupil")}),
+        ("dose + (dose + I(dose ** 2) | pupil)", at_zero("pupil")),
         ("dose + (x + dose | school)", {"user": {"sd_school": {"Intercept": Exponential(0.1)}}}),
     ],
 )
@@ -162,7 +185,7 @@ def test_a_covariance_sampled_at_the_mean_of_a_far_slope_has_the_stated_prior(fo
 @pytest.mark.parametrize("formula", ["year + (year | pupil)", "x + (year | pupil) + (1 | item)"])
 def test_a_slope_very_far_from_zero_has_the_same_likelihood(formula):
     """With years of 2000 the dense covariance at zero has lost eight digits."""
-    model = learn(formula, FRAME)
+    model = learn(formula, FRAME, **at_zero("pupil", 500.0))
 
     assert spread(model, *random_points(model.density, 6), own_prior) < 1e-6
 

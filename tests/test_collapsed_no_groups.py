@@ -10,7 +10,7 @@ from bayesmixed import Exponential, HalfNormal, MixedModelRegressor, Normal
 from bayesmixed.design import DesignSpec
 from bayesmixed.diagnostics import convergence
 from bayesmixed.formula import parse
-from bayesmixed.priors import resolve_priors
+from bayesmixed.resolve import resolve_priors
 from bayesmixed.sampling.collapsed import engine
 from bayesmixed.sampling.collapsed.no_groups import Rotated
 from bayesmixed.sampling.collapsed.units import Units

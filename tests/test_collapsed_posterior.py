@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from collapsed_twins import dense_log_likelihood, learn
 from scipy import stats
+from twins import where_stated
 
 from bayesmixed import HalfNormal, HalfStudentT, MixedModelRegressor, Normal, datasets
 from bayesmixed.diagnostics import convergence
@@ -102,6 +103,8 @@ def test_lp_is_the_log_density_of_covariances_and_sigma():
         sd, rho = draws.flat("sd_Subject")[i], draws.flat("corr_Subject")[i, 0]
         sigma = draws.flat("sigma")[i]
         expected = dense_log_likelihood(model.design, model.priors, sigma, [(sd, np.array([[1, rho], [rho, 1]]))])
+        sd, R = where_stated(model.priors, model.design.groups[0], sd, np.array([[1, rho], [rho, 1]]))
+        rho = R[0, 1]
         expected += sum(p.log_density(v) for p, v in zip(model.priors.group_sd["Subject"].values(), sd, strict=True))
         expected += model.priors.auxiliary["sigma"].log_density(sigma) + np.log(sd).sum() + np.log(sigma)
         expected += model.priors.lkj_eta["Subject"] * np.log(1 - rho**2)
@@ -245,16 +248,47 @@ def test_fitting_under_the_priors_of_a_fit_is_the_same_fit(fits):
 
 
 def test_a_slope_far_from_zero_is_the_centred_model_in_other_words():
-    """Years of 2000: the same line, and the same sd of slopes but for what the prior of the far intercept says."""
+    """Years of 2000: default priors do not care, the draws are the same but for rounding."""
     rng = np.random.default_rng(0)
     group = np.repeat(np.arange(30), 8)
     year = 2000.0 + np.tile(np.arange(8), 30)
     b = rng.normal(size=(30, 2)) * [2.0, 0.6]
     y = 3 + 0.5 * (year - 2003.5) + b[group, 0] + b[group, 1] * (year - 2003.5) + rng.normal(size=240)
     frame = pd.DataFrame({"y": y, "year": year, "since": year - 2003.5, "g": group})
-    with pytest.warns(UserWarning, match="far outside the data"):
-        far = MixedModelRegressor("y ~ year + (year | g)", random_state=0).fit(frame)
+    far = MixedModelRegressor("y ~ year + (year | g)", random_state=0).fit(frame)
     near = MixedModelRegressor("y ~ since + (since | g)", random_state=0).fit(frame)
+
+    np.testing.assert_allclose(far.predict(frame), near.predict(frame), atol=1e-8)  # sigma is 1
+    np.testing.assert_allclose(draws_of(far)["sd_g"][..., 1], draws_of(near)["sd_g"][..., 1], rtol=1e-8)
+
+
+def test_columns_that_others_determine_share_what_these_say():
+    """One slope in two units: each coefficient is told by its prior alone, their sum by the data."""
+    frame = SLEEP.assign(Hours=24 * SLEEP["Days"] + 7, never=0.0)
+    with pytest.warns(UserWarning, match="'Hours' is a combination of 'Days' and the intercept; 'never' is all zero"):
+        both = MixedModelRegressor("Reaction ~ Days + Hours + never + (1 | Subject)", random_state=0).fit(frame)
+    alone = MixedModelRegressor("Reaction ~ Days + (1 | Subject)", random_state=0).fit(frame)
+    beta, prior = draws_of(both)["beta"].reshape(-1, 3), both.priors_.common["never"]
+
+    np.testing.assert_allclose(both.predict(frame), alone.predict(frame), atol=0.1)  # sigma is 31
+    assert both.coef_ @ [1, 24, 0] == pytest.approx(alone.coef_[0], abs=0.02)
+    assert beta[:, 0].std() > 20 * (beta @ [1, 24, 0]).std()
+    assert prior.sigma == pytest.approx(2.5 * SLEEP["Reaction"].std(ddof=0)), "of y alone"
+    assert beta[:, 2].std() == pytest.approx(prior.sigma, rel=0.05)
+
+
+def test_a_block_that_the_user_states_far_from_its_data_is_fitted_with_a_warning():
+    """The prior of a far intercept says little of the slopes, if it is wide."""
+    rng = np.random.default_rng(0)
+    group = np.repeat(np.arange(30), 8)
+    year = 2000.0 + np.tile(np.arange(8), 30)
+    b = rng.normal(size=(30, 2)) * [2.0, 0.6]
+    y = 3 + 0.5 * (year - 2003.5) + b[group, 0] + b[group, 1] * (year - 2003.5) + rng.normal(size=240)
+    frame = pd.DataFrame({"y": y, "year": year, "g": group})
+    priors = {"sd_g": {"Intercept": HalfNormal(1e4)}}
+    with pytest.warns(UserWarning, match="far outside the data"):
+        far = MixedModelRegressor("y ~ year + (year | g)", priors=priors, random_state=0).fit(frame)
+    near = MixedModelRegressor("y ~ year + (year | g)", random_state=0).fit(frame)
 
     np.testing.assert_allclose(far.predict(frame), near.predict(frame), atol=0.1)  # sigma is 1
     ours, theirs = (draws_of(est)["sd_g"][..., 1].ravel() for est in (far, near))

@@ -6,6 +6,7 @@ from collapsed_twins import FAMILY, dense_posterior, evaluate, learn, make_frame
 from scipy import stats
 from scipy.special import polygamma
 from test_pymc_model import MODE, random_points
+from twins import where_stated
 
 from bayesmixed import Exponential, Normal
 from bayesmixed.datasets import load_sleepstudy
@@ -23,10 +24,26 @@ CASES = {
     "two blocks": ("(1 + x | school) + (0 + z | school)", FRAME, {}),
     "nested": ("x + (x | town/school)", FRAME, {}),
     "crossed": ("x + (x | school) + (1 | item)", FRAME, {}),
+    "swept": ("x*z + k:x + (x*z | school)", FRAME, {}),
+    "swept beside the user's": (
+        "x*z + I(x ** 2) + (x*z | school)",
+        FRAME,
+        {"user": {"x": Normal(1, 2), "sd_school": {"z": Exponential(1)}}},
+    ),
+    "swept, no intercept": ("0 + k + k:x + (0 + k + k:x | school)", FRAME, {}),
+    "swept, far": ("dose*x + (dose | school)", FRAME, {}),
     "weights": ("x + (1 | school)", FRAME, {"weights": np.arange(40) % 3 + 0.5}),
     "user's priors": ("z + (x | school)", FRAME, {"user": USER}),
     "no intercept": ("0 + x + offset(z) + (0 + x | school)", FRAME, {}),
 }
+
+
+def as_matrix(factor, values):
+    """A factor's sds and correlation matrix, as written."""
+    R = np.eye(len(factor.effect_names))
+    for k, pair in enumerate(factor.pairs):
+        R[pair] = R[pair[::-1]] = values[f"corr_{factor.name}"][k]
+    return values[f"sd_{factor.name}"], R
 
 
 def coordinates(model, values):
@@ -35,7 +52,7 @@ def coordinates(model, values):
     s = np.log(values["sigma"] / density.units.scaling.y_scale)
     log_lambda, v, log_jacobian = [], [], np.log(values["sigma"])
     for factor, own in zip(design.groups, density.covariances.factors, strict=True):
-        sd = values[f"sd_{factor.name}"]
+        sd, _ = where_stated(priors, factor, *as_matrix(factor, values))
         log_lambda.append(np.log(sd / own.scale) - s)
         log_jacobian += np.log(sd).sum()
         for block in factor.blocks:
@@ -55,9 +72,7 @@ def log_density_of_effects(model, values):
     effects += list(values["beta"]) if design.common_names else []
     groups, log_jacobian = [], 0.0
     for factor in design.groups:
-        sd, R = values[f"sd_{factor.name}"], np.eye(len(factor.effect_names))
-        for k, pair in enumerate(factor.pairs):
-            R[pair] = R[pair[::-1]] = values[f"corr_{factor.name}"][k]
+        sd, R = as_matrix(factor, values)
         groups.append((sd, R))
         effects += list(values[f"b_{factor.name}"].ravel())
         log_jacobian += len(factor.levels) * (np.log(sd).sum() + 0.5 * np.linalg.slogdet(R)[1])
@@ -79,4 +94,5 @@ def test_the_joint_density_is_collapsed_times_conditional(case):
         collapsed = evaluate(model.density, theta[:, None], np.array([s]))[0] - log_jacobian
         differences.append(float(joint(point)) - collapsed - log_density_of_effects(model, values))
 
-    assert np.ptp(differences) < 1e-6
+    # the dense covariance of products far from zero, as written, has lost six digits
+    assert np.ptp(differences) < (1e-4 if case == "swept, far" else 1e-6)

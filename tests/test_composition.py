@@ -19,7 +19,7 @@ FORMULA = "Days + (Days | Subject)"
 
 
 def make(formula=FORMULA, **options):
-    return MixedModelRegressor(formula, draws=250, random_state=0, **options)
+    return MixedModelRegressor(formula, draws=500, random_state=0, **options)
 
 
 def standardised(**options):

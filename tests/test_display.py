@@ -16,7 +16,8 @@ from bayesmixed import HalfNormal, MixedModelRegressor, Normal, StudentT, poster
 from bayesmixed.datasets import load_pastes, load_sleepstudy
 from bayesmixed.display import MOST
 from bayesmixed.inputs import learn
-from bayesmixed.priors import Priors, resolve_priors
+from bayesmixed.priors import Priors
+from bayesmixed.resolve import resolve_priors
 
 DATA = load_sleepstudy()
 FORMULA = "Reaction ~ Days + (Days | Subject)"
@@ -225,6 +226,13 @@ def test_print_of_priors_is_a_table_on_the_users_scale(fitted):
         "corr_Subject           LKJ(4)\n"
         "sigma                  HalfStudentT(4, 56.17)"
     )
-    assert str(fitted.priors_).splitlines()[0] == "Intercept at Days = 4.5  Normal(298.5, 140.4)"
-    assert str(Priors(None, {}, {}, {}, {}, {})) == ""
+    assert str(fitted.priors_) == (
+        "Intercept at Days = 4.5              Normal(298.5, 140.4)\n"
+        "beta[Days]                           Normal(0, 48.89)\n"
+        "sd_Subject[Intercept] at Days = 4.5  HalfNormal(140.4)\n"
+        "sd_Subject[Days]                     HalfNormal(48.89)\n"
+        "corr_Subject                         LKJ(2)\n"
+        "sigma                                HalfStudentT(4, 56.17)"
+    )
+    assert str(Priors(None, {}, {}, {}, {})) == ""
     assert repr(fitted.priors_).startswith("Priors(intercept=Normal(mu=298.5")  # as it was: exact

@@ -9,9 +9,9 @@ from joblib import Parallel, delayed
 
 from bayesmixed._compat import container
 from bayesmixed.datasets import load_sleepstudy
+from bayesmixed.defaults import default_priors
 from bayesmixed.design import DesignSpec
 from bayesmixed.formula import parse
-from bayesmixed.priors import default_priors
 from bayesmixed.sampling import nuts
 from bayesmixed.sampling.nuts import resolve_cores
 

@@ -42,7 +42,7 @@ UNCONVERGED = pytest.mark.filterwarnings("ignore::bayesmixed.ConvergenceWarning"
 
 
 def make(formula=FORMULAS[0], **options):
-    return MixedModelRegressor(formula, **{"draws": 250, "random_state": 0, **options})
+    return MixedModelRegressor(formula, **{"draws": 500, "random_state": 0, **options})
 
 
 def predicted(formula, **options):
@@ -174,7 +174,7 @@ def fit_here(options):
 
 
 def test_a_daemon_fits_by_the_collapsed_sampler():
-    est, is_daemon = in_a_daemon(fit_here, {"draws": 250})
+    est, is_daemon = in_a_daemon(fit_here, {"draws": 500})
 
     assert is_daemon
     assert est.diagnostics_["sampler"] == "collapsed"

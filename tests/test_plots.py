@@ -9,10 +9,10 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import integrate, stats
+from scipy import stats
 from sklearn.exceptions import NotFittedError
 
-from bayesmixed import HalfNormal, MixedModelRegressor, Normal, StudentT, plots
+from bayesmixed import HalfNormal, MixedModelRegressor, Normal, plots
 from bayesmixed import draws as draws_module
 from bayesmixed.datasets import load_pastes, load_sleepstudy
 from bayesmixed.plots.shared import level_texts
@@ -507,15 +507,16 @@ def blocks():
 
 def test_every_parameter_but_the_group_effects_has_a_panel(est, blocks):
     assert titles(plots.prior_posterior(est)) == [
-        "Intercept, at X = 0",
+        "Intercept at Days = 4.5",
         "beta[Days]",
-        "sd_Subject[Intercept]",
+        "sd_Subject[Intercept] at Days = 4.5",
         "sd_Subject[Days]",
         "corr_Subject[Intercept:Days]",
         "sigma",
     ]
+    mean = blocks.priors_.group_swept["g"]["u"]["Intercept"]
     assert titles(plots.prior_posterior(blocks, variables=["sd_g", "corr_g"])) == [
-        "sd_g[Intercept]",
+        f"sd_g[Intercept] at u = {mean:.5g}",
         "sd_g[u]",
         "sd_g[v]",
         "corr_g[Intercept:u]",
@@ -527,6 +528,7 @@ def test_every_parameter_but_the_group_effects_has_a_panel(est, blocks):
 def test_bars_are_shares_of_all_draws():
     frame = DATA.assign(night=np.cos(DATA["Days"]))
     est = fit("Reaction ~ Days + night + (Days + night | Subject)", frame)
+    est.priors_ = replace(est.priors_, swept={}, group_swept={})  # drawn as they are written
     values = est._posterior.draws.values
     values["sigma"][0, 0] = 1e4  # a draw beyond the picture
     draws = [column for name in values if name != "b_Subject" for column in values[name].reshape(500, -1).T]
@@ -565,44 +567,24 @@ def test_the_prior_of_a_correlation_is_that_of_its_own_block(blocks):
 
 
 @pytest.mark.parametrize("eta", [0.7, 2.0])
-def test_the_prior_of_a_correlation_among_three_is_that_of_draws_from_lkj(eta):
+@pytest.mark.parametrize("priors", [None, {"sd_Subject": HalfNormal(100)}], ids=["swept", "as written"])
+def test_prior_draws_have_the_densities_that_are_drawn(priors, eta):
+    """With draws of the prior in place of the posterior's, bars and line agree in every panel."""
     frame = DATA.assign(night=np.cos(DATA["Days"]))
-    est = fit("Reaction ~ Days + (Days + night | Subject)", frame, lkj_eta=eta)
-    axes = plots.prior_posterior(est, variables="corr_Subject")
-    draws = est.sample_prior(frame.head(1), draws=4000)["prior"]["corr_Subject"].values.reshape(-1, 3)
+    est = fit("Reaction ~ Days*night + (Days + night | Subject)", frame, lkj_eta=eta, priors=priors)
+    prior_draws = est.sample_prior(frame.head(1), draws=4000)["prior"]
+    values = {name: prior_draws[name].values for name in est._posterior.draws.values}
+    est._posterior = replace(est._posterior, draws=replace(est._posterior.draws, values=values))
+    axes = plots.prior_posterior(est)
 
-    assert len(axes) == 3
-    for ax, values in zip(axes, draws.T, strict=True):
+    assert len(axes) == 11
+    for ax in axes:
+        heights, edges, _ = labelled(ax.patches, "posterior").get_data()
         at, density = prior(ax)
-        assert np.trapezoid(density, at) == pytest.approx(1, abs=2e-2)
-        share = [np.mean(values <= edge) for edge in (-0.5, 0.0, 0.5)]
-        drawn = [np.trapezoid(density[at <= edge], at[at <= edge]) for edge in (-0.5, 0.0, 0.5)]
-        np.testing.assert_allclose(drawn, share, atol=0.03)
-
-
-def test_the_prior_of_the_intercept_is_the_one_at_zero(blocks):
-    ax, *_ = plots.prior_posterior(blocks)
-    at, density = prior(ax)
-    priors = blocks.priors_
-
-    variance = priors.intercept.sigma**2
-    for name in ("u", "v"):
-        variance += (priors.centre[name] * priors.common[name].sigma) ** 2
-    assert np.sqrt(variance) > 1.5 * priors.intercept.sigma
-    np.testing.assert_allclose(density, stats.norm.pdf(at, priors.intercept.mu, np.sqrt(variance)))
-    draws = blocks.sample_prior(pd.DataFrame({"u": [0.0], "v": [0.0], "g": [0]}), draws=4000)["prior"]["Intercept"]
-    assert float(draws.std()) == pytest.approx(np.sqrt(variance), rel=0.05)
-
-
-def test_means_of_common_priors_move_the_intercepts_prior(blocks):
-    est = copy.deepcopy(blocks)
-    est.priors_ = replace(est.priors_, common={"u": Normal(2, 0.1), "v": Normal(0, 0.1)})
-    ax, *_ = plots.prior_posterior(est)
-    at, density = prior(ax)
-
-    stated, centre = est.priors_.intercept, est.priors_.centre
-    sd = np.sqrt(stated.sigma**2 + 0.01 * centre["u"] ** 2 + 0.01 * centre["v"] ** 2)
-    np.testing.assert_allclose(density, stats.norm.pdf(at, stated.mu - 2 * centre["u"], sd))
+        share = np.cumsum(heights * np.diff(edges))
+        share += 1 - share[-1]  # what is below the panel's left end, if anything
+        drawn = np.array([np.trapezoid(density[at <= edge], at[at <= edge]) for edge in edges[1:]])
+        assert np.abs(share[5:-5] - drawn[5:-5] - np.median(share[5:-5] - drawn[5:-5])).max() < 0.04, ax.get_title()
 
 
 def test_an_intercept_that_is_stated_at_zero_has_its_own_prior():
@@ -615,23 +597,6 @@ def test_an_intercept_that_is_stated_at_zero_has_its_own_prior():
     ax, *_ = plots.prior_posterior(other)
     at, density = prior(ax)
     np.testing.assert_allclose(density, stats.halfnorm.pdf(at, 0, 300))
-
-
-@pytest.mark.parametrize(
-    ("intercept", "slope"), [(Normal(298, 50), StudentT(3, 5, 10)), (StudentT(4, 298, 50), Normal(5, 10))]
-)
-def test_priors_that_do_not_add_up_to_a_normal_are_convolved(intercept, slope, est):
-    other = copy.deepcopy(est)  # NUTS alone would fit it
-    other.priors_ = replace(est.priors_, intercept=intercept, common={"Days": slope})
-    at, density = prior(plots.prior_posterior(other)[0])
-
-    def at_zero(alpha):
-        return integrate.quad(
-            lambda beta: np.exp(intercept.log_density(alpha + 4.5 * beta) + slope.log_density(beta)), -np.inf, np.inf
-        )[0]
-
-    some = slice(None, None, 60)
-    np.testing.assert_allclose(density[some], [at_zero(alpha) for alpha in at[some]], rtol=2e-3)
 
 
 def test_variables_are_those_of_the_posterior(est):

@@ -5,18 +5,20 @@ import pytest
 from conftest import GAUSSIAN
 from scipy import stats
 from scipy.special import digamma
+from twins import common_sweep_of, where_stated
 
-from bayesmixed import Exponential, HalfStudentT, Normal, StudentT
+from bayesmixed import Exponential, HalfNormal, HalfStudentT, Normal, StudentT
 from bayesmixed import prior_draws as module
 from bayesmixed._compat import import_pymc
 from bayesmixed.design import DesignSpec
 from bayesmixed.draws import coordinates, layout
 from bayesmixed.formula import parse
 from bayesmixed.prior_draws import prior_draws
-from bayesmixed.priors import resolve_priors
 from bayesmixed.pymc_model import build_model
+from bayesmixed.resolve import resolve_priors
 
 N = 4000
+AS_WRITTEN = {"sd_school": HalfNormal(2)}  # priors of the user's: the block is not swept
 
 
 def learn(formula, frame, user=None, lkj_eta=2.0, **options):
@@ -116,7 +118,11 @@ def test_draws_of_a_level_do_not_depend_on_the_other_levels(school):
 
 
 def test_marginals_are_the_stated_priors(school):
-    user = {"sd_school": {"x": HalfStudentT(3, 2)}, "z": StudentT(3, 1, 2), "sigma": Exponential(0.5)}
+    user = {
+        "sd_school": {"Intercept": HalfNormal(4), "x": HalfStudentT(3, 2)},
+        "z": StudentT(3, 1, 2),
+        "sigma": Exponential(0.5),
+    }
     draws, _, priors = draw("x + z + (x | school)", school, user=user)
     sd, beta = draws.flat("sd_school"), draws.flat("beta")
 
@@ -127,18 +133,42 @@ def test_marginals_are_the_stated_priors(school):
     assert_distributed(draws.flat("sigma"), stats.expon(scale=2))
 
 
+def where_drawn(draws, spec, priors):
+    """Draws of (Intercept, beta), and of the first factor's sds and correlations, where their priors are stated."""
+    written = np.column_stack([draws.flat("Intercept"), draws.flat("beta")])
+    common = np.linalg.solve(common_sweep_of(priors), written.T).T
+    factor = spec.groups[0]
+    sds = draws.flat(f"sd_{factor.name}")
+    found = [
+        where_stated(priors, factor, sd, R) for sd, R in zip(sds, correlation_matrices(draws, factor), strict=True)
+    ]
+    rows, columns = np.transpose(factor.pairs)
+    return common, np.array([sd for sd, _ in found]), np.array([R[rows, columns] for _, R in found])
+
+
+def test_swept_parameters_have_the_stated_priors_where_these_are_stated(school):
+    draws, spec, priors = draw("x*z + I(x ** 2) + (x*z | school)", school.assign(x=school["x"] + 7))
+    common, sds, corr = where_drawn(draws, spec, priors)
+
+    for values, prior in zip(common.T, [priors.intercept, *priors.common.values()], strict=True):
+        assert_distributed(values, stats.norm(prior.mu, prior.sigma))
+    for values, prior in zip(sds.T, priors.group_sd["school"].values(), strict=True):
+        assert_distributed(values, stats.halfnorm(scale=prior.sigma))
+    for values in corr.T:
+        assert_distributed(values, stats.beta(3, 3, loc=-1, scale=2))  # LKJ(2) of four effects
+    assert_uncorrelated(np.column_stack([common, sds]))
+
+
 def test_variables_with_priors_of_their_own_are_independent(school):
     draws, spec, priors = draw("x + z + (x | school) + (1 | item)", school)
-    centre = np.array([priors.centre[name] for name in spec.common_names])
-    stated = draws.flat("Intercept") + draws.flat("beta") @ centre
-    names = ["beta", "sd_school", "corr_school", "sd_item"]
+    common, sds, corr = where_drawn(draws, spec, priors)
 
-    assert_uncorrelated(np.column_stack([stated, draws.flat("sigma"), *(draws.flat(name) for name in names)]))
+    assert_uncorrelated(np.column_stack([common, draws.flat("sigma"), sds, corr, draws.flat("sd_item")]))
 
 
 def test_the_default_intercept_prior_holds_at_the_centre_of_the_data(school):
     draws, spec, priors = draw("z + k", school)
-    centre = np.array([priors.centre[name] for name in spec.common_names])
+    centre = np.array([priors.swept[name]["Intercept"] for name in spec.common_names])
 
     assert np.all(centre > 0)
     stated = stats.norm(priors.intercept.mu, priors.intercept.sigma)
@@ -157,7 +187,7 @@ def test_an_intercept_prior_of_the_user_holds_at_zero(school):
 def test_every_correlation_has_the_marginal_of_lkj(q, eta, wide_school):
     """(r + 1) / 2 ~ Beta(a, a) with a = eta - 1 + q / 2."""
     slopes = " + ".join(["x", "z", "w"][: q - 1])
-    draws, _, _ = draw(f"x + ({slopes} | school)", wide_school, lkj_eta=eta)
+    draws, _, _ = draw(f"x + ({slopes} | school)", wide_school, lkj_eta=eta, user=AS_WRITTEN)
     a = eta - 1 + q / 2
 
     assert draws.flat("corr_school").shape == (N, q * (q - 1) // 2)
@@ -178,7 +208,7 @@ def test_correlation_matrices_equal_a_rejection_sampler(q, wide_school):
     expected = candidates[rng.uniform(size=len(candidates)) < density]
 
     slopes = " + ".join(["x", "z", "w"][: q - 1])
-    draws, spec, _ = draw(f"x + ({slopes} | school)", wide_school, lkj_eta=eta)
+    draws, spec, _ = draw(f"x + ({slopes} | school)", wide_school, lkj_eta=eta, user=AS_WRITTEN)
     R = correlation_matrices(draws, spec.groups[0])
 
     assert len(expected) > N
@@ -200,7 +230,7 @@ def test_log_determinant_has_the_mean_of_lkj(q, eta, wide_school):
     That integral is known from the correlations of a Wishart matrix with 2a = 2 eta + q - 1 degrees of freedom.
     """
     slopes = " + ".join(["x", "z", "w"][: q - 1])
-    draws, spec, _ = draw(f"x + ({slopes} | school)", wide_school, lkj_eta=eta)
+    draws, spec, _ = draw(f"x + ({slopes} | school)", wide_school, lkj_eta=eta, user=AS_WRITTEN)
     log_det = np.linalg.slogdet(correlation_matrices(draws, spec.groups[0]))[1]
     a = eta + (q - 1) / 2
     expected = digamma(a - np.arange(q) / 2).sum() - q * digamma(a)
@@ -216,7 +246,7 @@ def test_correlation_matrices_are_positive_definite(wide_school):
 
 
 def test_group_effects_given_their_covariance_are_normal_and_independent(school):
-    draws, spec, _ = draw("x + (x + z | school)", school)
+    draws, spec, _ = draw("x + (x + z | school)", school, user=AS_WRITTEN)
     sd, b = draws.flat("sd_school"), draws.flat("b_school")
     L = np.linalg.cholesky(sd[:, :, None] * correlation_matrices(draws, spec.groups[0]) * sd[:, None, :])
     z = np.linalg.solve(L, np.swapaxes(b, 1, 2)).reshape(N, -1)  # q * n_levels columns

@@ -5,10 +5,12 @@ from scipy import integrate
 
 from bayesmixed import Exponential, HalfNormal, HalfStudentT, Normal, PriorError, StudentT
 from bayesmixed.datasets import load_sleepstudy
+from bayesmixed.defaults import default_priors, moments
 from bayesmixed.design import DesignSpec
 from bayesmixed.families import get_family
 from bayesmixed.formula import parse
-from bayesmixed.priors import Priors, default_priors, moments, resolve_priors
+from bayesmixed.priors import Priors
+from bayesmixed.resolve import resolve_priors
 from bayesmixed.scaling import Scaling
 
 FAMILY = get_family("gaussian")
@@ -64,12 +66,16 @@ def test_defaults_of_sleepstudy():
     assert priors.intercept == Normal(Y.mean(), 2.5 * sd_y)
     assert priors.common["Days"].sigma == pytest.approx(2.5 * sd_y / sd_x)
     assert priors.group_sd["Subject"]["Days"].sigma == pytest.approx(2.5 * sd_y / sd_x)
-    assert priors.group_sd["Subject"]["Intercept"].sigma == pytest.approx(
-        2.5 * sd_y * np.sqrt(1 + (mean_x / sd_x) ** 2)
-    )
+    assert priors.group_sd["Subject"]["Intercept"].sigma == pytest.approx(2.5 * sd_y)
     assert priors.auxiliary["sigma"] == HalfStudentT(4.0, sd_y)
     assert priors.lkj_eta == {"Subject": 2.0}
-    assert priors.centre == {"Days": 4.5}
+    assert priors.swept == {"Days": {"Intercept": 4.5}}
+    assert priors.group_swept == {"Subject": {"Days": {"Intercept": pytest.approx(4.5)}}}
+    independent = default_priors(sleepstudy("Days + (Days || Subject)"), FAMILY)
+    assert independent.group_swept == {}
+    assert independent.group_sd["Subject"]["Intercept"].sigma == pytest.approx(
+        2.5 * sd_y * np.sqrt(1 + (mean_x / sd_x) ** 2)
+    )
 
 
 def test_without_an_intercept_root_mean_squares_replace_sds():
@@ -79,7 +85,7 @@ def test_without_an_intercept_root_mean_squares_replace_sds():
     assert priors.intercept is None
     assert priors.common["Days"].sigma == pytest.approx(2.5 * rms_y / rms_x)
     assert priors.group_sd["Subject"]["Days"].sigma == pytest.approx(2.5 * rms_y / rms_x)
-    assert priors.centre == {"Days": 0.0}
+    assert priors.swept == priors.group_swept == {}
     assert priors.lkj_eta == {}
 
 
@@ -119,7 +125,8 @@ def test_defaults_follow_the_units():
 
 def test_a_slope_far_from_centred_warns_and_widens_the_group_intercept():
     frame = DATA.assign(Year=DATA["Days"] + 2000)
-    design = sleepstudy("Year + (Year | Subject)", frame)
+    default_priors(sleepstudy("Year + (Year | Subject)", frame), FAMILY)  # swept: warnings are errors
+    design = sleepstudy("Year + (Year || Subject)", frame)
     with pytest.warns(UserWarning, match=r"'Year' has its mean more than 3 standard deviations from zero.*center"):
         priors = default_priors(design, FAMILY)
 
@@ -144,7 +151,8 @@ def test_the_users_priors_override_and_the_rest_stays():
     priors, default = resolve_priors(design, FAMILY, user), default_priors(design, FAMILY)
 
     assert priors.intercept == Normal(250, 10)
-    assert priors.centre == {"Days": 0.0}, "a prior of the user's is on the Intercept at X = 0"
+    assert priors.swept == {}, "a prior of the user's is on the Intercept at X = 0"
+    assert priors.group_swept == {"Subject": {"Days": {"Intercept": pytest.approx(4.5)}}}
     assert priors.common == {"Days": Normal(10, 1)}
     assert priors.group_sd["Subject"] == {
         "Intercept": default.group_sd["Subject"]["Intercept"],
@@ -225,7 +233,17 @@ def test_fitted_priors_are_taken_as_they_are_and_another_models_refused():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"intercept": HalfNormal(300)}, "bounds the Intercept at X = 0, so its centre must be 0"),
+        ({"swept": {"Days": {"Nights": 1.0}}}, "swept has 'Days' swept of 'Nights', this model could have it swept of"),
+        (
+            {"swept": {"Dayz": {"Intercept": 1.0}}},
+            "swept has 'Dayz' swept of 'Intercept', this model could .* 'nothing'|",
+        ),
+        ({"swept": {"Days": {"Intercept": np.nan}}}, "swept has 'Days' swept of 'Intercept'"),
+        (
+            {"group_swept": {"Subject": {"Intercept": {"Days": 1.0}}}},
+            r"group_swept\['Subject'\] has 'Intercept' swept of",
+        ),
+        ({"group_swept": {"Site": {"Days": {"Intercept": 1.0}}}}, r"group_swept\['Site'\] has 'Days' swept of"),
         ({"group_sd": {"Subject": {"Intercept": Normal(), "Days": HalfNormal()}}}, "must have positive support"),
         ({"auxiliary": {"sigma": "wide"}}, "prior of 'sigma' must be a prior such as HalfNormal"),
         ({"lkj_eta": {"Subject": -1}}, "lkj_eta must be a positive number"),
@@ -245,8 +263,11 @@ def test_scaling_leaves_the_columns_where_a_bounded_intercept_needs_them():
     default = default_priors(design, FAMILY)
     bounded = Priors(**{**vars(default), "intercept": HalfNormal(100)})
 
-    np.testing.assert_allclose(Scaling.learn(design, default).x_location, [4.5])
-    np.testing.assert_array_equal(Scaling.learn(design, bounded).x_location, [0.0])
+    later = sleepstudy(frame=DATA[DATA["Days"] > 3], y=Y[DATA["Days"] > 3])
+
+    np.testing.assert_array_equal(Scaling.learn(design, default).x_location, [0.0])
+    np.testing.assert_allclose(Scaling.learn(later, default).x_location, [6.5 - 4.5])
+    np.testing.assert_array_equal(Scaling.learn(later, bounded).x_location, [0.0])
 
 
 def test_names_as_a_table_shows_them_are_taken_too():
@@ -268,7 +289,7 @@ def test_names_as_a_table_shows_them_are_taken_too():
     assert one != resolve_priors(design, family)
     assert {name for name, _ in one.rows if "[" in name} == {
         *("beta[x]", "beta[k[b]]", "beta[k[c]]"),
-        *("sd_g[Intercept]", "sd_g[x]"),
+        *("sd_g[Intercept] at x = 2.5", "sd_g[x]"),
     }
     for wrong in ("beta[z]", "sd_g[z]", "sd_h[x]", "sd_g[x", "[x]"):
         with pytest.raises(PriorError):

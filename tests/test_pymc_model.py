@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 from scipy import stats
+from twins import common_sweep_of, sweep_of, where_stated
 
 from bayesmixed import Exponential, HalfNormal, Normal, StudentT
 from bayesmixed._compat import import_pymc
 from bayesmixed.design import DesignSpec
 from bayesmixed.families import get_family
 from bayesmixed.formula import parse
-from bayesmixed.priors import resolve_priors
 from bayesmixed.pymc_model import build_model
+from bayesmixed.resolve import resolve_priors
 
 FAMILY = get_family("gaussian")
 MODE = "FAST_COMPILE"  # plain Python: a few evaluations are not worth a compiler
@@ -42,23 +43,25 @@ def scipy_log_density(design, priors, v):
     """The model as one would write it on paper, one loop per row."""
     total = 0.0
     beta = {name: v["beta"][k] for k, name in enumerate(design.common_names)}
-    total += sum(priors.common[name].log_density(value) for name, value in beta.items())
-    intercept = 0.0
-    if design.has_intercept:
-        intercept = v["Intercept"]
-        total += priors.intercept.log_density(intercept + sum(priors.centre[name] * beta[name] for name in beta))
+    intercept = v["Intercept"] if design.has_intercept else 0.0
+    written = [*([intercept] if design.has_intercept else []), *beta.values()]
+    stated = np.linalg.solve(common_sweep_of(priors), written)
+    of = [*([priors.intercept] if design.has_intercept else []), *priors.common.values()]
+    total += sum(prior.log_density(value) for prior, value in zip(of, stated, strict=True))
     eta = np.full(design.n_rows, float(intercept)) + (0 if design.offset is None else design.offset)
     for i in range(design.n_rows):
         eta[i] += sum(design.X[i, k] * beta[name] for k, name in enumerate(beta))
     for factor in design.groups:
         name = factor.name
         sd = v[f"sd_{name}"]
-        total += sum(priors.group_sd[name][e].log_density(sd[k]) for k, e in enumerate(factor.effect_names))
-        total += stats.norm.logpdf(v[f"z_{name}"]).sum()
         R = np.eye(len(sd))
         for k, (i, j) in enumerate(factor.pairs):
             R[i, j] = R[j, i] = v[f"corr_{name}"][k]
-        b = v[f"z_{name}"] @ (sd[:, None] * np.linalg.cholesky(R)).T
+        sd, R = where_stated(priors, factor, sd, R)
+        total += sum(priors.group_sd[name][e].log_density(sd[k]) for k, e in enumerate(factor.effect_names))
+        total += stats.norm.logpdf(v[f"z_{name}"]).sum()
+        T = sweep_of(priors.group_swept.get(name, {}), factor.effect_names)
+        b = v[f"z_{name}"] @ (T @ (sd[:, None] * np.linalg.cholesky(R))).T
         np.testing.assert_allclose(b, v[f"b_{name}"], atol=1e-10)
         for block in factor.blocks:
             if len(block) > 1:
@@ -96,6 +99,15 @@ CASES = {
     "bounded intercept": ("z + (1 | school)", {"user": {"Intercept": HalfNormal(10)}}),
     "mixed priors": ("x + z + k", {"user": {"x": HalfNormal(1), "z": StudentT(3, 0, 1), "sigma": Exponential(1)}}),
     "mixed sds": ("x + (x | school)", {"user": {"sd_school": {"x": Exponential(2.0)}}}),
+    "swept": ("x*z + k:x + (x*z | school)", {}),
+    "swept, independent": ("x*z + (x*z | school)", {"group_prior": "independent"}),
+    "swept, no intercept": ("0 + k + k:x + (0 + k + k:x | school)", {}),
+    "swept beside the user's": (
+        "x*z + I(x ** 2) + (x*z | school)",
+        {"user": {"x": StudentT(4, 1, 2), "sd_school": {"z": Exponential(2.0)}}},
+    ),
+    "the user's block beside swept": ("x*z + (x | school)", {"user": {"sd_school": HalfNormal(2)}}),
+    "swept, weights": ("x*k + (x + k | school)", {"weights": np.arange(60) % 4 + 0.5}),
     "weights": ("x + (x | school)", {"weights": np.arange(60) % 4 + 0.5}),
 }
 
@@ -117,7 +129,8 @@ def test_partial_correlations_give_lkj(q, school):
     names = ["x", "z", "w"][: q - 1]
     frame = school.assign(w=np.random.default_rng(0).normal(size=60))
     eta = 1.7
-    design, priors = learn(f"x + ({' + '.join(names)} | school)", frame, lkj_eta=eta)
+    user = {"sd_school": HalfNormal(2)}  # states the block as it is written
+    design, priors = learn(f"x + ({' + '.join(names)} | school)", frame, user, lkj_eta=eta)
     model = build_model(design, FAMILY, priors)
     factor = design.groups[0]
     value_of = model.rvs_to_values[model["partial_school"]]
@@ -152,8 +165,9 @@ def test_a_covariance_sampled_at_the_mean_has_the_stated_prior(q, school):
     """With a slope far from zero, the sampled density is p(sd) LKJ(R) |d(sd, R) / d(sampled)|, sd and R at zero."""
     eta = 1.7
     frame = school.assign(year=2000 + school["item"])
+    user = {"sd_school": {"Intercept": HalfNormal(500)}}  # states the block at year 0
     with pytest.warns(UserWarning, match="far outside the data"):
-        design, priors = learn(f"year + ({'year' if q == 2 else 'year + x'} | school)", frame, lkj_eta=eta)
+        design, priors = learn(f"year + ({'year' if q == 2 else 'year + x'} | school)", frame, user, lkj_eta=eta)
     model = build_model(design, FAMILY, priors)
     factor = design.groups[0]
     sampled = [model["sd_school_at_mean"], model["partial_school"]]
@@ -187,6 +201,16 @@ def test_a_covariance_sampled_at_the_mean_has_the_stated_prior(q, school):
         constants.append(float(log_density(point)) - prior - (eta - 1) * np.linalg.slogdet(R)[1] - jacobian)
 
     np.testing.assert_allclose(constants, constants[0], atol=1e-3)
+
+
+def test_what_is_sampled_in_place_of_swept_parameters_is_named(school):
+    design, priors = learn("x*z + (x | school)", school)
+    model = build_model(design, FAMILY, priors)
+
+    assert {v.name for v in model.free_RVs} == {
+        *("Intercept_centred", "beta_swept", "sd_school_swept", "partial_school", "z_school", "sigma")
+    }
+    assert {"Intercept", "beta", "sd_school", "corr_school", "b_school"} <= {v.name for v in model.deterministics}
 
 
 def test_every_variable_has_labelled_dims(school):

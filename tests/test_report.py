@@ -94,7 +94,7 @@ def test_slow_mixing_is_warned_of():
 
 
 @pytest.mark.parametrize(
-    ("target_accept", "remedy"), [(0.9, "Remedies: raise tune and draws, centre"), (None, "Remedies: raise draws, cen")]
+    ("target_accept", "remedy"), [(0.9, "Remedies: raise tune and draws."), (None, "Remedies: raise draws.")]
 )
 def test_tuning_is_a_remedy_for_nuts_only(target_accept, remedy):
     assert remedy in message(slow, target_accept=target_accept)

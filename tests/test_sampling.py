@@ -11,10 +11,10 @@ from conftest import GAUSSIAN
 from bayesmixed import Exponential, HalfNormal, MixedModelRegressor, Normal, StudentT, sampling
 from bayesmixed._compat import dataset
 from bayesmixed.datasets import load_sleepstudy
+from bayesmixed.defaults import default_priors
 from bayesmixed.design import DesignSpec
 from bayesmixed.errors import SamplerError
 from bayesmixed.formula import parse
-from bayesmixed.priors import default_priors
 from bayesmixed.sampling.collapsed import engine
 
 DATA = load_sleepstudy()

@@ -63,3 +63,38 @@ def in_new_process(code, given, *options, **settings):
     )
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout)
+
+
+def swept_by_rows(columns, weights, contains, *, centred, of_intercept, kept=()):
+    """Swept columns one by one, by weighted least squares on the rows."""
+    w = np.sqrt(np.ones(len(columns)) if weights is None else np.asarray(weights, dtype=float))
+    one = np.ones((len(columns), 1))
+    result = np.array(columns, dtype=float)
+    for j, inner in enumerate(contains):
+        of = np.column_stack([*([one] if of_intercept else []), columns[:, [at for at in inner if at not in kept]]])
+        fit = np.linalg.lstsq(of * w[:, None], columns[:, j] * w, rcond=None)[0] if of.shape[1] else np.empty(0)
+        result[:, j] -= of @ fit
+    mean = np.average(result, axis=0, weights=w**2) if centred else 0.0
+    return result, np.sqrt(np.average((result - mean) ** 2, axis=0, weights=w**2))
+
+
+def sweep_of(swept, names):
+    """T with ``x^s = x T``, entry by entry."""
+    T = np.eye(len(names))
+    for j, name in enumerate(names):
+        for i, other in enumerate(names):
+            T[i, j] -= swept.get(name, {}).get(other, 0.0)
+    return T
+
+
+def common_sweep_of(priors):
+    """T of the common part, the intercept first, if there is one."""
+    return sweep_of(priors.swept, [*(["Intercept"] if priors.intercept else []), *priors.common])
+
+
+def where_stated(priors, factor, sd, R):
+    """A factor's sds and correlations, as written, where their prior is stated: of the swept columns' effects."""
+    inverse = np.linalg.inv(sweep_of(priors.group_swept.get(factor.name, {}), factor.effect_names))
+    covariance = inverse @ (np.outer(sd, sd) * R) @ inverse.T
+    size = np.sqrt(np.diag(covariance))
+    return size, covariance / np.outer(size, size)

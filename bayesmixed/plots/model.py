@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from scipy.special import betaln, logsumexp
+from scipy.special import betaln
 
-from bayesmixed.distributions import Normal, Prior
+from bayesmixed.distributions import Prior
 from bayesmixed.errors import quoted
+from bayesmixed.new_groups import covariance_factor
 from bayesmixed.plots.shared import BLACK, MOST_PANELS, ORANGE, SKY, check_fitted, finish, literal, panels, read_rows
-from bayesmixed.priors import Priors
+from bayesmixed.swept import swept_effects
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from bayesmixed.estimator import MixedModelRegressor
 
 _BINS = 40
-_POINTS = 4000  # of a numerical integral
 LogDensity = Callable[[np.ndarray], np.ndarray]
 
 
@@ -125,9 +125,9 @@ def prior_posterior(est: MixedModelRegressor, *, variables: Any = None, axes: An
 
     Notes
     -----
-    The prior of the intercept may be stated at the mean of X (``est.priors_.centre``); what is drawn is the one that
-    this implies, with the priors of the common effects, for the Intercept at X = 0. The prior of one correlation of an
-    LKJ(eta) matrix of q effects is that of 2 B - 1 with B from Beta(a, a), a = eta - 1 + q / 2 [1]_.
+    Each parameter is drawn at the place where its prior is stated, which the title names as ``print(est.priors_)``
+    does: the intercept at the mean of Days, not at Days = 0. The prior of one correlation of an LKJ(eta) matrix of q
+    effects is that of 2 B - 1 with B from Beta(a, a), a = eta - 1 + q / 2 [1]_.
 
     References
     ----------
@@ -142,7 +142,7 @@ def prior_posterior(est: MixedModelRegressor, *, variables: Any = None, axes: An
     >>> est = bm.MixedModelRegressor("Reaction ~ Days + (Days | Subject)", random_state=0).fit(df)
     >>> axes = plots.prior_posterior(est, variables=["Intercept", "beta", "sigma"])
     >>> [ax.get_title() for ax in axes]
-    ['Intercept, at X = 0', 'beta[Days]', 'sigma']
+    ['Intercept at Days = 4.5', 'beta[Days]', 'sigma']
     >>> import matplotlib.pyplot as plt
     >>> plt.close(axes[0].figure)
     """
@@ -187,52 +187,45 @@ class _Parameter(NamedTuple):
 
 
 def _parameters(est: MixedModelRegressor) -> Iterator[_Parameter]:
-    """All parameters but the group effects, in the posterior's order."""
+    """All parameters but the group effects, in the posterior's order, each where its prior is stated."""
     draws, spec, priors = est._posterior.draws, est.design_spec_, est.priors_
+    titles = [name for name, _ in priors.rows if not name.startswith("corr_")]
 
-    def stated(variable: str, title: str, values: np.ndarray, prior: Prior) -> _Parameter:
-        return _Parameter(variable, title, values, prior.log_density, 0 if prior.positive else -np.inf, np.inf)
+    def stated(variable: str, values: np.ndarray, prior: Prior) -> _Parameter:
+        low = 0 if prior.positive else -np.inf
+        return _Parameter(variable, titles.pop(0), values, prior.log_density, low, np.inf)
 
-    if priors.intercept is not None:
-        title = "Intercept, at X = 0" if spec.common_names else "Intercept"
-        at_zero = stated("Intercept", title, draws.flat("Intercept"), priors.intercept)
-        yield at_zero._replace(log_prior=_intercept_log_prior(priors.intercept, priors))
-    for k, name in enumerate(spec.common_names):
-        yield stated("beta", f"beta[{name}]", draws.flat("beta")[:, k], priors.common[name])
+    written = [draws.flat("Intercept")[None]] if priors.intercept is not None else []
+    written += [draws.flat("beta").T] if spec.common_names else []
+    if written:
+        swept = iter(swept_effects(np.linalg.inv(priors.common_sweep), np.concatenate(written)))
+        if priors.intercept is not None:
+            yield stated("Intercept", next(swept), priors.intercept)
+        for name in spec.common_names:
+            yield stated("beta", next(swept), priors.common[name])
+    correlations = []
     for group in spec.groups:
-        variable = f"sd_{group.name}"
+        # (S, q, q): a root of the covariance as written becomes one of the swept columns' covariance
+        root = np.linalg.inv(priors.group_sweep(group.name)) @ covariance_factor(draws, group)
+        sds = np.linalg.norm(root, axis=2)
         for k, effect in enumerate(group.effect_names):
-            values, prior = draws.flat(variable)[:, k], priors.group_sd[group.name][effect]
-            yield stated(variable, f"{variable}[{effect}]", values, prior)
-    for group in spec.groups:
+            yield stated(f"sd_{group.name}", sds[:, k], priors.group_sd[group.name][effect])
+        correlations.append((root / sds[:, :, None], group))
+    for unit, group in correlations:
         variable = f"corr_{group.name}"
         sizes = {at: len(block) for block in group.blocks for at in block}
-        for k, (pair, name) in enumerate(zip(group.pairs, group.pair_names, strict=True)):
-            log_prior = _lkj_log_prior(priors.lkj_eta[group.name], sizes[pair[0]])
-            yield _Parameter(variable, f"{variable}[{name}]", draws.flat(variable)[:, k], log_prior, -1, 1)
+        for (i, j), name in zip(group.pairs, group.pair_names, strict=True):
+            log_prior = _lkj_log_prior(priors.lkj_eta[group.name], sizes[i])
+            values = (unit[:, i] * unit[:, j]).sum(axis=1)
+            yield _Parameter(variable, f"{variable}[{name}]", values, log_prior, -1, 1)
     for name in est._posterior.family.auxiliary:
-        yield stated(name, name, draws.flat(name), priors.auxiliary[name])
+        yield stated(name, draws.flat(name), priors.auxiliary[name])
 
 
 def _lkj_log_prior(eta: float, q: int) -> LogDensity:
     """One correlation of an LKJ(eta) matrix of q effects: (1 - r^2)^(a - 1), normalised; a = eta - 1 + q / 2."""
     a = eta - 1 + q / 2
     return lambda r: (a - 1) * np.log1p(-np.square(r)) - (2 * a - 1) * np.log(2) - betaln(a, a)
-
-
-def _intercept_log_prior(stated: Prior, priors: Priors) -> LogDensity:
-    """The Intercept at X = 0: A - sum(centre * beta), where A has the prior that is stated."""
-    common = [(priors.centre[name], prior) for name, prior in priors.common.items()]
-    normal = [(centre, prior) for centre, prior in common if isinstance(prior, Normal)]
-    if isinstance(stated, Normal) and len(normal) == len(common):
-        mu = stated.mu - sum(centre * prior.mu for centre, prior in normal)
-        variance = stated.sigma**2 + sum((centre * prior.sigma) ** 2 for centre, prior in normal)
-        return Normal(mu, float(np.sqrt(variance))).log_density
-    # E[p_A(x + sum(centre * beta))] over beta: each coefficient takes evenly spaced quantiles, in random order
-    rng, shift = np.random.default_rng(0), np.zeros(_POINTS)
-    for centre, prior in common:
-        shift += centre * prior.quantile((rng.permutation(_POINTS) + 0.5) / _POINTS)
-    return lambda x: logsumexp(stated.log_density(x[:, None] + shift), axis=1) - np.log(_POINTS)
 
 
 def _limits(parameter: _Parameter) -> tuple[float, float]:

@@ -68,11 +68,11 @@ def warn(summary: dict[str, Any], design: Design, result: Draws, target_accept: 
         seen.append(f"R-hat of {quoted(summary['undefined'])} is undefined (draws that are constant, NaN or too few)")
     if len(seen) > bool(summary["divergences"]):
         if target_accept is None:
-            causes.append("chains too short, or a slope column far from zero")
-            remedies.append("raise draws, centre the columns of the slopes")
+            causes.append("chains too short")
+            remedies.append("raise draws")
         else:
-            causes.append("chains too short, many rows per group, or a slope column far from zero")
-            remedies.append("raise tune and draws, centre the columns of the slopes")
+            causes.append("chains too short, or many rows per group")
+            remedies.append("raise tune and draws")
     if seen:
         warnings.warn(
             f"{'; '.join(seen)}. Usual causes: {'; '.join(causes)}. Remedies: {'; '.join(remedies)}.",

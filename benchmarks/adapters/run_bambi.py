@@ -65,7 +65,7 @@ class Bambi(Library):
         priors = {"Intercept": prior("Normal", **spec.intercept), "sigma": prior("HalfStudentT", **spec.sigma)}
         priors |= {name: prior("Normal", mu=0, sigma=sd) for name, sd in spec.common_sds.items()}
         for group in spec.groups:
-            for effect, sd in zip(group.effects, group.sds, strict=True):
+            for effect, sd in zip(group.effects, group.sds_at_zero, strict=True):
                 priors[term(effect, group.name)] = prior("Normal", mu=0, sigma=prior("HalfNormal", sigma=sd))
         return priors
 

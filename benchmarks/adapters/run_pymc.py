@@ -72,6 +72,7 @@ class PyMC(Library):
             return pm.Deterministic(f"b_{group.name}", z * pm.HalfNormal(f"sd_{group.name}", sds, shape=q))
         sd_prior = pm.HalfNormal.dist(sds, shape=q)
         root, _, _ = pm.LKJCholeskyCov(f"chol_{group.name}", n=q, eta=self.spec.lkj_eta, sd_dist=sd_prior)
+        root = pm.Deterministic(f"root_{group.name}", np.array(group.sweep) @ root)
         return pm.Deterministic(f"b_{group.name}", z @ root.T)
 
     def predict(self, model: Fitted, rows: pd.DataFrame) -> np.ndarray:
@@ -90,11 +91,15 @@ class PyMC(Library):
         posterior = model.posterior
         draws = {name: posterior[name].values for name in ["Intercept", *self.spec.common]}
         for group in self.spec.groups:
-            name = f"chol_{group.name}_stds" if group.correlated else f"sd_{group.name}"
-            sd = posterior[name].values
-            draws |= {f"sd_{group.name}[{effect}]": sd[..., k] for k, effect in enumerate(group.effects)}
             if group.correlated:
-                draws[f"corr_{group.name}"] = posterior[f"chol_{group.name}_corr"].values[..., 1, 0]
+                root = posterior[f"root_{group.name}"].values
+                sd = np.linalg.norm(root, axis=-1)
+                draws[f"corr_{group.name}"] = (root[..., 0, :] * root[..., 1, :]).sum(axis=-1) / (
+                    sd[..., 0] * sd[..., 1]
+                )
+            else:
+                sd = posterior[f"sd_{group.name}"].values
+            draws |= {f"sd_{group.name}[{effect}]": sd[..., k] for k, effect in enumerate(group.effects)}
         draws["sigma"] = posterior["sigma"].values
         for group in self.spec.groups:
             b = posterior[f"b_{group.name}"].values

@@ -42,7 +42,9 @@ class Group:
     name: str
     columns: list[str]
     effects: list[str]  # "Intercept" or columns
-    sds: list[float]  # scales of the half-normal priors
+    sds: list[float]  # scales of the half-normal priors, of the effects of Z @ sweep
+    sds_at_zero: list[float]  # the same for a library whose priors are those of independent effects at 0
+    sweep: list[list[float]]
     correlated: bool
 
     def labels(self, frame: pd.DataFrame) -> pd.Series:

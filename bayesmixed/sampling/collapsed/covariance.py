@@ -27,12 +27,12 @@ class FactorPrior:
     eta : float
         Shape of the LKJ prior.
     sds : tuple of Prior, length q
-        Of the standard deviations on the user's scale, at z = 0.
+        Of the standard deviations on the user's scale, of the swept columns' effects.
     scale : numpy.ndarray of shape (q,)
         Size of a working unit on the user's scale.
     at_zero : numpy.ndarray of shape (q,) or None
-        The group intercept at z = 0 as a combination of the effects in user units, where it is sampled at the
-        mean of its slopes; else None.
+        The group intercept where its prior is stated, as a combination of the effects in user units, where it is
+        sampled at the mean of its slopes; else None.
     intercept_at : int or None
     """
 

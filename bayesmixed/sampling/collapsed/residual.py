@@ -140,15 +140,20 @@ class Residual:
 
 
 def _complete_square(H: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Log determinant of H_xx and Schur complement H_yy.x, each (N,), of matrices (P, P, N), overwritten."""
+    """Log determinant of H_xx and Schur complement H_yy.x, each (N,), of matrices (P, P, N), overwritten.
+
+    A point that rounding has spoilt has no density: its determinant is infinite, and its complement, whose rounded
+    value could be minus infinity, is 0, so that their sum is a number or infinite.
+    """
     p = len(H) - 1
     if p >= _LAPACK:
         pivots = _cholesky_pivots(np.moveaxis(H, -1, 0))
-        return 2 * np.log(pivots[:, :p]).sum(axis=1), np.square(pivots[:, p])
+        lost = np.isinf(pivots[:, p])
+        return 2 * np.log(pivots[:, :p]).sum(axis=1), np.where(lost, 0.0, np.square(pivots[:, p]))
     with np.errstate(over="ignore", invalid="ignore"):  # a lost pivot: such a point has no density
         rows, rest = eliminate(H, p, least=_TINY)
     lost = (rows[np.arange(p), np.arange(p)] <= np.sqrt(_TINY)).any(axis=0)
-    return np.where(lost, np.inf, log_det(rows)), rest[0, 0]
+    return np.where(lost, np.inf, log_det(rows)), np.where(lost, 0.0, rest[0, 0])
 
 
 def _cholesky_pivots(H: np.ndarray) -> np.ndarray:

@@ -1,0 +1,182 @@
+"""Swept columns: where default priors are stated, so that they do not depend on where a covariate has its zero.
+
+Column j *contains* the columns of earlier terms in its variables (`ColumnsSpec.contains`): ``arm:year`` contains
+``arm`` and ``year``, ``I(x**2)`` contains ``x``, everything contains the intercept. Swept of them it is
+
+    x^s_j = x_j - its weighted least-squares fit on the columns it contains,
+
+so that ``x^s = x T`` with T unit upper triangular when the columns are ordered by their terms. The linear predictor
+``x beta`` is ``x^s beta^s`` with ``beta = T beta^s``. Shifting or scaling a covariate changes x^s by a factor alone:
+independent priors of beta^s, scaled by 1 / sd(x^s), are then priors of the same model, whatever the origin. Centring
+is the first row of T; for the rest see Nelder (1977), A reformulation of linear models, Journal of the Royal
+Statistical Society A 140, section 2, on what a coefficient means beside the terms that contain its own.
+
+T comes from cross-products alone, so that rows may come in any number of pieces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+NOTHING_LEFT = 1e-7  # of a column's norm: what sums of squares, of 16 digits, still tell from rounding
+_ROUNDING = 1e-14  # of a column's root mean square: a spread, or a mean, that is rounding
+
+Swept = Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """First and second moments of columns, weighted, ddof 0.
+
+    Attributes
+    ----------
+    mean : numpy.ndarray of shape (k,)
+    covariance : numpy.ndarray of shape (k, k)
+    """
+
+    mean: np.ndarray
+    covariance: np.ndarray
+
+    @classmethod
+    def of(cls, columns: np.ndarray, weights: np.ndarray | None) -> Moments:
+        """Measure columns, (n, k), with weights, (n,)."""
+        share = np.full(len(columns), 1 / len(columns)) if weights is None else weights / weights.sum()
+        mean = share @ columns
+        centred = columns - mean
+        return cls(mean, centred.T @ (centred * share[:, None]))
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """How columns are swept.
+
+    Attributes
+    ----------
+    location : numpy.ndarray of shape (k,)
+        Coefficient of the intercept in each column's fit; 0 where nothing is swept of it.
+    coefficients : numpy.ndarray of shape (k, k)
+        Of column l in column j's fit, at (l, j).
+    scale : numpy.ndarray of shape (k,)
+        Standard deviation of the swept column; root mean square where there is no intercept at all.
+    undetermined : numpy.ndarray of bool, shape (k,)
+        Columns of which sweeping leaves nothing: they are not swept, and have the scale of their term's others, or 1.
+    """
+
+    location: np.ndarray
+    coefficients: np.ndarray
+    scale: np.ndarray
+    undetermined: np.ndarray
+
+    def entries(self, names: Sequence[str]) -> dict[str, dict[str, float]]:
+        """Plain data: by column, the coefficients of its fit that are not 0."""
+        found: dict[str, dict[str, float]] = {}
+        for j, name in enumerate(names):
+            own = {"Intercept": float(self.location[j])} if self.location[j] else {}
+            own |= {other: float(at) for other, at in zip(names, self.coefficients[:, j], strict=True) if at}
+            if own:
+                found[name] = own
+        return found
+
+
+def sweep(
+    moments: Moments,
+    contains: Sequence[Collection[int]],
+    terms: Sequence[str],
+    *,
+    centred: bool,
+    of_intercept: bool,
+    kept: Collection[int] = (),
+) -> Sweep:
+    """Sweep every column of those that it contains.
+
+    Parameters
+    ----------
+    moments : Moments
+        Of k columns, without the intercept.
+    contains : sequence of collections of int, length k
+        As `ColumnsSpec.contains`.
+    terms : sequence of str, length k
+        The term of each column.
+    centred : bool
+        Whether there is an intercept, so that a scale is a standard deviation.
+    of_intercept : bool
+        Whether columns are swept of it.
+    kept : collection of int
+        Columns that are not swept out of others: their priors hold for their coefficients as written.
+    """
+    k = len(moments.mean)
+    raw = moments.covariance + np.outer(moments.mean, moments.mean)
+    fitted, measured = (moments.covariance if has else raw for has in (of_intercept, centred))
+    location, coefficients = np.zeros(k), np.zeros((k, k))
+    undetermined = np.zeros(k, dtype=bool)
+    scale = np.ones(k)
+    for j in sorted(range(k), key=lambda j: len(contains[j])):  # what a column contains comes before it
+        of = [at for at in contains[j] if at not in kept and not undetermined[at]]
+        own = np.zeros(k)
+        own[j] = 1.0
+        own[of] = -_coefficients(fitted, of, j)
+        scale[j] = np.sqrt(max(own @ measured @ own, 0.0))
+        floor = max(NOTHING_LEFT * np.sqrt(measured[j, j]), _ROUNDING * np.sqrt(raw[j, j]))
+        undetermined[j] = scale[j] <= floor
+        if not undetermined[j]:
+            coefficients[of, j] = -own[of]
+            at_zero = own @ moments.mean if of_intercept else 0.0
+            location[j] = at_zero if abs(at_zero) > _ROUNDING * scale[j] else 0.0  # of a centred column: rounding
+    for j in np.flatnonzero(undetermined).tolist():
+        others = [i for i in range(k) if terms[i] == terms[j] and not undetermined[i]]
+        scale[j] = np.sqrt(np.mean(np.square(scale[others]))) if others else 1.0
+    return Sweep(location, coefficients, scale, undetermined)
+
+
+def _coefficients(products: np.ndarray, of: list[int], j: int) -> np.ndarray:
+    """Least-squares coefficients of column j on others, from cross-products."""
+    if not of:
+        return np.empty(0)
+    size = np.sqrt(np.diag(products)[of])
+    size = np.where(size > 0, size, 1.0)
+    scaled = products[np.ix_(of, of)] / np.outer(size, size)
+    return np.linalg.lstsq(scaled, products[of, j] / size, rcond=NOTHING_LEFT**2)[0] / size
+
+
+def sweep_matrix(swept: Swept, names: Sequence[str]) -> np.ndarray:
+    """T of shape (k, k) over named columns, the intercept among them: ``x^s = x T``.
+
+    Examples
+    --------
+    >>> sweep_matrix({"Days": {"Intercept": 4.5}}, ["Intercept", "Days"])
+    array([[ 1. , -4.5],
+           [ 0. ,  1. ]])
+    """
+    T = np.eye(len(names))
+    position = {name: at for at, name in enumerate(names)}
+    for name, fit in swept.items():
+        for other, coefficient in fit.items():
+            T[position[other], position[name]] = -coefficient
+    return T
+
+
+def swept_columns(T: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """``columns @ T``, (n, k), entry by entry: the same numbers for a row, whatever rows come with it."""
+    result = columns
+    for at, j in _entries(T):
+        result = columns.copy() if result is columns else result
+        result[:, j] += T[at, j] * columns[:, at]
+    return result
+
+
+def swept_effects(T: np.ndarray, effects: np.ndarray) -> np.ndarray:
+    """``T @ effects``, (k, ...), entry by entry: coefficients as written, of those of swept columns."""
+    result = effects
+    for at, j in _entries(T):
+        result = effects.copy() if result is effects else result
+        result[at] += T[at, j] * effects[j]
+    return result
+
+
+def _entries(T: np.ndarray) -> list[tuple[int, int]]:
+    """Positions of T's entries beside its diagonal."""
+    rows, columns = np.nonzero(T - np.diag(np.diag(T)))
+    return list(zip(rows.tolist(), columns.tolist(), strict=True))

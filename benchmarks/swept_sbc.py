@@ -1,0 +1,163 @@
+"""Simulation-based calibration where priors are stated on swept columns, for both samplers.
+
+    python benchmarks/swept_sbc.py --sampler collapsed --replications 300
+    python benchmarks/swept_sbc.py --sampler nuts --replications 300     # an hour on one processor; it may be stopped
+
+Two designs whose columns are far from zero: ``arm*year + (1 | g)`` with the years 2010 to 2017, and the correlated
+block ``x + (x + z | g)`` with x about 30. Parameters are drawn from default-like priors of the *swept* columns, which
+are computed here by least squares on the rows, and ranked as they are reported: intercept, coefficients, standard
+deviations and correlations as the formula is written (see `collapsed_sbc.py` for the method).
+
+Ranks are appended to ``benchmarks/output/swept_sbc_<sampler>.csv`` as they come; a second call goes on after the last
+one. Prints for every quantity the p-value of a chi-square test of its ranks, that of the simultaneous band of their
+distribution, and the z score of the mean rank. A fit that the sampler refuses counts as a failure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from calibration_bands import p_value
+from collapsed_sbc import draw_lkj, draw_prior, log_likelihood, numbered, ranks, test
+from tables import OUTPUT, show
+
+import bayesmixed as bm
+from bayesmixed.defaults import default_priors
+from bayesmixed.inputs import learn
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "collapsed": {"sampler": "collapsed", "draws": 1000, "chains": 4},
+    "nuts": {"sampler": "nuts", "nuts_backend": "pymc", "draws": 400, "tune": 300, "chains": 1, "cores": 1},
+}
+N_RANKS = {"collapsed": 100, "nuts": 50}
+BINS = 10
+
+
+@dataclass(frozen=True)
+class SweptCase:
+    """A design: `common` and `block` are its columns, each with the columns that it is swept of beside an intercept."""
+
+    name: str
+    formula: str
+    frame: pd.DataFrame
+    common: dict[str, tuple[str, ...]]
+    block: dict[str, tuple[str, ...]]
+    group_prior: str = "lkj"
+
+    @cached_property
+    def priors(self) -> bm.Priors:
+        """Default priors of a response of mean 0 and sd 1, and group sds that are not much above sigma's."""
+        y = np.tile([-1.0, 1.0], len(self.frame) // 2)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            _, design, _, family = learn(bm.MixedModelRegressor(self.formula), self.frame.assign(y=y), None, None, True)
+        priors = default_priors(design, family)
+        sds = {name: bm.HalfNormal(prior.sigma / 2.5) for name, prior in priors.group_sd["g"].items()}
+        return replace(priors, group_sd={"g": sds})
+
+    def columns(self, names: dict[str, tuple[str, ...]]) -> tuple[np.ndarray, np.ndarray]:
+        """Columns with the intercept first, and T, by least squares on the rows: ``swept = columns @ T``."""
+        one = np.ones(len(self.frame))
+        X = np.column_stack([one, *(np.prod(self.frame[name.split(":")], axis=1) for name in names)])
+        order = ["Intercept", *names]
+        T = np.eye(len(order))
+        for j, of in enumerate(names.values(), start=1):
+            at = [0, *(order.index(name) for name in of)]
+            T[at, j] = -np.linalg.lstsq(X[:, at], X[:, j], rcond=None)[0]
+        return X, T
+
+    @cached_property
+    def codes(self) -> np.ndarray:
+        """Level of every row."""
+        return self.frame["g"].to_numpy()
+
+    def simulate(self, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, float]]:
+        """Draw parameters of the swept columns, and a response; returns it with the parameters as written."""
+        (X, T), (Z, T_block), priors = self.columns(self.common), self.columns(self.block), self.priors
+        stated = np.array([draw_prior(prior, rng) for prior in (priors.intercept, *priors.common.values())])
+        beta = T @ stated
+        sds = np.array([draw_prior(prior, rng) for prior in priors.group_sd["g"].values()])
+        root = np.linalg.cholesky(np.outer(sds, sds) * draw_lkj(len(sds), rng))
+        b = rng.normal(size=(self.codes.max() + 1, len(sds))) @ root.T
+        sigma = draw_prior(priors.auxiliary["sigma"], rng)
+        noise = sigma * rng.normal(size=len(X))
+        mean = X @ T @ stated + np.sum((Z @ T_block) * b[self.codes], axis=1)
+        covariance = T_block @ root @ root.T @ T_block.T
+        sd = np.sqrt(np.diag(covariance))
+        truth = {"Intercept": beta[0], "sigma": sigma, "log_likelihood": log_likelihood(noise, sigma)}
+        truth |= numbered("beta", beta[1:]) | numbered("sd_g", sd) | numbered("b_g", T_block @ b[0])
+        return mean + noise, truth | numbered("corr_g", (covariance / np.outer(sd, sd))[np.triu_indices(len(sd), 1)])
+
+    def quantities(self, y: np.ndarray, posterior: Any) -> dict[str, np.ndarray]:
+        """Draws (chain, draw) of what is ranked; of group effects, the first level's."""
+        values = {name: variable.values for name, variable in posterior.data_vars.items()}
+        X, Z = self.columns(self.common)[0], self.columns(self.block)[0]
+        beta = np.concatenate([values["Intercept"][..., None], values["beta"]], axis=-1)
+        mean = beta @ X.T + np.einsum("...ij,ij->...i", values["b_g"][..., self.codes, :], Z)
+        draws = {"Intercept": values["Intercept"], "sigma": values["sigma"]}
+        draws |= {"log_likelihood": log_likelihood(y - mean, values["sigma"])}
+        draws |= numbered("beta", values["beta"]) | numbered("b_g", values["b_g"][:, :, 0])
+        return draws | numbered("sd_g", values["sd_g"]) | numbered("corr_g", values.get("corr_g", np.empty((1, 1, 0))))
+
+
+def interaction() -> SweptCase:
+    """12 groups of 5 rows, an arm for each row, the years 2010 to 2017."""
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame({"g": np.repeat(np.arange(12), 5), "arm": rng.integers(0, 2, 60)})
+    frame["year"] = rng.integers(2010, 2018, 60)
+    common: dict[str, tuple[str, ...]] = {"arm": (), "year": (), "arm:year": ("arm", "year")}
+    return SweptCase("interaction", "y ~ arm*year + (1 | g)", frame, common, {})
+
+
+def block() -> SweptCase:
+    """10 groups of 6 rows, three correlated effects, columns far from zero."""
+    rng = np.random.default_rng(2)
+    frame = pd.DataFrame({"g": np.repeat(np.arange(10), 6), "x": 30 + rng.normal(size=60)})
+    frame["z"] = 0.3 * frame["x"] - 15 + rng.normal(size=60)
+    return SweptCase("block", "y ~ x + (x + z | g)", frame, {"x": ()}, {"x": (), "z": ()})
+
+
+def main() -> None:
+    """Go on with both designs, and judge all ranks so far."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sampler", choices=list(SETTINGS), default="collapsed")
+    parser.add_argument("--replications", type=int, default=300)
+    arguments = parser.parse_args()
+    OUTPUT.mkdir(exist_ok=True)
+    path = OUTPUT / f"swept_sbc_{arguments.sampler}.csv"
+    done = set(map(tuple, pd.read_csv(path)[["case", "seed"]].to_numpy())) if path.exists() else set()
+    for seed in range(arguments.replications):
+        for case in (interaction(), block()):
+            if (case.name, seed) in done:
+                continue
+            found, said = ranks(case, seed, N_RANKS[arguments.sampler], SETTINGS[arguments.sampler])
+            rows = found or {"refused": 0}
+            table = pd.DataFrame(
+                {"case": case.name, "seed": seed, "parameter": list(rows), "rank": list(rows.values())}
+            )
+            table["warned"] = said["ConvergenceWarning"]
+            table.to_csv(path, mode="a", header=not path.exists(), index=False)
+    report(pd.read_csv(path), N_RANKS[arguments.sampler])
+
+
+def report(found: pd.DataFrame, n_ranks: int) -> None:
+    """Print the tests of every quantity."""
+    for name, mine in found.groupby("case", sort=False):
+        refused = int((mine["parameter"] == "refused").sum())
+        print(f"\n{name}: {mine['seed'].nunique()} replications, {refused} refused")
+        kept = mine[mine["parameter"] != "refused"]
+        rows = [
+            {"parameter": p, **test(rank, n_ranks, BINS), "p of band": p_value(rank.to_numpy(), n_ranks)}
+            for p, rank in kept.groupby("parameter", sort=False)["rank"]
+        ]
+        show(pd.DataFrame(rows))
+
+
+if __name__ == "__main__":
+    main()
