@@ -85,7 +85,6 @@ def build_model(design: Design, family: Family, priors: Priors, obs: np.ndarray 
 def _common_part(design: Design, priors: Priors, scaling: Scaling) -> Any:
     """Intercept and common effects; returns eta without groups, shape (n,)."""
     import pymc as pm
-    import pytensor.tensor as pt
 
     eta: Any = np.zeros(design.n_rows)
     p, shift = len(design.common_names), 0.0
@@ -101,11 +100,11 @@ def _common_part(design: Design, priors: Priors, scaling: Scaling) -> Any:
         eta = pm.Data("X", design.X, dims=("obs", "common_effect")) @ beta
     if priors.intercept is None:
         return eta
-    to_zero = scaling.T[0, 1:] - scaling.x_location
-    if not np.any(to_zero):
+    centre = scaling.x_location - scaling.T[0, 1:]
+    if not np.any(centre):
         return eta + _scalar("Intercept", priors.intercept, scaling, shift)
     centred = _scalar("Intercept_centred", priors.intercept, scaling, shift)
-    return eta + pm.Deterministic("Intercept", centred + pt.dot(to_zero, swept))
+    return eta + pm.Deterministic("Intercept", centred - (centre * swept).sum())
 
 
 def _scalar(name: str, prior: Prior, scaling: Scaling, shift: Any) -> Any:
@@ -171,9 +170,9 @@ def _group_effects(factor: GroupFactor, priors: Priors, weights: np.ndarray | No
         root = _move_from_mean(factor, root, sd, mean, priors)
     if sampled:
         root = T @ root
-        covariance = root @ root.T
-        sd = pm.Deterministic(f"sd_{name}", pt.sqrt(pt.diag(covariance)), dims=dims[1])
-        R = covariance / pt.outer(sd, sd)
+        sd = pm.Deterministic(f"sd_{name}", pt.sqrt(pt.square(root).sum(axis=1)), dims=dims[1])
+        unit = root / sd[:, None]
+        R = unit @ unit.T
     rows, columns = np.transpose(factor.pairs)
     pm.Deterministic(f"corr_{name}", R[rows, columns], dims=f"{name}_pair")
     return pm.Deterministic(f"b_{name}", z @ root.T, dims=dims)
