@@ -11,11 +11,13 @@ from sklearn.utils.validation import column_or_1d
 
 from bayesmixed.defaults import moments
 from bayesmixed.design import Design
-from bayesmixed.errors import quoted
+from bayesmixed.errors import FormulaError, quoted
 from bayesmixed.frames import plain
+from bayesmixed.grouping import GroupFactor
 from bayesmixed.swept import NOTHING_LEFT
 
 MOST_NAMED = 10  # columns in one warning
+_TINY = 1e-100  # of numbers whose squares, and sums of these, are safe
 _ODD = 0x9E3779B97F4A7C15  # 2^64 over the golden ratio: spreads bits when it multiplies
 
 
@@ -64,6 +66,26 @@ def read_numbers(y: Any, n_rows: int, counts: np.ndarray | None = None) -> np.nd
     return numbers
 
 
+def check_units(design: Design) -> None:
+    """Refuse numbers whose squares are beyond what a double can hold.
+
+    Raises
+    ------
+    FormulaError
+        Names the column, or y, and the cure.
+    """
+    columns = {name: design.X[:, at] for at, name in enumerate(design.common_names)}
+    for factor in design.groups:
+        columns |= {name: factor.Z[:, at] for at, name in enumerate(factor.effect_names)}
+    for name, values in {"y": design.response, **columns}.items():
+        largest = np.abs(values).max(initial=0.0)
+        if largest > 1 / _TINY or 0 < largest < _TINY:
+            raise FormulaError(
+                f"the values of {name!r} go up to {largest:.3g} in size, expected {_TINY:g} to {1 / _TINY:g}, whose "
+                "squares a computer can hold; express it in another unit."
+            )
+
+
 def warn_undetermined(design: Design) -> None:
     """Name the columns that the data cannot tell from others, in one warning; they are fitted, by their priors.
 
@@ -84,14 +106,26 @@ def warn_undetermined(design: Design) -> None:
             has_intercept = len(slopes) < len(block) or (len(block) == 1 and "Intercept" in names)
             own = _undetermined(factor.Z[:, slopes], weights, tuple(names[k] for k in slopes), has_intercept)
             found += [f"{text} left of the bar of {factor.name!r}" for text in own]
+        found += [f"{text} left of the bars of {factor.name!r}" for text in _proportional(factor)]
     if found:
         few = found if len(found) <= MOST_NAMED else [*found[:MOST_NAMED], f"{len(found) - MOST_NAMED} more"]
         warnings.warn(
-            f"the data cannot tell some columns from others, only their priors do: {'; '.join(few)}. Drop them from "
-            "the formula, unless that is what you want.",
+            f"the data cannot tell some columns from others, only their priors do: {'; '.join(few)}. They are fitted; "
+            "where a whole term is redundant, drop it from the formula.",
             UserWarning,
             stacklevel=5,
         )
+
+
+def _proportional(factor: GroupFactor) -> list[str]:
+    """Slopes in different blocks of which one is a multiple of another, with its name."""
+    size = np.linalg.norm(factor.Z, axis=0)
+    unit = factor.Z / np.where(size > 0, size, 1.0)
+    alike = np.abs(unit.T @ unit) > 1 - NOTHING_LEFT**2
+    block = {k: at for at, block in enumerate(factor.blocks) for k in block}
+    names = factor.effect_names
+    pairs = [(i, j) for j in range(len(names)) for i in range(j) if alike[i, j] and block[i] != block[j]]
+    return [f"{names[j]!r} is a multiple of {names[i]!r}" for i, j in pairs if names[i] != "Intercept"]
 
 
 def _undetermined(

@@ -16,7 +16,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from bayesmixed.checks import check_response, checksum, read_numbers, warn_undetermined
+from bayesmixed.checks import check_response, check_units, checksum, read_numbers, warn_undetermined
 from bayesmixed.design import Design, DesignSpec
 from bayesmixed.errors import FormulaError, quoted
 from bayesmixed.families import Family, get_family
@@ -69,6 +69,8 @@ def learn(
         check_columns(parsed.columns)
         spec, design = DesignSpec.learn(parsed, frame, group_prior=estimator.group_prior, y=y, weights=weights)
         check_names(spec, family.auxiliary)
+    check_units(design)
+    if parsed is not None:
         warn_undetermined(design)
     check_residuals(design, refuse=parsed is not None)
     check_groups(design)

@@ -85,7 +85,7 @@ def _common_part(spec: DesignSpec, priors: Priors, n_draws: int, seed: int) -> d
         stated.append(priors.intercept.quantile(uniforms((seed, "prior", "Intercept"), (n_draws,)))[:, None])
     if spec.common_names:
         stated.append(_by_name("beta", {name: priors.common[name] for name in spec.common_names}, n_draws, seed))
-    written = swept_effects(priors.common_sweep, np.concatenate(stated, axis=1).T).T
+    written = swept_effects(priors.common_sweep(spec.common_names), np.concatenate(stated, axis=1).T).T
     values = {"beta": written[:, -len(spec.common_names) :]} if spec.common_names else {}
     return values | ({} if priors.intercept is None else {"Intercept": written[:, 0]})
 
@@ -98,7 +98,7 @@ def _covariance(factor: GroupSpec, priors: Priors, n_draws: int, seed: int) -> d
     if not factor.pairs:
         return {f"sd_{name}": sd}
     L = _correlation_root(factor, priors.lkj_eta[name], n_draws, seed)
-    root = swept_effects(priors.group_sweep(name), np.moveaxis(sd[:, :, None] * L, 0, -1))
+    root = swept_effects(priors.group_sweep(name, factor.effect_names), np.moveaxis(sd[:, :, None] * L, 0, -1))
     sd = np.sqrt(np.square(root).sum(axis=1))
     rows, columns = np.transpose(factor.pairs)
     unit = root / sd[:, None]

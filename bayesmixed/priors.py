@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 
 import numpy as np
@@ -55,23 +56,25 @@ class Priors:
     swept: dict[str, dict[str, float]] = field(default_factory=dict)
     group_swept: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
 
-    @property
-    def common_sweep(self) -> np.ndarray:
-        """T of the common part, over the intercept, if there is one, and the columns; see `bayesmixed.swept`."""
-        return sweep_matrix(self.swept, [*(["Intercept"] if self.intercept else []), *self.common])
+    def common_sweep(self, labels: Sequence[str]) -> np.ndarray:
+        """T of the common part, over the intercept, if there is one, and the columns in the order of `labels`.
 
-    def group_sweep(self, factor: str) -> np.ndarray:
-        """T of a factor's columns, (q, q)."""
-        return sweep_matrix(self.group_swept.get(factor, {}), list(self.group_sd[factor]))
+        See `bayesmixed.swept`. The order is the design's: that of `common` means nothing.
+        """
+        return sweep_matrix(self.swept, [*(["Intercept"] if self.intercept else []), *labels])
+
+    def group_sweep(self, factor: str, effects: Sequence[str]) -> np.ndarray:
+        """T of a factor's columns, (q, q), in the order of `effects`."""
+        return sweep_matrix(self.group_swept.get(factor, {}), effects)
 
     @property
     def rows(self) -> list[tuple[str, str]]:
         """Every parameter with its prior, as text of four digits; `print` shows them as a table."""
         common = {**({"Intercept": self.intercept} if self.intercept else {}), **self.common}
-        places = stated_at(self.common_sweep, list(common), "beta")
+        places = stated_at(self.common_sweep(list(self.common)), list(common), "beta")
         rows = [(place, _short(prior)) for place, prior in zip(places, common.values(), strict=True)]
         for factor, sds in self.group_sd.items():
-            places = stated_at(self.group_sweep(factor), list(sds), f"sd_{factor}")
+            places = stated_at(self.group_sweep(factor, list(sds)), list(sds), f"sd_{factor}")
             rows += [(place, _short(prior)) for place, prior in zip(places, sds.values(), strict=True)]
             if factor in self.lkj_eta:
                 rows.append((f"corr_{factor}", f"LKJ({self.lkj_eta[factor]:.4g})"))
@@ -102,19 +105,19 @@ def stated_at(T: np.ndarray, names: list[str], variable: str) -> list[str]:
         own = name if (name, variable) == ("Intercept", "beta") else f"{variable}[{name}]"
         places, others = [], []
         for k in np.flatnonzero(inverse[j]):
-            value = f"{inverse[j, k]:.5g}"
+            value = inverse[j, k]
             rest = _without(names[k], name)
             if k != j and rest:
-                places.append(f"{rest} = {value}")
+                places.append(f"{rest} = {value:.5g}")
             elif k != j:
-                others.append(f"{value} {names[k]}")
-        at = f" at {', '.join(_few(places))}" if places else ""
-        found.append(f"{own}{at}{''.join(f' + {other}' for other in _few(others))}")
+                others.append(f" {'-' if value < 0 else '+'} {abs(value):.5g} {names[k]}")
+        at = f" at {', '.join(_few(places, '{}'))}" if places else ""
+        found.append(f"{own}{at}{''.join(_few(others, ' + {}'))}")
     return found
 
 
-def _few(texts: list[str]) -> list[str]:
-    return texts if len(texts) <= 2 else [texts[0], f"... ({len(texts) - 1} more)"]
+def _few(texts: list[str], rest: str) -> list[str]:
+    return texts if len(texts) <= 3 else [*texts[:2], rest.format(f"... ({len(texts) - 2} more)")]
 
 
 def _without(product: str, name: str) -> str:

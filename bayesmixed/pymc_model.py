@@ -6,8 +6,8 @@ Geometry (why this samples well where a packed Cholesky factor on the data's sca
   start values and step sizes suit any unit, while names and priors stay on the user's scale;
 - what is sampled are the coefficients of the swept columns on which the priors are stated (`bayesmixed.swept`), and the
   intercept at the centre of the data: ``beta`` and ``Intercept``, of the columns as written, follow from them;
+- likewise the covariance of group effects, at the slope columns' means where it is stated far from them;
 - group effects are non-centred: ``b = z L'`` with standard normal ``z``;
-- likewise the covariance of group effects; where it is stated far from the slope columns' means, it is sampled there;
 - standard deviations and correlations are separate parameters. LKJ(eta) correlations are built from
   independent partial correlations (C-vine), whose logit is unbounded and of order one.
 
@@ -156,7 +156,7 @@ def _group_effects(factor: GroupFactor, priors: Priors, weights: np.ndarray | No
 
     name, dims = factor.name, (factor.name, f"{factor.name}_effect")
     sd_priors = [priors.group_sd[name][effect] for effect in factor.effect_names]
-    T = priors.group_sweep(name)
+    T = priors.group_sweep(name, factor.effect_names)
     mean = far_means(swept_columns(T, factor.Z), factor, weights)
     is_swept = bool(np.any(np.eye(len(T)) != T))
     sampled = "_at_mean" if mean.any() else "_swept" if is_swept else ""

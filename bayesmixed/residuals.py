@@ -17,6 +17,7 @@ from bayesmixed.scaling import SIGMA_FLOOR
 
 _ROUNDING = 1e-10  # relative size below which a residual of the common effects is rounding error
 _NOTHING_LEFT = 1e-13  # share of y's sum of squares below which groups leave no residual
+_DIGITS = 2e-15  # of the largest |y|: what rounding leaves of a residual
 _NULL = 1e-12  # relative singular value of a level's columns that is rounding
 _SOME = 1000  # rows that are tried first: what leaves a residual there leaves one in all
 _ROUGH, _FINE = 1e-4, 1e-10  # tolerances of the iteration for several factors: whether to look closer, and that look
@@ -59,21 +60,32 @@ def check_groups(design: Design) -> None:
     if not design.groups:
         return
     _, y = _standard(design)
-    floor = _NOTHING_LEFT * (y @ y) + design.n_rows * (1e-14 * np.abs(np.asarray(design.y)).max()) ** 2
+    floor = _NOTHING_LEFT * (y @ y) + design.n_rows * (_DIGITS * np.abs(np.asarray(design.y)).max()) ** 2
     for factor in design.groups:
-        if _explains(design, factor, floor):
-            slopes = [name for name in factor.effect_names if name != "Intercept"]
-            lines = f"lies on a line of its own in {quoted(slopes)} for each level" if slopes else ""
-            raise FormulaError(
-                f"grouping factor {factor.name!r} explains y without residual: given the common effects, y "
-                f"{lines or 'does not vary within its levels'}, so there is nothing to learn a residual sd from. Keep "
-                "one row per level, or drop the bar."
-            )
+        # a bar with as many effects as a group has rows explains anything; its first effects alone may be enough
+        for q in range(1, len(factor.effect_names) + 1):
+            if _explains(design, replace(factor, Z=factor.Z[:, :q], effect_names=factor.effect_names[:q]), floor):
+                raise FormulaError(
+                    f"grouping factor {factor.name!r} explains y without residual: given the common effects, y "
+                    f"{_pattern(factor, q)}, so there is nothing to learn a residual sd from. Keep one row per level, "
+                    "or drop the bar."
+                )
     if len(design.groups) > 1 and _explain_together(design, floor):
         raise FormulaError(
             f"the grouping factors {quoted(factor.name for factor in design.groups)} together explain y without "
             "residual, so there is nothing to learn a residual sd from. Aggregate the rows, or drop one of the bars."
         )
+
+
+def _pattern(factor: GroupFactor, q: int) -> str:
+    """How y follows the first q effects of a factor."""
+    slopes = [k for k in range(q) if factor.effect_names[k] != "Intercept"]
+    if not slopes:
+        return "does not vary within its levels"
+    names = quoted(factor.effect_names[k] for k in slopes)
+    if np.isin(factor.Z[:, slopes], (0, 1)).all():
+        return f"does not vary within its levels and the categories of {names}"
+    return f"lies on a line of its own in {names} for each level"
 
 
 def _n_rows(design: Design) -> float:

@@ -17,7 +17,7 @@ from bayesmixed.families import Family
 from bayesmixed.priors import Priors
 
 # a name with a place, as `stated_at` writes it
-_PLACE = re.compile(r"(?P<name>Intercept|(?P<variable>beta|sd_.+?)\[(?P<label>.+?)\])( at .+ = | \+ )")
+_PLACE = re.compile(r"(?P<name>(?P<variable>beta|sd_.+?)\[(?P<label>.+?)\]|.+?)( at .+ = | [-+] )")
 
 
 def resolve_priors(
@@ -36,8 +36,7 @@ def resolve_priors(
     user : dict, Priors or None
         Keys: ``"Intercept"``, ``"beta"`` (one prior, or a dict by label), ``"sd_<factor>"`` (one prior, or a
         dict by effect), auxiliary parameters, a bare label or term of the common part, or a name as `print` shows it,
-        ``"beta[x]"``, ``"sd_<factor>[x]"``. A `Priors` is used
-        as it is, its own ``lkj_eta`` included.
+        ``"beta[x]"``, ``"sd_<factor>[x]"``. A `Priors` is used as it is, its own ``lkj_eta`` included.
     lkj_eta : float or dict by factor, default=2.0
         Not read when `user` is a `Priors`.
 
@@ -101,15 +100,22 @@ def _refuse_place(key: str, design: Design) -> None:
     found = _PLACE.match(key)
     if found is None or _labels_of(key, design):
         return
-    name, variable, label = found["name"], found["variable"], found["label"]
+    name, label = found["name"], found["label"] or found["name"]
+    effects = {f"sd_{factor.name}": factor for factor in design.groups}
     if name == "Intercept":
         change = "intercept=Normal(...)"
-    elif variable == "beta":
-        change = f"common=est.priors_.common | {{{label!r}: Normal(...)}}"
+    elif name in effects or found["variable"] in effects:
+        factor = effects[found["variable"] or name]
+        if found["label"] and label not in factor.effect_names:
+            return
+        some = f"{label!r}: HalfNormal(...)" if found["label"] else "'Intercept': HalfNormal(...)"
+        change = (
+            f"group_sd=est.priors_.group_sd | {{{factor.name!r}: est.priors_.group_sd[{factor.name!r}] | {{{some}}}}}"
+        )
+    elif labels := _labels_of(label, design):
+        change = f"common=est.priors_.common | {{{labels[0]!r}: Normal(...)}}"
     else:
-        factor = variable.removeprefix("sd_")
-        sds = f"est.priors_.group_sd[{factor!r}] | {{{label!r}: HalfNormal(...)}}"
-        change = f"group_sd=est.priors_.group_sd | {{{factor!r}: {sds}}}"
+        return
     raise PriorError(
         f"prior {key!r} names a place, but a prior in a dict is one of the parameter as written, at X = 0. Write "
         f"{name!r} for that one; to change the prior at the place where the default is stated, pass "
@@ -221,9 +227,11 @@ def _check_swept(priors: Priors, design: Design) -> None:
     for part, fits in given.items():
         for name, fit in fits.items():
             expected = allowed.get(part, {}).get(name, [])
-            wrong = [other for other, value in fit.items() if other not in expected or not np.isfinite(value)]
-            if wrong:
+            if wrong := [other for other in fit if other not in expected]:
                 raise PriorError(
                     f"these Priors belong to another model: {part} has {name!r} swept of {quoted(wrong)}, this model "
                     f"could have it swept of {quoted(expected) or 'nothing'}."
                 )
+            for other, value in fit.items():
+                if not isinstance(value, (int, float, np.number)) or not np.isfinite(value):
+                    raise PriorError(f"{part}[{name!r}][{other!r}] must be a finite number, got {value!r}.")

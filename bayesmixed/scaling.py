@@ -49,7 +49,7 @@ class Scaling:
         then stay where they are.
         """
         y_location, y_scale = moments(design.response, design.weights, design.has_intercept)
-        T = priors.common_sweep
+        T = priors.common_sweep(design.common_names)
         x_location, x_scale = moments(_swept(T, design.X), design.weights, design.has_intercept)
         centred = design.has_intercept and not (priors.intercept is not None and priors.intercept.positive)
         x_location = np.where(centred & (np.abs(x_location) > _ROUNDING * x_scale), x_location, 0.0)

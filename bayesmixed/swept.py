@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 NOTHING_LEFT = 1e-7  # of a column's norm: what sums of squares, of 16 digits, still tell from rounding
-_ROUNDING = 1e-14  # of a column's root mean square: a spread, or a mean, that is rounding
+_ROUNDING = 1e-14  # of a column's size: a spread, a mean or a part of it that is rounding
 
 Swept = Mapping[str, Mapping[str, float]]
 
@@ -60,7 +60,7 @@ class Sweep:
     coefficients : numpy.ndarray of shape (k, k)
         Of column l in column j's fit, at (l, j).
     scale : numpy.ndarray of shape (k,)
-        Standard deviation of the swept column; root mean square where there is no intercept at all.
+        Standard deviation of the column swept of all that it contains; root mean square without any intercept.
     undetermined : numpy.ndarray of bool, shape (k,)
         Columns of which sweeping leaves nothing: they are not swept, and have the scale of their term's others, or 1.
     """
@@ -105,40 +105,44 @@ def sweep(
     of_intercept : bool
         Whether columns are swept of it.
     kept : collection of int
-        Columns that are not swept out of others: their priors hold for their coefficients as written.
+        Columns that are not swept out of others: their priors hold for their coefficients as written. A scale is that
+        of the column swept of all that it contains nonetheless: what the data tell a coefficient by.
     """
     k = len(moments.mean)
     raw = moments.covariance + np.outer(moments.mean, moments.mean)
-    fitted, measured = (moments.covariance if has else raw for has in (of_intercept, centred))
+    whole, fitted = (moments.covariance if has else raw for has in (centred, of_intercept))
     location, coefficients = np.zeros(k), np.zeros((k, k))
-    undetermined = np.zeros(k, dtype=bool)
-    scale = np.ones(k)
+    undetermined, scale = np.zeros(k, dtype=bool), np.ones(k)
     for j in sorted(range(k), key=lambda j: len(contains[j])):  # what a column contains comes before it
-        of = [at for at in contains[j] if at not in kept and not undetermined[at]]
-        own = np.zeros(k)
-        own[j] = 1.0
-        own[of] = -_coefficients(fitted, of, j)
-        scale[j] = np.sqrt(max(own @ measured @ own, 0.0))
-        floor = max(NOTHING_LEFT * np.sqrt(measured[j, j]), _ROUNDING * np.sqrt(raw[j, j]))
+        inside = [at for at in contains[j] if not undetermined[at]]
+        left = _less(whole, inside, j)
+        scale[j] = np.sqrt(max(left @ whole @ left, 0.0))
+        floor = max(NOTHING_LEFT * np.sqrt(whole[j, j]), _ROUNDING * np.sqrt(raw[j, j]))
         undetermined[j] = scale[j] <= floor
-        if not undetermined[j]:
-            coefficients[of, j] = -own[of]
-            at_zero = own @ moments.mean if of_intercept else 0.0
-            location[j] = at_zero if abs(at_zero) > _ROUNDING * scale[j] else 0.0  # of a centred column: rounding
+        if undetermined[j]:
+            continue
+        own = _less(fitted, [at for at in inside if at not in kept], j)
+        own[np.abs(own) * np.sqrt(np.diag(whole)) <= _ROUNDING * scale[j]] = 0.0
+        coefficients[:, j] = -own
+        coefficients[j, j] = 0.0
+        at_zero = own @ moments.mean if of_intercept else 0.0
+        location[j] = at_zero if abs(at_zero) > _ROUNDING * scale[j] else 0.0  # of a centred column: rounding
     for j in np.flatnonzero(undetermined).tolist():
         others = [i for i in range(k) if terms[i] == terms[j] and not undetermined[i]]
         scale[j] = np.sqrt(np.mean(np.square(scale[others]))) if others else 1.0
     return Sweep(location, coefficients, scale, undetermined)
 
 
-def _coefficients(products: np.ndarray, of: list[int], j: int) -> np.ndarray:
-    """Least-squares coefficients of column j on others, from cross-products."""
-    if not of:
-        return np.empty(0)
-    size = np.sqrt(np.diag(products)[of])
-    size = np.where(size > 0, size, 1.0)
-    scaled = products[np.ix_(of, of)] / np.outer(size, size)
-    return np.linalg.lstsq(scaled, products[of, j] / size, rcond=NOTHING_LEFT**2)[0] / size
+def _less(products: np.ndarray, of: list[int], j: int) -> np.ndarray:
+    """Column j less its least-squares fit on others, as a combination of columns, (k,), from cross-products."""
+    own = np.zeros(len(products))
+    own[j] = 1.0
+    if of:
+        size = np.sqrt(np.diag(products)[of])
+        size = np.where(size > 0, size, 1.0)
+        scaled = products[np.ix_(of, of)] / np.outer(size, size)
+        own[of] = -np.linalg.lstsq(scaled, products[of, j] / size, rcond=NOTHING_LEFT**2)[0] / size
+    return own
 
 
 def sweep_matrix(swept: Swept, names: Sequence[str]) -> np.ndarray:

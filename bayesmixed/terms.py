@@ -149,7 +149,7 @@ def _learned(component: Any) -> Component:
     variables = tuple(sorted(component.var_names - {""}))  # formulae counts a literal as a nameless variable
     if component.kind != "categoric":
         labels = tuple(component.labels)
-        return Component(component.name, component.kind, is_call, labels, None, None, transforms, variables)
+        return Component(component.name, component.kind, is_call, labels, transforms=transforms, variables=variables)
     levels = tuple(map(plain_level, component.levels))
     if len(levels) < 2:
         raise FormulaError(f"{component.name!r} has a single level, {levels[0]!r}; drop it from the formula.")

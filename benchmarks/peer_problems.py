@@ -88,7 +88,7 @@ def describe(problem: Problem, folds: bool) -> dict[str, Any]:
             "effects": list(factor.effect_names),
             "sds": [priors.group_sd[factor.name][effect].sigma for effect in factor.effect_names],
             "sds_at_zero": [at_zero.group_sd[factor.name][effect].sigma for effect in factor.effect_names],
-            "sweep": priors.group_sweep(factor.name).tolist(),
+            "sweep": priors.group_sweep(factor.name, factor.effect_names).tolist(),
             "correlated": bool(factor.pairs),
         }
         for factor in design.groups

@@ -1,6 +1,7 @@
 """Data at the corners: nearly perfect fits, slopes far from zero, huge numbers, huge weights, tiny requests."""
 
 import warnings
+from contextlib import suppress
 
 import numpy as np
 import pandas as pd
@@ -151,3 +152,19 @@ def test_levels_are_looked_up_as_labels():
         collapsed("(1 | g)", frame, y).draw_group_effects("g", [3.0]),
         collapsed("(1 | g)", frame, y).draw_group_effects("g", [3]),
     )
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("formula", ["k + (k | g)", "(k | h) + (k | g)", "k*x + (k | g) + (1 | h)"])
+def test_no_fit_warns_of_numbers(seed, formula):
+    """Far out in the tails points lose their pivots: a refusal may come of it, a NumPy warning never."""
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(40, 200))
+    frame = pd.DataFrame({"g": rng.integers(0, 9, n), "h": rng.integers(0, 5, n), "k": rng.choice(list("abcdef"), n)})
+    frame["x"] = rng.normal(size=n) * 10.0 ** rng.integers(-3, 4)
+    y = 10.0 ** rng.integers(-3, 4) * (rng.normal(size=n) + rng.choice([0, 1e3]) * (frame["g"] % 3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", RuntimeWarning)
+        with suppress(SamplerError):
+            collapsed(formula, frame, y, draws=50)

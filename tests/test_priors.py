@@ -238,7 +238,11 @@ def test_fitted_priors_are_taken_as_they_are_and_another_models_refused():
             {"swept": {"Dayz": {"Intercept": 1.0}}},
             "swept has 'Dayz' swept of 'Intercept', this model could .* 'nothing'|",
         ),
-        ({"swept": {"Days": {"Intercept": np.nan}}}, "swept has 'Days' swept of 'Intercept'"),
+        (
+            {"swept": {"Days": {"Intercept": np.nan}}},
+            r"swept\['Days'\]\['Intercept'\] must be a finite number, got nan",
+        ),
+        ({"swept": {"Days": {"Intercept": "3"}}}, r"swept\['Days'\]\['Intercept'\] must be a finite number, got '3'"),
         (
             {"group_swept": {"Subject": {"Intercept": {"Days": 1.0}}}},
             r"group_swept\['Subject'\] has 'Intercept' swept of",
@@ -288,6 +292,7 @@ def test_names_as_a_table_shows_them_are_taken_too():
     assert one == other
     assert one != resolve_priors(design, family)
     assert {name for name, _ in one.rows if "[" in name} == {
+        "Intercept at x = 2.5, k[b] = 0.33333, k[c] = 0.33333",
         *("beta[x]", "beta[k[b]]", "beta[k[c]]"),
         *("sd_g[Intercept] at x = 2.5", "sd_g[x]"),
     }

@@ -12,6 +12,7 @@ from bayesmixed.distributions import Prior
 from bayesmixed.errors import quoted
 from bayesmixed.new_groups import covariance_factor
 from bayesmixed.plots.shared import BLACK, MOST_PANELS, ORANGE, SKY, check_fitted, finish, literal, panels, read_rows
+from bayesmixed.priors import stated_at
 from bayesmixed.swept import swept_effects
 
 if TYPE_CHECKING:
@@ -189,27 +190,28 @@ class _Parameter(NamedTuple):
 def _parameters(est: MixedModelRegressor) -> Iterator[_Parameter]:
     """All parameters but the group effects, in the posterior's order, each where its prior is stated."""
     draws, spec, priors = est._posterior.draws, est.design_spec_, est.priors_
-    titles = [name for name, _ in priors.rows if not name.startswith("corr_")]
 
-    def stated(variable: str, values: np.ndarray, prior: Prior) -> _Parameter:
-        low = 0 if prior.positive else -np.inf
-        return _Parameter(variable, titles.pop(0), values, prior.log_density, low, np.inf)
+    def stated(variable: str, title: str, values: np.ndarray, prior: Prior) -> _Parameter:
+        return _Parameter(variable, title, values, prior.log_density, 0 if prior.positive else -np.inf, np.inf)
 
-    written = [draws.flat("Intercept")[None]] if priors.intercept is not None else []
+    common = {"Intercept": priors.intercept} if priors.intercept else {}
+    written = [draws.flat("Intercept")[None]] if common else []
     written += [draws.flat("beta").T] if spec.common_names else []
+    common |= {name: priors.common[name] for name in spec.common_names}
     if written:
-        swept = iter(swept_effects(np.linalg.inv(priors.common_sweep), np.concatenate(written)))
-        if priors.intercept is not None:
-            yield stated("Intercept", next(swept), priors.intercept)
-        for name in spec.common_names:
-            yield stated("beta", next(swept), priors.common[name])
+        T = priors.common_sweep(spec.common_names)
+        swept = swept_effects(np.linalg.inv(T), np.concatenate(written))
+        titles = stated_at(T, list(common), "beta")
+        for (name, prior), title, values in zip(common.items(), titles, swept, strict=True):
+            yield stated(name if name == "Intercept" else "beta", title, values, prior)
     correlations = []
     for group in spec.groups:
+        variable, T = f"sd_{group.name}", priors.group_sweep(group.name, group.effect_names)
         # (S, q, q): a root of the covariance as written becomes one of the swept columns' covariance
-        root = np.linalg.inv(priors.group_sweep(group.name)) @ covariance_factor(draws, group)
-        sds = np.linalg.norm(root, axis=2)
-        for k, effect in enumerate(group.effect_names):
-            yield stated(f"sd_{group.name}", sds[:, k], priors.group_sd[group.name][effect])
+        root = np.linalg.inv(T) @ covariance_factor(draws, group)
+        sds, titles = np.linalg.norm(root, axis=2), stated_at(T, list(group.effect_names), variable)
+        for effect, title, values in zip(group.effect_names, titles, sds.T, strict=True):
+            yield stated(variable, title, values, priors.group_sd[group.name][effect])
         correlations.append((root / sds[:, :, None], group))
     for unit, group in correlations:
         variable = f"corr_{group.name}"
@@ -219,7 +221,7 @@ def _parameters(est: MixedModelRegressor) -> Iterator[_Parameter]:
             values = (unit[:, i] * unit[:, j]).sum(axis=1)
             yield _Parameter(variable, f"{variable}[{name}]", values, log_prior, -1, 1)
     for name in est._posterior.family.auxiliary:
-        yield stated(name, draws.flat(name), priors.auxiliary[name])
+        yield stated(name, name, draws.flat(name), priors.auxiliary[name])
 
 
 def _lkj_log_prior(eta: float, q: int) -> LogDensity:

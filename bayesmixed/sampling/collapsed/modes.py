@@ -8,6 +8,8 @@ from itertools import product
 
 import numpy as np
 
+from bayesmixed.errors import SamplerError
+
 LogDensity = Callable[[np.ndarray], np.ndarray]
 
 _STEP = 0.02  # of a coordinate, for derivatives
@@ -17,6 +19,7 @@ _CLOSE = 0.02  # expected gain of log density below which a start has arrived
 _LENGTHS = np.array([1.5, 1.0, 0.5, 0.2, 0.05, 0.01])  # of a Newton step
 _FAR = 3.0  # no coordinate moves further in one step
 _SAME = 0.5  # standard deviations within which two modes are one
+_LEAST = -1e200  # log density of a point that is ruled out, or less
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,19 @@ def find_modes(log_density: LogDensity, starts: np.ndarray) -> list[Mode]:
     Parameters
     ----------
     log_density : callable
-        Of points (d, N), returns (N,); -inf where there is no density.
+        Of points (d, N), returns (N,); below -1e200 where there is no density.
     starts : numpy.ndarray of shape (d, k)
+        Those without density are left out.
+
+    Raises
+    ------
+    SamplerError
+        No start has density.
     """
-    x = starts.astype(float).copy()
+    x = starts[:, log_density(starts) > _LEAST].astype(float)
     d, k = x.shape
+    if not k:
+        raise SamplerError("the posterior has no density where the search for its modes begins")
     value = np.full(k, -np.inf)
     curvature = np.tile(np.eye(d), (k, 1, 1))
     active = np.arange(k)
@@ -74,8 +85,7 @@ def find_modes(log_density: LogDensity, starts: np.ndarray) -> list[Mode]:
         x[:, active] = tried[:, better][:, np.arange(len(active)), best]
     else:  # the last step has moved those that never arrived
         value[active], _, curvature[active] = _derivatives(log_density, x[:, active])
-    modes = [Mode(x[:, i], float(value[i]), np.linalg.inv(curvature[i])) for i in range(k) if np.isfinite(value[i])]
-    return _distinct(modes)
+    return _distinct([Mode(x[:, i], float(value[i]), np.linalg.inv(curvature[i])) for i in range(k)])
 
 
 def _derivatives(log_density: LogDensity, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -86,7 +96,7 @@ def _derivatives(log_density: LogDensity, x: np.ndarray) -> tuple[np.ndarray, np
     moves = [np.zeros(d), *unit, *-unit, *(s * (unit[i] + unit[j]) for i, j in pairs for s in (1, -1))]
     moved = x[:, :, None] + np.array(moves).T[:, None]
     values = log_density(moved.reshape(d, -1)).reshape(k, -1)
-    values = np.where(np.isfinite(values), values, values[:, :1] - 1e3)  # a step over the edge of the domain
+    values = np.where(values > _LEAST, values, values[:, :1] - 1e3)  # a step over the edge of the domain
     mid, plus, minus = values[:, :1], values[:, 1 : d + 1], values[:, d + 1 : 2 * d + 1]
     gradient = (plus - minus) / (2 * _STEP)
     hessian = np.zeros((k, d, d))
@@ -126,8 +136,8 @@ def peaks(log_density: LogDensity, axes: list[tuple[np.ndarray, tuple[float, ...
     grid = np.array(list(product(*(values for _, values in axes))))
     points = grid @ np.array([direction for direction, _ in axes])
     heights = log_density(points.T).reshape([len(values) for _, values in axes])
-    heights = np.where(np.isfinite(heights), heights, -np.inf)
-    is_peak = np.isfinite(heights)
+    is_peak = heights > _LEAST
+    heights = np.where(is_peak, heights, -np.inf)
     for axis in range(len(axes)):
         padded = np.pad(heights, [(int(a == axis),) * 2 for a in range(len(axes))], constant_values=-np.inf)
         for shift in (0, 2):

@@ -50,7 +50,7 @@ class Units:
     @classmethod
     def learn(cls, design: Design, priors: Priors) -> Units:
         """Measure a design."""
-        T = tuple(priors.group_sweep(factor.name) for factor in design.groups)
+        T = tuple(priors.group_sweep(factor.name, factor.effect_names) for factor in design.groups)
         swept = [swept_columns(own, factor.Z) for own, factor in zip(T, design.groups, strict=True)]
         location = tuple(
             far_means(Z, factor, design.weights, _FAR) for Z, factor in zip(swept, design.groups, strict=True)
