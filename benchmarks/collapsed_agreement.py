@@ -24,8 +24,8 @@ from tables import save, show
 
 import bayesmixed as bm
 from bayesmixed._compat import dataset
-from bayesmixed.diagnostics import convergence
 from bayesmixed.errors import SamplerError
+from bayesmixed.posterior.diagnostics import convergence
 
 CASES = ["sleepstudy", "sleepstudy independent", "Dyestuff", "Penicillin", "Pastes", "J=6 q=4", "one-row groups"]
 LONG = {

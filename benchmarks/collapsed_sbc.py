@@ -31,8 +31,8 @@ from tables import save, show
 
 import bayesmixed as bm
 from bayesmixed._compat import dataset
-from bayesmixed.diagnostics import convergence
 from bayesmixed.errors import SamplerError
+from bayesmixed.posterior.diagnostics import convergence
 
 RANKS, BINS = 100, 20
 LONGER = 3  # times that a fit is made again with twice the draws, where these are too dependent

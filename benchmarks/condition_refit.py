@@ -29,7 +29,7 @@ from tables import save, show
 
 import bayesmixed as bm
 from bayesmixed._compat import dataset
-from bayesmixed.diagnostics import convergence
+from bayesmixed.posterior.diagnostics import convergence
 
 
 class Case(NamedTuple):

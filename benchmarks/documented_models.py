@@ -33,7 +33,7 @@ from tables import OUTPUT, show
 
 import bayesmixed as bm
 from bayesmixed.errors import FormulaError
-from bayesmixed.formula import parse
+from bayesmixed.formula.parse import parse
 
 Row = dict[str, Any]
 COLUMNS = ("id", "n", "p", "J", "status", "message", "engine", "reason", "seconds", "max_r_hat", "min_ess_bulk")

@@ -21,8 +21,8 @@ from scipy.special import logsumexp
 from tables import save, show
 
 import bayesmixed as bm
-from bayesmixed import _compat, conditioning
-from bayesmixed.inputs import fitted_rows
+from bayesmixed import _compat
+from bayesmixed.estimators.inputs import fitted_rows
 
 DATA = ("sleepstudy", "one-row groups", "Dyestuff", "Penicillin")
 

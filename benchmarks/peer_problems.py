@@ -14,8 +14,8 @@ from problems import SMALL, Problem, insteval, large_intercepts, large_slopes
 from sklearn.model_selection import GroupKFold
 
 import bayesmixed as bm
-from bayesmixed.defaults import default_priors
-from bayesmixed.inputs import learn
+from bayesmixed.estimators.inputs import learn
+from bayesmixed.priors.defaults import default_priors
 
 LKJ_ETA = 2.0
 

@@ -41,7 +41,7 @@ from peer_problems import PROBLEMS, PeerProblem, describe
 from peer_report import OURS, check_agreement, describe_machine, write_report
 from tables import OUTPUT, save
 
-from bayesmixed.diagnostics import convergence
+from bayesmixed.posterior.diagnostics import convergence
 
 HERE = Path(__file__).parent
 SLOW = 10.0  # seconds of a fit that is made twice in a process in the first run only

@@ -4,7 +4,7 @@
 - thread, correlated: the same with ``pm.LKJCholeskyCov``;
 - standardised: ``pm.LKJCholeskyCov`` on standardised data, our settings; as Days is centred there, the group
   covariance and its prior are those at the mean day;
-- bayesmixed, NUTS: partial correlations (C-vine) apart from standard deviations, as in ``bayesmixed.pymc_model``;
+- bayesmixed, NUTS: partial correlations (C-vine) apart from standard deviations, as in `build_model`;
 - bayesmixed: the collapsed sampler.
 
     python benchmarks/sleepstudy_thread.py --seeds 10
@@ -26,7 +26,7 @@ from tables import save
 
 import bayesmixed as bm
 from bayesmixed._compat import dataset, import_pymc, run_nuts
-from bayesmixed.diagnostics import convergence
+from bayesmixed.posterior.diagnostics import convergence
 
 DATA = bm.datasets.load_sleepstudy()
 PYMC_DEFAULT, OUR_DEFAULT = 0.8, 0.9  # target_accept

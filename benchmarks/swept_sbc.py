@@ -28,8 +28,8 @@ from collapsed_sbc import draw_lkj, draw_prior, log_likelihood, numbered, ranks,
 from tables import OUTPUT, show
 
 import bayesmixed as bm
-from bayesmixed.defaults import default_priors
-from bayesmixed.inputs import learn
+from bayesmixed.estimators.inputs import learn
+from bayesmixed.priors.defaults import default_priors
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "collapsed": {"sampler": "collapsed", "draws": 1000, "chains": 4},

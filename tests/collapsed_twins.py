@@ -9,14 +9,14 @@ from scipy.linalg import block_diag
 from scipy.special import polygamma
 from twins import common_sweep_of, where_stated
 
-from bayesmixed.design import Design, DesignSpec
+from bayesmixed.design.spec import Design, DesignSpec
 from bayesmixed.families import get_family
-from bayesmixed.formula import parse
-from bayesmixed.priors import Priors
-from bayesmixed.resolve import resolve_priors
-from bayesmixed.sampling.collapsed.density import CollapsedDensity
-from bayesmixed.sampling.collapsed.statistics import CrossProducts
-from bayesmixed.sampling.collapsed.units import Units
+from bayesmixed.formula.parse import parse
+from bayesmixed.gaussian.density import CollapsedDensity
+from bayesmixed.gaussian.statistics import CrossProducts
+from bayesmixed.gaussian.units import Units
+from bayesmixed.priors.priors import Priors
+from bayesmixed.priors.resolve import resolve_priors
 
 FAMILY = get_family("gaussian")
 

@@ -4,12 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bayesmixed import estimator
-from bayesmixed.design import DesignSpec
-from bayesmixed.draws import Draws, layout
+from bayesmixed.design.spec import DesignSpec
 from bayesmixed.families import get_family
-from bayesmixed.formula import parse
-from bayesmixed.prediction import Posterior
+from bayesmixed.formula.parse import parse
+from bayesmixed.posterior.draws import Draws, layout
+from bayesmixed.posterior.posterior import Posterior
 
 GAUSSIAN = get_family("gaussian")
 

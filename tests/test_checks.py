@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 from sklearn.exceptions import DataConversionWarning
 
-from bayesmixed.checks import check_response, check_units, read_numbers, warn_undetermined
-from bayesmixed.design import DesignSpec
+from bayesmixed.design.frames import check_response, read_numbers
+from bayesmixed.design.spec import DesignSpec
 from bayesmixed.errors import FormulaError
-from bayesmixed.formula import parse
-from bayesmixed.residuals import check_groups, check_residuals
+from bayesmixed.estimators.residuals import check_groups, check_residuals
+from bayesmixed.estimators.undetermined import check_units, warn_undetermined
+from bayesmixed.formula.parse import parse
 
 THREE = [
     [1, 2, 3],

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bayesmixed.sampling.collapsed.batched import (
+from bayesmixed.gaussian.batched import (
     back_substitute,
     conditional_effects,
     conditional_root,

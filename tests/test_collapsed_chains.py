@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bayesmixed.sampling.collapsed.chains import longest_stay, walk
+from bayesmixed.sampling.independence.chains import longest_stay, walk
 
 
 def steps(log_w, rng_seed=0, thin=1, hold=1):

@@ -11,7 +11,7 @@ from collapsed_twins import learn
 from bayesmixed import HalfNormal, MixedModelRegressor, Normal
 from bayesmixed.datasets import load_sleepstudy
 from bayesmixed.errors import SamplerError
-from bayesmixed.sampling.collapsed import units
+from bayesmixed.gaussian import units
 from bayesmixed.sampling.collapsed.search import locate
 
 GROUPS = pd.DataFrame({"g": np.repeat(np.arange(8), 5)})

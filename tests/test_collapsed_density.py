@@ -16,10 +16,11 @@ from collapsed_twins import (
 )
 
 from bayesmixed import Exponential, HalfNormal, HalfStudentT, Normal
-from bayesmixed.sampling.collapsed import crossed, density, residual
-from bayesmixed.sampling.collapsed.batched import log_det
-from bayesmixed.sampling.collapsed.crossed import Crossed
-from bayesmixed.sampling.collapsed.nested import Nested
+from bayesmixed.gaussian import common as residual
+from bayesmixed.gaussian import crossed, density
+from bayesmixed.gaussian.batched import log_det
+from bayesmixed.gaussian.crossed import Crossed
+from bayesmixed.gaussian.nested import Nested
 
 FRAME = make_frame()
 MANY = " + ".join(f"c{i}" for i in range(14))

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from collapsed_twins import dense_posterior, learn, make_frame, on_user_scale, random_points
 
-from bayesmixed.sampling.collapsed import effects
-from bayesmixed.sampling.collapsed.effects import FirstEffects, Points, draw_coefficients, later_effects, level_normals
+from bayesmixed.gaussian import effects
+from bayesmixed.gaussian.effects import FirstEffects, Points, draw_coefficients, later_effects, level_normals
 
 FRAME = make_frame()
 MANY = " + ".join(f"c{i}" for i in range(14))

@@ -8,11 +8,11 @@ from collapsed_twins import learn
 
 from bayesmixed import MixedModelRegressor
 from bayesmixed.datasets import load_sleepstudy
-from bayesmixed.diagnostics import convergence
 from bayesmixed.errors import SamplerError
+from bayesmixed.posterior.diagnostics import convergence
 from bayesmixed.sampling.collapsed import search
-from bayesmixed.sampling.collapsed.proposal import Pool
 from bayesmixed.sampling.collapsed.search import Block, Shape, sample_covariances
+from bayesmixed.sampling.independence.proposal import Pool
 
 DATA = load_sleepstudy()
 FORMULA = "Days + (Days | Subject)"

@@ -7,7 +7,7 @@ from collapsed_twins import make_frame
 
 from bayesmixed import MixedModelRegressor, split_group_effects
 from bayesmixed._compat import dataset
-from bayesmixed.new_groups import MODES
+from bayesmixed.prediction.new_groups import MODES
 from bayesmixed.sampling.collapsed import assembly
 
 FRAME = make_frame(n=120)

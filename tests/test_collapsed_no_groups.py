@@ -7,13 +7,13 @@ from collapsed_twins import FAMILY, dense_log_likelihood, dense_posterior, effec
 from scipy import stats
 
 from bayesmixed import Exponential, HalfNormal, MixedModelRegressor, Normal
-from bayesmixed.design import DesignSpec
-from bayesmixed.diagnostics import convergence
-from bayesmixed.formula import parse
-from bayesmixed.resolve import resolve_priors
+from bayesmixed.design.spec import DesignSpec
+from bayesmixed.formula.parse import parse
+from bayesmixed.gaussian.units import Units
+from bayesmixed.posterior.diagnostics import convergence
+from bayesmixed.priors.resolve import resolve_priors
 from bayesmixed.sampling.collapsed import engine
-from bayesmixed.sampling.collapsed.no_groups import Rotated
-from bayesmixed.sampling.collapsed.units import Units
+from bayesmixed.sampling.collapsed.regression import Rotated
 
 FRAME = make_frame()
 Y = np.random.default_rng(3).normal(5, 2, 40) + FRAME["x"].to_numpy()

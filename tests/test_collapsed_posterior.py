@@ -14,7 +14,7 @@ from scipy import stats
 from twins import where_stated
 
 from bayesmixed import HalfNormal, HalfStudentT, MixedModelRegressor, Normal, datasets
-from bayesmixed.diagnostics import convergence
+from bayesmixed.posterior.diagnostics import convergence
 
 LME4 = json.loads((Path(__file__).parent / "lme4.json").read_text())["fits"]
 SLEEP, PENICILLIN = datasets.load_sleepstudy(), datasets.load_penicillin()

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from bayesmixed.diagnostics import pareto_k
-from bayesmixed.sampling.collapsed.modes import Mode, find_modes, peaks
-from bayesmixed.sampling.collapsed.proposal import Pool, StudentMixture, Warp, adapt, centres_of, efficiency, start
+from bayesmixed.posterior.diagnostics import pareto_k
+from bayesmixed.sampling.independence.modes import Mode, find_modes, peaks
+from bayesmixed.sampling.independence.proposal import Pool, StudentMixture, Warp, adapt, centres_of, efficiency, start
 
 COVARIANCE = np.array([[1.0, 0.6, 0.1], [0.6, 2.0, -0.4], [0.1, -0.4, 0.5]])
 CENTRE = np.array([1.0, -2.0, 0.5])

@@ -10,7 +10,7 @@ from twins import where_stated
 
 from bayesmixed import Exponential, Normal
 from bayesmixed.datasets import load_sleepstudy
-from bayesmixed.pymc_model import build_model
+from bayesmixed.sampling.nuts.pymc_model import build_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:(?s).*could not link to a BLAS:UserWarning")
 

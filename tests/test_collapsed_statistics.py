@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from collapsed_twins import dense_log_likelihood, evaluate, learn, make_frame, on_user_scale, random_points
 
-from bayesmixed.sampling.collapsed import statistics
-from bayesmixed.sampling.collapsed.batched import lower
-from bayesmixed.sampling.collapsed.density import CollapsedDensity
-from bayesmixed.sampling.collapsed.statistics import CrossProducts, is_nested
+from bayesmixed.gaussian import statistics
+from bayesmixed.gaussian.batched import lower
+from bayesmixed.gaussian.density import CollapsedDensity
+from bayesmixed.gaussian.statistics import CrossProducts, is_nested
 
 FRAME = make_frame()
 Y = np.random.default_rng(3).normal(5, 2, 40) + 1.5 * (FRAME["pupil"].to_numpy() % 3)

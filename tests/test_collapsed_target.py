@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from collapsed_twins import evaluate, learn, make_frame, random_points
 
-from bayesmixed.sampling.collapsed import density
-from bayesmixed.sampling.collapsed.proposal import Warp
+from bayesmixed.gaussian import density
 from bayesmixed.sampling.collapsed.target import Target
+from bayesmixed.sampling.independence.proposal import Warp
 
 FRAME = make_frame()
 CASES = {

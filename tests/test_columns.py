@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 from twins import in_new_process, indicators, same_span
 
-from bayesmixed._tokens import NUMERIC_FUNCTIONS
-from bayesmixed.columns import ColumnsSpec
+from bayesmixed.design.columns import ColumnsSpec
+from bayesmixed.design.frames import read_columns
 from bayesmixed.errors import FormulaError
-from bayesmixed.formula import parse
-from bayesmixed.frames import read_columns
+from bayesmixed.formula.parse import parse
+from bayesmixed.formula.tokens import NUMERIC_FUNCTIONS
 
 OTHER_ERA = "0.9.0" if formulae.__version__.startswith(("0.6.", "0.7.")) else "0.6.2"
 
@@ -583,8 +583,8 @@ EVERYTHING = (
 APPLY = """
 import json, sys
 import pandas as pd
-from bayesmixed.columns import ColumnsSpec
-from bayesmixed.frames import read_columns
+from bayesmixed.design.columns import ColumnsSpec
+from bayesmixed.design.frames import read_columns
 given = json.load(sys.stdin)
 spec = ColumnsSpec.from_state(given["state"])
 X, offset = spec.evaluate(read_columns(pd.DataFrame(given["data"]), spec.variables, formula=None))

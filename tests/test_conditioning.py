@@ -12,16 +12,15 @@ from sklearn.exceptions import NotFittedError
 
 from bayesmixed import MixedModelRegressor, StudentT
 from bayesmixed._compat import dataset
-from bayesmixed.checks import checksum
-from bayesmixed.design import DesignSpec
-from bayesmixed.diagnostics import convergence, pareto_k
+from bayesmixed.design.spec import DesignSpec
 from bayesmixed.errors import FormulaError, NewGroupError, SamplerError
-from bayesmixed.formula import parse
-from bayesmixed.inputs import Rows
+from bayesmixed.estimators.inputs import Rows, checksum
+from bayesmixed.formula.parse import parse
+from bayesmixed.gaussian.crossed import Crossed
+from bayesmixed.gaussian.nested import Nested
+from bayesmixed.posterior.diagnostics import convergence, pareto_k
 from bayesmixed.sampling.collapsed import assembly, engine, update
 from bayesmixed.sampling.collapsed.assembly import State, assemble
-from bayesmixed.sampling.collapsed.crossed import Crossed
-from bayesmixed.sampling.collapsed.nested import Nested
 from bayesmixed.sampling.collapsed.update import resample
 
 FRAME = make_frame()

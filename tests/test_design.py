@@ -11,9 +11,9 @@ import pytest
 from twins import in_new_process, one_hot
 
 from bayesmixed.datasets import load_dyestuff, load_pastes, load_penicillin, load_sleepstudy
-from bayesmixed.design import DesignSpec
+from bayesmixed.design.spec import DesignSpec
 from bayesmixed.errors import FormulaError
-from bayesmixed.formula import parse
+from bayesmixed.formula.parse import parse
 
 
 def learn(formula, frame, **options):
@@ -509,7 +509,7 @@ def test_a_new_level_of_another_type_is_refused(pupils):
 APPLY = """
 import json, sys
 import pandas as pd
-from bayesmixed.design import DesignSpec
+from bayesmixed.design.spec import DesignSpec
 given = json.load(sys.stdin)
 design = DesignSpec.from_state(given["state"]).apply(pd.DataFrame(given["data"]))
 flat = lambda array: [v.hex() for v in array.ravel().tolist()]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bayesmixed._compat import import_arviz
-from bayesmixed.diagnostics import convergence, pareto_k
+from bayesmixed.posterior.diagnostics import convergence, pareto_k
 
 
 def autoregressive(rho, chains, draws, seed=0):

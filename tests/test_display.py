@@ -12,12 +12,13 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
-from bayesmixed import HalfNormal, MixedModelRegressor, Normal, StudentT, posterior_mixin
+from bayesmixed import HalfNormal, MixedModelRegressor, Normal, StudentT
 from bayesmixed.datasets import load_pastes, load_sleepstudy
-from bayesmixed.display import MOST
-from bayesmixed.inputs import learn
-from bayesmixed.priors import Priors
-from bayesmixed.resolve import resolve_priors
+from bayesmixed.estimators import summaries as posterior_mixin
+from bayesmixed.estimators.display import MOST
+from bayesmixed.estimators.inputs import learn
+from bayesmixed.priors.priors import Priors
+from bayesmixed.priors.resolve import resolve_priors
 
 DATA = load_sleepstudy()
 FORMULA = "Reaction ~ Days + (Days | Subject)"

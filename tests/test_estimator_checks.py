@@ -14,7 +14,7 @@ from sklearn.utils.estimator_checks import check_estimator, parametrize_with_che
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from bayesmixed import MixedModelRegressor
-from bayesmixed.sampling import nuts
+from bayesmixed.sampling.nuts import engine as nuts
 
 # two checks have a response that is a linear function of X; the warning is what a user should see
 pytestmark = pytest.mark.filterwarnings("ignore:the common effects .* fit y without error:UserWarning")

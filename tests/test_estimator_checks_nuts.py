@@ -8,7 +8,7 @@ import pytest
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from bayesmixed import MixedModelRegressor
-from bayesmixed.sampling import nuts
+from bayesmixed.sampling.nuts import engine as nuts
 
 # PyMC's sampler, as nutpie compiles every fit anew; one process, as a second takes longer to start than to sample
 OPTIONS = {"nuts_backend": "pymc", "cores": 1, "draws": 30, "tune": 100, "chains": 2}

@@ -9,7 +9,7 @@ from sklearn.exceptions import NotFittedError
 from bayesmixed import Exponential, HalfNormal, MixedModelRegressor, Normal
 from bayesmixed._compat import dataset, import_arviz
 from bayesmixed.datasets import load_sleepstudy
-from bayesmixed.new_groups import covariance_factor
+from bayesmixed.posterior.draws import covariance_factor
 
 DATA = load_sleepstudy()
 FORMULA = "Reaction ~ Days + (Days | Subject)"

@@ -3,7 +3,7 @@
 import pytest
 
 from bayesmixed.errors import FormulaError
-from bayesmixed.formula import GroupTerm, parse
+from bayesmixed.formula.parse import GroupTerm, parse
 
 
 def bar(effects, *columns, correlated=None, uses=()):

@@ -9,17 +9,17 @@ from collapsed_twins import dense_log_likelihood, effects_prior, learn, make_fra
 from scipy import stats
 from scipy.special import logsumexp
 
-from bayesmixed import MixedModelRegressor, Normal, conditioning
+from bayesmixed import MixedModelRegressor, Normal
 from bayesmixed._compat import dataset, import_arviz
-from bayesmixed.diagnostics import convergence
-from bayesmixed.sampling.collapsed import density as density_module
-from bayesmixed.sampling.collapsed import leave_one_out as module
-from bayesmixed.sampling.collapsed.crossed import Crossed
-from bayesmixed.sampling.collapsed.effects import Points
-from bayesmixed.sampling.collapsed.leave_one_out import leave_one_out
-from bayesmixed.sampling.collapsed.nested import Nested
-from bayesmixed.sampling.collapsed.no_groups import Regression, Rotated
-from bayesmixed.sampling.collapsed.units import Units
+from bayesmixed.gaussian import density as density_module
+from bayesmixed.gaussian import leave_one_out as module
+from bayesmixed.gaussian.crossed import Crossed
+from bayesmixed.gaussian.effects import Points
+from bayesmixed.gaussian.leave_one_out import leave_one_out
+from bayesmixed.gaussian.nested import Nested
+from bayesmixed.gaussian.units import Units
+from bayesmixed.posterior.diagnostics import convergence
+from bayesmixed.sampling.collapsed.regression import Regression, Rotated
 
 FRAME = make_frame()
 Y = pd.Series(np.random.default_rng(3).normal(5, 2, 40) + 1.5 * (FRAME["pupil"] % 3))

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from twins import code_by_dict
 
+from bayesmixed.design.levels import ColumnLevels, FactorLevels, label_key, label_text
 from bayesmixed.errors import FormulaError
-from bayesmixed.levels import ColumnLevels, FactorLevels, label_key, label_text
 
 DAY = np.datetime64("2024-01-01", "ns")
 # spellings of one label per row; labels of different rows differ

@@ -9,8 +9,9 @@ import pytest
 from scipy import stats
 from twins import in_new_process
 
-from bayesmixed import FormulaError, MixedModelRegressor, NewGroupError, prediction
+from bayesmixed import FormulaError, MixedModelRegressor, NewGroupError
 from bayesmixed._compat import dataset
+from bayesmixed.prediction import predict as prediction
 
 N, DRAWS = 240, 500
 SCHOOLS = ["east", "hill", "lake", "north", "south", "west"]

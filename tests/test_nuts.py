@@ -9,11 +9,11 @@ from joblib import Parallel, delayed
 
 from bayesmixed._compat import container
 from bayesmixed.datasets import load_sleepstudy
-from bayesmixed.defaults import default_priors
-from bayesmixed.design import DesignSpec
-from bayesmixed.formula import parse
-from bayesmixed.sampling import nuts
-from bayesmixed.sampling.nuts import resolve_cores
+from bayesmixed.design.spec import DesignSpec
+from bayesmixed.formula.parse import parse
+from bayesmixed.priors.defaults import default_priors
+from bayesmixed.sampling.nuts import engine as nuts
+from bayesmixed.sampling.nuts.engine import resolve_cores
 
 DATA = load_sleepstudy()
 DESIGN = DesignSpec.learn(parse("Days + (Days | Subject)"), DATA, y=DATA["Reaction"].to_numpy())[1]

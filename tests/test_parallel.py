@@ -20,9 +20,9 @@ from twins import in_new_process
 
 from bayesmixed import ConvergenceWarning, MixedModelRegressor
 from bayesmixed.datasets import load_sleepstudy
-from bayesmixed.sampling import nuts
 from bayesmixed.sampling.collapsed import assembly
-from bayesmixed.sampling.nuts import resolve_cores
+from bayesmixed.sampling.nuts import engine as nuts
+from bayesmixed.sampling.nuts.engine import resolve_cores
 
 DATA = load_sleepstudy().assign(Shift=lambda frame: frame["Days"] % 3)
 Y = DATA["Reaction"]

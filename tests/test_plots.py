@@ -13,9 +13,9 @@ from scipy import stats
 from sklearn.exceptions import NotFittedError
 
 from bayesmixed import HalfNormal, MixedModelRegressor, Normal, plots
-from bayesmixed import draws as draws_module
 from bayesmixed.datasets import load_pastes, load_sleepstudy
 from bayesmixed.plots.shared import level_texts
+from bayesmixed.posterior import draws as draws_module
 
 matplotlib.use("Agg")  # draw into memory, never open a window
 from matplotlib import pyplot as plt

@@ -4,10 +4,10 @@ from conftest import make_draws
 
 from bayesmixed import FormulaError, split_group_effects
 from bayesmixed._compat import dataset, import_arviz
-from bayesmixed.design import DesignSpec
-from bayesmixed.draws import layout
-from bayesmixed.formula import parse
-from bayesmixed.posterior import check_columns, check_names, container
+from bayesmixed.design.spec import DesignSpec
+from bayesmixed.formula.parse import parse
+from bayesmixed.posterior.container import check_columns, check_names, container
+from bayesmixed.posterior.draws import layout
 
 
 def assemble(formula, frame, **options):

@@ -9,9 +9,11 @@ from conftest import GAUSSIAN, make_posterior
 from scipy import stats
 from scipy.optimize import brentq
 
-from bayesmixed import MixedModelRegressor, NewGroupError, new_groups, prediction
-from bayesmixed.new_groups import MODES, included_factors, resolve_modes
-from bayesmixed.prediction import bayes_r2, draw, mean, quantiles, standard_deviation, thin
+from bayesmixed import MixedModelRegressor, NewGroupError
+from bayesmixed.prediction import new_groups
+from bayesmixed.prediction import predict as prediction
+from bayesmixed.prediction.new_groups import MODES, included_factors, resolve_modes
+from bayesmixed.prediction.predict import bayes_r2, draw, mean, quantiles, standard_deviation, thin
 
 FORMULA = "x + k + (x | school) + (1 | school:pupil)"
 MIXED = pd.DataFrame(

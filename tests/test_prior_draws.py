@@ -8,14 +8,14 @@ from scipy.special import digamma
 from twins import common_sweep_of, where_stated
 
 from bayesmixed import Exponential, HalfNormal, HalfStudentT, Normal, StudentT
-from bayesmixed import prior_draws as module
 from bayesmixed._compat import import_pymc
-from bayesmixed.design import DesignSpec
-from bayesmixed.draws import coordinates, layout
-from bayesmixed.formula import parse
-from bayesmixed.prior_draws import prior_draws
-from bayesmixed.pymc_model import build_model
-from bayesmixed.resolve import resolve_priors
+from bayesmixed.design.spec import DesignSpec
+from bayesmixed.formula.parse import parse
+from bayesmixed.posterior.draws import coordinates, layout
+from bayesmixed.prediction import prior_draws as module
+from bayesmixed.prediction.prior_draws import prior_draws
+from bayesmixed.priors.resolve import resolve_priors
+from bayesmixed.sampling.nuts.pymc_model import build_model
 
 N = 4000
 AS_WRITTEN = {"sd_school": HalfNormal(2)}  # priors of the user's: the block is not swept

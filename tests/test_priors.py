@@ -5,13 +5,13 @@ from scipy import integrate
 
 from bayesmixed import Exponential, HalfNormal, HalfStudentT, Normal, PriorError, StudentT
 from bayesmixed.datasets import load_sleepstudy
-from bayesmixed.defaults import default_priors, moments
-from bayesmixed.design import DesignSpec
+from bayesmixed.design.spec import DesignSpec
 from bayesmixed.families import get_family
-from bayesmixed.formula import parse
-from bayesmixed.priors import Priors
-from bayesmixed.resolve import resolve_priors
-from bayesmixed.scaling import Scaling
+from bayesmixed.formula.parse import parse
+from bayesmixed.priors.defaults import default_priors, moments
+from bayesmixed.priors.priors import Priors
+from bayesmixed.priors.resolve import resolve_priors
+from bayesmixed.priors.scaling import Scaling
 
 FAMILY = get_family("gaussian")
 DATA = load_sleepstudy()

@@ -7,11 +7,11 @@ from twins import common_sweep_of, sweep_of, where_stated
 
 from bayesmixed import Exponential, HalfNormal, Normal, StudentT
 from bayesmixed._compat import import_pymc
-from bayesmixed.design import DesignSpec
+from bayesmixed.design.spec import DesignSpec
 from bayesmixed.families import get_family
-from bayesmixed.formula import parse
-from bayesmixed.pymc_model import build_model
-from bayesmixed.resolve import resolve_priors
+from bayesmixed.formula.parse import parse
+from bayesmixed.priors.resolve import resolve_priors
+from bayesmixed.sampling.nuts.pymc_model import build_model
 
 FAMILY = get_family("gaussian")
 MODE = "FAST_COMPILE"  # plain Python: a few evaluations are not worth a compiler

@@ -8,8 +8,8 @@ from conftest import make_draws
 
 from bayesmixed import ConvergenceWarning
 from bayesmixed.datasets import load_dyestuff, load_sleepstudy
-from bayesmixed.design import DesignSpec
-from bayesmixed.formula import parse
+from bayesmixed.design.spec import DesignSpec
+from bayesmixed.formula.parse import parse
 from bayesmixed.sampling.report import summarise, warn
 
 DATA = load_sleepstudy()

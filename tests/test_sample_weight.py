@@ -8,12 +8,12 @@ from collapsed_twins import evaluate, make_frame, random_points
 
 from bayesmixed import Exponential, HalfNormal, HalfStudentT, MixedModelRegressor, Normal, StudentT
 from bayesmixed._compat import dataset
-from bayesmixed.inputs import learn
-from bayesmixed.resolve import resolve_priors
-from bayesmixed.sampling.collapsed.density import CollapsedDensity
-from bayesmixed.sampling.collapsed.no_groups import Rotated
-from bayesmixed.sampling.collapsed.statistics import CrossProducts
-from bayesmixed.sampling.collapsed.units import Units
+from bayesmixed.estimators.inputs import learn
+from bayesmixed.gaussian.density import CollapsedDensity
+from bayesmixed.gaussian.statistics import CrossProducts
+from bayesmixed.gaussian.units import Units
+from bayesmixed.priors.resolve import resolve_priors
+from bayesmixed.sampling.collapsed.regression import Rotated
 
 FRAME = make_frame()
 Y = np.random.default_rng(3).normal(5, 2, 40) + 1.5 * (FRAME["pupil"] % 3).to_numpy()
@@ -129,7 +129,7 @@ def test_transformations_take_every_row_once_where_weights_are_no_counts(case, m
 
     assert state(COUNTS + 1) != state(None)
     assert state(COUNTS + 1.5) == state(None)
-    monkeypatch.setattr("bayesmixed.design.MOST_REPEATED", (COUNTS + 1).sum() - 1)
+    monkeypatch.setattr("bayesmixed.design.spec.MOST_REPEATED", (COUNTS + 1).sum() - 1)
     assert state(COUNTS + 1) == state(None)
 
 

@@ -8,13 +8,14 @@ import pytest
 from collapsed_twins import learn, make_frame
 from conftest import GAUSSIAN
 
-from bayesmixed import Exponential, HalfNormal, MixedModelRegressor, Normal, StudentT, sampling
+from bayesmixed import Exponential, HalfNormal, MixedModelRegressor, Normal, StudentT
 from bayesmixed._compat import dataset
 from bayesmixed.datasets import load_sleepstudy
-from bayesmixed.defaults import default_priors
-from bayesmixed.design import DesignSpec
+from bayesmixed.design.spec import DesignSpec
 from bayesmixed.errors import SamplerError
-from bayesmixed.formula import parse
+from bayesmixed.formula.parse import parse
+from bayesmixed.priors.defaults import default_priors
+from bayesmixed.sampling import choose as sampling
 from bayesmixed.sampling.collapsed import engine
 
 DATA = load_sleepstudy()

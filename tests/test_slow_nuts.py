@@ -13,7 +13,7 @@ from joblib import Parallel, delayed
 
 from bayesmixed import HalfNormal, MixedModelRegressor, Normal, datasets
 from bayesmixed._compat import dataset, import_arviz
-from bayesmixed.diagnostics import convergence
+from bayesmixed.posterior.diagnostics import convergence
 
 # a warning of ours is no failure here: what a fit must reach is asserted
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::bayesmixed.ConvergenceWarning")]

@@ -13,8 +13,9 @@ from collapsed_twins import make_frame
 from sklearn.exceptions import NotFittedError
 
 import bayesmixed as bm
-from bayesmixed import MixedModelRegressor, Normal, StorageError, StudentT, storage
+from bayesmixed import MixedModelRegressor, Normal, StorageError, StudentT
 from bayesmixed._compat import dataset
+from bayesmixed.estimators import archive as storage
 from bayesmixed.sampling.collapsed import assembly
 
 FRAME = make_frame()

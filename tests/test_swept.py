@@ -12,13 +12,13 @@ from twins import common_sweep_of, sweep_of, swept_by_rows
 
 from bayesmixed import HalfNormal, MixedModelRegressor, Normal, PriorError
 from bayesmixed.datasets import load_sleepstudy
-from bayesmixed.defaults import default_priors
-from bayesmixed.design import DesignSpec
+from bayesmixed.design.spec import DesignSpec
 from bayesmixed.families import get_family
-from bayesmixed.formula import parse
-from bayesmixed.pymc_model import build_model
-from bayesmixed.resolve import resolve_priors
-from bayesmixed.swept import Moments, swept_columns, swept_effects
+from bayesmixed.formula.parse import parse
+from bayesmixed.priors.defaults import default_priors
+from bayesmixed.priors.resolve import resolve_priors
+from bayesmixed.priors.swept import Moments, swept_columns, swept_effects
+from bayesmixed.sampling.nuts.pymc_model import build_model
 
 FAMILY = get_family("gaussian")
 

@@ -7,13 +7,12 @@ import pandas as pd
 import pytest
 from conftest import GAUSSIAN, make_draws
 
-from bayesmixed import draws as draws_module
-from bayesmixed import prediction
-from bayesmixed.design import DesignSpec
-from bayesmixed.diagnostics import convergence
-from bayesmixed.draws import layout
-from bayesmixed.formula import parse
-from bayesmixed.tables import (
+from bayesmixed.design.spec import DesignSpec
+from bayesmixed.formula.parse import parse
+from bayesmixed.posterior import draws as draws_module
+from bayesmixed.posterior.diagnostics import convergence
+from bayesmixed.posterior.draws import layout
+from bayesmixed.posterior.tables import (
     common_effects,
     group_coefficients,
     group_covariance,
@@ -21,6 +20,7 @@ from bayesmixed.tables import (
     summary,
     variance_components,
 )
+from bayesmixed.prediction import predict as prediction
 
 FORMULA = "x + k + (x + z | school) + (1 | school:pupil)"
 SIGMA = ("sigma",)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from bayesmixed.design.factors import GroupFactor
+from bayesmixed.design.frames import read_columns
+from bayesmixed.design.levels import label_key, label_text
 from bayesmixed.errors import quoted
-from bayesmixed.frames import read_columns
-from bayesmixed.grouping import GroupFactor
-from bayesmixed.levels import label_key, label_text
 from bayesmixed.plots.shared import (
     BLACK,
     BLUE,
@@ -27,10 +27,10 @@ from bayesmixed.plots.shared import (
     read_factor,
     read_rows,
 )
-from bayesmixed.prediction import tails
+from bayesmixed.posterior.tables import tails
 
 if TYPE_CHECKING:
-    from bayesmixed.estimator import MixedModelRegressor
+    from bayesmixed.estimators.regressor import MixedModelRegressor
 
 
 def group_lattice(

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from scipy.special import betaln
 
-from bayesmixed.distributions import Prior
 from bayesmixed.errors import quoted
-from bayesmixed.new_groups import covariance_factor
 from bayesmixed.plots.shared import BLACK, MOST_PANELS, ORANGE, SKY, check_fitted, finish, literal, panels, read_rows
-from bayesmixed.priors import stated_at
-from bayesmixed.swept import swept_effects
+from bayesmixed.posterior.draws import covariance_factor
+from bayesmixed.priors.distributions import Prior
+from bayesmixed.priors.priors import stated_at
+from bayesmixed.priors.swept import swept_effects
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from bayesmixed.estimator import MixedModelRegressor
+    from bayesmixed.estimators.regressor import MixedModelRegressor
 
 _BINS = 40
 LogDensity = Callable[[np.ndarray], np.ndarray]

@@ -6,10 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bayesmixed import tables
-from bayesmixed.draws import Draws
-from bayesmixed.grouping import GroupFactor
-from bayesmixed.new_groups import is_new
+from bayesmixed.design.factors import GroupFactor
 from bayesmixed.plots.shared import (
     BLACK,
     BLUE,
@@ -24,11 +21,14 @@ from bayesmixed.plots.shared import (
     read_factor,
     read_rows,
 )
+from bayesmixed.posterior import tables
+from bayesmixed.posterior.draws import Draws
+from bayesmixed.prediction.new_groups import is_new
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from bayesmixed.estimator import MixedModelRegressor
+    from bayesmixed.estimators.regressor import MixedModelRegressor
 
 MOST_NAMES = 30  # of arrows in a plane
 # a ring that shows about the dot, too, where pooling changes nothing

@@ -8,17 +8,17 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
+from bayesmixed.design.factors import GroupSpec
+from bayesmixed.design.frames import read_response, to_pandas
+from bayesmixed.design.levels import label_text
 from bayesmixed.errors import quoted
-from bayesmixed.frames import read_response, to_pandas
-from bayesmixed.grouping import GroupSpec
-from bayesmixed.inputs import as_frame, rows_that_count
-from bayesmixed.levels import label_text
+from bayesmixed.estimators.inputs import as_frame, rows_that_count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from bayesmixed.estimator import MixedModelRegressor
+    from bayesmixed.estimators.regressor import MixedModelRegressor
 
 # Okabe & Ito's colours, which colour-blind readers can tell apart
 BLUE, SKY, ORANGE, BLACK, GREY = "#0072B2", "#56B4E9", "#D55E00", "#000000", "0.6"

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from bayesmixed.design import Design
-from bayesmixed.diagnostics import convergence, least_ess
-from bayesmixed.draws import Draws
+from bayesmixed.design.spec import Design
 from bayesmixed.errors import ConvergenceWarning, quoted
+from bayesmixed.posterior.diagnostics import convergence, least_ess
+from bayesmixed.posterior.draws import Draws
 
 R_HAT_LIMIT = 1.01  # Vehtari et al. (2021), section 4
 

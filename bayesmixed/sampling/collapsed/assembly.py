@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from bayesmixed.design import Design, DesignSpec
-from bayesmixed.draws import MAX_STORED, Draws, layout
-from bayesmixed.sampling.collapsed.density import CollapsedDensity
-from bayesmixed.sampling.collapsed.effects import FirstEffects, Points, draw_coefficients, later_effects
+from bayesmixed.design.spec import Design, DesignSpec
+from bayesmixed.gaussian.density import CollapsedDensity
+from bayesmixed.gaussian.effects import FirstEffects, Points, draw_coefficients, later_effects
+from bayesmixed.gaussian.units import Units
+from bayesmixed.posterior.draws import MAX_STORED, Draws, layout
 from bayesmixed.sampling.collapsed.search import Sampled
-from bayesmixed.sampling.collapsed.units import Units
 
 
 @dataclass(frozen=True)

@@ -17,20 +17,20 @@ import time
 
 import numpy as np
 
-from bayesmixed.design import Design, DesignSpec
-from bayesmixed.distributions import Normal
-from bayesmixed.draws import Draws
+from bayesmixed.design.spec import Design, DesignSpec
 from bayesmixed.errors import SamplerError, quoted
-from bayesmixed.families import Family
-from bayesmixed.priors import Priors
+from bayesmixed.families.base import Family
+from bayesmixed.gaussian.density import CollapsedDensity, elimination_order
+from bayesmixed.gaussian.elimination import Columns, products_kept
+from bayesmixed.gaussian.nested import chain
+from bayesmixed.gaussian.statistics import CrossProducts
+from bayesmixed.gaussian.units import Units
+from bayesmixed.posterior.draws import Draws
+from bayesmixed.priors.distributions import Normal
+from bayesmixed.priors.priors import Priors
 from bayesmixed.sampling.collapsed.assembly import State, assemble
-from bayesmixed.sampling.collapsed.density import CollapsedDensity, elimination_order
-from bayesmixed.sampling.collapsed.elimination import Columns, products_kept
-from bayesmixed.sampling.collapsed.nested import chain
-from bayesmixed.sampling.collapsed.no_groups import Regression, Rotated
+from bayesmixed.sampling.collapsed.regression import Regression, Rotated
 from bayesmixed.sampling.collapsed.search import sample_covariances
-from bayesmixed.sampling.collapsed.statistics import CrossProducts
-from bayesmixed.sampling.collapsed.units import Units
 from bayesmixed.sampling.progress import Progress
 
 MAX_DIMENSION = 21  # coordinates of the covariances up to which one t distribution covers them

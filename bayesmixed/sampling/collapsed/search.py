@@ -8,11 +8,12 @@ from itertools import pairwise
 
 import numpy as np
 
-from bayesmixed.diagnostics import pareto_k
-from bayesmixed.sampling.collapsed.chains import Chains, longest_stay, walk
-from bayesmixed.sampling.collapsed.density import CollapsedDensity
-from bayesmixed.sampling.collapsed.modes import Mode, find_modes, peaks
-from bayesmixed.sampling.collapsed.proposal import (
+from bayesmixed.gaussian.density import CollapsedDensity
+from bayesmixed.posterior.diagnostics import pareto_k
+from bayesmixed.sampling.collapsed.target import Evaluated, Target
+from bayesmixed.sampling.independence.chains import Chains, longest_stay, walk
+from bayesmixed.sampling.independence.modes import Mode, find_modes, peaks
+from bayesmixed.sampling.independence.proposal import (
     Centres,
     Pool,
     StudentMixture,
@@ -22,7 +23,6 @@ from bayesmixed.sampling.collapsed.proposal import (
     efficiency,
     start,
 )
-from bayesmixed.sampling.collapsed.target import Evaluated, Target
 
 # ---- the constants of the sampler, the same for every model
 STARTS = (0.02, 0.5, 3.0)  # lambda where the search for modes begins

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import stats
 
-from bayesmixed.sampling.collapsed.density import CollapsedDensity
-from bayesmixed.sampling.collapsed.proposal import Warp
+from bayesmixed.gaussian.density import CollapsedDensity
+from bayesmixed.sampling.independence.proposal import Warp
 
 _LOG_LAMBDA = (-40.0, 12.0)  # beyond, rounding would decide
 _V = 40.0

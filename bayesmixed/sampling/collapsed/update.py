@@ -15,17 +15,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from bayesmixed.design import Design, DesignSpec
-from bayesmixed.diagnostics import convergence, least_ess, pareto_k
-from bayesmixed.draws import Draws
+from bayesmixed.design.spec import Design, DesignSpec
 from bayesmixed.errors import SamplerError
+from bayesmixed.gaussian.density import CollapsedDensity
+from bayesmixed.gaussian.statistics import CrossProducts
 from bayesmixed.keyed_random import uniforms
+from bayesmixed.posterior.diagnostics import convergence, least_ess, pareto_k
+from bayesmixed.posterior.draws import Draws
 from bayesmixed.sampling.collapsed.assembly import State, assemble
-from bayesmixed.sampling.collapsed.density import CollapsedDensity
 from bayesmixed.sampling.collapsed.engine import Clock, sample_density, too_large
-from bayesmixed.sampling.collapsed.no_groups import Regression
+from bayesmixed.sampling.collapsed.regression import Regression
 from bayesmixed.sampling.collapsed.search import K_HAT_LIMIT
-from bayesmixed.sampling.collapsed.statistics import CrossProducts
 
 
 def update(draws: Draws, spec: DesignSpec, design: Design, *, seed: int, progressbar: bool) -> Draws:

@@ -1,0 +1,236 @@
+"""The numeric columns that a formula without bars gives: learned once, plain data, evaluated on any frame.
+
+The training frame is evaluated by the same code as any other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import cached_property, reduce
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bayesmixed.errors import FormulaError, quoted
+from bayesmixed.formula.terms import (
+    FORMULAE_VERSION,
+    Component,
+    evaluate_call,
+    learn_terms,
+    plain_level,
+    refuse_same_names,
+    restore_calls,
+)
+
+State = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ColumnsSpec:
+    """What a formula without bars means, as learned from training data.
+
+    Attributes
+    ----------
+    text : str or None
+        The formula; ``None`` when the columns are taken as they are.
+    has_intercept : bool
+    terms : tuple of tuple of Component
+        One per term without the intercept, in design order; an offset is a term of its own.
+    variables : tuple of str
+        The columns of the data it uses.
+    formulae_version : str
+        The version that learned the state.
+    """
+
+    text: str | None
+    has_intercept: bool
+    terms: tuple[tuple[Component, ...], ...]
+    variables: tuple[str, ...]
+    formulae_version: str = FORMULAE_VERSION
+
+    @classmethod
+    def learn(cls, text: str, frame: pd.DataFrame, counts: np.ndarray | None = None) -> ColumnsSpec:
+        """Learn from training data.
+
+        Parameters
+        ----------
+        text : str
+            One-sided formula without bars, as `bayesmixed.formula.parse` writes it.
+        frame : DataFrame of shape (n, k)
+            Columns as `read_columns` gives them with ``learning=True``.
+        counts : numpy.ndarray of int, shape (n,), optional
+            How often each row counts. Transformations, such as ``scale`` and ``bs``, learn from rows that are repeated.
+        """
+        if counts is not None and "(" in text:
+            frame = frame.iloc[np.repeat(np.arange(len(frame)), counts)].reset_index(drop=True)
+        has_intercept, terms = learn_terms(text, frame)
+        spec = cls(text, has_intercept, tuple(terms), tuple(frame.columns))
+        refuse_same_names([*spec.names], text)
+        return spec
+
+    @classmethod
+    def plain(cls, names: list[str]) -> ColumnsSpec:
+        """Take columns as they are, with an intercept."""
+        terms = tuple((Component(name, "numeric", False, (name,), variables=(name,)),) for name in names)
+        return cls(None, True, terms, tuple(names))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Label of each design column, without the intercept and offsets."""
+        return tuple(label for term in self.terms for label in _labels(term))
+
+    @property
+    def term_of_name(self) -> tuple[str, ...]:
+        """Name of the term each design column belongs to."""
+        return tuple(":".join(c.name for c in term) for term in self.terms for _ in _labels(term))
+
+    @cached_property
+    def contains(self) -> tuple[tuple[int, ...], ...]:
+        """Positions of the columns that each column contains, beside the intercept.
+
+        Column j contains column l when the variables of l's term are among those of j's term, and l's term is the
+        earlier one: that of fewer variables, of the same variables first a product of bare columns, then as written.
+        Columns of one term do not contain each other, but for the powers of a ``poly``: the lower ones are earlier.
+        """
+        used = [frozenset(name for component in term for name in component.variables) for term in self.terms]
+        is_call = [any(component.is_call for component in term) for term in self.terms]
+        ends = np.cumsum([0, *(len(_labels(term)) for term in self.terms)]).tolist()
+        by_variables: dict[frozenset[str], list[int]] = {}
+        for t in sorted(range(len(used)), key=lambda t: (is_call[t], t)):
+            by_variables.setdefault(used[t], []).append(t)
+        found: list[tuple[int, ...]] = []
+        for t, names in enumerate(used):
+            alike = by_variables[names]
+            inside = [s for fewer, terms in by_variables.items() if fewer < names for s in terms]
+            earlier = sorted([*inside, *alike[: alike.index(t)]])
+            columns = tuple(at for s in earlier for at in range(ends[s], ends[s + 1]))
+            lower = _lower_powers(self.terms[t]) if ends[t] < ends[t + 1] else []
+            found += [(*columns, *(ends[t] + at for at in own)) for own in lower]
+        return tuple(found)
+
+    @property
+    def labels_of_terms(self) -> dict[frozenset[str], list[str]]:
+        """Labels of the columns of each term, by the names of its components, whose order is the formula's."""
+        return {frozenset(c.name for c in term): _labels(term) for term in self.terms}
+
+    def evaluate(self, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray | None]:
+        """Evaluate on any data.
+
+        Parameters
+        ----------
+        frame : DataFrame of shape (n, k)
+            Columns as `read_columns` gives them.
+
+        Returns
+        -------
+        X : numpy.ndarray of shape (n, p)
+            In the order of `names`, without intercept.
+        offset : numpy.ndarray of shape (n,), or None
+            Sum of the offset terms; None without one.
+        """
+        blocks, offset = [np.empty((len(frame), 0))], None
+        if len(frame) == 0:  # transforms cannot see that there is nothing to do
+            has_offset = any(term[0].kind == "offset" for term in self.terms)
+            return np.empty((0, len(self.names))), np.empty(0) if has_offset else None
+        for term in self.terms:
+            # row-wise Kronecker product of the components
+            block = reduce(_interact, [self._values(component, frame) for component in term])
+            if not np.isfinite(block).all():
+                name = ":".join(component.name for component in term)
+                rows = np.count_nonzero(~np.isfinite(block).all(axis=1))
+                raise FormulaError(
+                    f"term {name!r} is NaN or infinite in {rows} of {len(frame)} rows; check the function's domain, "
+                    "for example log of zero."
+                )
+            if term[0].kind == "offset":
+                offset = block[:, 0] if offset is None else offset + block[:, 0]
+            else:
+                blocks.append(block)
+        return np.concatenate(blocks, axis=1), offset
+
+    def _values(self, component: Component, frame: pd.DataFrame) -> np.ndarray:
+        """Design columns of one component, shape (n, number of labels)."""
+        name = component.name
+        values = np.asarray(
+            evaluate_call(self._calls[name], name, frame) if component.is_call else frame[name].to_numpy()
+        )
+        if component.kind == "categoric":
+            return _contrast(component, values)
+        if values.dtype.kind not in "biuf":
+            raise FormulaError(f"{name!r} was a number in fit and is text now; convert the column.")
+        values = values.astype(float)
+        return values if values.ndim == 2 else values[:, None]
+
+    @cached_property
+    def _calls(self) -> dict[str, Any]:
+        components = [component for term in self.terms for component in term]
+        return restore_calls(self.text or "", components, self.formulae_version)
+
+    def __getstate__(self) -> State:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @property
+    def state(self) -> State:
+        """Plain data for JSON; floats survive it bit for bit."""
+        terms = [[{**component.__dict__} for component in term] for term in self.terms]
+        return {
+            "text": self.text,
+            "has_intercept": self.has_intercept,
+            "terms": terms,
+            "variables": list(self.variables),
+            "formulae_version": self.formulae_version,
+        }
+
+    @classmethod
+    def from_state(cls, state: State) -> ColumnsSpec:
+        """Inverse of `state`."""
+        terms = tuple(tuple(Component(**_tuples(c)) for c in term) for term in state["terms"])
+        spec = cls(state["text"], state["has_intercept"], terms, tuple(state["variables"]), state["formulae_version"])
+        _ = spec._calls  # a state that this formulae cannot serve is refused here, not at the first prediction
+        return spec
+
+
+def _labels(term: tuple[Component, ...]) -> list[str]:
+    """Labels of a term's columns: the last component varies fastest, as in `_interact`."""
+    if term[0].kind == "offset":
+        return []
+    return reduce(lambda left, right: [f"{a}:{b}" for a in left for b in right], [list(c.labels) for c in term])
+
+
+def _lower_powers(term: tuple[Component, ...]) -> list[list[int]]:
+    """Per column of a term, those that differ from it by lower powers of a ``poly`` alone."""
+    is_poly = np.array([component.name.startswith("poly(") for component in term])
+    places = np.indices([len(component.labels) for component in term]).reshape(len(term), -1).T
+    differs = places[:, None] - places[None]  # of column i from column j; the last component varies fastest
+    contains = np.where(is_poly, differs >= 0, differs == 0).all(axis=2) & differs.any(axis=2)
+    return [np.flatnonzero(row).tolist() for row in contains]
+
+
+def _interact(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    return (left[:, :, None] * right[:, None, :]).reshape(len(left), left.shape[1] * right.shape[1])
+
+
+def _contrast(component: Component, values: np.ndarray) -> np.ndarray:
+    codes = pd.Index(list(component.levels or ())).get_indexer(pd.Index(values))
+    if np.any(codes < 0):
+        unknown = list(map(plain_level, pd.unique(values[codes < 0])))
+        raise FormulaError(
+            f"{component.name!r} has levels not seen in fit: {quoted(unknown)} (known levels: "
+            f"{quoted(component.levels or ())}). A common effect cannot be predicted for a new level; if its levels "
+            f"are a sample from a population, make it a group effect, (1 | {component.name})."
+        )
+    return np.array(component.contrasts)[codes]
+
+
+def _tuples(state: State) -> State:
+    """JSON's lists back to the tuples of `Component`."""
+    contrasts = state["contrasts"]
+    return {
+        **state,
+        "labels": tuple(state["labels"]),
+        "levels": None if state["levels"] is None else tuple(state["levels"]),
+        "contrasts": None if contrasts is None else tuple(tuple(row) for row in contrasts),
+        "transforms": tuple(state["transforms"]),
+        "variables": tuple(state["variables"]),
+    }

@@ -1,0 +1,244 @@
+"""Grouping factors: what is learned about one from its bars, and its arrays in one set of rows."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bayesmixed.design.columns import ColumnsSpec
+from bayesmixed.design.frames import read_columns, refuse_missing_labels, require_columns
+from bayesmixed.design.levels import FactorLevels
+from bayesmixed.errors import FormulaError, quoted
+from bayesmixed.formula.parse import GroupTerm
+
+State = dict[str, Any]
+GROUP_PRIORS = ("lkj", "independent")
+
+
+class _Effects:
+    """What follows from the effects' names and blocks alone."""
+
+    name: Any
+    effect_names: Any
+    blocks: Any
+
+    @property
+    def pairs(self) -> tuple[tuple[int, int], ...]:
+        """Positions (i, j), i < j, of the effects that may correlate: block by block, row by row."""
+        return tuple(pair for block in self.blocks for pair in combinations(block, 2))
+
+    @property
+    def pair_names(self) -> tuple[str, ...]:
+        """Names of `pairs`, e.g. ``("Intercept:Days",)``."""
+        names = [f"({name})" if ":" in name else name for name in self.effect_names]
+        return tuple(f"{names[i]}:{names[j]}" for i, j in self.pairs)
+
+
+@dataclass(frozen=True)
+class GroupFactor(_Effects):
+    """One grouping factor in one set of rows.
+
+    Its part of the linear predictor is ``(Z * b[codes]).sum(-1)`` with ``b`` of shape (n_levels, q).
+
+    Attributes
+    ----------
+    name : str
+        E.g. ``"Subject"``; ``"batch:cask"`` for an interaction.
+    levels : numpy.ndarray of shape (n_levels,)
+        Labels seen in fit, in the order of the codes.
+    codes : numpy.ndarray of int, shape (n,)
+        Position in `levels`; -1 for a missing label; ``n_levels + k`` for ``new_labels[k]``.
+    Z : numpy.ndarray of shape (n, q)
+        Values of the effects' columns.
+    effect_names : tuple of str, length q
+        E.g. ``("Intercept", "Days")``.
+    blocks : tuple of tuple of int
+        Partition of the effects: correlated inside a block, independent between blocks.
+    effect_terms : tuple of str, length q
+        The term of its bar that each effect belongs to.
+    contains : tuple of tuple of int, length q
+        Positions of the effects of the same bar that each effect contains, its intercept included; see
+        `ColumnsSpec.contains`.
+    new_labels : tuple
+        Labels that were not seen in fit; a label of ``a:b`` is a tuple.
+    """
+
+    name: str
+    levels: np.ndarray
+    codes: np.ndarray
+    Z: np.ndarray
+    effect_names: tuple[str, ...]
+    blocks: tuple[tuple[int, ...], ...]
+    effect_terms: tuple[str, ...]
+    contains: tuple[tuple[int, ...], ...]
+    new_labels: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class GroupSpec(_Effects):
+    """What was learned about one grouping factor, whatever number of bars it came from.
+
+    Attributes
+    ----------
+    name : str
+    factor_levels : FactorLevels
+    bars : tuple of ColumnsSpec
+        The left side of each bar.
+    blocks : tuple of tuple of int
+        See `GroupFactor`.
+    """
+
+    name: str
+    factor_levels: FactorLevels
+    bars: tuple[ColumnsSpec, ...]
+    blocks: tuple[tuple[int, ...], ...]
+
+    @property
+    def levels(self) -> np.ndarray:
+        """Labels, shape (n_levels,)."""
+        return self.factor_levels.labels
+
+    @property
+    def effect_names(self) -> tuple[str, ...]:
+        """Names of the effects, bar after bar."""
+        return tuple(name for bar in self.bars for name in _with_intercept(bar, bar.names))
+
+    @property
+    def _contains(self) -> tuple[tuple[int, ...], ...]:
+        found: list[tuple[int, ...]] = []
+        for bar in self.bars:
+            first = len(found)
+            intercept = (first,) * bar.has_intercept
+            found += [()] * bar.has_intercept
+            found += [(*intercept, *(first + len(intercept) + at for at in inner)) for inner in bar.contains]
+        return tuple(found)
+
+    def evaluate(
+        self, frame: pd.DataFrame, codes: np.ndarray, new_labels: tuple[Any, ...], text: str | None
+    ) -> GroupFactor:
+        """Evaluate the factor in the rows of `frame`, whose levels were coded already."""
+        parts = []
+        for bar in self.bars:
+            block, _ = bar.evaluate(read_columns(frame, bar.variables, formula=text))
+            parts += [np.ones((len(frame), 1)), block] if bar.has_intercept else [block]
+        Z = np.concatenate(parts, axis=1)
+        return GroupFactor(
+            self.name,
+            self.levels,
+            codes,
+            Z,
+            self.effect_names,
+            self.blocks,
+            tuple(term for bar in self.bars for term in _with_intercept(bar, bar.term_of_name)),
+            self._contains,
+            new_labels,
+        )
+
+    @property
+    def state(self) -> State:
+        """Plain data for JSON."""
+        return {
+            "name": self.name,
+            "levels": self.factor_levels.state,
+            "bars": [bar.state for bar in self.bars],
+            "blocks": [list(block) for block in self.blocks],
+        }
+
+    @classmethod
+    def from_state(cls, state: State) -> GroupSpec:
+        """Inverse of `state`."""
+        return cls(
+            state["name"],
+            FactorLevels.from_state(state["levels"]),
+            tuple(map(ColumnsSpec.from_state, state["bars"])),
+            tuple(map(tuple, state["blocks"])),
+        )
+
+
+def _with_intercept(bar: ColumnsSpec, names: tuple[str, ...]) -> tuple[str, ...]:
+    return ("Intercept", *names) if bar.has_intercept else names
+
+
+def learn_group(
+    factor: str,
+    terms: list[GroupTerm],
+    frame: pd.DataFrame,
+    text: str,
+    *,
+    correlated: bool,
+    counts: np.ndarray | None = None,
+) -> tuple[GroupSpec, np.ndarray]:
+    """Learn one factor from all its bars; returns each row's code, too, int (n,). For `counts` see `ColumnsSpec`."""
+    columns = terms[0].columns
+    require_columns(frame, columns, text)
+    refuse_missing_labels(frame, columns, factor)
+    levels, codes = FactorLevels.learn(frame, columns)
+    n_levels = len(levels.combinations)
+    if n_levels == 1:
+        raise FormulaError(
+            f"grouping factor {factor!r} has a single level, {levels.labels.tolist()[0]!r}; the spread of its effects "
+            "cannot be learned. Drop the bar."
+        )
+    if n_levels == len(frame):
+        warnings.warn(
+            f"grouping factor {factor!r} has as many levels as rows ({n_levels}): its effects and the residual "
+            "are told apart by their priors alone.",
+            UserWarning,
+            stacklevel=6,
+        )
+    bars: list[ColumnsSpec] = []
+    blocks: list[tuple[int, ...]] = []
+    names: list[str] = []
+    for term in terms:
+        prepared = read_columns(frame, term.variables, formula=text, learning=True)
+        bar = ColumnsSpec.learn(term.effects_formula, prepared, counts)
+        if any(component.kind == "offset" for parts in bar.terms for component in parts):
+            raise FormulaError(f"formula {text!r}: an offset has no place left of a bar.")
+        effects = _with_intercept(bar, bar.names)
+        if not effects:
+            raise FormulaError(f"formula {text!r}: '({term.effects_formula} | {factor})' has no effects.")
+        if again := [name for name in effects if name in names]:
+            raise FormulaError(
+                f"formula {text!r}: grouping factor {factor!r} has the effect {quoted(again)} twice. A bar has an "
+                "intercept unless it starts with '0 +', as in (0 + x | g)."
+            )
+        positions = tuple(range(len(names), len(names) + len(effects)))
+        blocks += [positions] if correlated and term.correlated is None else [(i,) for i in positions]
+        bars.append(bar)
+        names += effects
+    return GroupSpec(factor, levels, tuple(bars), tuple(blocks)), codes
+
+
+def by_factor(value: Any, factors: Iterable[str], name: str, error: type[ValueError] = ValueError) -> dict[str, Any]:
+    """Give a value to every factor, or read a dict that names some.
+
+    Parameters
+    ----------
+    value : object or dict by factor
+    factors : iterable of str
+    name : str
+        The parameter's, for the message.
+    error : type of ValueError
+        Raised for a name that is not a factor.
+    """
+    factors = list(factors)
+    if not isinstance(value, Mapping):
+        return dict.fromkeys(factors, value)
+    if unknown := [factor for factor in value if factor not in factors]:
+        listed = quoted(factors) or "none"
+        raise error(f"{name} names {quoted(unknown)}; the formula's grouping factors are {listed}.")
+    return dict(value)
+
+
+def resolve_group_prior(group_prior: str | Mapping[str, str], factors: tuple[str, ...]) -> dict[str, bool]:
+    """Whether the effects of each factor's bars ``|`` may correlate."""
+    priors = dict.fromkeys(factors, "lkj") | by_factor(group_prior, factors, "group_prior")
+    if wrong := [prior for prior in priors.values() if prior not in GROUP_PRIORS]:
+        raise ValueError(f"group_prior must be one of {quoted(GROUP_PRIORS)} or a dict of these, got {quoted(wrong)}.")
+    return {factor: prior == "lkj" for factor, prior in priors.items()}

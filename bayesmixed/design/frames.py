@@ -1,0 +1,220 @@
+"""What a user hands in, as the few types the package works with: columns, response, row labels."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import narwhals as nw
+import numpy as np
+import pandas as pd
+from sklearn.utils.validation import _num_samples, column_or_1d
+
+from bayesmixed.errors import FormulaError, quoted
+
+
+def to_pandas(X: Any, used: Collection[str] | None = None) -> Any:
+    """Turn a frame of another library into pandas' own; what is no frame passes through.
+
+    Parameters
+    ----------
+    X : any
+    used : collection of str, optional
+        The columns whose values are asked for; the others, which may hold anything, keep their names alone. Default:
+        all.
+
+    Raises
+    ------
+    TypeError
+        A frame whose rows are not in memory.
+    """
+    X = nw.to_native(X, pass_through=True)
+    if isinstance(X, pd.DataFrame):
+        odd = [name for name, dtype in X.dtypes.items() if _is_odd(dtype) and (used is None or name in used)]
+        if odd and X.columns.is_unique:
+            X = X.copy(deep=False)
+            for name in odd:
+                X[name] = plain(X[name].astype(object))
+        return X
+    frame = nw.from_native(X, pass_through=True)
+    if isinstance(frame, nw.LazyFrame):
+        library = type(X).__module__.partition(".")[0]
+        raise TypeError(
+            f"{kind_of(X)} of {library} has no rows in memory yet; hand in the frame that X.collect() or X.compute() "
+            "returns."
+        )
+    if not isinstance(frame, nw.DataFrame):
+        return X
+    nothing: Any = []
+    unread = pd.Categorical.from_codes(np.full(len(frame), -1, dtype=np.int8), nothing)
+    columns = {name: _values(frame[name]) if used is None or name in used else unread for name in frame.columns}
+    return pd.DataFrame(columns, index=range(len(frame)))
+
+
+def _is_odd(dtype: Any) -> bool:
+    """An Arrow type whose values are Python's: text by codes, decimals, dates."""
+    return isinstance(dtype, pd.ArrowDtype) and dtype.kind == "O"
+
+
+def _values(column: nw.Series) -> Any:
+    """A column of another library: numbers, text, dates and missing values as pandas has them."""
+    dtype: Any = column.dtype
+    if dtype.is_integer() and column.null_count():
+        whole: Any = str(dtype)  # pandas' name, too: as floats, labels above 2^53 would not be told apart
+        return pd.array(column.to_list(), dtype=whole)
+    if isinstance(dtype, nw.Enum):  # its categories have an order, while those of a Categorical are as they came
+        return pd.Categorical(column.to_list(), categories=dtype.categories)
+    if isinstance(dtype, nw.Categorical) or dtype.is_nested() or dtype.is_decimal():
+        return plain(pd.Series(column.to_list(), dtype=object))
+    values: Any = pd.Series(column.to_numpy())
+    zone = getattr(dtype, "time_zone", None)
+    return values if zone is None else values.dt.tz_localize("UTC").dt.tz_convert(zone)
+
+
+def plain(column: pd.Series) -> pd.Series:
+    """Objects as the type that all of them have, decimals as floats."""
+    column = column.infer_objects()
+    return column.astype(float) if pd.api.types.infer_dtype(column) == "decimal" else column
+
+
+def read_columns(
+    frame: pd.DataFrame, names: tuple[str, ...], *, formula: str | None, learning: bool = False
+) -> pd.DataFrame:
+    """Take columns from a user's frame in the few types that formulae and we agree on.
+
+    Numbers become float64, booleans bool, everything categorical text or plain values. While
+    learning, a Categorical keeps the order of its used categories (formulae would sort them).
+
+    Raises
+    ------
+    FormulaError
+        For a column that is absent, not unique, or of a type that is neither number, boolean nor category.
+    ValueError
+        For missing or infinite values: the column and their number.
+    """
+    require_columns(frame, names, formula)
+    return pd.DataFrame({name: _read(frame[name], name, learning) for name in names}, index=range(len(frame)))
+
+
+def require_columns(frame: pd.DataFrame, names: tuple[str, ...], formula: str | None, cure: str = "") -> None:
+    """Refuse a frame that lacks a column; `cure` ends the message."""
+    if absent := [name for name in names if name not in frame.columns]:
+        if any(str(column).endswith(f"__{name}") for column in frame.columns for name in absent):
+            cure += " A ColumnTransformer keeps the names under verbose_feature_names_out=False."
+        uses = f"formula {formula!r} uses" if formula else "the model uses"
+        columns = quoted(map(str, frame.columns), 30)
+        raise FormulaError(f"{uses} {quoted(absent)}, which is not a column of X (columns: {columns}).{cure}")
+    for name in names:
+        if isinstance(frame[name], pd.DataFrame):
+            raise FormulaError(f"X has {frame[name].shape[1]} columns called {name!r}; give each its own name.")
+
+
+def refuse_missing_labels(frame: pd.DataFrame, columns: tuple[str, ...], factor: str) -> None:
+    """Refuse a training frame in which a group is unknown."""
+    for column in columns:
+        if missing := int(frame[column].isna().sum()):
+            raise ValueError(
+                f"grouping factor {factor!r}: column {column!r} has {missing} missing labels (NaN) in {len(frame)} "
+                "rows; a row of unknown group cannot be fitted. Drop the rows, or give them a label of their own."
+            )
+
+
+def _read(column: pd.Series, name: str, learning: bool) -> Any:
+    if missing := int(column.isna().sum()):
+        raise ValueError(
+            f"column {name!r} has {missing} missing values (NaN) in {len(column)} rows. Rows are never dropped "
+            f"silently: drop them yourself, for example X.dropna(subset=[{name!r}]), or impute."
+        )
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        if learning:
+            return pd.Categorical(column.cat.remove_unused_categories().array, ordered=True)
+        column = pd.Series(np.asarray(column))
+    if column.dtype == object:
+        column = plain(column)
+    if pd.api.types.is_bool_dtype(column.dtype):
+        return column.to_numpy(dtype=bool)
+    if pd.api.types.is_integer_dtype(column.dtype) or pd.api.types.is_float_dtype(column.dtype):
+        # integers, too: their arithmetic would wrap around silently
+        values = column.to_numpy(dtype=np.float64)
+        if infinite := np.count_nonzero(np.isinf(values)):
+            raise ValueError(f"column {name!r} has {infinite} infinite values (inf) in {len(column)} rows.")
+        return values
+    if pd.api.types.is_string_dtype(column.dtype) and all(isinstance(value, str) for value in column):
+        return column.to_numpy(dtype=object)
+    raise FormulaError(
+        f"column {name!r} has dtype {column.dtype}, which is neither a number, a boolean nor a category of text; "
+        "convert it first (a date, for example, to days since a start)."
+    )
+
+
+def read_response(X: Any, y: Any, column: str | None, name: str) -> Any:
+    """Take the response that was given, or the formula's left-hand column of X."""
+    if y is not None:
+        return y
+    if column is None:
+        raise ValueError(f"This {name} estimator requires y to be passed, but the target y is None.")
+    frame = to_pandas(X, (column,))
+    if not isinstance(frame, pd.DataFrame) or column not in frame.columns:
+        raise FormulaError(f"the formula's response {column!r} is not a column of X; pass y.")
+    return frame[column]
+
+
+def row_labels(X: Any, start: int = 0) -> np.ndarray:
+    """Labels of the rows: the frame's index, else numbers from `start`."""
+    X = nw.to_native(X, pass_through=True)
+    if not isinstance(X, pd.DataFrame):
+        return np.arange(start, start + _num_samples(X))
+    index = X.index
+    if isinstance(index, pd.MultiIndex) or not isinstance(index.dtype, np.dtype) or index.dtype == object:
+        return np.array([str(label) for label in index])
+    return index.to_numpy()
+
+
+def kind_of(X: Any) -> str:
+    """What X is, for a message."""
+    return "an array" if isinstance(X, np.ndarray) else f"a {type(X).__name__}"
+
+
+def check_response(y: np.ndarray) -> None:
+    """Refuse a response of a fit, as `read_numbers` has read it, that leaves nothing to explain.
+
+    Raises
+    ------
+    ValueError
+        Fewer than two rows, or all of them equal.
+    """
+    if len(y) < 2:
+        raise ValueError(f"Found {len(y)} sample(s) with a positive weight, while a minimum of 2 is required.")
+    if np.ptp(y) == 0:
+        raise ValueError(f"y is constant ({y[0]} in all {len(y)} rows): there is nothing to explain.")
+
+
+def read_numbers(y: Any, n_rows: int, counts: np.ndarray | None = None) -> np.ndarray:
+    """Read a response as float64, shape (n,).
+
+    Parameters
+    ----------
+    y : array-like of shape (n_rows,)
+    n_rows : int
+    counts : numpy.ndarray of bool, shape (n_rows,), optional
+        Rows that count, those of positive weight; only they are returned.
+
+    Raises
+    ------
+    ValueError
+        Wrong length or shape, not numeric, missing or infinite values (with their number).
+    """
+    values = column_or_1d(y, warn=True)
+    if len(values) != n_rows:
+        raise ValueError(f"X and y have inconsistent numbers of rows: {n_rows} and {len(values)}.")
+    if np.iscomplexobj(values):
+        raise ValueError("Complex data not supported: y must be real numbers.")
+    column = plain(pd.Series(values if counts is None else values[counts]))
+    if not pd.api.types.is_numeric_dtype(column.dtype):
+        raise ValueError(f"y must be numeric, got dtype {column.dtype}.")
+    numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    if bad := np.count_nonzero(~np.isfinite(numbers)):
+        raise ValueError(
+            f"Input y contains NaN or infinity in {bad} of {len(numbers)} rows; drop these rows or impute."
+        )
+    return numbers

@@ -1,0 +1,270 @@
+"""Data and a parsed formula become a `DesignSpec` (learned, plain data) and a `Design` (arrays)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bayesmixed.design.columns import ColumnsSpec
+from bayesmixed.design.factors import GroupFactor, GroupSpec, learn_group, resolve_group_prior
+from bayesmixed.design.frames import read_columns, require_columns
+from bayesmixed.errors import quoted
+from bayesmixed.formula.parse import GroupTerm, ParsedFormula
+
+State = dict[str, Any]
+MOST_REPEATED = 10_000_000  # rows
+
+
+@dataclass(frozen=True)
+class Design:
+    """The arrays a model needs.
+
+    Attributes
+    ----------
+    X : numpy.ndarray of shape (n, p)
+        Columns of the common effects, without the intercept.
+    common_names : tuple of str, length p
+    has_intercept : bool
+    groups : tuple of GroupFactor
+    offset : numpy.ndarray of shape (n,), or None
+    y : numpy.ndarray of shape (n,), or None
+        The response; None for new data.
+    weights : numpy.ndarray of shape (n,), or None
+        Frequency weights, all positive; None when every row counts once.
+    common_terms : tuple of str, length p
+        The formula's term that each column belongs to.
+    contains : tuple of tuple of int, length p
+        See `ColumnsSpec.contains`.
+    """
+
+    X: np.ndarray
+    common_names: tuple[str, ...]
+    has_intercept: bool
+    groups: tuple[GroupFactor, ...]
+    offset: np.ndarray | None = None
+    y: np.ndarray | None = None
+    weights: np.ndarray | None = None
+    common_terms: tuple[str, ...] = ()
+    contains: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return len(self.X)
+
+    @cached_property
+    def response(self) -> np.ndarray:
+        """The response minus the offset, shape (n,): what the effects explain."""
+        if self.y is None:
+            raise ValueError("this design has no response; pass y.")
+        return self.y if self.offset is None else self.y - self.offset
+
+
+@dataclass(frozen=True)
+class DesignSpec:
+    """What was learned from formula and training data: plain data, no rows.
+
+    Attributes
+    ----------
+    formula : str or None
+        The user's text; None when X's columns are the common effects.
+    response : str or None
+        Column of the response in a two-sided formula.
+    common : ColumnsSpec
+    groups : tuple of GroupSpec
+    """
+
+    formula: str | None
+    response: str | None
+    common: ColumnsSpec
+    groups: tuple[GroupSpec, ...]
+
+    @property
+    def common_names(self) -> tuple[str, ...]:
+        """Labels of the common effects."""
+        return self.common.names
+
+    @property
+    def has_intercept(self) -> bool:
+        """Whether the common part has an intercept."""
+        return self.common.has_intercept
+
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        """The columns that the formula uses, the response included; None without a formula, which uses all."""
+        if self.formula is None:
+            return None
+        names = [*self.common.variables, *([self.response] if self.response else [])]
+        for group in self.groups:
+            names += [*group.factor_levels.columns, *(name for bar in group.bars for name in bar.variables)]
+        return tuple(dict.fromkeys(names))
+
+    def group(self, factor: str) -> GroupSpec:
+        """The grouping factor of a name.
+
+        Raises
+        ------
+        ValueError
+            There is none; names those that there are.
+        """
+        groups = {group.name: group for group in self.groups}
+        if not isinstance(factor, str) or factor not in groups:
+            raise ValueError(
+                f"factor must be one of the grouping factors {quoted(groups) or '(there are none)'}, got {factor!r}."
+            )
+        return groups[factor]
+
+    @classmethod
+    def learn(
+        cls,
+        parsed: ParsedFormula,
+        frame: pd.DataFrame,
+        *,
+        group_prior: str | Mapping[str, str] = "lkj",
+        y: np.ndarray | None = None,
+        weights: np.ndarray | None = None,
+    ) -> tuple[DesignSpec, Design]:
+        """Learn a design from training data.
+
+        Parameters
+        ----------
+        parsed : ParsedFormula
+        frame : DataFrame of shape (n, k)
+        group_prior : {"lkj", "independent"} or dict by factor, default="lkj"
+            Whether the effects of a bar ``|`` may correlate; ``||`` never.
+        y, weights : numpy.ndarray of shape (n,), or None
+            Passed on to the `Design`. Transformations learn from rows as often as these count, if the weights are
+            whole numbers and come to at most ten million, else from every row once.
+
+        Returns
+        -------
+        DesignSpec, Design
+
+        Raises
+        ------
+        FormulaError
+            The formula does not fit the columns, a factor has one level, an effect is given twice.
+        ValueError
+            Missing or infinite values in a used column, with their number.
+
+        Examples
+        --------
+        >>> from bayesmixed.datasets import load_sleepstudy
+        >>> from bayesmixed.formula.parse import parse
+        >>> spec, design = DesignSpec.learn(parse("Days + (Days | Subject)"), load_sleepstudy())
+        >>> design.X.shape, design.groups[0].Z.shape, design.groups[0].blocks
+        ((180, 1), (180, 2), ((0, 1),))
+        """
+        text = parsed.text
+        prepared = read_columns(frame, parsed.variables, formula=text, learning=True)
+        counts = _counts(weights)
+        common = ColumnsSpec.learn(parsed.common, prepared, counts)
+        by_factor: dict[str, list[GroupTerm]] = {}
+        for term in parsed.groups:
+            by_factor.setdefault(term.factor, []).append(term)
+        correlated = resolve_group_prior(group_prior, tuple(by_factor))
+        groups, factors = [], []
+        for factor, terms in by_factor.items():
+            group, codes = learn_group(factor, terms, frame, text, correlated=correlated[factor], counts=counts)
+            groups.append(group)
+            factors.append(group.evaluate(frame, codes, (), text))
+        spec = cls(text, parsed.response, common, tuple(groups))
+        return spec, spec._design(frame, tuple(factors), y, weights)
+
+    @classmethod
+    def plain(
+        cls, frame: pd.DataFrame, y: np.ndarray | None = None, weights: np.ndarray | None = None
+    ) -> tuple[DesignSpec, Design]:
+        """Every column of a numeric frame as a common effect, with an intercept."""
+        spec = cls(None, None, ColumnsSpec.plain(list(frame.columns)), ())
+        return spec, spec._design(frame, (), y, weights)
+
+    def apply(self, frame: pd.DataFrame, factors: tuple[str, ...] | None = None) -> Design:
+        """Evaluate the learned design on new data.
+
+        Parameters
+        ----------
+        frame : DataFrame of shape (n, k)
+            Holds the columns that the formula uses, in any order.
+        factors : tuple of str, optional
+            The grouping factors to include; the columns of the others need not be there. Default: all.
+        """
+        included = []
+        for spec in self.groups:
+            if factors is not None and spec.name not in factors:
+                continue
+            cure = " To predict without this factor's effects, pass include_groups=False or a list of other factors."
+            require_columns(frame, spec.factor_levels.columns, self.formula, cure)
+            codes, new_labels = spec.factor_levels.code(frame)
+            included.append(spec.evaluate(frame, codes, new_labels, self.formula))
+        return self._design(frame, tuple(included), None, None)
+
+    def extended(self, design: Design) -> tuple[DesignSpec, Design]:
+        """Take the new levels of a design in, behind those of the fit; codes stay as they are.
+
+        Parameters
+        ----------
+        design : Design
+            Of all factors, as `apply` made it.
+
+        Raises
+        ------
+        ValueError
+            A new label is not of the type of the fitted ones.
+        """
+        specs, factors = [], []
+        for spec, factor in zip(self.groups, design.groups, strict=True):
+            specs.append(replace(spec, factor_levels=spec.factor_levels.extended(factor.new_labels)))
+            factors.append(replace(factor, levels=specs[-1].levels, new_labels=()))
+        return replace(self, groups=tuple(specs)), replace(design, groups=tuple(factors))
+
+    def _design(
+        self, frame: pd.DataFrame, factors: tuple[GroupFactor, ...], y: np.ndarray | None, weights: np.ndarray | None
+    ) -> Design:
+        X, offset = self.common.evaluate(read_columns(frame, self.common.variables, formula=self.formula))
+        common = self.common
+        return Design(
+            X,
+            common.names,
+            common.has_intercept,
+            factors,
+            offset,
+            y,
+            weights,
+            common_terms=common.term_of_name,
+            contains=common.contains,
+        )
+
+    @property
+    def state(self) -> State:
+        """Plain data: ``from_state(json.loads(json.dumps(state)))`` applies bit-equally in a new process."""
+        return {
+            "formula": self.formula,
+            "response": self.response,
+            "common": self.common.state,
+            "groups": [group.state for group in self.groups],
+        }
+
+    @classmethod
+    def from_state(cls, state: State) -> DesignSpec:
+        """Inverse of `state`.
+
+        Raises
+        ------
+        FormulaError
+            For a spline basis learned by a formulae that means something else by ``bs``.
+        """
+        groups = tuple(map(GroupSpec.from_state, state["groups"]))
+        return cls(state["formula"], state["response"], ColumnsSpec.from_state(state["common"]), groups)
+
+
+def _counts(weights: np.ndarray | None) -> np.ndarray | None:
+    """Weights as numbers of rows, if they are whole and few enough to repeat the rows."""
+    if weights is None or np.any(weights != np.floor(weights)) or weights.sum() > MOST_REPEATED:
+        return None
+    return weights.astype(np.int64)

@@ -1,0 +1,152 @@
+"""After the fit: learn from further rows without fitting again, and predict each fitted row from all others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bayesmixed import _compat
+from bayesmixed.design.frames import read_numbers, refuse_missing_labels
+from bayesmixed.design.spec import Design
+from bayesmixed.errors import quoted
+from bayesmixed.estimators.inputs import checksum
+from bayesmixed.gaussian.effects import Points
+from bayesmixed.gaussian.leave_one_out import leave_one_out
+from bayesmixed.posterior.diagnostics import convergence
+from bayesmixed.posterior.draws import Draws
+from bayesmixed.posterior.posterior import Posterior
+from bayesmixed.prediction import predict as prediction
+from bayesmixed.sampling import choose as sampling
+from bayesmixed.sampling.collapsed.regression import Regression
+
+# numbers in the pointwise log likelihood, and draws that it has at least
+_NUMBERS, _DRAWS = 20_000_000, 400
+_LEAST = 25  # draws whose tail Pareto k-hat can be fitted to
+_INTEGRATED = "group and common effects are integrated out, given all other rows: valid for LOO, not for WAIC"
+_CONDITIONAL = "given the effects of each draw: valid for LOO, less dependable where groups are small, and for WAIC"
+
+
+def condition(posterior: Posterior, frame: pd.DataFrame, y: Any, *, progressbar: bool) -> tuple[Posterior, Design]:
+    """The posterior of the fitted rows and further ones, and the further rows' design.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    frame : DataFrame of shape (n, k)
+        Of known and new groups.
+    y : array-like of shape (n,)
+    progressbar : bool
+
+    Raises
+    ------
+    ValueError
+        Missing labels or values; a new label whose type is not that of the fitted ones.
+    SamplerError
+        The draws are not the collapsed sampler's, or the model of all rows is not one for it.
+    """
+    design = replace(posterior.spec.apply(frame), y=read_numbers(y, len(frame)))
+    for group in posterior.spec.groups:
+        refuse_missing_labels(frame, group.factor_levels.columns, group.name)
+    if design.n_rows == 0:
+        raise ValueError("condition needs at least one row, got a frame of 0 rows.")
+    spec, design = posterior.spec.extended(design)
+    draws = sampling.update(posterior.draws, spec, design, seed=posterior.seed, progressbar=progressbar)
+    return replace(posterior, draws=draws, spec=spec), design
+
+
+def check_rows(design: Design, fitted: int) -> None:
+    """Refuse rows that are not those of the fit, whose checksum is `fitted`.
+
+    Raises
+    ------
+    ValueError
+    """
+    for factor in design.groups:
+        if factor.new_labels:
+            raise ValueError(
+                f"loo needs the rows of the fit, but grouping factor {factor.name!r} has labels that are not levels: "
+                f"{quoted(factor.new_labels)}."
+            )
+    if checksum(design) != fitted:
+        raise ValueError(
+            "loo needs the rows of the fit, all of them and no others, with their y and weights; these "
+            f"{design.n_rows} rows are not the same. After condition, pass all rows so far in one frame."
+        )
+
+
+def loo(posterior: Posterior, design: Design, obs: np.ndarray) -> Any:
+    """ArviZ's estimate of the expected log density of new rows, by leaving each row out.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    design : Design
+        The fitted rows.
+    obs : numpy.ndarray of shape (n,)
+        Their labels.
+
+    Returns
+    -------
+    arviz.ELPDData
+        Its attribute ``log_likelihood`` is the DataArray (chain, draw, obs) that it was computed from.
+
+    Notes
+    -----
+    Leave-one-out weights of a draw are one over the row's density there (Vehtari, Gelman & Gabry, 2017, Practical
+    Bayesian model evaluation using leave-one-out cross-validation and WAIC, Statistics and Computing 27). That holds
+    for densities given all other rows with the effects integrated out, too, where only the covariances and sigma are
+    weighted (Bürkner, Gabry & Vehtari, 2021, Efficient leave-one-out cross-validation for Bayesian non-factorized
+    normal and Student-t models, Computational Statistics 36).
+    """
+    import xarray as xr  # noqa: PLC0415 - not needed by fit and predict
+
+    chains, per_chain = posterior.draws.shape
+    wanted = min(per_chain, max(_DRAWS, _NUMBERS // design.n_rows) // chains)
+    within = prediction.thin((chains, per_chain), chains * max(1, wanted))
+    keep = prediction.positions((chains, per_chain), within)
+    if len(keep) < _LEAST:
+        raise ValueError(f"loo needs at least {_LEAST} draws for Pareto k-hat, got {len(keep)}; fit with more draws.")
+    integrated = posterior.draws.collapsed is not None
+    values = (integrated_log_density if integrated else conditional_log_density)(posterior, design, keep)
+    log_likelihood = xr.DataArray(
+        values.reshape(chains, len(within), -1),
+        {"chain": np.arange(chains), "draw": within, "obs": obs},
+        ("chain", "draw", "obs"),
+        "y",
+        {"effects": "integrated" if integrated else "conditional", "use": _INTEGRATED if integrated else _CONDITIONAL},
+    )
+    result = _compat.loo(log_likelihood.to_dataset(), _relative_ess(posterior, len(keep)))
+    result.log_likelihood = log_likelihood
+    return result
+
+
+def integrated_log_density(posterior: Posterior, design: Design, keep: np.ndarray) -> np.ndarray:
+    """Log density of each row given all others at the kept draws, effects integrated out; shape (s, n)."""
+    state = posterior.draws.collapsed
+    if isinstance(state, Regression):
+        return state.leave_one_out(design, posterior.draws.flat("sigma")[keep])
+    every = state.points()
+    at, which = np.unique(every.which[keep], return_inverse=True)
+    points = Points([root[..., at] for root in every.roots], every.s[at], which.ravel())
+    return leave_one_out(state.density, points, design)
+
+
+def conditional_log_density(posterior: Posterior, design: Design, keep: np.ndarray) -> np.ndarray:
+    """Log density of each row given the effects of the kept draws, times its weight; shape (s, n)."""
+    modes = dict.fromkeys((factor.name for factor in design.groups), "error")
+    mu = prediction.draw(posterior, design, modes, "mean", keep)
+    auxiliary = prediction.auxiliary_draws(posterior, keep)
+    density = posterior.family.log_density(np.asarray(design.y)[:, None], mu.T, **auxiliary).T
+    return density if design.weights is None else density * design.weights
+
+
+def _relative_ess(posterior: Posterior, kept: int) -> float:
+    """Effective share of the kept draws, averaged over the parameters that are not group effects."""
+    draws: Draws = posterior.draws
+    found = [convergence(values).ess_bulk.ravel() for name, values in draws.values.items() if not name.startswith("b_")]
+    ess = np.concatenate(found)
+    ess = ess[np.isfinite(ess)]
+    return float(min(1.0, ess.mean() / kept)) if len(ess) else 1.0

@@ -1,0 +1,186 @@
+"""A fitted estimator as one file: a zip of a JSON document and of arrays. Nothing in it is executed.
+
+``state.json`` holds plain values, and references to arrays (``arrays/<n>.npy``) and to objects of the classes in
+`CLASSES`, by name and fields. Reading builds these classes and no others, and takes no pickles.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from bayesmixed.errors import StorageError
+from bayesmixed.estimators.inputs import Rows
+from bayesmixed.gaussian.common import Residual
+from bayesmixed.gaussian.covariance import Covariances, FactorPrior
+from bayesmixed.gaussian.density import CollapsedDensity
+from bayesmixed.gaussian.effects import Coefficients, FirstEffects, Points
+from bayesmixed.gaussian.statistics import CrossProducts, Pairs
+from bayesmixed.gaussian.units import Units
+from bayesmixed.posterior.draws import Draws
+from bayesmixed.priors.distributions import Exponential, HalfNormal, HalfStudentT, Normal, StudentT
+from bayesmixed.priors.priors import Priors
+from bayesmixed.priors.scaling import Scaling
+from bayesmixed.sampling.collapsed.assembly import State
+from bayesmixed.sampling.collapsed.regression import Regression, Rotated
+
+VERSION = 2  # rises with the naming contract, and with what `CLASSES` hold; a file of another one is refused
+_PROGRAM = "bayesmixed"
+CLASSES: dict[str, type[Any]] = {
+    cls.__name__: cls
+    for cls in (
+        *(Normal, StudentT, HalfNormal, HalfStudentT, Exponential, Priors, Draws, Rows, Scaling, Units),
+        *(CrossProducts, Pairs, FactorPrior, Covariances, Residual, CollapsedDensity, State),
+        *(FirstEffects, Points, Coefficients, Regression, Rotated),
+    )
+}
+
+
+def write(path: str | os.PathLike[str], tree: Mapping[str, Any]) -> None:
+    """Write a tree of plain values, arrays and objects of `CLASSES`; a file of that name is replaced at the end.
+
+    Raises
+    ------
+    TypeError
+        A value that is none of these.
+    """
+    encoder = _Encoder()
+    document = {"program": _PROGRAM, "version": VERSION, "tree": encoder.encode(dict(tree)), "objects": encoder.objects}
+    with _replacing(Path(path)) as file, zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("state.json", json.dumps(document))
+        for at, array in enumerate(encoder.arrays):
+            with archive.open(f"arrays/{at}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+
+
+def read(path: str | os.PathLike[str], parts: tuple[str, ...]) -> dict[str, Any]:
+    """Read what `write` has written.
+
+    Parameters
+    ----------
+    path : path-like
+    parts : tuple of str
+        What the tree has to have.
+
+    Raises
+    ------
+    FileNotFoundError
+    StorageError
+        Another program's file, a damaged one, or one of another version of the format.
+    """
+    with open(path, "rb") as file:  # its own errors say what is wrong
+        try:
+            with zipfile.ZipFile(file) as archive:
+                document = json.loads(archive.read("state.json"))
+                if document["program"] == _PROGRAM and document["version"] == VERSION:
+                    tree = _Decoder(archive, document["objects"]).decode(document["tree"])
+                    return {part: tree[part] for part in parts}
+        # whatever a foreign or damaged file makes of the zip, the JSON, an array's head or an object's fields
+        except Exception as error:
+            raise StorageError(
+                f"{os.fspath(path)!r} is not a file that est.save has written, or it is damaged: {error}."
+            ) from error
+    found = f"version {document['version']} of the format of {document['program']!r}"
+    cure = "update bayesmixed" if document["version"] > VERSION else "fit and save again"
+    raise StorageError(f"{os.fspath(path)!r} has {found}, which this bayesmixed cannot read ({VERSION}); {cure}.")
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """A new file beside `path` that takes its place, and its permissions, when all is written, or goes."""
+    path = Path(os.path.realpath(path))  # a link stays, what it points at is replaced
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"cannot write {path.name!r}: there is no folder {str(path.parent)!r}.")
+    if path.exists() and not path.is_file():
+        raise OSError(f"cannot write to {str(path)!r}: it is a folder, or no regular file.")
+    if path.exists() and not os.access(path, os.W_OK):
+        raise PermissionError(f"cannot write to {str(path)!r}: it is read-only.")
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    with beside.open("xb") as file:  # with the permissions of any new file: others may have to read it
+        try:
+            yield file
+            file.close()
+            if path.exists():
+                shutil.copymode(path, beside)
+            os.replace(beside, path)
+        except BaseException:
+            file.close()
+            beside.unlink()
+            raise
+
+
+class _Encoder:
+    """Plain JSON of a tree; arrays and objects are kept once, however often they are referred to."""
+
+    def __init__(self) -> None:
+        self.arrays: list[np.ndarray] = []
+        self.objects: list[Any] = []
+        self._known: dict[int, Any] = {}
+        self._alive: list[Any] = []  # what is known by its id must not be freed
+
+    def encode(self, value: Any) -> Any:
+        """JSON for a value."""
+        if value is None or isinstance(value, (bool, int, float, str)):
+            return value
+        if isinstance(value, np.generic) and value.dtype.kind in "biufU":
+            return value.item()
+        if isinstance(value, (list, tuple)):
+            return {type(value).__name__: [self.encode(item) for item in value]}
+        if isinstance(value, Mapping):
+            return {"dict": [[self.encode(key), self.encode(item)] for key, item in value.items()]}
+        if id(value) not in self._known:
+            self._alive.append(value)
+            self._known[id(value)] = self._reference(value)
+        return self._known[id(value)]
+
+    def _reference(self, value: Any) -> dict[str, int]:
+        if isinstance(value, np.ndarray) and value.dtype.kind in "biufUMm":
+            self.arrays.append(value)
+            return {"array": len(self.arrays) - 1}
+        if type(value) is not CLASSES.get(type(value).__name__):
+            dtype = f" of dtype {value.dtype}" if isinstance(value, np.ndarray) else ""
+            raise TypeError(f"a file cannot hold a {type(value).__name__}{dtype}: {repr(value)[:80]}.")
+        names = [field.name for field in fields(CLASSES[type(value).__name__])]
+        self.objects.append([type(value).__name__, {name: self.encode(getattr(value, name)) for name in names}])
+        return {"object": len(self.objects) - 1}
+
+
+class _Decoder:
+    """Inverse of `_Encoder`."""
+
+    def __init__(self, archive: zipfile.ZipFile, objects: list[Any]) -> None:
+        self._archive = archive
+        self._objects = objects
+        self._known: dict[tuple[str, int], Any] = {}
+
+    def decode(self, node: Any) -> Any:
+        """The value of a node."""
+        if not isinstance(node, dict):
+            return node
+        ((kind, content),) = node.items()
+        if kind in ("list", "tuple"):
+            items = [self.decode(item) for item in content]
+            return items if kind == "list" else tuple(items)
+        if kind == "dict":
+            return {self.decode(key): self.decode(item) for key, item in content}
+        if (kind, content) not in self._known:
+            self._known[kind, content] = {"array": self._array, "object": self._object}[kind](content)
+        return self._known[kind, content]
+
+    def _array(self, at: int) -> np.ndarray:
+        with self._archive.open(f"arrays/{at}.npy") as member:
+            return np.lib.format.read_array(member, allow_pickle=False)
+
+    def _object(self, at: int) -> Any:
+        name, own = self._objects[at]
+        return CLASSES[name](**{field: self.decode(node) for field, node in own.items()})

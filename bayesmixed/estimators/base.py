@@ -1,0 +1,242 @@
+"""What all estimators share: the contract with scikit-learn and the order of the steps; no maths."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from copy import copy
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from bayesmixed.design.frames import read_response, row_labels
+from bayesmixed.errors import FormulaError
+from bayesmixed.estimators import after_fit
+from bayesmixed.estimators.display import Display
+from bayesmixed.estimators.inputs import Rows, as_frame, fitted_rows, learn
+from bayesmixed.estimators.predictions import Predictions
+from bayesmixed.estimators.storage import Storage
+from bayesmixed.estimators.summaries import Summaries
+from bayesmixed.formula.parse import parse
+from bayesmixed.posterior.posterior import Posterior
+from bayesmixed.prediction.new_groups import resolve_modes
+from bayesmixed.priors.resolve import resolve_priors
+from bayesmixed.sampling.choose import sample
+from bayesmixed.sampling.nuts.pymc_model import build_model
+
+if TYPE_CHECKING:
+    import pymc as pm
+
+
+class MixedModel(Predictions, Summaries, Storage, Display, BaseEstimator):
+    """Base of the estimators: a subclass adds its parameters, and what scikit-learn asks of a kind of estimator."""
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Draw from the posterior.
+
+        Parameters
+        ----------
+        X : DataFrame or array of shape (n, k)
+            With a formula, a DataFrame (pandas, polars or another that narwhals reads) that has the formula's columns,
+            grouping factors included.
+        y : array-like of shape (n,), optional
+            The response. With a two-sided formula None takes the left-hand column of X; a y that is given wins.
+        sample_weight : array-like of shape (n,), optional
+            Frequency weights: weight 2 equals the row twice, weight 0 no row. Transformations that learn from the data
+            (``scale``, ``bs``, ...) take a row once where weights are not whole, or come to more than ten million.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        FormulaError
+            The formula cannot be read or does not fit the columns.
+        ValueError
+            Missing or infinite values (with column and number), a response that is constant or not numeric.
+        TypeError
+            A frame whose rows are not in memory yet.
+        SamplerError
+            ``sampler="collapsed"`` and a model that is not for it.
+
+        Warns
+        -----
+        ConvergenceWarning
+            When the draws are not trustworthy yet, with causes and remedies.
+        """
+        spec, design, obs, family = learn(self, X, y, sample_weight, reset=True)
+        priors = resolve_priors(design, family, self.priors, self.lkj_eta)
+        resolve_modes(self.new_groups, spec)  # a wrong one is refused before the work
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        draws = sample(
+            design,
+            family,
+            priors,
+            sampler=self.sampler,
+            draws=self.draws,
+            chains=self.chains,
+            tune=self.tune,
+            target_accept=self.target_accept,
+            cores=self.cores,
+            backend=self.nuts_backend,
+            seed=seed,
+            progressbar=self.progressbar,
+        )
+        self.priors_ = priors
+        return self._keep(Posterior(draws, spec, family, seed), Rows.of(design, obs))
+
+    def condition(self, X: Any, y: Any = None) -> Self:
+        """Learn from further rows, of known or new groups, without fitting again.
+
+        The result is the posterior of all rows so far; priors, the place where they are stated, and transformations of
+        columns stay those of the first fit. The draws of the covariances and sigma are weighted by the density of the
+        new rows with all effects integrated out, and the effects are drawn anew. Where the weights are too uneven, the
+        sampler runs on the merged sufficient statistics: ``diagnostics_["reason"]`` says which, and
+        ``diagnostics_["k_hat"]`` is Pareto k-hat of the weights, or of the sampler. Without groups the draws are
+        independent, and made anew.
+
+        Parameters
+        ----------
+        X : DataFrame or array of shape (n, k)
+            At least one row. New labels become levels, behind those of the fit; missing ones are an error.
+        y : array-like of shape (n,), optional
+            The response; with a two-sided formula None takes the left-hand column of X.
+
+        Returns
+        -------
+        MixedModelRegressor
+            A new fitted estimator, which predicts, scores, pickles and conditions again; this one is left alone.
+
+        Raises
+        ------
+        FormulaError
+            A column is not there, or a level of a common effect is new.
+        ValueError
+            Missing values, or labels of another type than the fitted ones.
+        SamplerError
+            The fit was made by NUTS, or the model of all rows is not one for the collapsed sampler.
+
+        Warns
+        -----
+        ConvergenceWarning
+            When the draws are not trustworthy yet.
+
+        References
+        ----------
+        Vehtari, Simpson, Gelman, Yao & Gabry (2024), Pareto smoothed importance sampling, Journal of Machine Learning
+        Research 25(72), for k-hat.
+
+        Examples
+        --------
+        >>> import bayesmixed as bm
+        >>> df = bm.datasets.load_sleepstudy()
+        >>> known, new = df[df["Subject"] != 335], df[df["Subject"] == 335]
+        >>> est = bm.MixedModelRegressor("Reaction ~ Days + (Days | Subject)", random_state=0).fit(known)
+        >>> updated = est.condition(new.head(3))
+        >>> bool(updated.score(new.tail(7)) > est.score(new.tail(7)))
+        True
+        """
+        check_is_fitted(self)
+        frame = as_frame(self, X, self.design_spec_.columns, reset=False)
+        y = read_response(frame, y, self.design_spec_.response, type(self).__name__)
+        posterior, design = after_fit.condition(self._posterior, frame, y, progressbar=self.progressbar)
+        further = Rows.of(design, row_labels(X, start=len(self._rows.y)))
+        return copy(self)._keep(posterior, self._rows + further)
+
+    def loo(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
+        """Estimate how well new rows of the same kind are predicted, by leaving out each row of the fit.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            The rows of the fit; in the same order wherever results are compared, as ArviZ pairs them by position. After
+            `condition`, those of the fit and of `condition`, whose weights are 1, in one frame.
+
+        Returns
+        -------
+        arviz.ELPDData
+            For ``az.compare({"a": a.loo(X, y), "b": b.loo(X, y)})``. Its attribute ``log_likelihood`` (which copies and
+            pickles may lose) is the pointwise log likelihood (chain, draw, obs), whose ``attrs`` say what it is good
+            for. A fit by the collapsed sampler has group and common effects integrated out, for LOO and not for WAIC
+            (and ``p_loo`` counts covariances and sigma alone); one by NUTS has it conditional on the effects. A row
+            of weight w stands for w equal rows, left out together.
+
+        Raises
+        ------
+        ValueError
+            These are not the rows of the fit, or there are fewer than 25 draws.
+
+        Warns
+        -----
+        UserWarning
+            From ArviZ, where a row's Pareto k-hat is too large for its value to be dependable.
+
+        Notes
+        -----
+        All draws are used up to 5,000 rows (20 million numbers), then fewer, evenly thinned, down to 400.
+
+        References
+        ----------
+        Vehtari, Gelman & Gabry (2017), Practical Bayesian model evaluation using leave-one-out cross-validation and
+        WAIC, Statistics and Computing 27, 1413-1432.
+
+        Examples
+        --------
+        >>> import bayesmixed as bm
+        >>> df = bm.datasets.load_sleepstudy()
+        >>> est = bm.MixedModelRegressor("Days + (Days | Subject)", random_state=0).fit(df, df["Reaction"])
+        >>> int(est.loo(df, df["Reaction"]).n_data_points)
+        180
+        """
+        check_is_fitted(self)
+        design, obs = fitted_rows(self, X, y, sample_weight)
+        after_fit.check_rows(design, self._rows.checksum)
+        return after_fit.loo(self._posterior, design, obs)
+
+    def build_model(self, X: Any, y: Any = None, sample_weight: Any = None) -> pm.Model:
+        """Write the model in PyMC, for reading, plotting and extending; no fit is needed.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+
+        Returns
+        -------
+        pymc.Model
+            Variables and dims named as in `idata_`, on the user's scale.
+        """
+        self._validate_params()
+        _, design, obs, family = learn(self, X, y, sample_weight, reset=None)
+        return build_model(design, family, resolve_priors(design, family, self.priors, self.lkj_eta), obs)
+
+    def _keep(self, posterior: Posterior, rows: Rows) -> Self:
+        """Store what a fit has found."""
+        draws = posterior.draws
+        self.design_spec_ = posterior.spec
+        self.diagnostics_ = draws.diagnostics
+        self.coef_ = draws.mean("beta").copy() if posterior.spec.common_names else np.empty(0)
+        self.intercept_ = float(draws.mean("Intercept")) if posterior.spec.has_intercept else 0.0
+        self._posterior = posterior
+        self._rows = rows
+        self._idata = None
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_posterior")  # a fit that fails has left names of columns
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        if isinstance(self.formula, str):
+            tags.input_tags.string = tags.input_tags.categorical = True
+            tags.input_tags.two_d_array = False  # columns need names
+            with suppress(FormulaError):  # fit says what is wrong with it
+                tags.target_tags.required = parse(self.formula).response is None
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:  # the container is assembled again on demand
+        return {name: None if name == "_idata" else value for name, value in super().__getstate__().items()}

@@ -1,0 +1,138 @@
+"""What a fitted estimator says of itself: the formula it was fitted with, its priors, how sampling went.
+
+Nothing is computed from the draws, and nothing heavy is imported.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from html import escape
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils import estimator_html_repr
+from sklearn.utils._pprint import _EstimatorPrettyPrinter
+
+from bayesmixed.design.factors import GroupSpec
+from bayesmixed.design.spec import DesignSpec
+from bayesmixed.estimators.inputs import Rows
+from bayesmixed.posterior.posterior import Posterior
+from bayesmixed.priors.priors import Priors
+
+MOST = 12  # lines of one section before the rest is counted
+_FIGURES = [
+    ("largest R-hat", "max_r_hat", ".3f"),
+    ("smallest bulk ESS", "min_ess_bulk", ",.0f"),
+    ("smallest tail ESS", "min_ess_tail", ",.0f"),
+    ("divergences", "divergences", ",d"),
+    ("Pareto k-hat", "k_hat", ".2f"),
+    ("acceptance", "acceptance", ".2f"),
+]
+
+Sections = dict[str, list[tuple[str, str]]]
+
+
+class Display:
+    """Text and HTML of an estimator that holds a `Posterior`, its `Rows` and `Priors`.
+
+    Both are scikit-learn's; a fitted estimator adds the formula, the priors and the diagnostics.
+    """
+
+    priors_: Priors
+    _posterior: Posterior
+    _rows: Rows
+
+    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
+        text = BaseEstimator.__repr__(self, N_CHAR_MAX)
+        return f"{text}\n{as_text(self._shown)}" if hasattr(self, "_posterior") else text
+
+    def _html_repr(self) -> str:
+        html = estimator_html_repr(self)
+        return f"{html}{as_html(self._shown)}" if hasattr(self, "_posterior") else html
+
+    @property
+    def _shown(self) -> Sections:
+        return sections(self._posterior, self.priors_, self._rows)
+
+    def _get_fitted_attr_html(self, *args: Any, **kwargs: Any) -> Any:
+        """The table of fitted attributes but `idata_`, which scikit-learn would assemble to show it."""
+        shown = copy(self)
+        if hasattr(self, "_posterior"):
+            shown._idata = "not assembled"  # type: ignore[attr-defined]
+        found = super(Display, shown)._get_fitted_attr_html(*args, **kwargs)  # type: ignore[misc]
+        found.pop("idata_", None)
+        return found
+
+
+# scikit-learn breaks the lines of estimators, inside pipelines and lists, too, which it knows by their __repr__
+_EstimatorPrettyPrinter._dispatch[Display.__repr__] = _EstimatorPrettyPrinter._pprint_estimator
+
+
+def sections(posterior: Posterior, priors: Priors, rows: Rows) -> Sections:
+    """Collect names and values, by section.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    priors : Priors
+    rows : Rows
+    """
+    spec = posterior.spec
+    model = [("formula", _formula(spec)), ("family", f"{posterior.family.name}, {posterior.family.link.name} link")]
+    n_rows = f"{len(rows.y):,}"
+    model.append(("rows", n_rows if rows.weight == len(rows.y) else f"{n_rows}, of weight {rows.weight:,.10g}"))
+    model += [(factor.name, _factor(factor)) for factor in spec.groups]
+    return {"Model": model, "Priors": _cut(priors.rows), "Sampling": _sampling(posterior)}
+
+
+def _formula(spec: DesignSpec) -> str:
+    if spec.formula is not None:
+        return spec.formula
+    return f"none; all columns: {', '.join(spec.common_names[:MOST])}{', ...' * (len(spec.common_names) > MOST)}"
+
+
+def _factor(factor: GroupSpec) -> str:
+    """Its levels and effects; what correlates stands in parentheses."""
+    blocks = [[factor.effect_names[k] for k in block] for block in factor.blocks]
+    effects = [", ".join(block) if len(block) == 1 else f"({', '.join(block)})" for block in blocks]
+    return f"{len(factor.levels):,} levels of {', '.join(effects)}"
+
+
+def _cut(lines: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    hidden = len(lines) - MOST
+    # two lines are no longer than the one that would stand for them
+    return lines if hidden < 2 else [*lines[: MOST - 2], ("...", f"{hidden} more in priors_"), *lines[-2:]]
+
+
+def _sampling(posterior: Posterior) -> list[tuple[str, str]]:
+    found = posterior.draws.diagnostics
+    chains, draws = posterior.draws.shape
+    made = f"{draws:,} in each of {chains:,} chains" if chains > 1 else f"{draws:,} in one chain"
+    lines = [("sampler", f"{found['sampler']} ({found['reason']})"), ("draws", made)]
+    for label, name, form in _FIGURES:
+        if np.isfinite(found.get(name, np.nan)) and (name != "divergences" or found["sampler"] == "nuts"):
+            of = f", {found[f'{name}_of']}" if f"{name}_of" in found else ""
+            lines.append((label, f"{found[name]:{form}}{of}"))
+    seconds = sum(found.get("seconds", {}).values())
+    return [*lines, ("seconds", f"{seconds:.2g}" if seconds < 10 else f"{seconds:,.0f}")]
+
+
+def as_text(parts: Sections) -> str:
+    """A block of lines per section."""
+    width = max(len(name) for lines in parts.values() for name, _ in lines)
+    blocks = [[title, *(f"  {name:<{width}}  {value}" for name, value in lines)] for title, lines in parts.items()]
+    return "\n".join(line for block in blocks for line in block)
+
+
+def as_html(parts: Sections) -> str:
+    """A table per section."""
+    tables = "".join(_table(title, lines) for title, lines in parts.items())
+    style = "margin-top: 0.5em; display: flex; flex-wrap: wrap; gap: 0 2em; align-items: start"
+    return f'<div style="{style}">{tables}</div>'
+
+
+def _table(title: str, lines: list[tuple[str, str]]) -> str:
+    cell = 'style="text-align: left; padding: 0.1em 0.6em"'
+    rows = [f"<tr><th {cell}>{escape(name)}</th><td {cell}>{escape(value)}</td></tr>" for name, value in lines]
+    return f"<table><caption {cell}><b>{title}</b></caption>{''.join(rows)}</table>"

@@ -1,0 +1,227 @@
+"""The data of a fit: columns checked as scikit-learn checks them, the design learned from the rows that count."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.utils.validation import (
+    _check_feature_names,
+    _check_n_features,
+    _check_sample_weight,
+    check_array,
+    validate_data,
+)
+
+from bayesmixed.design.factors import resolve_group_prior
+from bayesmixed.design.frames import check_response, kind_of, read_numbers, read_response, row_labels, to_pandas
+from bayesmixed.design.spec import Design, DesignSpec
+from bayesmixed.errors import FormulaError, quoted
+from bayesmixed.estimators.residuals import check_groups, check_residuals
+from bayesmixed.estimators.undetermined import check_units, warn_undetermined
+from bayesmixed.families import get_family
+from bayesmixed.families.base import Family
+from bayesmixed.formula.parse import parse
+from bayesmixed.posterior.container import check_columns, check_names
+
+
+def learn(
+    estimator: Any, X: Any, y: Any, sample_weight: Any, reset: bool | None
+) -> tuple[DesignSpec, Design, np.ndarray, Family]:
+    """Check the data and learn the design from the rows that count.
+
+    Parameters
+    ----------
+    estimator : MixedModelRegressor
+        Its parameters are read; the names and number of X's columns are recorded on it, as `reset` says.
+    X, y, sample_weight
+        As in `MixedModelRegressor.fit`.
+    reset : bool or None
+        Whether to record X's columns; None: neither record nor compare.
+
+    Returns
+    -------
+    spec : DesignSpec
+    design : Design
+    obs : numpy.ndarray of shape (n,)
+        Labels of the rows of positive weight.
+    family : Family
+
+    Raises
+    ------
+    FormulaError, ValueError
+        As in `MixedModelRegressor.fit`.
+    """
+    family = get_family(estimator.family, estimator.link)
+    parsed = None if estimator.formula is None else parse(estimator.formula)
+    frame = as_frame(estimator, X, None if parsed is None else (*parsed.columns, str(parsed.response)), reset)
+    if parsed is None and (name := _name(y)) in list(frame.columns):
+        raise FormulaError(f"X has a column {name!r}, the name of y: the response would predict itself. Drop it.")
+    y = read_response(frame, y, None if parsed is None else parsed.response, type(estimator).__name__)
+    frame, y, weights, obs = rows_that_count(X, frame, y, sample_weight)
+    check_response(y)
+    if parsed is None:
+        resolve_group_prior(estimator.group_prior, ())
+        spec, design = DesignSpec.plain(frame, y, weights)
+    else:
+        check_columns(parsed.columns)
+        spec, design = DesignSpec.learn(parsed, frame, group_prior=estimator.group_prior, y=y, weights=weights)
+        check_names(spec, family.auxiliary)
+    check_units(design)
+    if parsed is not None:
+        warn_undetermined(design)
+    check_residuals(design, refuse=parsed is not None)
+    check_groups(design)
+    return spec, design, obs, family
+
+
+def fitted_rows(estimator: Any, X: Any, y: Any, sample_weight: Any) -> tuple[Design, np.ndarray]:
+    """Read rows as the fit has read them: their design, with y and weights, and their labels.
+
+    Parameters
+    ----------
+    estimator : MixedModelRegressor
+        Fitted.
+    X, y, sample_weight
+        As in `MixedModelRegressor.fit`.
+    """
+    spec = estimator.design_spec_
+    frame = as_frame(estimator, X, spec.columns, reset=False)
+    y = read_response(frame, y, spec.response, type(estimator).__name__)
+    frame, y, weights, obs = rows_that_count(X, frame, y, sample_weight)
+    return replace(spec.apply(frame), y=y, weights=weights), obs
+
+
+def rows_that_count(
+    X: Any, frame: pd.DataFrame, y: Any, sample_weight: Any
+) -> tuple[pd.DataFrame, np.ndarray, np.ndarray | None, np.ndarray]:
+    """Frame, response, weights and labels of the rows of positive weight."""
+    obs = row_labels(X)
+    if sample_weight is None:
+        return frame, read_numbers(y, len(frame)), None, obs
+    weights = _check_sample_weight(sample_weight, frame, dtype=np.float64, ensure_non_negative=True)
+    counts = weights > 0
+    return frame.loc[counts], read_numbers(y, len(frame), counts), weights[counts], obs[counts]
+
+
+def as_frame(estimator: Any, X: Any, used: Collection[str] | None, reset: bool | None) -> pd.DataFrame:
+    """Read X as a DataFrame, its columns checked as scikit-learn checks them.
+
+    Parameters
+    ----------
+    estimator : MixedModelRegressor
+    X : DataFrame or array of shape (n, k)
+    used : collection of str, or None
+        The formula's columns: X has to be a DataFrame then, and others are left alone. None: there is no formula.
+    reset : bool or None
+        True: record X's columns. False: compare them with those of the fit. None: neither.
+    """
+    X = to_pandas(X, used)
+    if used is not None:
+        if not isinstance(X, pd.DataFrame):
+            raise FormulaError(
+                f"the formula needs named columns, but X is {kind_of(X)}. Pass a DataFrame. In a Pipeline, "
+                'call pipe.set_output(transform="pandas").'
+            )
+        if reset:
+            if all(isinstance(name, str) for name in X.columns):
+                _check_feature_names(estimator, X, reset=True)
+            _check_n_features(estimator, X, reset=True)
+        return X
+    names: list[Any] = []
+    if isinstance(X, pd.DataFrame):
+        kinds = pd.api.types
+        numeric = [kinds.is_numeric_dtype(dtype) or kinds.is_bool_dtype(dtype) for dtype in X.dtypes]
+        if not all(numeric):
+            text = quoted(X.columns[~np.array(numeric)])
+            raise FormulaError(f"columns {text} of X are not numeric; write a formula that says how to use them.")
+        names = list(X.columns)
+    rules = {"dtype": np.float64, "ensure_all_finite": False}  # `read_columns` counts NaN by column
+    X = check_array(X, **rules) if reset is None else validate_data(estimator, X, reset=reset, **rules)
+    if reset is False:  # scikit-learn compared the names, or warned; the columns are those of fit, in order
+        names = list(estimator.design_spec_.common_names)
+    elif not names or not all(isinstance(name, str) for name in names):
+        names = [f"x{i}" for i in range(X.shape[1])]
+    return pd.DataFrame(X, columns=names)
+
+
+def _name(y: Any) -> Any:
+    """The name of a Series, or of the column of a one-column frame; else None."""
+    y = to_pandas(y)
+    return y.columns[0] if isinstance(y, pd.DataFrame) and y.shape[1] == 1 else getattr(y, "name", None)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a fitted estimator keeps of its rows; ``a + b`` is that of both sets of rows.
+
+    Attributes
+    ----------
+    y : numpy.ndarray of shape (n,)
+        The response.
+    obs : numpy.ndarray of shape (n,)
+        Labels of the rows.
+    weight : float
+        Sum of the weights.
+    squares : dict of str to numpy.ndarray of shape (q, q)
+        By factor: the sum over rows of z z', weighted.
+    checksum : int
+        Tells these rows from others, whatever their order.
+    """
+
+    y: np.ndarray
+    obs: np.ndarray
+    weight: float
+    squares: dict[str, np.ndarray]
+    checksum: int
+
+    @classmethod
+    def of(cls, design: Design, obs: np.ndarray) -> Rows:
+        """Measure the rows of a fit."""
+        w = design.weights
+        total = float(design.n_rows if w is None else w.sum())
+        squares = {f.name: (f.Z if w is None else f.Z * w[:, None]).T @ f.Z for f in design.groups}
+        return cls(np.asarray(design.y), obs, total, squares, checksum(design))
+
+    def __add__(self, other: Rows) -> Rows:
+        """Both sets of rows."""
+        return Rows(
+            np.concatenate([self.y, other.y]),
+            _join_labels(self.obs, other.obs),
+            self.weight + other.weight,
+            {name: square + other.squares[name] for name, square in self.squares.items()},
+            (self.checksum + other.checksum) % 2**64,
+        )
+
+
+def _join_labels(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Labels of both sets of rows; where one has numbers and the other dates or text, all become text."""
+    numbers = "biuf"
+    alike = a.dtype.kind == b.dtype.kind or (a.dtype.kind in numbers and b.dtype.kind in numbers)
+    return np.concatenate([a, b] if alike else [a.astype(str), b.astype(str)])
+
+
+_ODD = 0x9E3779B97F4A7C15  # 2^64 over the golden ratio: spreads bits when it multiplies
+
+
+def checksum(design: Design) -> int:
+    """Tell the rows of a fit from others.
+
+    A sum over rows, modulo 2^64, of a mixed-up number of each: it does not depend on their order, and those of two
+    sets of rows add up. Numbers are rounded to 11 digits: a row's columns of a spline may differ in the last bit from
+    those of the same row among others.
+    """
+    weights = np.ones(design.n_rows) if design.weights is None else design.weights
+    columns = [design.response, weights, *design.X.T]
+    for factor in design.groups:
+        columns += [factor.codes, *factor.Z.T]
+    mixed = np.zeros(design.n_rows, dtype=np.uint64)
+    for at, column in enumerate(columns, start=1):
+        bits = (np.asarray(column, dtype=np.float64) + 0.0).view(np.uint64)  # -0.0 is 0.0
+        bits = (bits + np.uint64(2**15)) >> np.uint64(16)
+        mixed = (mixed ^ bits) * np.uint64(_ODD * (2 * at + 1) % 2**64)
+        mixed ^= mixed >> np.uint64(29)
+    return int(mixed.sum(dtype=np.uint64))

@@ -1,0 +1,211 @@
+"""`MixedModelRegressor`: its parameters, and R² as its score."""
+
+from __future__ import annotations
+
+import os
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
+from sklearn.utils import _safe_indexing, check_consistent_length
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from bayesmixed.design.factors import GROUP_PRIORS
+from bayesmixed.design.frames import read_response
+from bayesmixed.estimators import archive
+from bayesmixed.estimators.base import MixedModel
+from bayesmixed.estimators.storage import PARTS, restore
+from bayesmixed.prediction.new_groups import MODES
+from bayesmixed.priors.priors import Priors
+from bayesmixed.sampling.choose import SAMPLERS
+from bayesmixed.sampling.nuts.engine import BACKENDS
+
+
+class MixedModelRegressor(RegressorMixin, MixedModel):
+    r"""Bayesian linear mixed model.
+
+    .. math:: y_i \sim N(\alpha + x_i'\beta + \sum_f z_{fi}' b_{f,g_f(i)}, \sigma^2), \qquad
+              b_{f,j} \sim N(0, \Sigma_f)
+
+    Parameters
+    ----------
+    formula : str, optional
+        ``"Days + (Days | Subject)"`` or ``"Reaction ~ Days + (Days | Subject)"``, as in lme4 and brms. Needs X
+        to be a DataFrame (pandas, polars, ...). None: Bayesian linear regression on all columns of X.
+    family : {"gaussian"}, default="gaussian"
+        Distribution of the response.
+    link : {"identity"}, optional
+        None: the family's usual link.
+    group_prior : {"lkj", "independent"} or dict by factor, default="lkj"
+        Whether the effects of a bar ``|`` may correlate. ``||`` in the formula always means independent.
+    lkj_eta : float or dict by factor, default=2.0
+        Shape of the LKJ prior of correlations; 1 is uniform over correlation matrices.
+    priors : dict or Priors, optional
+        Overrides of the data-scaled defaults, on the user's scale: see `priors_`.
+    sampler : {"auto", "collapsed", "nuts"}, default="auto"
+        "collapsed" integrates all effects out and needs no compiler. It raises where common effects have priors
+        other than Normal, where there are more than 21 group sds and correlations, and where crossed factors beside
+        the largest have more than 2,500 effects. "auto" is NUTS there: `diagnostics_` says which and why.
+    draws : int, default=1000
+        Kept draws per chain.
+    chains : int, default=4
+        Number of chains.
+    tune : int, default=1000
+        Warm-up draws per chain (NUTS).
+    target_accept : float, default=0.9
+        In (0, 1): higher means smaller steps (NUTS).
+    cores : int, optional
+        Processes (NUTS). None: as chains and processors allow. Inside a worker of joblib or Dask, or a daemon, 1.
+    nuts_backend : {"pymc", "nutpie", "numpyro", "blackjax"}, optional
+        None: nutpie when installed, else pymc.
+    new_groups : {"sample", "donor", "zero", "nan", "error"} or dict by factor, default="sample"
+        Effect of a level that was not seen in fit: drawn from the fitted population; that of a fitted level
+        picked at random; 0, the average group; NaN; an error.
+    random_state : int, RandomState or None, default=None
+        Makes fits and predictions reproducible.
+    progressbar : bool, default=False
+        Whether to show the sampler's progress.
+
+    Attributes
+    ----------
+    idata_ : arviz.InferenceData or xarray.DataTree
+        The labelled posterior, assembled on first access.
+    coef_ : numpy.ndarray of shape (p,)
+        Posterior means of the common effects.
+    intercept_ : float
+        Posterior mean of the intercept at X = 0; 0.0 in a model without intercept.
+    priors_ : Priors
+        Every prior of the model; ``priors=est.priors_`` fits the same model to other data.
+    design_spec_ : DesignSpec
+        What was learned from formula and data.
+    diagnostics_ : dict
+        Sampler and why, convergence, divergences, seconds per step.
+    n_features_in_ : int
+    feature_names_in_ : numpy.ndarray of str
+        All columns of X in fit, when their names are strings.
+
+    Notes
+    -----
+    The residual sd is kept above 1e-6 sd(y), so that even data without scatter have a posterior.
+
+    References
+    ----------
+    Gelman & Hill (2007), Data Analysis Using Regression and Multilevel/Hierarchical Models, Cambridge.
+
+    Examples
+    --------
+    >>> import bayesmixed as bm
+    >>> df = bm.datasets.load_sleepstudy()
+    >>> est = bm.MixedModelRegressor("Days + (Days | Subject)", random_state=0)
+    >>> est.fit(df, df["Reaction"]).predict(df.head(2)).round()
+    array([253., 273.])
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list]] = {
+        "formula": [str, None],
+        "family": [str],
+        "link": [str, None],
+        "group_prior": [StrOptions(set(GROUP_PRIORS)), dict],
+        "lkj_eta": [Interval(Real, 0, None, closed="neither"), dict],
+        "priors": [dict, Priors, None],
+        "sampler": [StrOptions(set(SAMPLERS))],
+        "draws": [Interval(Integral, 1, None, closed="left")],
+        "chains": [Interval(Integral, 1, None, closed="left")],
+        "tune": [Interval(Integral, 0, None, closed="left")],
+        "target_accept": [Interval(Real, 0, 1, closed="neither")],
+        "cores": [Interval(Integral, 1, None, closed="left"), None],
+        "nuts_backend": [StrOptions(set(BACKENDS)), None],
+        "new_groups": [StrOptions(set(MODES)), dict],
+        "random_state": ["random_state"],
+        "progressbar": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        formula: str | None = None,
+        *,
+        family: str = "gaussian",
+        link: str | None = None,
+        group_prior: str | dict[str, str] = "lkj",
+        lkj_eta: float | dict[str, float] = 2.0,
+        priors: dict[str, Any] | Priors | None = None,
+        sampler: str = "auto",
+        draws: int = 1000,
+        chains: int = 4,
+        tune: int = 1000,
+        target_accept: float = 0.9,
+        cores: int | None = None,
+        nuts_backend: str | None = None,
+        new_groups: str | dict[str, str] = "sample",
+        random_state: Any = None,
+        progressbar: bool = False,
+    ) -> None:
+        self.formula = formula
+        self.family = family
+        self.link = link
+        self.group_prior = group_prior
+        self.lkj_eta = lkj_eta
+        self.priors = priors
+        self.sampler = sampler
+        self.draws = draws
+        self.chains = chains
+        self.tune = tune
+        self.target_accept = target_accept
+        self.cores = cores
+        self.nuts_backend = nuts_backend
+        self.new_groups = new_groups
+        self.random_state = random_state
+        self.progressbar = progressbar
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """R² of `predict`.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+
+        Returns
+        -------
+        float
+            1 is perfect; 0 is as good as the mean of `y`.
+        """
+        check_is_fitted(self)
+        y = read_response(X, y, self.design_spec_.response, type(self).__name__)
+        if sample_weight is not None:  # a row of weight 0 is no row, whatever is in it
+            check_consistent_length(X, y, sample_weight)
+            rows = np.flatnonzero(np.asarray(sample_weight) != 0)
+            X, y, sample_weight = _safe_indexing(X, rows), np.asarray(y)[rows], np.asarray(sample_weight)[rows]
+        return float(r2_score(y, self.predict(X), sample_weight=sample_weight))
+
+
+def load(path: str | os.PathLike[str]) -> MixedModelRegressor:
+    """Read an estimator that `MixedModelRegressor.save` has written; nothing in the file is executed.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    MixedModelRegressor
+        Fitted: it predicts, scores, conditions and shows its posterior as the saved one did.
+
+    Raises
+    ------
+    FileNotFoundError
+    StorageError
+        Another program's file, a damaged one, or one of another version of the format.
+    FormulaError
+        A spline of a formulae that means something else by ``bs``.
+
+    See Also
+    --------
+    MixedModelRegressor.save : Writes the file; with an example of both.
+    """
+    tree = archive.read(path, PARTS)
+    est = MixedModelRegressor(**tree["params"])
+    return est._keep(*restore(est, tree))

@@ -1,0 +1,175 @@
+"""Refuse a response that the effects explain without residual: there is no sigma to estimate, and no posterior."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+from scipy import sparse
+from scipy.sparse.linalg import lsmr
+
+from bayesmixed.design.factors import GroupFactor
+from bayesmixed.design.spec import Design
+from bayesmixed.errors import FormulaError, quoted
+from bayesmixed.priors.defaults import moments
+from bayesmixed.priors.scaling import SIGMA_FLOOR
+
+_ROUNDING = 1e-10  # relative size below which a residual of the common effects is rounding error
+_NOTHING_LEFT = 1e-13  # share of y's sum of squares below which groups leave no residual
+_DIGITS = 2e-15  # of the largest |y|: what rounding leaves of a residual
+_NULL = 1e-12  # relative singular value of a level's columns that is rounding
+_SOME = 1000  # rows that are tried first: what leaves a residual there leaves one in all
+_ROUGH, _FINE = 1e-4, 1e-10  # tolerances of the iteration for several factors: whether to look closer, and that look
+_ITERATIONS = 50, 1000  # likewise
+
+
+def check_residuals(design: Design, refuse: bool) -> None:
+    """Refuse, or warn of, common effects that fit the response without error.
+
+    Parameters
+    ----------
+    design : Design
+    refuse : bool
+        Raise instead of warn.
+    """
+    columns, y = _standard(design)
+    if _n_rows(design) <= columns.shape[1]:
+        return
+    rounding = max(_ROUNDING * np.abs(y).max(), 1e-14 * np.abs(np.asarray(design.y)).max())
+    if np.abs(_left(columns, y)).max() > rounding:
+        return
+    effects = quoted(design.common_names) or "(the intercept alone)"
+    message = f"the common effects {effects} fit y without error (all residuals are zero)"
+    if refuse:
+        raise FormulaError(f"{message}; is one of them computed from y?")
+    warnings.warn(f"{message}; sigma is kept above {SIGMA_FLOOR:g} sd(y).", UserWarning, stacklevel=5)
+
+
+def check_groups(design: Design) -> None:
+    """Refuse a response that the effects of a factor, or of all factors together, explain without residual.
+
+    A school's score on its pupils' rows does not vary within schools; nor does one that lies on each school's own line.
+    Where there are no more rows than effects nothing can be said, and nothing is refused.
+
+    Raises
+    ------
+    FormulaError
+        Names the factor, and the cure.
+    """
+    if not design.groups:
+        return
+    _, y = _standard(design)
+    floor = _NOTHING_LEFT * (y @ y) + design.n_rows * (_DIGITS * np.abs(np.asarray(design.y)).max()) ** 2
+    for factor in design.groups:
+        # a bar with as many effects as a group has rows explains anything; its first effects alone may be enough
+        for q in range(1, len(factor.effect_names) + 1):
+            if _explains(design, replace(factor, Z=factor.Z[:, :q], effect_names=factor.effect_names[:q]), floor):
+                raise FormulaError(
+                    f"grouping factor {factor.name!r} explains y without residual: given the common effects, y "
+                    f"{_pattern(factor, q)}, so there is nothing to learn a residual sd from. Keep one row per level, "
+                    "or drop the bar."
+                )
+    if len(design.groups) > 1 and _explain_together(design, floor):
+        raise FormulaError(
+            f"the grouping factors {quoted(factor.name for factor in design.groups)} together explain y without "
+            "residual, so there is nothing to learn a residual sd from. Aggregate the rows, or drop one of the bars."
+        )
+
+
+def _pattern(factor: GroupFactor, q: int) -> str:
+    """How y follows the first q effects of a factor."""
+    slopes = [k for k in range(q) if factor.effect_names[k] != "Intercept"]
+    if not slopes:
+        return "does not vary within its levels"
+    names = quoted(factor.effect_names[k] for k in slopes)
+    if np.isin(factor.Z[:, slopes], (0, 1)).all():
+        return f"does not vary within its levels and the categories of {names}"
+    return f"lies on a line of its own in {names} for each level"
+
+
+def _n_rows(design: Design) -> float:
+    """Number of rows, one of weight w counted w times."""
+    return design.n_rows if design.weights is None else max(design.n_rows, float(design.weights.sum()))
+
+
+def _standard(design: Design) -> tuple[np.ndarray, np.ndarray]:
+    """Common columns, the intercept among them, scaled, and response; both centred where there is an intercept."""
+    location, scale = moments(design.X, design.weights, design.has_intercept)
+    y_location, _ = moments(design.response, design.weights, design.has_intercept)
+    intercept = np.ones((design.n_rows, int(design.has_intercept)))
+    return np.column_stack([intercept, (design.X - location) / scale]), design.response - y_location
+
+
+def _left(columns: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Residuals of least squares."""
+    return y - columns @ np.linalg.lstsq(columns, y, rcond=None)[0]
+
+
+def _explains(design: Design, factor: GroupFactor, floor: float) -> bool:
+    """Whether common effects and one factor's leave nothing, though there are more rows than effects."""
+    last = np.searchsorted(np.cumsum(np.bincount(factor.codes)), _SOME + 10 * design.X.shape[1])
+    some = np.flatnonzero(factor.codes <= last)
+    if len(some) < design.n_rows:
+        left, spare = _within(_rows(design, some), replace(factor, codes=factor.codes[some], Z=factor.Z[some]))
+        if spare > 0 and left > floor:
+            return False
+    left, spare = _within(design, factor)
+    return spare > 0 and left <= floor
+
+
+def _rows(design: Design, rows: np.ndarray) -> Design:
+    """Common part and response of some rows."""
+    weights = None if design.weights is None else design.weights[rows]
+    return replace(design, X=design.X[rows], y=design.response[rows], offset=None, weights=weights, groups=())
+
+
+def _within(design: Design, factor: GroupFactor) -> tuple[float, float]:
+    """Sum of squares that common effects and one factor's leave of y, and by how many rows they are outnumbered."""
+    X, y = _standard(design)
+    V, Z, codes = np.column_stack([X, y]), _standard_effects(factor), factor.codes
+    J, q = len(factor.levels), Z.shape[1]
+    S = np.array([[np.bincount(codes, a * b, J) for b in Z.T] for a in Z.T]).reshape(q, q, J)
+    T = np.array([[np.bincount(codes, a * v, J) for v in V.T] for a in Z.T])
+    inverse = np.linalg.pinv(np.moveaxis(S, -1, 0), rcond=_NULL, hermitian=True)
+    effects = inverse @ np.moveaxis(T, -1, 0)
+    for k in range(q):
+        V = V - Z[:, k, None] * effects[codes, k]
+    own = int(np.linalg.matrix_rank(inverse, rtol=_NULL, hermitian=True).sum())
+    columns = V[:, :-1]
+    columns = columns[:, np.linalg.norm(columns, axis=0) > _ROUNDING * np.sqrt(len(columns))]  # of standard columns
+    left = _left(columns, V[:, -1])
+    return float(left @ left), _n_rows(design) - own - columns.shape[1]
+
+
+def _standard_effects(factor: GroupFactor) -> np.ndarray:
+    """The factor's columns, (n, q), scaled, and centred beside an intercept: the same span in every level."""
+    has_intercept = "Intercept" in factor.effect_names
+    location, scale = moments(factor.Z, None, has_intercept)
+    slopes = np.array([name != "Intercept" for name in factor.effect_names])
+    return (factor.Z - np.where(slopes, location, 0.0)) / scale
+
+
+def _explain_together(design: Design, floor: float) -> bool:
+    """Whether all effects together leave nothing, though there are more rows than effects.
+
+    Least squares on the sparse columns of all effects by iteration (Fong & Saunders, 2011, LSMR: an iterative algorithm
+    for sparse least-squares problems, SIAM Journal on Scientific Computing 33). A residual that stays shows in a few
+    steps; where none seems to, a second run looks closer.
+    """
+    X, y = _standard(design)
+    n, parts = design.n_rows, [sparse.csr_array(X)]
+    for factor in design.groups:
+        Z = _standard_effects(factor)
+        J, q = len(factor.levels), Z.shape[1]
+        columns = factor.codes[:, None] * q + np.arange(q)
+        parts.append(sparse.csr_array((Z.ravel(), columns.ravel(), np.arange(n + 1) * q), (n, J * q)))
+    effects = sparse.hstack(parts, format="csr")
+    if _n_rows(design) <= effects.shape[1]:
+        return False
+    for tolerance, iterations in zip((_ROUGH, _FINE), _ITERATIONS, strict=True):
+        x = lsmr(effects, y, atol=tolerance, btol=tolerance, maxiter=iterations)[0]
+        left = y - effects @ x
+        if left @ left > max(floor, (10 * tolerance) ** 2 * (y @ y)):
+            return False
+    return bool(left @ left <= floor)

@@ -1,0 +1,99 @@
+"""What a fitted estimator saves, and how it comes back."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from bayesmixed.design.spec import DesignSpec
+from bayesmixed.estimators import archive as storage
+from bayesmixed.estimators.inputs import Rows
+from bayesmixed.families import get_family
+from bayesmixed.posterior.posterior import Posterior
+from bayesmixed.priors.priors import Priors
+
+PARTS = ("params", "spec", "draws", "seed", "priors", "rows", "n_features_in", "feature_names_in")
+
+
+class Storage:
+    """One file for an estimator that holds a `Posterior` and its `Rows`."""
+
+    priors_: Priors
+    n_features_in_: int
+    _posterior: Posterior
+    _rows: Rows
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted estimator to one file, for `bayesmixed.load`.
+
+        The file holds numbers and text, no code: a zip of a JSON document and NumPy arrays. It can be read with other
+        versions of Python, PyMC and ArviZ.
+
+        Parameters
+        ----------
+        path : path-like
+            A file of that name is replaced when the new one is complete.
+
+        Raises
+        ------
+        TypeError
+            A parameter that a file cannot hold; a subclass, which `bayesmixed.load` would not know.
+        OSError
+            A path that cannot be written to.
+
+        Notes
+        -----
+        A `random_state` that is a generator becomes the seed that the fit has drawn from it.
+
+        Examples
+        --------
+        >>> import tempfile, bayesmixed as bm
+        >>> df = bm.datasets.load_sleepstudy()
+        >>> est = bm.MixedModelRegressor("Days + (Days | Subject)", random_state=0).fit(df, df["Reaction"])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     est.save(f"{folder}/sleepstudy.bm")
+        ...     loaded = bm.load(f"{folder}/sleepstudy.bm")
+        >>> bool((loaded.predict(df) == est.predict(df)).all())
+        True
+        """
+        check_is_fitted(self)
+        if type(self).__module__.partition(".")[0] != __name__.partition(".")[0]:
+            raise TypeError(
+                f"{type(self).__name__} is a subclass of MixedModelRegressor, and a file holds no code of its own; use "
+                "pickle or joblib."
+            )
+        posterior = self._posterior
+        params = self.get_params(deep=False)  # type: ignore[attr-defined]
+        if not isinstance(params["random_state"], (int, np.integer, type(None))):
+            params["random_state"] = posterior.seed
+        names = getattr(self, "feature_names_in_", None)
+        tree = {
+            "params": params,
+            "spec": posterior.spec.state,
+            "draws": posterior.draws,
+            "seed": posterior.seed,
+            "priors": self.priors_,
+            "rows": self._rows,
+            "n_features_in": self.n_features_in_,
+            "feature_names_in": None if names is None else list(names),
+        }
+        storage.write(path, tree)
+
+
+def restore(est: Any, tree: dict[str, Any]) -> tuple[Posterior, Rows]:
+    """Give an estimator what a saved one has learned of X's columns and priors; returns the rest.
+
+    Raises
+    ------
+    FormulaError
+        A spline of a formulae that means something else by ``bs``.
+    """
+    est.n_features_in_ = tree["n_features_in"]
+    if tree["feature_names_in"] is not None:
+        est.feature_names_in_ = np.array(tree["feature_names_in"], dtype=object)
+    est.priors_ = tree["priors"]
+    family = get_family(est.family, est.link)
+    return Posterior(tree["draws"], DesignSpec.from_state(tree["spec"]), family, tree["seed"]), tree["rows"]

@@ -1,0 +1,105 @@
+"""Name columns that the data cannot tell from others, and refuse numbers that a double cannot square."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from bayesmixed.design.factors import GroupFactor
+from bayesmixed.design.spec import Design
+from bayesmixed.errors import FormulaError, quoted
+from bayesmixed.priors.defaults import moments
+from bayesmixed.priors.swept import NOTHING_LEFT
+
+MOST_NAMED = 10  # columns in one warning
+_TINY = 1e-100  # of numbers whose squares, and sums of these, are safe
+
+
+def check_units(design: Design) -> None:
+    """Refuse numbers whose squares are beyond what a double can hold.
+
+    Raises
+    ------
+    FormulaError
+        Names the column, or y, and the cure.
+    """
+    columns = {name: design.X[:, at] for at, name in enumerate(design.common_names)}
+    for factor in design.groups:
+        columns |= {name: factor.Z[:, at] for at, name in enumerate(factor.effect_names)}
+    for name, values in {"y": design.response, **columns}.items():
+        largest = np.abs(values).max(initial=0.0)
+        if largest > 1 / _TINY or 0 < largest < _TINY:
+            raise FormulaError(
+                f"the values of {name!r} go up to {largest:.3g} in size, expected {_TINY:g} to {1 / _TINY:g}, whose "
+                "squares a computer can hold; express it in another unit."
+            )
+
+
+def warn_undetermined(design: Design) -> None:
+    """Name the columns that the data cannot tell from others, in one warning; they are fitted, by their priors.
+
+    These are columns that are constant beside an intercept, all zero, or a combination of others: of the common part,
+    or left of one bar.
+
+    Warns
+    -----
+    UserWarning
+    """
+    weights = design.weights
+    found = _undetermined(design.X, weights, design.common_names, design.has_intercept)
+    for factor in design.groups:
+        names = factor.effect_names
+        for block in factor.blocks:
+            slopes = [k for k in block if names[k] != "Intercept"]
+            # with columns of other bars they may be combinations: (1 | g) + (0 + k | g) means what it says
+            has_intercept = len(slopes) < len(block) or (len(block) == 1 and "Intercept" in names)
+            own = _undetermined(factor.Z[:, slopes], weights, tuple(names[k] for k in slopes), has_intercept)
+            found += [f"{text} left of the bar of {factor.name!r}" for text in own]
+        found += [f"{text} left of the bars of {factor.name!r}" for text in _proportional(factor)]
+    if found:
+        few = found if len(found) <= MOST_NAMED else [*found[:MOST_NAMED], f"{len(found) - MOST_NAMED} more"]
+        warnings.warn(
+            f"the data cannot tell some columns from others, only their priors do: {'; '.join(few)}. They are fitted; "
+            "where a whole term is redundant, drop it from the formula.",
+            UserWarning,
+            stacklevel=5,
+        )
+
+
+def _proportional(factor: GroupFactor) -> list[str]:
+    """Slopes in different blocks of which one is a multiple of another, with its name."""
+    size = np.linalg.norm(factor.Z, axis=0)
+    unit = factor.Z / np.where(size > 0, size, 1.0)
+    alike = np.abs(unit.T @ unit) > 1 - NOTHING_LEFT**2
+    block = {k: at for at, block in enumerate(factor.blocks) for k in block}
+    names = factor.effect_names
+    pairs = [(i, j) for j in range(len(names)) for i in range(j) if alike[i, j] and block[i] != block[j]]
+    return [f"{names[j]!r} is a multiple of {names[i]!r}" for i, j in pairs if names[i] != "Intercept"]
+
+
+def _undetermined(
+    columns: np.ndarray, weights: np.ndarray | None, names: tuple[str, ...], has_intercept: bool
+) -> list[str]:
+    """What is wrong with each column that earlier ones and the intercept determine, with its name."""
+    mean, scale = moments(columns, weights, has_intercept)
+    root = np.linalg.qr((columns - mean) / scale, mode="r")  # the same inner products, in few rows
+    basis = np.empty((len(root), 0))
+    independent: list[int] = []
+    found = []
+    for j, name in enumerate(names):
+        size = np.linalg.norm(root[:, j])
+        left = root[:, j]
+        for _ in range(2):  # once is not enough, twice is (Kahan; see Giraud, Langou & Rozloznik, 2005)
+            left = left - basis @ (basis.T @ left)
+        if np.ptp(columns[:, j]) == 0 and (has_intercept or not columns[0, j]):
+            found.append(f"{str(name)!r} is {'constant' if columns[0, j] else 'all zero'}")
+        elif np.linalg.norm(left) <= NOTHING_LEFT * size:
+            weight = np.linalg.lstsq(root[:, independent], root[:, j], rcond=None)[0]
+            of = [str(names[k]) for k, w in zip(independent, weight, strict=True) if abs(w) > NOTHING_LEFT]
+            intercept = " and the intercept" if has_intercept else ""
+            found.append(f"{str(name)!r} is a combination of {quoted(of)}{intercept}")
+        else:
+            basis = np.column_stack([basis, left / np.linalg.norm(left)])
+            independent.append(j)
+    return found

@@ -1,0 +1,1 @@
+"""The grammar of formulas: tokens, bars, and the terms that formulae evaluates."""

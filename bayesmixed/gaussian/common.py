@@ -1,0 +1,166 @@
+"""Integrate out the common effects, and handle sigma: all that is left once the group effects are gone.
+
+Given lambda (the group covariances relative to sigma^2), the data enter through G = V' V_lambda^-1 V with V = [X, y]
+and D = log det V_lambda. With gamma ~ N(m, V0) and s = log(sigma), H = G e^(-2s) + [I, m]' V0^-1 [I, m] is the
+quadratic form of (gamma, -1), so that eliminating its first rows integrates gamma out:
+
+    log p(y, lambda, s) = log p(lambda) + K s + sum_k log p_k(r_k e^s) + log p(sigma = e^s) + s
+                          - n s - (D + log det H_xx - log det V0^-1 + H_yy.x + n log 2 pi) / 2,
+
+K being the number of group sds, r_k e^s their values on the user's scale, and H_yy.x the Schur complement.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bayesmixed.gaussian.batched import back_substitute, eliminate, log_det
+from bayesmixed.priors.distributions import Prior
+
+_STEP = 0.03  # of log(sigma), for derivatives; with many rows, the root of one over their number
+_LEAST_CURVATURE = 0.25  # of the log density of log(sigma): a standard deviation of 2
+_NEWTON = 25  # iterations at most
+_LAPACK = 8  # common columns from which LAPACK, matrix by matrix, is faster than elimination of all at once
+_TINY = 1e-300  # least pivot, and least sigma^2 to start from
+_CLOSE = 0.2  # stop when a step is below so many standard deviations
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """What is left of the model at N points lambda, for any sigma.
+
+    Attributes
+    ----------
+    G : numpy.ndarray of shape (P, P, N)
+    log_det : numpy.ndarray of shape (N,)
+        D.
+    sds : numpy.ndarray of shape (K, N)
+        Standard deviations on the user's scale, divided by sigma (in working units).
+    log_prior : numpy.ndarray of shape (N,)
+        Log prior density of lambda's coordinates, but for the sds' own.
+    """
+
+    G: np.ndarray
+    log_det: np.ndarray
+    sds: np.ndarray
+    log_prior: np.ndarray
+
+    def take(self, which: np.ndarray) -> Reduced:
+        """Some of the points, in any order."""
+        return Reduced(self.G[..., which], self.log_det[which], self.sds[:, which], self.log_prior[which])
+
+
+@dataclass(frozen=True)
+class Residual:
+    """Sigma and the common effects of one model.
+
+    Attributes
+    ----------
+    n : float
+        Number of rows; the sum of the weights.
+    prior : numpy.ndarray of shape (P, P)
+        [I, m]' V0^-1 [I, m].
+    prior_log_det : float
+        log det V0^-1.
+    sigma_prior : Prior
+        On the user's scale.
+    sd_priors : list of Prior, length K
+    y_scale : float
+        One unit of sigma on the user's scale.
+    log_floor : float
+        Least log(sigma), working units.
+    """
+
+    n: float
+    prior: np.ndarray
+    prior_log_det: float
+    sigma_prior: Prior
+    sd_priors: list[Prior]
+    y_scale: float
+    log_floor: float
+
+    def log_density(self, reduced: Reduced, s: np.ndarray) -> np.ndarray:
+        """Log of p(y, lambda, s), shape (N,), for s of shape (N,); -inf below the floor of sigma."""
+        log_det_xx, quadratic = _complete_square(reduced.G * np.exp(-2 * s) + self.prior[:, :, None])
+        total = reduced.log_prior + (len(self.sd_priors) + 1 - self.n) * s
+        constant = self.n * np.log(2 * np.pi) - self.prior_log_det
+        total = total - 0.5 * (reduced.log_det + log_det_xx + quadratic + constant)
+        sigma = np.exp(s)
+        for prior, sd in zip(self.sd_priors, reduced.sds, strict=True):
+            total = total + prior.log_density(sd * sigma)
+        total = total + self.sigma_prior.log_density(self.y_scale * sigma)
+        return np.where(s >= self.log_floor, total, -np.inf)
+
+    def laplace(self, reduced: Reduced) -> tuple[np.ndarray, np.ndarray]:
+        """Mode and standard deviation of s at every point, by Newton's method on three values a step."""
+        s = np.maximum(0.5 * np.log(self._start(reduced)), self.log_floor + 0.1)
+        h = min(_STEP, 1 / np.sqrt(self.n))
+        sd = np.ones_like(s)
+        active = np.arange(len(s))
+        for _ in range(_NEWTON):
+            points = reduced.take(active)
+            low, mid, high = (self.log_density(points, s[active] + k * h) for k in (-1, 0, 1))
+            with np.errstate(invalid="ignore"):  # points that are ruled out, whatever sigma
+                slope = np.nan_to_num((high - low) / (2 * h))
+                curvature = np.nan_to_num(-(high - 2 * mid + low) / h**2)
+            sd[active] = 1 / np.sqrt(np.maximum(curvature, _LEAST_CURVATURE))
+            # where the density is convex, or as good as flat, n is a safe curvature
+            curvature = np.where(curvature > _LEAST_CURVATURE, curvature, _LEAST_CURVATURE + 0.1 * self.n)
+            step = np.clip(slope / curvature, -1, 1)
+            s[active] = np.maximum(s[active] + step, self.log_floor + 2 * _STEP)
+            active = active[np.abs(step) > _CLOSE * sd[active]]
+            if not len(active):
+                break
+        return s, sd
+
+    def _start(self, reduced: Reduced) -> np.ndarray:
+        """A rough sigma^2, (N,): the residual sum of squares over n, found twice over from the variance of y."""
+        p = len(self.prior) - 1
+        variance = np.maximum(reduced.G[p, p] / self.n, _TINY)
+        for _ in range(2):
+            _, quadratic = _complete_square(reduced.G + self.prior[:, :, None] * variance)
+            variance = np.maximum(quadratic / self.n, _TINY)
+        return variance
+
+    def draw(self, G: np.ndarray, s: np.ndarray, normals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Conditional mean and a draw of gamma, each (P - 1, S), for G (P, P, S), s (S,), normals (P - 1, S)."""
+        p = len(self.prior) - 1
+        H = G * np.exp(-2 * s) + self.prior[:, :, None]
+        if p < _LAPACK:
+            rows, _ = eliminate(H, p, least=_TINY)
+            return back_substitute(rows, rows[:, -1]), back_substitute(rows, rows[:, -1] + normals)
+        H = np.moveaxis(H, -1, 0)
+        right = H[:, :p, p:]  # d, so that the mean is H_xx^-1 d and L'^-1 z has the covariance H_xx^-1
+        L = np.linalg.cholesky(H[:, :p, :p])
+        half = np.linalg.solve(L, right)
+        both = np.linalg.solve(L.swapaxes(1, 2), np.concatenate([half, half + normals.T[:, :, None]], axis=2))
+        return both[:, :, 0].T, both[:, :, 1].T
+
+
+def _complete_square(H: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Log determinant of H_xx and Schur complement H_yy.x, each (N,), of matrices (P, P, N), overwritten.
+
+    A point that rounding has spoilt has no density: its determinant is infinite, and its complement, whose rounded
+    value could be minus infinity, is 0, so that their sum is a number or infinite.
+    """
+    p = len(H) - 1
+    if p >= _LAPACK:
+        pivots = _cholesky_pivots(np.moveaxis(H, -1, 0))
+        lost = np.isinf(pivots[:, p])
+        return 2 * np.log(pivots[:, :p]).sum(axis=1), np.where(lost, 0.0, np.square(pivots[:, p]))
+    with np.errstate(over="ignore", invalid="ignore"):  # a lost pivot: such a point has no density
+        rows, rest = eliminate(H, p, least=_TINY)
+    lost = (rows[np.arange(p), np.arange(p)] <= np.sqrt(_TINY)).any(axis=0)
+    return np.where(lost, np.inf, log_det(rows)), np.where(lost, 0.0, rest[0, 0])
+
+
+def _cholesky_pivots(H: np.ndarray) -> np.ndarray:
+    """Diagonals of the Cholesky factors of matrices (N, P, P); infinite where rounding has left none."""
+    try:
+        return np.diagonal(np.linalg.cholesky(H), axis1=1, axis2=2)
+    except np.linalg.LinAlgError:  # far out in the tails; halve until the matrix in question is alone
+        if len(H) > 1:
+            return np.concatenate([_cholesky_pivots(half) for half in np.array_split(H, 2)])
+        return np.full((1, H.shape[1]), np.inf)

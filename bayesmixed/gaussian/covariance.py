@@ -1,0 +1,185 @@
+"""Coordinates of the group covariances, relative to sigma, with their prior density."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.special import polygamma
+
+from bayesmixed.design.spec import Design
+from bayesmixed.gaussian.units import Units
+from bayesmixed.priors.distributions import Prior
+from bayesmixed.priors.priors import Priors
+
+Blocks = tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class FactorPrior:
+    """What the prior of one factor's covariance is made of.
+
+    Attributes
+    ----------
+    blocks : tuple of tuple of int
+        Effects that correlate, in the order in which the vine takes them; LKJ does not depend on it.
+    eta : float
+        Shape of the LKJ prior.
+    sds : tuple of Prior, length q
+        Of the standard deviations on the user's scale, of the swept columns' effects.
+    scale : numpy.ndarray of shape (q,)
+        Size of a working unit on the user's scale.
+    at_zero : numpy.ndarray of shape (q,) or None
+        The group intercept where its prior is stated, as a combination of the effects in user units, where it is
+        sampled at the mean of its slopes; else None.
+    intercept_at : int or None
+    """
+
+    blocks: Blocks
+    eta: float
+    sds: tuple[Prior, ...]
+    scale: np.ndarray
+    at_zero: np.ndarray | None
+    intercept_at: int | None
+
+
+@dataclass(frozen=True)
+class Relative:
+    """Group covariances in units of sigma^2 at N points, and what of their prior does not depend on sigma.
+
+    Attributes
+    ----------
+    roots : list of numpy.ndarray of shape (q, q, N)
+        Per factor, Sigma / sigma^2 = root root'.
+    sds : numpy.ndarray of shape (K, N)
+        The standard deviations that have priors, all factors', on the user's scale and divided by sigma.
+    log_prior : numpy.ndarray of shape (N,)
+        Log prior density of the coordinates, but for the sds' own densities.
+    """
+
+    roots: list[np.ndarray]
+    sds: np.ndarray
+    log_prior: np.ndarray
+
+
+@dataclass(frozen=True)
+class Covariances:
+    """Coordinates of all group covariances: ``log(lambda)`` of every effect, then the partial correlations' ``v``.
+
+    lambda = sd / sigma in working units. The correlation matrix of a block of m effects is a C-vine: the partial
+    correlation of effects i < k given those before i is tanh(s_i v), whose density under LKJ(eta) is that of
+    2 Beta(alpha_i, alpha_i) - 1 with alpha_i = eta + (m - 2 - i) / 2, independently (Lewandowski et al., 2009,
+    section 2.4, i counted from 0). With s_i^2 = psi'(alpha_i) / 2, the variance of its atanh, v is of order one.
+
+    Attributes
+    ----------
+    factors : tuple of FactorPrior
+    """
+
+    factors: tuple[FactorPrior, ...]
+
+    @classmethod
+    def of(cls, design: Design, priors: Priors, units: Units) -> Covariances:
+        """Gather the priors of a model."""
+        factors = []
+        for f, factor in enumerate(design.groups):
+            at_zero, at = None, units.intercept_at[f]
+            if units.location[f].any():
+                at_zero = -units.location[f]
+                at_zero[at] = 1.0
+            sds = tuple(priors.group_sd[factor.name][effect] for effect in factor.effect_names)
+            eta = priors.lkj_eta.get(factor.name, 1.0)
+            factors.append(FactorPrior(factor.blocks, eta, sds, units.effect_units(f), at_zero, at))
+        return cls(tuple(factors))
+
+    @property
+    def sd_priors(self) -> list[Prior]:
+        """Priors of all standard deviations, factor by factor."""
+        return [prior for factor in self.factors for prior in factor.sds]
+
+    @property
+    def n_sds(self) -> int:
+        """Number of standard deviations, K."""
+        return len(self.sd_priors)
+
+    @property
+    def dimension(self) -> int:
+        """Number of coordinates."""
+        return self.n_sds + sum(len(b) * (len(b) - 1) // 2 for factor in self.factors for b in factor.blocks)
+
+    @property
+    def far_scales(self) -> np.ndarray:
+        """Per standard deviation: the lambda of a far slope that adds as much at zero as an intercept of lambda 1.
+
+        1 where nothing is far, shape (K,).
+        """
+        found = []
+        for factor in self.factors:
+            scales = np.ones(len(factor.sds))
+            if factor.at_zero is not None and factor.intercept_at is not None:
+                reach = np.abs(factor.at_zero) * factor.scale / factor.scale[factor.intercept_at]
+                scales = 1 / np.maximum(reach, 1.0)
+            found.append(scales)
+        return np.concatenate(found) if found else np.empty(0)
+
+    def reordered(self, blocks: Sequence[Blocks]) -> Covariances:
+        """The same model with another order of the effects in the vines."""
+        return Covariances(tuple(replace(f, blocks=b) for f, b in zip(self.factors, blocks, strict=True)))
+
+    def at(self, theta: np.ndarray) -> Relative:
+        """Evaluate coordinates of shape (dimension, N)."""
+        n_sds = self.n_sds
+        log_lambda, v = theta[:n_sds], iter(theta[n_sds:])
+        log_prior = log_lambda.sum(axis=0)  # d sd / d log(lambda), but for sigma
+        roots, sds, first = [], [], 0
+        for factor in self.factors:
+            q = len(factor.sds)
+            lam = np.exp(log_lambda[first : first + q])
+            first += q
+            root = np.zeros((q, q, theta.shape[1]))
+            for block in factor.blocks:
+                rows, log_density = _vine(len(block), factor.eta, v, theta.shape[1])
+                log_prior = log_prior + log_density
+                for k, row in enumerate(rows):
+                    for i, entry in enumerate(row):
+                        root[block[k], block[i]] = lam[block[k]] * entry
+            stated = lam * factor.scale[:, None]
+            if factor.at_zero is not None:
+                log_prior = log_prior + self._move_to_zero(factor, root, stated)
+            roots.append(root)
+            sds.append(stated)
+        return Relative(roots, np.concatenate(sds) if sds else np.empty((0, theta.shape[1])), log_prior)
+
+    @staticmethod
+    def _move_to_zero(factor: FactorPrior, root: np.ndarray, sds: np.ndarray) -> np.ndarray:
+        """Replace the intercept's sd at the slopes' means by that at zero; returns the log density's change.
+
+        The prior of (sd, R) at zero, seen from the sampled coordinates, is
+        p(sd) LKJ(R) (sd_at_mean / sd)^q with det R = det R_at_mean (sd_at_mean / sd)^2; see
+        `bayesmixed.sampling.nuts.pymc_model`, which does the same.
+        """
+        at = factor.intercept_at
+        weights = factor.at_zero * factor.scale
+        at_mean = sds[at].copy()
+        sds[at] = np.sqrt(np.square((weights[:, None, None] * root).sum(axis=0)).sum(axis=0))
+        q = next(len(block) for block in factor.blocks if at in block)
+        return (q + 2 * (factor.eta - 1)) * (np.log(at_mean) - np.log(sds[at]))
+
+
+def _vine(m: int, eta: float, v: Iterator[np.ndarray], n: int) -> tuple[list[list[np.ndarray]], np.ndarray]:
+    """Rows of the Cholesky factor of a block's correlation matrix, and the log prior density of its v's, (N,)."""
+    rows: list[list[np.ndarray]] = []
+    log_density = np.zeros(n)
+    for k in range(m):
+        left = np.ones(n)  # square root of 1 - sum of squares of the row so far
+        row = []
+        for i in range(k):
+            alpha = eta + (m - 2 - i) / 2
+            y = np.sqrt(polygamma(1, alpha) / 2) * next(v)
+            log_cosh = np.logaddexp(y, -y) - np.log(2)
+            log_density = log_density - 2 * alpha * log_cosh  # density of y: (1 - tanh^2)^alpha, Jacobian included
+            row.append(left * np.tanh(y))
+            left = left * np.exp(-log_cosh)  # sqrt(1 - tanh(y)^2)
+        rows.append([*row, left])
+    return rows, log_density

@@ -1,0 +1,126 @@
+"""The units in which the collapsed sampler works, and the way back to the user's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bayesmixed.design.factors import GroupFactor
+from bayesmixed.design.spec import Design
+from bayesmixed.priors.defaults import moments
+from bayesmixed.priors.distributions import Normal
+from bayesmixed.priors.priors import Priors
+from bayesmixed.priors.scaling import Scaling, far_means
+from bayesmixed.priors.swept import swept_columns, swept_effects
+
+# Standard deviations between zero and the mean of a slope column from which its covariance is sampled at the mean.
+# Measured: nearer, the prior stated at zero can have two modes in coordinates at the mean and has one in those at zero;
+# further, coordinates at zero become a ridge whose end a search misses
+_FAR = 10.0
+
+
+@dataclass(frozen=True)
+class Units:
+    """Response, common columns and effects' columns, all of order one.
+
+    The model in working units is ``y_w = V_x gamma + sum_f Z_w b_w + sigma_w e`` with V_x = [1, X_c], X_c swept,
+    centred and scaled as `Scaling` says, ``y_w = (y - y_location) / y_scale``, ``Z_w = (Z T - location) / scale``.
+
+    Attributes
+    ----------
+    scaling : Scaling
+    has_intercept : bool
+    location, scale : tuple of numpy.ndarray of shape (q,)
+        Per factor. A slope column far from zero where its prior is stated is moved to its mean, which the group
+        intercept takes up.
+    T : tuple of numpy.ndarray of shape (q, q)
+        Per factor: the swept columns on which its prior is stated (`bayesmixed.priors.swept`).
+    intercept_at : tuple of int or None
+        Per factor: position of the group intercept.
+    """
+
+    scaling: Scaling
+    has_intercept: bool
+    location: tuple[np.ndarray, ...]
+    scale: tuple[np.ndarray, ...]
+    T: tuple[np.ndarray, ...]
+    intercept_at: tuple[int | None, ...]
+
+    @classmethod
+    def learn(cls, design: Design, priors: Priors) -> Units:
+        """Measure a design."""
+        T = tuple(priors.group_sweep(factor.name, factor.effect_names) for factor in design.groups)
+        swept = [swept_columns(own, factor.Z) for own, factor in zip(T, design.groups, strict=True)]
+        location = tuple(
+            far_means(Z, factor, design.weights, _FAR) for Z, factor in zip(swept, design.groups, strict=True)
+        )
+        scale = tuple(
+            moments(Z - mean, design.weights, centred=False)[1] for Z, mean in zip(swept, location, strict=True)
+        )
+        names = [factor.effect_names for factor in design.groups]
+        intercept_at = tuple(effects.index("Intercept") if "Intercept" in effects else None for effects in names)
+        return cls(Scaling.learn(design, priors), design.has_intercept, location, scale, T, intercept_at)
+
+    def common_columns(self, design: Design, rows: slice | np.ndarray) -> np.ndarray:
+        """V = [1, X_c, y_w] of some rows, shape (n, P)."""
+        scaling = self.scaling
+        y = (design.response[rows] - scaling.y_location) / scaling.y_scale
+        X = scaling.columns(design.X[rows])
+        return np.column_stack([*([np.ones(len(y))] if self.has_intercept else []), X, y])
+
+    def group_columns(self, f: int, factor: GroupFactor, rows: slice | np.ndarray) -> np.ndarray:
+        """Z_w of some rows, shape (n, q)."""
+        return (swept_columns(self.T[f], factor.Z[rows]) - self.location[f]) / self.scale[f]
+
+    def effect_units(self, f: int) -> np.ndarray:
+        """Size of one working unit of each effect of a factor, on the user's scale; shape (q,)."""
+        return self.scaling.y_scale / self.scale[f]
+
+    def stated_prior(self, design: Design, priors: Priors) -> np.ndarray:
+        """Rows whose square is the prior of gamma: ``rows' rows = [I, m]' V0^-1 [I, m]``, shape (P - 1, P).
+
+        The priors are stated for (Intercept_s, beta_s) = c + A gamma of the swept columns, independent normal with
+        means mu and sds d, so that the rows are ``[A, mu - c] / d``; A is upper triangular.
+        """
+        scaling, p = self.scaling, len(design.common_names)
+        stated = {name: priors.common[name] for name in design.common_names}
+        slopes = scaling.y_scale / scaling.x_scale
+        A, origin = np.diag(slopes), np.zeros(p)
+        if priors.intercept is not None:
+            first = np.concatenate([[scaling.y_scale], -scaling.x_location * slopes])
+            A = np.vstack([first, np.column_stack([np.zeros(p), A])])
+            stated, origin = {"Intercept": priors.intercept, **stated}, np.concatenate([[scaling.y_location], origin])
+        normal = [prior for prior in stated.values() if isinstance(prior, Normal)]
+        mu = np.array([float(prior.mu) for prior in normal])
+        sigma = np.array([float(prior.sigma) for prior in normal])
+        return np.column_stack([A, mu - origin]) / sigma[:, None]
+
+    def common_effects(self, gamma: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
+        """Intercept (...) or None, and beta (p, ...), on the user's scale, of gamma (P - 1, ...)."""
+        scaling = self.scaling
+        column = (-1,) + (1,) * (gamma.ndim - 1)
+        slopes = gamma[int(self.has_intercept) :]
+        beta = slopes * (scaling.y_scale / scaling.x_scale).reshape(column)
+        if not self.has_intercept:
+            return None, swept_effects(scaling.T, beta)
+        shift = (scaling.x_location.reshape(column) * beta).sum(axis=0)
+        intercept = scaling.y_location + scaling.y_scale * gamma[0] - shift
+        written = swept_effects(scaling.T, np.concatenate([intercept[None], beta]))
+        return written[0], written[1:]
+
+    def group_effects(self, f: int, b: np.ndarray) -> np.ndarray:
+        """Effects of a factor on the user's scale, as written, of working ones; shape (q, ...)."""
+        column = (-1,) + (1,) * (b.ndim - 1)
+        b = b * self.effect_units(f).reshape(column)
+        at = self.intercept_at[f]
+        for k in np.flatnonzero(self.location[f]):
+            b[at] -= self.location[f][k] * b[k]
+        return swept_effects(self.T[f], b)
+
+    def group_covariance(self, f: int, root: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Sds (q, ...) and correlations (q, q, ...) on the user's scale, of a root of the covariance (q, q, ...)."""
+        root = self.group_effects(f, root)  # column by column: a root is a set of effects
+        sd = np.sqrt(np.square(root).sum(axis=1))
+        rows = root / sd[:, None]
+        return sd, np.clip((rows[:, None] * rows[None]).sum(axis=2), -1.0, 1.0)

@@ -1,0 +1,157 @@
+"""Posterior draws, whatever made them, and the naming contract they follow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from bayesmixed.design.spec import Design, DesignSpec
+
+if TYPE_CHECKING:
+    from bayesmixed.design.factors import GroupFactor, GroupSpec
+
+CONTRACT_VERSION = "1"
+_CHUNK = 2_000_000  # numbers in one working array of a pass over levels
+MAX_STORED = 20_000_000  # numbers of one factor's draws that are stored; more are drawn when asked for
+
+
+class EffectSource(Protocol):
+    """Draws group effects that are not stored."""
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Exact posterior means, (n_levels, q), computed when first asked for."""
+
+    def draw(self, levels: np.ndarray) -> np.ndarray:
+        """Effects of some levels, (chain * draw, k, q), the same whichever levels are asked for together."""
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Draws from the posterior of one model.
+
+    Attributes
+    ----------
+    values : dict of str to numpy.ndarray of shape (chain, draw, ...)
+        By variable of the naming contract, on the user's scale.
+    sample_stats : dict of str to numpy.ndarray of shape (chain, draw)
+        Named as ArviZ names them: ``lp``, ``acceptance_rate``, ``diverging``, ...
+    diagnostics : dict of str to object
+        Plain values: which sampler and why, convergence, seconds per step.
+    means : dict of str to numpy.ndarray
+        Exact posterior means, without the Monte Carlo noise of the conditional draws, where the sampler knows them.
+    collapsed : object, optional
+        What the collapsed sampler keeps: with it further rows can be learned from, and fitted rows be left out.
+    lazy : dict of str to EffectSource
+        By factor: effects that are too many to store, and are drawn when asked for.
+    """
+
+    values: dict[str, np.ndarray]
+    sample_stats: dict[str, np.ndarray]
+    diagnostics: dict[str, Any]
+    means: dict[str, np.ndarray] = field(default_factory=dict)
+    collapsed: Any = None
+    lazy: Mapping[str, EffectSource] = field(default_factory=dict)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of chains, draws per chain."""
+        chains, draws = next(iter(self.values.values())).shape[:2]
+        return chains, draws
+
+    def flat(self, name: str) -> np.ndarray:
+        """A variable with chains one after the other, shape (chain * draw, ...)."""
+        values = self.values[name]
+        return values.reshape(-1, *values.shape[2:])
+
+    def mean(self, name: str) -> np.ndarray:
+        """Posterior mean of a variable: exact where the sampler knows it, else that of the draws."""
+        if name in self.means:
+            return self.means[name]
+        factor = name.removeprefix("b_")
+        return self.lazy[factor].mean if factor in self.lazy else self.flat(name).mean(axis=0)
+
+    def all_effects(self, factor: GroupFactor | GroupSpec) -> Iterator[tuple[slice, np.ndarray]]:
+        """Group effects of all fitted levels, some at a time: positions, and `effects` of these."""
+        n_levels = len(factor.levels)
+        step = max(1, _CHUNK // (int(np.prod(self.shape)) * len(factor.effect_names)))
+        for start in range(0, n_levels, step):
+            levels = slice(start, min(start + step, n_levels))
+            yield levels, self.effects(factor.name, np.arange(levels.start, levels.stop))
+
+    def effects(self, factor: str, levels: np.ndarray) -> np.ndarray:
+        """Group effects of some levels, stored or drawn now; the same numbers at every call.
+
+        Parameters
+        ----------
+        factor : str
+        levels : numpy.ndarray of int, shape (k,)
+            Positions of the levels.
+
+        Returns
+        -------
+        numpy.ndarray of shape (chain * draw, k, q)
+        """
+        return self.lazy[factor].draw(levels) if factor in self.lazy else self.flat(f"b_{factor}")[:, levels]
+
+
+def layout(design: Design | DesignSpec, auxiliary: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Variables of the naming contract, version 1, in order, with their dims beyond (chain, draw).
+
+    Parameters
+    ----------
+    design : Design or DesignSpec
+    auxiliary : tuple of str
+        The family's further parameters.
+
+    Examples
+    --------
+    >>> from bayesmixed.datasets import load_sleepstudy
+    >>> from bayesmixed.formula.parse import parse
+    >>> spec, _ = DesignSpec.learn(parse("Days + (1 | Subject)"), load_sleepstudy())
+    >>> layout(spec, ("sigma",))["b_Subject"]
+    ('Subject', 'Subject_effect')
+    """
+    names = [factor.name for factor in design.groups]
+    variables: dict[str, tuple[str, ...]] = {"Intercept": ()} if design.has_intercept else {}
+    if design.common_names:
+        variables["beta"] = ("common_effect",)
+    # b_ brings <factor> and <factor>_effect in this order before sd_ brings the latter alone: ArviZ 1.3 stacks
+    # dims as they appear but labels them variable by variable, and would print the wrong numbers in its summary
+    variables |= {f"b_{name}": (name, f"{name}_effect") for name in names}
+    variables |= {f"sd_{name}": (f"{name}_effect",) for name in names}
+    variables |= {f"corr_{factor.name}": (f"{factor.name}_pair",) for factor in design.groups if factor.pairs}
+    return variables | dict.fromkeys(auxiliary, ())
+
+
+def coordinates(design: Design | DesignSpec) -> dict[str, np.ndarray]:
+    """Coordinate values of the dims in `layout`."""
+    coords: dict[str, Any] = {"common_effect": list(design.common_names)} if design.common_names else {}
+    for factor in design.groups:
+        coords[factor.name] = factor.levels
+        coords[f"{factor.name}_effect"] = list(factor.effect_names)
+        if factor.pairs:
+            coords[f"{factor.name}_pair"] = list(factor.pair_names)
+    return {name: np.asarray(values) for name, values in coords.items()}
+
+
+def covariance_factor(draws: Draws, factor: GroupFactor | GroupSpec) -> np.ndarray:
+    """Lower factor L of the group covariance of each draw, Sigma = L L', shape (chain * draw, q, q).
+
+    The Cholesky recursion with pivots kept at or above zero: a draw on the boundary (correlation 1,
+    sd 0) is a valid covariance.
+    """
+    sd = draws.flat(f"sd_{factor.name}")
+    R = np.broadcast_to(np.eye(sd.shape[1]), (len(sd), sd.shape[1], sd.shape[1])).copy()
+    for k, (i, j) in enumerate(factor.pairs):
+        R[:, i, j] = R[:, j, i] = draws.flat(f"corr_{factor.name}")[:, k]
+    L = np.zeros_like(R)
+    for j in range(sd.shape[1]):
+        pivot = np.sqrt(np.maximum(R[:, j, j] - np.sum(np.square(L[:, j, :j]), axis=1), 0.0))
+        rest = R[:, j + 1 :, j] - np.einsum("sik,sk->si", L[:, j + 1 :, :j], L[:, j, :j])
+        L[:, j, j] = pivot
+        L[:, j + 1 :, j] = np.divide(rest, pivot[:, None], out=np.zeros_like(rest), where=pivot[:, None] > 0)
+    return sd[:, :, None] * L

@@ -1,0 +1,372 @@
+"""What people read: posterior draws become tidy tables, one row per parameter.
+
+All tables have the columns in `NUMBERS`. ``mean`` is the exact posterior mean where the sampler knows it, and else that
+of the draws: the same means as in predictions. ``sd`` is the posterior standard deviation, over draws with n - 1;
+``lower`` and ``upper`` are the draws' quantiles ``(1 - coverage) / 2`` and ``(1 + coverage) / 2``; the rest is in
+`bayesmixed.posterior.diagnostics`. Everything is on the user's scale. The index counts the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from numbers import Real
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from bayesmixed.design.factors import GroupSpec
+from bayesmixed.design.spec import DesignSpec
+from bayesmixed.errors import quoted
+from bayesmixed.posterior.diagnostics import convergence
+from bayesmixed.posterior.draws import Draws, covariance_factor
+
+NUMBERS = ("mean", "sd", "lower", "upper", "ess_bulk", "ess_tail", "r_hat")
+
+Tails = tuple[float, float]
+
+
+def common_effects(draws: Draws, spec: DesignSpec, coverage: float = 0.9) -> pd.DataFrame:
+    """Tabulate the intercept and the common effects.
+
+    Parameters
+    ----------
+    draws : Draws
+    spec : DesignSpec
+    coverage : float, default=0.9
+        Posterior probability of the interval, in (0, 1).
+
+    Returns
+    -------
+    DataFrame of shape (p + 1, 8)
+        Columns effect, mean, sd, lower, upper, ess_bulk, ess_tail, r_hat. The first row is the Intercept, at X = 0; a
+        model without one has p rows.
+
+    Raises
+    ------
+    ValueError
+        `coverage` is not in (0, 1).
+
+    Examples
+    --------
+    >>> spec, _ = DesignSpec.plain(pd.DataFrame({"x": [0.0, 1.0, 2.0]}))
+    >>> rng = np.random.default_rng(0)
+    >>> draws = Draws({"Intercept": rng.normal(5, 1, (4, 500)), "beta": rng.normal(2, 1, (4, 500, 1))}, {}, {})
+    >>> common_effects(draws, spec)[["effect", "mean", "sd"]].round(1)
+          effect  mean   sd
+    0  Intercept   5.0  1.0
+    1          x   2.0  1.0
+    """
+    return _described(draws, _common(spec), tails(coverage))[["effect", *NUMBERS]]
+
+
+def group_effects(draws: Draws, spec: DesignSpec, factor: str, coverage: float = 0.9) -> pd.DataFrame:
+    """Tabulate the effects of one grouping factor: how each of its levels differs from the average group.
+
+    Parameters
+    ----------
+    draws : Draws
+        Effects that are not stored are drawn, some levels at a time.
+    spec : DesignSpec
+    factor : str
+    coverage : float, default=0.9
+        Posterior probability of the interval, in (0, 1).
+
+    Returns
+    -------
+    DataFrame of shape (n_levels * q, 10)
+        Columns factor, level, effect, mean, sd, lower, upper, ess_bulk, ess_tail, r_hat; level by level, with the
+        effects of a level one after the other. ``level`` holds the labels themselves; a level of ``a:b`` is a text.
+
+    Raises
+    ------
+    ValueError
+        An unknown factor, or `coverage` is not in (0, 1).
+
+    Examples
+    --------
+    >>> from bayesmixed.datasets import load_sleepstudy
+    >>> from bayesmixed.formula.parse import parse
+    >>> spec, _ = DesignSpec.learn(parse("(1 | Subject)"), load_sleepstudy())
+    >>> b = np.arange(1.0, 19)[:, None] + np.random.default_rng(0).normal(size=(4, 500, 18, 1))
+    >>> group_effects(Draws({"b_Subject": b}, {}, {}), spec, "Subject")[["level", "effect", "mean"]].round(1).head(2)
+       level     effect  mean
+    0    308  Intercept   1.0
+    1    309  Intercept   2.0
+    """
+    return _by_level(draws, spec.group(factor), tails(coverage), 0.0, 0.0)
+
+
+def group_coefficients(draws: Draws, spec: DesignSpec, factor: str, coverage: float = 0.9) -> pd.DataFrame:
+    """Tabulate the coefficients of each level of one grouping factor: common effect plus group effect.
+
+    Parameters
+    ----------
+    draws, spec, factor, coverage
+        As of `group_effects`, with its errors.
+
+    Returns
+    -------
+    DataFrame of shape (n_levels * q, 10)
+        As of `group_effects`, with a row for each effect of the factor. The sum is taken draw by draw; the common
+        part is the Intercept or the common effect of the same name, and 0 where there is none.
+
+    Raises
+    ------
+    ValueError
+        Also where the common part and the bar code the same term differently, as in ``k + (0 + k | g)``.
+
+    Examples
+    --------
+    >>> from bayesmixed.datasets import load_sleepstudy
+    >>> from bayesmixed.formula.parse import parse
+    >>> spec, _ = DesignSpec.learn(parse("(1 | Subject)"), load_sleepstudy())
+    >>> rng = np.random.default_rng(0)
+    >>> b = np.arange(18.0)[:, None] + rng.normal(size=(4, 500, 18, 1))
+    >>> draws = Draws({"Intercept": rng.normal(250, 1, (4, 500)), "b_Subject": b}, {}, {})
+    >>> group_coefficients(draws, spec, "Subject")[["level", "effect", "mean"]].round(1).head(2)
+       level     effect   mean
+    0    308  Intercept  250.0
+    1    309  Intercept  251.0
+    """
+    group, ends = spec.group(factor), tails(coverage)
+    _check_coding(spec, group)
+    q = len(group.effect_names)
+    common, mean = np.zeros((int(np.prod(draws.shape)), 1, q)), np.zeros(q)
+    for k, effect in enumerate(group.effect_names):
+        if effect == "Intercept" and spec.has_intercept:
+            common[:, 0, k], mean[k] = draws.flat("Intercept"), draws.mean("Intercept")
+        elif effect in spec.common_names:
+            at = spec.common_names.index(effect)
+            common[:, 0, k], mean[k] = draws.flat("beta")[:, at], draws.mean("beta")[at]
+    return _by_level(draws, group, ends, common, mean)
+
+
+def _check_coding(spec: DesignSpec, group: GroupSpec) -> None:
+    """Refuse to add effects of unlike columns: of a term that the common part and the bar code each its own way."""
+    common = spec.common.labels_of_terms
+    for bar in group.bars:
+        for term, labels in bar.labels_of_terms.items():
+            if (ours := common.get(term, labels)) != labels:
+                raise ValueError(
+                    f"group_coefficients adds effects of like columns, but the common effects have {quoted(ours)} "
+                    f"where {group.name!r} has {quoted(labels)}. Write {quoted(sorted(term))} the same way on both "
+                    "sides (in one order, both with or both without an intercept), or use group_effects."
+                )
+
+
+def variance_components(
+    draws: Draws,
+    spec: DesignSpec,
+    auxiliary: tuple[str, ...],
+    squares: Mapping[str, np.ndarray],
+    coverage: float = 0.9,
+) -> pd.DataFrame:
+    r"""Tabulate group sds, their correlations and the residual sd, with the shares of the variance.
+
+    Parameters
+    ----------
+    draws, spec, coverage
+        As of `common_effects`, with its errors.
+    auxiliary : tuple of str
+        The residual's parameters, ``("sigma",)``.
+    squares : dict of str to numpy.ndarray of shape (q, q)
+        By factor: the mean of :math:`z z'` over the training rows, weighted as they are.
+
+    Returns
+    -------
+    DataFrame
+        Columns factor, component, effect, mean, sd, lower, upper, ess_bulk, ess_tail, r_hat, share. ``component`` is
+        "sd", then "correlation" (``effect`` is a pair, ``Intercept:Days``), then "residual" (``factor`` and
+        ``effect`` are empty).
+
+    Notes
+    -----
+    ``share`` is the posterior mean of a part of the variance that is left, on average over rows, when the common
+    effects are known [1]_:
+
+    .. math:: \sum_f E_\text{rows}[z_f' \Sigma_f z_f] + \sigma^2,
+              \qquad E_\text{rows}[z' \Sigma z] = \sum_{kl} E_\text{rows}[z_k z_l] \Sigma_{kl}.
+
+    The part of effect k is the sum over l: each covariance is split evenly between its two effects, so that the shares
+    of the sd rows and of the residual add up to one. A share is negative where negative covariances outweigh the
+    effect's own variance. It depends on where a slope's column has its zero; the sum over effects that may correlate
+    does not. In a model of group intercepts alone it is the intraclass correlation. Correlations have none (NaN).
+
+    References
+    ----------
+    .. [1] Johnson (2014), Extension of Nakagawa & Schielzeth's R2GLMM to random slopes models, Methods in Ecology and
+       Evolution 5(9), 944-946.
+
+    Examples
+    --------
+    >>> from bayesmixed.datasets import load_sleepstudy
+    >>> from bayesmixed.formula.parse import parse
+    >>> spec, _ = DesignSpec.learn(parse("(1 | Subject)"), load_sleepstudy())
+    >>> draws = Draws({"sd_Subject": np.full((4, 500, 1), 30.0), "sigma": np.full((4, 500), 40.0)}, {}, {})
+    >>> table = variance_components(draws, spec, ("sigma",), {"Subject": np.eye(1)})
+    >>> table[["component", "effect", "mean", "share"]]
+      component     effect  mean  share
+    0        sd  Intercept  30.0   0.36
+    1  residual             40.0   0.64
+    """
+    variables = _components(spec, auxiliary)
+    table = _described(draws, variables, tails(coverage))[["factor", "component", "effect", *NUMBERS]]
+    shares = _shares(draws, spec, auxiliary, squares)
+    share = [shares.get(variable.name, np.full(len(variable.effects), np.nan)) for variable in variables]
+    return table.assign(share=np.concatenate([np.empty(0), *share]))
+
+
+def group_covariance(draws: Draws, spec: DesignSpec, factor: str, coverage: float = 0.9) -> pd.DataFrame:
+    """Tabulate the covariance matrix of a factor's effects: its lower triangle with the diagonal, row by row.
+
+    Parameters
+    ----------
+    draws, spec, factor, coverage
+        As of `group_effects`, with its errors.
+
+    Returns
+    -------
+    DataFrame of shape (q * (q + 1) / 2, 10)
+        Columns factor, effect_1, effect_2, mean, sd, lower, upper, ess_bulk, ess_tail, r_hat. The covariance of two
+        effects that are independent in the model is there too, so that the table is a whole matrix: exactly 0, with NaN
+        for ess_bulk, ess_tail and r_hat.
+
+    Examples
+    --------
+    >>> from bayesmixed.datasets import load_sleepstudy
+    >>> from bayesmixed.formula.parse import parse
+    >>> spec, _ = DesignSpec.learn(parse("(Days | Subject)"), load_sleepstudy())
+    >>> sd, corr = np.full((4, 500, 2), [20.0, 5.0]), np.full((4, 500, 1), 0.1)
+    >>> table = group_covariance(Draws({"sd_Subject": sd, "corr_Subject": corr}, {}, {}), spec, "Subject")
+    >>> table.pivot(index="effect_1", columns="effect_2", values="mean").loc["Days"].round(1).tolist()
+    [25.0, 10.0]
+    """
+    group, ends = spec.group(factor), tails(coverage)
+    row, column = np.tril_indices(len(group.effect_names))
+    values = _covariance(draws, group)[:, row, column].reshape(*draws.shape, len(row))
+    numbers = _numbers(values, values.mean(axis=(0, 1)), ends)
+    names, block = np.array(group.effect_names), np.empty(len(group.effect_names), dtype=int)
+    for k, effects in enumerate(group.blocks):
+        block[list(effects)] = k
+    numbers[NUMBERS.index("ess_bulk") :, block[row] != block[column]] = np.nan  # nothing to converge
+    return _table({"factor": factor, "effect_1": names[row], "effect_2": names[column]}, numbers)
+
+
+def summary(draws: Draws, spec: DesignSpec, auxiliary: tuple[str, ...], coverage: float = 0.9) -> pd.DataFrame:
+    """Tabulate every parameter but the group effects, as they stand in the posterior.
+
+    Parameters
+    ----------
+    draws, spec, coverage
+        As of `common_effects`, with its errors.
+    auxiliary : tuple of str
+        The family's further parameters.
+
+    Returns
+    -------
+    DataFrame
+        Columns variable, factor, effect, mean, sd, lower, upper, ess_bulk, ess_tail, r_hat. ``variable`` is the name in
+        the posterior: Intercept, beta, sd_<factor>, corr_<factor>, sigma, in this order. ``factor`` is empty for common
+        effects and sigma.
+
+    Examples
+    --------
+    >>> spec, _ = DesignSpec.plain(pd.DataFrame({"x": [0.0, 1.0, 2.0]}))
+    >>> draws = Draws({"Intercept": np.ones((4, 50)), "beta": np.ones((4, 50, 1)), "sigma": np.ones((4, 50))}, {}, {})
+    >>> summary(draws, spec, ("sigma",))["variable"].tolist()
+    ['Intercept', 'beta', 'sigma']
+    """
+    variables = _common(spec) + _components(spec, auxiliary)
+    return _described(draws, variables, tails(coverage))[["variable", "factor", "effect", *NUMBERS]]
+
+
+class _Variable(NamedTuple):
+    """A variable of the posterior, and what tables call it and its entries."""
+
+    name: str
+    factor: str
+    component: str
+    effects: tuple[str, ...]
+
+
+def _common(spec: DesignSpec) -> list[_Variable]:
+    intercept = [_Variable("Intercept", "", "common", ("Intercept",))] if spec.has_intercept else []
+    return intercept + ([_Variable("beta", "", "common", spec.common_names)] if spec.common_names else [])
+
+
+def _components(spec: DesignSpec, auxiliary: tuple[str, ...]) -> list[_Variable]:
+    return [
+        *(_Variable(f"sd_{g.name}", g.name, "sd", g.effect_names) for g in spec.groups),
+        *(_Variable(f"corr_{g.name}", g.name, "correlation", g.pair_names) for g in spec.groups if g.pairs),
+        *(_Variable(name, "", "residual", ("",)) for name in auxiliary),
+    ]
+
+
+def _described(draws: Draws, variables: list[_Variable], ends: Tails) -> pd.DataFrame:
+    """Columns variable, factor, component, effect, and the numbers."""
+    rows = [(v.name, v.factor, v.component, effect) for v in variables for effect in v.effects]
+    # a model may be without a variable of the kind: its table has no rows
+    labels = np.array(rows, dtype=str).reshape(-1, 4).T
+    values = [np.empty((*draws.shape, 0))] + [draws.values[v.name].reshape(*draws.shape, -1) for v in variables]
+    means = [np.empty(0)] + [np.ravel(draws.mean(v.name)) for v in variables]
+    numbers = _numbers(np.concatenate(values, axis=2), np.concatenate(means), ends)
+    return _table(dict(zip(("variable", "factor", "component", "effect"), labels, strict=True)), numbers)
+
+
+def _by_level(
+    draws: Draws, group: GroupSpec, ends: Tails, common: np.ndarray | float, common_mean: np.ndarray | float
+) -> pd.DataFrame:
+    """Rows level x effect of group effects plus a common part, (chain * draw, 1, q), and its means, (q,)."""
+    n_levels, q = len(group.levels), len(group.effect_names)
+    mean = draws.mean(f"b_{group.name}") + common_mean
+    numbers = np.empty((len(NUMBERS), n_levels, q))
+    for levels, b in draws.all_effects(group):
+        values = (b + common).reshape(*draws.shape, -1)
+        numbers[:, levels] = _numbers(values, mean[levels].ravel(), ends).reshape(len(NUMBERS), -1, q)
+    labels = {"level": np.repeat(group.levels, q), "effect": np.tile(group.effect_names, n_levels)}
+    return _table({"factor": group.name, **labels}, numbers.reshape(len(NUMBERS), -1))
+
+
+def _numbers(values: np.ndarray, mean: np.ndarray, ends: Tails) -> np.ndarray:
+    """The numbers of a table, (7, k), of draws (chain, draw, k) and their means, (k,)."""
+    chains, n_draws, k = values.shape
+    flat = values.reshape(chains * n_draws, k)
+    sd = flat.std(axis=0, ddof=1) if len(flat) > 1 else np.full(k, np.nan)
+    found = convergence(values)
+    return np.stack([mean, sd, *np.quantile(flat, ends, axis=0), found.ess_bulk, found.ess_tail, found.r_hat])
+
+
+def _table(labels: Mapping[str, Any], numbers: np.ndarray) -> pd.DataFrame:
+    return pd.DataFrame({**labels, **dict(zip(NUMBERS, numbers, strict=True))})
+
+
+def _covariance(draws: Draws, group: GroupSpec) -> np.ndarray:
+    """Covariance of a factor's effects at every draw, (chain * draw, q, q)."""
+    L = covariance_factor(draws, group)
+    return np.einsum("sik,sjk->sij", L, L)
+
+
+def _shares(
+    draws: Draws, spec: DesignSpec, auxiliary: tuple[str, ...], squares: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Mean over draws of each part of the variance, by variable: see `variance_components`."""
+    parts = {
+        f"sd_{group.name}": np.sum(squares[group.name] * _covariance(draws, group), axis=2) for group in spec.groups
+    }
+    parts |= {name: np.square(draws.flat(name))[:, None] for name in auxiliary}
+    total = sum(part.sum(axis=1, keepdims=True) for part in parts.values())
+    return {name: np.mean(part / total, axis=0) for name, part in parts.items()}
+
+
+def tails(coverage: float) -> tuple[float, float]:
+    """Probabilities below the two ends of an equal-tailed interval.
+
+    Raises
+    ------
+    ValueError
+        Unless `coverage` is in (0, 1).
+    """
+    if not (isinstance(coverage, Real) and 0 < coverage < 1):
+        raise ValueError(f"coverage must be a number in (0, 1), such as 0.9 for 90 % intervals, got {coverage!r}.")
+    return (1 - float(coverage)) / 2, (1 + float(coverage)) / 2

@@ -1,0 +1,1 @@
+"""Plain arithmetic on a posterior: means, intervals, draws, new groups."""

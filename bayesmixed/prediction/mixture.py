@@ -1,0 +1,98 @@
+"""Quantiles of a response whose mean is known by draws: of a mixture with one component per draw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from scipy.special import ndtri
+
+from bayesmixed.families.base import Family
+
+# A Newton step of so many standard deviations of the narrowest component is the last: what it leaves is of the order of
+# its square
+_LAST_STEP = 1e-3
+_POINT = 1e-9  # half a bracket so narrow, in the same unit, is the last step
+_ITERATIONS = 200  # at most: a bracket halved so often is a point
+
+
+def mixture_quantiles(
+    family: Family, mu: np.ndarray, auxiliary: Mapping[str, np.ndarray], probabilities: np.ndarray
+) -> np.ndarray:
+    """Solve ``mean over draws of cdf(t, mu, **auxiliary) = p`` for t, row by row, by Newton's method in a bracket.
+
+    The noise is integrated, not drawn: a row's quantiles depend on nothing but the draws of its mean.
+
+    Parameters
+    ----------
+    family : Family
+        Of a continuous response.
+    mu : numpy.ndarray of shape (n, S)
+        Draws of the mean.
+    auxiliary : dict of str to numpy.ndarray of shape (S,) or (n, S)
+    probabilities : numpy.ndarray of shape (k,)
+        In (0, 1).
+
+    Returns
+    -------
+    numpy.ndarray of shape (n, k)
+        NaN where `mu` is.
+
+    Examples
+    --------
+    >>> from bayesmixed.families import get_family
+    >>> mu, sigma = np.array([[0.0, 0.0]]), np.array([1.0, 1.0])
+    >>> mixture_quantiles(get_family("gaussian"), mu, {"sigma": sigma}, np.array([0.5, 0.975])).round(2).tolist()
+    [[0.0, 1.96]]
+    """
+    variance = family.variance(mu, **auxiliary)
+    starts, narrow = _starts(mu, variance, probabilities), np.sqrt(variance.min(axis=1))
+    result = np.empty(starts.shape)
+    for at, p in enumerate(probabilities):
+        # a quantile of a mixture is between those of its components
+        components = family.quantile(p, mu, **auxiliary)
+        low, high = components.min(axis=1), components.max(axis=1)
+        t = np.clip(starts[:, at], low, high)
+        active, step = np.arange(len(mu)), np.full(len(mu), np.inf)
+        for _ in range(_ITERATIONS):
+            mine = slice(None) if len(active) == len(mu) else active  # without a copy while all are active
+            some = {name: values if values.ndim == 1 else values[mine] for name, values in auxiliary.items()}
+            here = t[active, None]
+            excess = family.cdf(here, mu[mine], **some).mean(axis=1) - p
+            density = np.exp(family.log_density(here, mu[mine], **some)).mean(axis=1)
+            low[active] = np.where(excess < 0, t[active], low[active])
+            high[active] = np.where(excess > 0, t[active], high[active])
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # between components there may be none
+                newton = t[active] - excess / density
+            # far out in a tail, Newton's steps hardly get shorter
+            fits = (newton >= low[active]) & (newton <= high[active])
+            fits &= np.abs(newton - t[active]) <= step[active] / 2
+            new = np.where(fits, newton, (low[active] + high[active]) / 2)
+            step[active] = np.abs(new - t[active])
+            t[active] = new
+            last = np.where(fits, _LAST_STEP, _POINT) * narrow[active]
+            active = active[step[active] > last]  # not so for NaN
+            if not len(active):
+                break
+        result[:, at] = t
+    return result
+
+
+def _starts(mu: np.ndarray, variance: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Approximate quantiles, (n, k), of mixtures of normal components.
+
+    The Cornish-Fisher expansion to the fourth moment (e.g. Abramowitz & Stegun, 1964, Handbook of Mathematical
+    Functions, 26.2.49).
+    """
+    centre = mu.mean(axis=1, keepdims=True)
+    d = mu - centre
+    d2 = np.square(d)
+    second = np.mean(d2 + variance, axis=1)
+    third = np.mean(d * (d2 + 3 * variance), axis=1)
+    fourth = np.mean(d2 * (d2 + 6 * variance) + 3 * np.square(variance), axis=1)
+    spread = np.sqrt(second)
+    skew = (third / spread**3)[:, None]
+    excess = (fourth / second**2)[:, None] - 3
+    z = ndtri(probabilities)
+    w = z + skew * (z**2 - 1) / 6 + excess * (z**3 - 3 * z) / 24 - skew**2 * (2 * z**3 - 5 * z) / 36
+    return centre + spread[:, None] * w

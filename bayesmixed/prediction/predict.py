@@ -1,0 +1,251 @@
+"""Predictions as plain arithmetic on the draws: means, standard deviations, draws; new groups included.
+
+The linear predictor of a row is ``Intercept + x'beta + offset + sum over factors of z'b[level]``. A level that
+was not seen in fit has an effect by its factor's mode (`new_groups`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from bayesmixed.design.factors import GroupFactor
+from bayesmixed.design.spec import Design
+from bayesmixed.errors import quoted
+from bayesmixed.keyed_random import row_uniforms
+from bayesmixed.posterior.posterior import Posterior
+from bayesmixed.prediction.mixture import mixture_quantiles
+from bayesmixed.prediction.new_groups import How, NewLevels, is_new, new_covariance
+
+KINDS = ("response", "mean", "linear")
+# numbers in one working array of the chunked pass over rows: what a processor's cache holds
+_CHUNK = 64_000
+
+
+def mean(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> np.ndarray:
+    """Posterior mean of the response, shape (n,), under the identity link.
+
+    The mean of a linear predictor is the linear predictor of the means, so no draw is visited; the means are exact
+    where the sampler knows them. New levels: exactly 0 under ``"sample"`` and ``"zero"``, the mean over fitted levels
+    under ``"donor"``.
+    """
+    draws = posterior.draws
+    eta = np.zeros(design.n_rows) if design.offset is None else design.offset.copy()
+    if design.has_intercept:
+        eta += draws.mean("Intercept")
+    if design.common_names:
+        eta += design.X @ draws.mean("beta")
+    for factor in design.groups:
+        b = draws.mean(f"b_{factor.name}")
+        of_new = {"donor": b.mean(axis=0), "nan": np.full(b.shape[1], np.nan)}.get(modes[factor.name])
+        # the last row of the table serves all new levels
+        table = np.vstack([b, np.zeros(b.shape[1]) if of_new is None else of_new])
+        eta += np.sum(factor.Z * table[np.where(is_new(factor), len(b), factor.codes)], axis=1)
+    return eta
+
+
+def standard_deviation(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> np.ndarray:
+    """Predictive standard deviation of the response, shape (n,), under the identity link.
+
+    Its square is E[sigma^2] + Var(eta) + E[z' Sigma z] for the new levels of each factor, where Sigma is the
+    group covariance under ``"sample"`` and the covariance of the fitted levels' effects under ``"donor"``:
+    the law of total variance over draws; no noise is drawn.
+    """
+    draws = posterior.draws
+    auxiliary = {name: draws.flat(name) for name in posterior.family.auxiliary}
+    noise = float(np.mean(posterior.family.variance(np.zeros(1), **auxiliary)))
+    spread = np.zeros(design.n_rows)
+    for factor in design.groups:
+        if (new := is_new(factor)).any() and (covariance := new_covariance(draws, factor, modes)) is not None:
+            spread[new] += np.einsum("ni,ij,nj->n", factor.Z[new], covariance, factor.Z[new])
+    new_levels = _by_factor(posterior, design, modes)
+    variance = np.empty(design.n_rows)
+    every = np.arange(int(np.prod(draws.shape)))
+    for rows in _chunks(design.n_rows, len(every)):
+        variance[rows] = _linear(posterior, design, new_levels, rows=rows, keep=every, how="expected").var(axis=1)
+    return np.sqrt(noise + variance + spread)
+
+
+def draw(posterior: Posterior, design: Design, modes: Mapping[str, str], kind: str, keep: np.ndarray) -> np.ndarray:
+    """Draws of the response, of its mean, or of the linear predictor.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    design : Design
+    modes : dict of str to str
+    kind : {"response", "mean", "linear"}
+    keep : numpy.ndarray of int, shape (s,)
+        The draws to use, counted through the chains.
+
+    Returns
+    -------
+    numpy.ndarray of shape (s, n)
+    """
+    result = np.empty((len(keep), design.n_rows))
+    total = int(np.prod(posterior.draws.shape))
+    new_levels = _by_factor(posterior, design, modes)
+    for rows in _chunks(design.n_rows, total if kind == "response" else len(keep)):
+        values = _linear(posterior, design, new_levels, rows=rows, keep=keep, how="drawn")
+        if kind != "linear":
+            values = posterior.family.link.inverse(values)
+        if kind == "response":
+            u = row_uniforms((posterior.seed, "noise"), rows.start, rows.stop, total)[:, keep]
+            values = posterior.family.quantile(u, values, **auxiliary_draws(posterior, keep))
+        result[:, rows] = values.T
+    return result
+
+
+def quantiles(
+    posterior: Posterior, design: Design, modes: Mapping[str, str], kind: str, probabilities: np.ndarray
+) -> np.ndarray:
+    """Posterior quantiles of the response, of its mean, or of the linear predictor.
+
+    Those of the response have its noise integrated out, and with the noise the normal effects of new levels. The
+    others are quantiles of draws.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    design : Design
+    modes : dict of str to str
+    kind : {"response", "mean", "linear"}
+    probabilities : numpy.ndarray of shape (k,)
+        In (0, 1).
+
+    Returns
+    -------
+    numpy.ndarray of shape (n, k)
+    """
+    result = np.empty((design.n_rows, len(probabilities)))
+    every = np.arange(int(np.prod(posterior.draws.shape)))
+    new_levels = _by_factor(posterior, design, modes)
+    for rows in _chunks(design.n_rows, len(every)):
+        how: How = "integrated" if kind == "response" else "drawn"
+        values = _linear(posterior, design, new_levels, rows=rows, keep=every, how=how)
+        if kind != "linear":
+            values = posterior.family.link.inverse(values)
+        if kind == "response":
+            auxiliary = auxiliary_draws(posterior, every)
+            for new in new_levels.values():
+                at, variance = new.variance(rows)
+                if len(at):
+                    full = np.zeros_like(values)
+                    full[at] = variance
+                    auxiliary = posterior.family.widened(full, **auxiliary)
+            result[rows] = mixture_quantiles(posterior.family, values, auxiliary, probabilities)
+        else:
+            result[rows] = np.quantile(values, probabilities, axis=1).T
+    return result
+
+
+def bayes_r2(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> np.ndarray:
+    """Bayesian R² of every draw, (S,): the variance of the mean over rows, and its share of itself plus the noise's.
+
+    Gelman, Goodrich, Gabry & Vehtari (2019), R-squared for Bayesian regression models, The American Statistician 73,
+    equation (3), with the residual variance that the model states.
+    """
+    every = np.arange(int(np.prod(posterior.draws.shape)))
+    new_levels = _by_factor(posterior, design, modes)
+    origin = mean(posterior, design, modes).mean()  # sums of squares about it do not cancel
+    total, square, noise = np.zeros((3, len(every)))
+    for rows in _chunks(design.n_rows, len(every)):
+        mu = posterior.family.link.inverse(_linear(posterior, design, new_levels, rows=rows, keep=every, how="drawn"))
+        noise += posterior.family.variance(mu, **auxiliary_draws(posterior, every)).sum(axis=0)
+        total += (mu - origin).sum(axis=0)
+        square += np.square(mu - origin).sum(axis=0)
+    fit = np.maximum(square - np.square(total) / design.n_rows, 0.0) / (design.n_rows - 1)
+    return fit / (fit + noise / design.n_rows)
+
+
+def new_group_effects(
+    posterior: Posterior, factor: GroupFactor, mode: str, keep: np.ndarray
+) -> tuple[list[str], np.ndarray]:
+    """Texts of a factor's new levels, and the effects that `draw` gives them, (s, k, q)."""
+    texts, effects = [], [np.empty((len(keep), 0, factor.Z.shape[1]))]
+    for text, drawn in NewLevels(posterior.draws, posterior.seed, factor, mode).every_level():
+        texts.append(text)
+        effects.append(drawn[keep, None])
+    return texts, np.concatenate(effects, axis=1)
+
+
+def thin(shape: tuple[int, int], n_draws: int | None) -> np.ndarray:
+    """Positions within a chain of `n_draws` draws in all, evenly spread over draws and chains.
+
+    Raises
+    ------
+    ValueError
+        Unless `n_draws` is a multiple of the number of chains and at most the number of draws.
+    """
+    chains, per_chain = shape
+    if n_draws is None:
+        return np.arange(per_chain)
+    if not isinstance(n_draws, (int, np.integer)) or n_draws < 1 or n_draws > chains * per_chain or n_draws % chains:
+        raise ValueError(
+            f"n_draws must be a multiple of the number of chains, {chains}, and at most {chains * per_chain}, "
+            f"got {n_draws!r}."
+        )
+    wanted = n_draws // chains
+    return np.arange(wanted) * per_chain // wanted
+
+
+def positions(shape: tuple[int, int], within: np.ndarray) -> np.ndarray:
+    """Draws at positions `within` of every chain, counted through the chains; shape (chains * len(within),)."""
+    chains, per_chain = shape
+    return (np.arange(chains)[:, None] * per_chain + within).ravel()
+
+
+def check_kind(kind: str) -> None:
+    """Refuse an unknown kind of prediction."""
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {quoted(KINDS)}, got {kind!r}.")
+
+
+def _chunks(n_rows: int, n_draws: int) -> Iterator[slice]:
+    step = max(1, _CHUNK // n_draws)
+    for start in range(0, n_rows, step):
+        yield slice(start, min(start + step, n_rows))
+
+
+def _by_factor(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> dict[str, NewLevels]:
+    return {
+        factor.name: NewLevels(posterior.draws, posterior.seed, factor, modes[factor.name]) for factor in design.groups
+    }
+
+
+def auxiliary_draws(posterior: Posterior, keep: np.ndarray) -> dict[str, np.ndarray]:
+    """The family's further parameters at the kept draws, each (s,)."""
+    return {name: posterior.draws.flat(name)[keep] for name in posterior.family.auxiliary}
+
+
+def _linear(
+    posterior: Posterior,
+    design: Design,
+    new_levels: Mapping[str, NewLevels],
+    *,
+    rows: slice,
+    keep: np.ndarray,
+    how: How,
+) -> np.ndarray:
+    """Linear predictor of some rows at the kept draws, (rows, s); `how` new levels enter, `NewLevels.effects` says.
+
+    A row's draws lie side by side in memory, where everything that follows runs over them.
+    """
+    draws = posterior.draws
+    eta = np.zeros((rows.stop - rows.start, len(keep)))
+    if design.has_intercept:
+        eta += draws.flat("Intercept")[keep]
+    if design.offset is not None:
+        eta += design.offset[rows, None]
+    if design.common_names:
+        eta += design.X[rows] @ draws.flat("beta")[keep].T
+    for factor in design.groups:
+        codes, Z = factor.codes[rows], factor.Z[rows]
+        known = np.flatnonzero(~is_new(factor, rows))
+        levels, place = np.unique(codes[known], return_inverse=True)
+        for k, b in enumerate(np.ascontiguousarray(draws.effects(factor.name, levels)[keep].T)):
+            eta[known] += b[place] * Z[known, k, None]
+        for row_set, effects in new_levels[factor.name].effects(rows, how):
+            eta[row_set] += Z[row_set] @ effects[keep].T
+    return eta

@@ -1,0 +1,1 @@
+"""The prior of every parameter, where it is stated, and the units it is sampled in."""

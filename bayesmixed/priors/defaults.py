@@ -1,0 +1,188 @@
+"""Default priors: weakly informative, scaled by the data, and stated where these are."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
+
+import numpy as np
+
+from bayesmixed.design.factors import GroupFactor, by_factor
+from bayesmixed.design.spec import Design
+from bayesmixed.errors import PriorError, quoted
+from bayesmixed.families.base import Family
+from bayesmixed.priors.distributions import HalfNormal, HalfStudentT, Normal, Prior
+from bayesmixed.priors.priors import Priors
+from bayesmixed.priors.swept import Moments, sweep
+
+FAR = 3  # standard deviations between zero and the mean of a slope column before we warn
+
+
+def moments(values: np.ndarray, weights: np.ndarray | None, centred: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Location and scale of columns, weighted, with ddof 0.
+
+    Parameters
+    ----------
+    values : numpy.ndarray of shape (n,) or (n, k)
+    weights : numpy.ndarray of shape (n,), or None
+    centred : bool
+        True: mean and standard deviation. False: zero and root mean square.
+
+    Returns
+    -------
+    location, scale : numpy.ndarray of shape () or (k,)
+        The scale of a constant column is its root mean square, of a zero column 1.
+    """
+    share = np.full(len(values), 1 / len(values)) if weights is None else weights / weights.sum()
+    location = share @ values
+    square = share @ np.square(values)
+    spread = np.sqrt(share @ np.square(values - location))
+    rms = np.where(square > 0, np.sqrt(square), 1.0)
+    scale = np.where(spread > 1e-14 * rms, spread, rms) if centred else rms
+    return (location if centred else np.zeros_like(location)), scale
+
+
+def default_priors(
+    design: Design,
+    family: Family,
+    lkj_eta: float | Mapping[str, float] = 2.0,
+    stated: Mapping[str, Collection[str]] = MappingProxyType({}),
+) -> Priors:
+    """Weakly informative priors scaled by the data.
+
+    Scales of the intercept and the common effects follow rstanarm [1]_. They are stated on swept columns
+    (`bayesmixed.priors.swept`): with ``x -> c + d x``, d > 0, the model and its draws stay the same, if it has an
+    intercept and the terms that a term with x contains stand before it (``a*x``, ``x + I(x**2)``, ``bs(x)``, and so
+    left of a bar whose effects correlate). They do not for ``0 + x``, ``(0 + x | g)``, ``||`` and ``(1 | g) + (0 + x | g)``,
+    where a zero means something, nor beside priors of the user's on what moves. A power of c + d x, or a product of
+    such columns, has lost digits to what it contains before we see it: c^2 of a double's 16 for a square at c sds from
+    zero. Where less than 1e-7 of such a column is left it is fitted unswept, with a warning.
+
+    Parameters
+    ----------
+    design : Design
+        With a response.
+    family : Family
+    lkj_eta : float or dict by factor, default=2.0
+    stated : dict of str to collection of str
+        What the user states priors of: labels by ``"beta"``, with ``"Intercept"`` among them, effects by factor. They
+        are not swept out of other columns, so that such a prior is one of the coefficient as written.
+
+    Returns
+    -------
+    Priors
+
+    Raises
+    ------
+    PriorError
+        `lkj_eta` is no positive number, or names no factor.
+
+    Warns
+    -----
+    UserWarning
+        A group slope that is not swept of the group intercept is far from zero.
+
+    References
+    ----------
+    .. [1] Goodrich, Gabry, Ali & Brilleman, Prior distributions for rstanarm models (package vignette).
+    """
+    names, users = design.common_names, stated.get("beta", ())
+    location, scale = moments(design.response, design.weights, design.has_intercept)
+    common = sweep(
+        Moments.of(design.X, design.weights),
+        design.contains or [()] * len(names),
+        design.common_terms or names,
+        centred=design.has_intercept,
+        of_intercept=design.has_intercept and "Intercept" not in users,
+        kept={at for at, name in enumerate(names) if name in users},
+    )
+    group_sd, group_swept = {}, {}
+    for factor in design.groups:  # a comprehension would be one more frame on some Pythons
+        default = _default_sds(factor, float(scale), design.weights, stated.get(factor.name, ()))
+        group_sd[factor.name], group_swept[factor.name] = default
+    return Priors(
+        intercept=Normal(float(location), 2.5 * float(scale)) if design.has_intercept else None,
+        common={name: Normal(0.0, float(2.5 * scale / s)) for name, s in zip(names, common.scale, strict=True)},
+        group_sd=group_sd,
+        lkj_eta=resolve_eta(lkj_eta, design),
+        auxiliary={name: HalfStudentT(4.0, float(scale)) for name in family.auxiliary},
+        swept=common.entries(names),
+        group_swept={name: swept for name, swept in group_swept.items() if swept},
+    )
+
+
+def _default_sds(
+    factor: GroupFactor, y_scale: float, weights: np.ndarray | None, stated: Collection[str]
+) -> tuple[dict[str, Prior], dict[str, dict[str, float]]]:
+    """Priors of a factor's sds, and how its correlated blocks are swept."""
+    names = np.array(factor.effect_names)
+    measured = Moments.of(factor.Z, weights)
+    centred = "Intercept" in factor.effect_names
+    scale, of_intercept, undetermined = np.ones(len(names)), *np.zeros((2, len(names)), dtype=bool)
+    swept: dict[str, dict[str, float]] = {}
+    for block in factor.blocks:
+        slopes = [at for at in block if names[at] != "Intercept"]
+        has_intercept = len(slopes) < len(block)
+        own = sweep(
+            Moments(measured.mean[slopes], measured.covariance[np.ix_(slopes, slopes)]),
+            [[slopes.index(other) for other in factor.contains[at] if other in slopes] for at in slopes],
+            [factor.effect_terms[at] for at in slopes],
+            # an intercept in another bar holds what a slope adds at its mean, so that sds are what scales the slope
+            centred=centred,
+            of_intercept=has_intercept and "Intercept" not in stated,
+            kept=[at for at, slope in enumerate(slopes) if names[slope] in stated],
+        )
+        scale[slopes], undetermined[slopes] = own.scale, own.undetermined
+        of_intercept[slopes] = has_intercept and "Intercept" not in stated
+        swept |= own.entries([str(name) for name in names[slopes]])
+    at_zero = ~of_intercept & ~undetermined & (names != "Intercept")
+    if np.any(far := far_slopes(factor.Z, factor, weights) & at_zero):
+        warnings.warn(
+            f"grouping factor {factor.name!r}: {quoted(names[far])} has its mean more than "
+            f"{FAR} standard deviations from zero, so the group intercepts describe a point far outside the data. "
+            "Centring helps reader and sampler: write center(x) for x, or subtract a value that means something.",
+            UserWarning,
+            stacklevel=6,
+        )
+    # where a slope is not swept of it, the group intercept has to hold what the slope adds between its mean and zero
+    inflation = np.sqrt(1 + np.sum(np.square(measured.mean[at_zero] / scale[at_zero])))
+    scale = np.where(names == "Intercept", 1 / inflation, scale)
+    sds: dict[str, Prior] = {str(n): HalfNormal(float(2.5 * y_scale / s)) for n, s in zip(names, scale, strict=True)}
+    return sds, swept
+
+
+def far_slopes(Z: np.ndarray, factor: GroupFactor, weights: np.ndarray | None, far: float = FAR) -> np.ndarray:
+    """Which slope columns, beside a group intercept, have their mean more than `far` sds from zero; bool (q,).
+
+    A column of zeros and ones is never far: zero is one of its values.
+
+    Parameters
+    ----------
+    Z : numpy.ndarray of shape (n, q)
+        The factor's columns, perhaps swept.
+    factor : GroupFactor
+    weights : numpy.ndarray of shape (n,), or None
+    far : float, default=3
+    """
+    if "Intercept" not in factor.effect_names:
+        return np.zeros(len(factor.effect_names), dtype=bool)
+    mean, scale = moments(Z, weights, centred=True)
+    is_dummy = np.all((factor.Z == 0) | (factor.Z == 1), axis=0)
+    return (np.abs(mean) > far * scale) & ~is_dummy
+
+
+def resolve_eta(lkj_eta: float | Mapping[str, float], design: Design) -> dict[str, float]:
+    """Shape of the LKJ prior of every factor that has one.
+
+    Raises
+    ------
+    PriorError
+        A value that is not a positive number, or the name of no factor.
+    """
+    factors = [factor.name for factor in design.groups]
+    etas = dict.fromkeys(factors, 2.0) | by_factor(lkj_eta, factors, "lkj_eta", PriorError)
+    for eta in etas.values():
+        if not isinstance(eta, (int, float, np.number)) or isinstance(eta, bool) or not 0 < eta < np.inf:
+            raise PriorError(f"lkj_eta must be a positive number or a dict of these by factor, got {lkj_eta!r}.")
+    return {factor.name: float(etas[factor.name]) for factor in design.groups if factor.pairs}

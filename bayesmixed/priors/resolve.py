@@ -1,0 +1,237 @@
+"""The user's priors, merged into the defaults or taken as they are; what does not fit the model is refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from bayesmixed.design.spec import Design
+from bayesmixed.errors import PriorError, quoted
+from bayesmixed.families.base import Family
+from bayesmixed.priors.defaults import default_priors, resolve_eta
+from bayesmixed.priors.distributions import Prior
+from bayesmixed.priors.priors import Priors
+
+# a name with a place, as `stated_at` writes it
+_PLACE = re.compile(r"(?P<name>(?P<variable>beta|sd_.+?)\[(?P<label>.+?)\]|.+?)( at .+ = | [-+] )")
+
+
+def resolve_priors(
+    design: Design,
+    family: Family,
+    user: Mapping[str, Any] | Priors | None = None,
+    lkj_eta: float | Mapping[str, float] = 2.0,
+) -> Priors:
+    """Merge the user's priors into the defaults.
+
+    Parameters
+    ----------
+    design : Design
+        With a response.
+    family : Family
+    user : dict, Priors or None
+        Keys: ``"Intercept"``, ``"beta"`` (one prior, or a dict by label), ``"sd_<factor>"`` (one prior, or a
+        dict by effect), auxiliary parameters, a bare label or term of the common part, or a name as `print` shows it,
+        ``"beta[x]"``, ``"sd_<factor>[x]"``. A `Priors` is used as it is, its own ``lkj_eta`` included.
+    lkj_eta : float or dict by factor, default=2.0
+        Not read when `user` is a `Priors`.
+
+    Raises
+    ------
+    PriorError
+        An unknown or ambiguous name, a prior of the wrong support, a value that is not a prior.
+    """
+    if isinstance(user, Priors):
+        _check_fits(user, design, family)
+        return user
+    if not isinstance(user, Mapping | None):
+        raise PriorError(f"priors must be a dict, the priors_ of a fit, or None, got {type(user).__name__}.")
+    given = _read(user or {}, design, family)
+    stated = {"beta": [*given.common, *(["Intercept"] if given.intercept else [])], **given.group_sd}
+    default = default_priors(design, family, lkj_eta, stated)
+    return replace(
+        default,
+        intercept=given.intercept or default.intercept,
+        common=default.common | given.common,
+        group_sd={factor: sds | given.group_sd[factor] for factor, sds in default.group_sd.items()},
+        auxiliary=default.auxiliary | given.auxiliary,
+    )
+
+
+def _read(user: Mapping[str, Any], design: Design, family: Family) -> Priors:
+    """The priors that the user states, checked; what is not stated is absent."""
+    intercept: Prior | None = None
+    common: dict[str, Prior] = {}
+    group_sd: dict[str, dict[str, Prior]] = {factor.name: {} for factor in design.groups}
+    auxiliary: dict[str, Prior] = {}
+    effects = {factor.name: factor.effect_names for factor in design.groups}
+    for name, given in user.items():
+        if not isinstance(name, str):
+            raise PriorError(
+                f"the keys of priors are names, got {name!r}; valid names: {quoted(_names(design, family))}."
+            )
+        _refuse_place(name, design)
+        key, value = _split(name, given, design)
+        if _labels_of(key, design) and key in _names(design, family):
+            raise PriorError(
+                f"prior {key!r} is ambiguous; for the common effect write priors={{'beta': {{{key!r}: ...}}}}."
+            )
+        if key == "Intercept" and design.has_intercept:
+            intercept = _prior(key, value)
+        elif key == "beta" and design.common_names:
+            by_label = value if isinstance(value, Mapping) else dict.fromkeys(design.common_names, value)
+            for label, prior in by_label.items():
+                _set_common(common, label, prior, design, family)
+        elif key.startswith("sd_") and key[3:] in group_sd:
+            _set_sds(group_sd[key[3:]], key, value, effects[key[3:]])
+        elif key in family.auxiliary:
+            auxiliary[key] = _prior(key, value, positive=True)
+        else:
+            _set_common(common, key, value, design, family)
+    return Priors(intercept, common, group_sd, {}, auxiliary)
+
+
+def _refuse_place(key: str, design: Design) -> None:
+    """Refuse a name as `print` shows it with the place where a default is stated: a key means the one at X = 0."""
+    found = _PLACE.match(key)
+    if found is None or _labels_of(key, design):
+        return
+    name, label = found["name"], found["label"] or found["name"]
+    effects = {f"sd_{factor.name}": factor for factor in design.groups}
+    if name == "Intercept":
+        change = "intercept=Normal(...)"
+    elif name in effects or found["variable"] in effects:
+        factor = effects[found["variable"] or name]
+        if found["label"] and label not in factor.effect_names:
+            return
+        some = f"{label!r}: HalfNormal(...)" if found["label"] else "'Intercept': HalfNormal(...)"
+        change = (
+            f"group_sd=est.priors_.group_sd | {{{factor.name!r}: est.priors_.group_sd[{factor.name!r}] | {{{some}}}}}"
+        )
+    elif labels := _labels_of(label, design):
+        change = f"common=est.priors_.common | {{{labels[0]!r}: Normal(...)}}"
+    else:
+        return
+    raise PriorError(
+        f"prior {key!r} names a place, but a prior in a dict is one of the parameter as written, at X = 0. Write "
+        f"{name!r} for that one; to change the prior at the place where the default is stated, pass "
+        f"priors=dataclasses.replace(est.priors_, {change})."
+    )
+
+
+def _split(key: str, value: Any, design: Design) -> tuple[str, Any]:
+    """``sd_g[x]``, as a table has it, is a dict by effect with one entry, and ``beta[x]`` one by label."""
+    variable, bracket, label = key.removesuffix("]").partition("[")
+    known = variable in ("beta", *(f"sd_{factor.name}" for factor in design.groups))
+    is_entry = bracket and key.endswith("]") and known and not _labels_of(key, design)
+    return (variable, {label: value}) if is_entry else (key, value)
+
+
+def _names(design: Design, family: Family) -> list[str]:
+    """List the keys that `resolve_priors` takes beside labels and terms."""
+    names = [*(["Intercept"] if design.has_intercept else []), *(["beta"] if design.common_names else [])]
+    return [*names, *(f"sd_{factor.name}" for factor in design.groups), *family.auxiliary]
+
+
+def _labels_of(name: str, design: Design) -> list[str]:
+    """Column labels that a label or a term stands for."""
+    if name in design.common_names:
+        return [name]
+    return [label for label, term in zip(design.common_names, design.common_terms, strict=True) if term == name]
+
+
+def _set_common(common: dict[str, Prior], name: str, value: Any, design: Design, family: Family) -> None:
+    labels = _labels_of(name, design)
+    if not labels:
+        terms = dict.fromkeys([*design.common_names, *design.common_terms])
+        raise PriorError(f"unknown prior {name!r}; valid names: {quoted([*_names(design, family), *terms], most=50)}.")
+    for label in labels:
+        if label in common:
+            raise PriorError(f"the common effect {label!r} is given two priors; keep one of the entries that name it.")
+        common[label] = _prior(label, value)
+
+
+def _set_sds(sds: dict[str, Prior], key: str, value: Any, effects: tuple[str, ...]) -> None:
+    by_effect = value if isinstance(value, Mapping) else dict.fromkeys(effects, value)
+    for effect, prior in by_effect.items():
+        if effect not in effects:
+            raise PriorError(f"prior {key!r} names the effect {effect!r}; its effects are {quoted(effects)}.")
+        sds[effect] = _prior(f"{key}[{effect}]", prior, positive=True)
+
+
+def _prior(name: str, value: Any, positive: bool = False) -> Prior:
+    if not isinstance(value, Prior) or type(value) is Prior:
+        raise PriorError(
+            f"prior of {name!r} must be a prior such as {'HalfNormal' if positive else 'Normal'}, got {value!r}."
+        )
+    if positive and not value.positive:
+        raise PriorError(
+            f"prior of {name!r} must have positive support (HalfNormal, HalfStudentT, Exponential), got {value!r}."
+        )
+    return value
+
+
+def _check_fits(priors: Priors, design: Design, family: Family) -> None:
+    """Refuse the `Priors` of another model, or with values that are not priors."""
+    names = set(design.common_names)
+    parts: dict[str, tuple[set, set]] = {
+        "intercept": ({"Intercept"} if priors.intercept else set(), {"Intercept"} if design.has_intercept else set()),
+        "common": (set(priors.common), names),
+        "group_sd": (
+            {(factor, effect) for factor, sds in priors.group_sd.items() for effect in sds},
+            {(factor.name, effect) for factor in design.groups for effect in factor.effect_names},
+        ),
+        "lkj_eta": (set(priors.lkj_eta), {factor.name for factor in design.groups if factor.pairs}),
+        "auxiliary": (set(priors.auxiliary), set(family.auxiliary)),
+    }
+    for part, (got, expected) in parts.items():
+        if got != expected:
+            raise PriorError(
+                f"these Priors belong to another model: {part} covers {quoted(sorted(got, key=str))}, this model has "
+                f"{quoted(sorted(expected, key=str))}. Pass a dict to override single priors."
+            )
+    if priors.intercept is not None:
+        _prior("Intercept", priors.intercept)
+    _check_swept(priors, design)
+    for label, prior in priors.common.items():
+        _prior(label, prior)
+    for factor, sds in priors.group_sd.items():
+        for effect, prior in sds.items():
+            _prior(f"sd_{factor}[{effect}]", prior, positive=True)
+    for name, prior in priors.auxiliary.items():
+        _prior(name, prior, positive=True)
+    resolve_eta(priors.lkj_eta, design)
+
+
+def _check_swept(priors: Priors, design: Design) -> None:
+    """Refuse columns that are swept of what they do not contain."""
+    intercept = ["Intercept"] if design.has_intercept else []
+    inner = design.contains or [()] * len(design.common_names)
+    allowed = {
+        "swept": {
+            name: [*intercept, *(design.common_names[at] for at in of)]
+            for name, of in zip(design.common_names, inner, strict=True)
+        }
+    }
+    for factor in design.groups:
+        names, blocks = factor.effect_names, {at: block for block in factor.blocks for at in block}
+        allowed[f"group_swept[{factor.name!r}]"] = {
+            name: [names[other] for other in factor.contains[at] if other in blocks[at]]
+            for at, name in enumerate(names)
+        }
+    given = {"swept": priors.swept} | {f"group_swept[{name!r}]": fits for name, fits in priors.group_swept.items()}
+    for part, fits in given.items():
+        for name, fit in fits.items():
+            expected = allowed.get(part, {}).get(name, [])
+            if wrong := [other for other in fit if other not in expected]:
+                raise PriorError(
+                    f"these Priors belong to another model: {part} has {name!r} swept of {quoted(wrong)}, this model "
+                    f"could have it swept of {quoted(expected) or 'nothing'}."
+                )
+            for other, value in fit.items():
+                if not isinstance(value, (int, float, np.number)) or not np.isfinite(value):
+                    raise PriorError(f"{part}[{name!r}][{other!r}] must be a finite number, got {value!r}.")

@@ -1,0 +1,94 @@
+"""Where the samplers work: location and scale of the response, of common columns, and of slopes far from zero."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bayesmixed.design.factors import GroupFactor
+from bayesmixed.design.spec import Design
+from bayesmixed.priors.defaults import FAR, far_slopes, moments
+from bayesmixed.priors.priors import Priors
+from bayesmixed.priors.swept import swept_columns
+
+# The residual sd is kept above this fraction of the response's scale, so that a perfect fit has a posterior.
+SIGMA_FLOOR = 1e-6
+_ROUNDING = 1e-10  # of a column's scale: the mean of a column that was swept of the intercept
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Units in which every parameter is of order one.
+
+    The priors are stated on swept columns ``X_s = [1, X] T`` (`bayesmixed.priors.swept`). With
+    ``X_c = (X_s - x_location) / x_scale`` the linear predictor of the common part is
+    ``a + X_c @ (x_scale * beta_s)`` with ``a = Intercept_s + x_location @ beta_s``, the intercept at the centre of
+    the data, where it is nearly independent of `beta_s`.
+
+    Attributes
+    ----------
+    y_location, y_scale : float
+        Of the response minus offset; 0 and the root mean square without an intercept.
+    x_location, x_scale : numpy.ndarray of shape (p,)
+        Of the swept columns; the location is 0 where they were swept of the intercept of these data.
+    T : numpy.ndarray of shape (p + 1, p + 1), or (p, p) without an intercept
+    """
+
+    y_location: float
+    y_scale: float
+    x_location: np.ndarray
+    x_scale: np.ndarray
+    T: np.ndarray
+
+    @classmethod
+    def learn(cls, design: Design, priors: Priors) -> Scaling:
+        """Measure a design.
+
+        A prior that bounds the intercept (a half-normal one) cannot be stated elsewhere than where it is: the columns
+        then stay where they are.
+        """
+        y_location, y_scale = moments(design.response, design.weights, design.has_intercept)
+        T = priors.common_sweep(design.common_names)
+        x_location, x_scale = moments(_swept(T, design.X), design.weights, design.has_intercept)
+        centred = design.has_intercept and not (priors.intercept is not None and priors.intercept.positive)
+        x_location = np.where(centred & (np.abs(x_location) > _ROUNDING * x_scale), x_location, 0.0)
+        return cls(float(y_location), float(y_scale), x_location, x_scale, T)
+
+    def columns(self, X: np.ndarray) -> np.ndarray:
+        """X_c of some rows, (n, p)."""
+        return (_swept(self.T, X) - self.x_location) / self.x_scale
+
+    @property
+    def sigma_floor(self) -> float:
+        """Least residual sd."""
+        return SIGMA_FLOOR * self.y_scale
+
+
+def _swept(T: np.ndarray, X: np.ndarray) -> np.ndarray:
+    """``[1, X] T`` without its first column, if T has one for the intercept."""
+    p = X.shape[1]
+    columns = swept_columns(T[-p:, -p:] if p else T[:0, :0], X)
+    return columns + T[0, 1:] if len(T) > p else columns
+
+
+def far_means(Z: np.ndarray, factor: GroupFactor, weights: np.ndarray | None, far: float = FAR) -> np.ndarray:
+    """Where a factor's covariance is sampled: the slopes' means if one is more than `far` sds from zero, else 0; (q,).
+
+    Only slopes that may correlate with the group intercept move, and then all of them.
+
+    Parameters
+    ----------
+    Z : numpy.ndarray of shape (n, q)
+        The factor's columns, swept as its prior is stated.
+    factor : GroupFactor
+    weights : numpy.ndarray of shape (n,), or None
+    far : float, default=3
+    """
+    at = factor.effect_names.index("Intercept") if "Intercept" in factor.effect_names else None
+    block = next((list(block) for block in factor.blocks if at in block), [])
+    mean = np.zeros(len(factor.effect_names))
+    if np.any(far_slopes(Z, factor, weights, far)[block]):
+        mean[block] = moments(Z, weights, centred=True)[0][block]
+        mean[at] = 0.0
+    return mean

@@ -1,0 +1,1 @@
+"""Adaptive independence Metropolis-Hastings; knows no model."""

@@ -1,0 +1,269 @@
+"""The model in PyMC: the reference definition, in the words of the naming contract and on the user's scale.
+
+Geometry (why this samples well where a packed Cholesky factor on the data's scale does not):
+
+- intercept and common effects are sampled in units of the data (`Scaling`) through a linear transform, so
+  start values and step sizes suit any unit, while names and priors stay on the user's scale;
+- what is sampled are the coefficients of the swept columns on which the priors are stated (`bayesmixed.priors.swept`),
+  and the intercept at the centre of the data: ``beta`` and ``Intercept``, of the columns as written, follow from them;
+- likewise the covariance of group effects, at the slope columns' means where it is stated far from them;
+- group effects are non-centred: ``b = z L'`` with standard normal ``z``;
+- standard deviations and correlations are separate parameters. LKJ(eta) correlations are built from
+  independent partial correlations (C-vine), whose logit is unbounded and of order one.
+
+References
+----------
+Lewandowski, Kurowicka & Joe (2009), Generating random correlation matrices based on vines and extended onion
+method, Journal of Multivariate Analysis 100, 1989-2001.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bayesmixed._compat import import_pymc
+from bayesmixed.design.factors import GroupFactor
+from bayesmixed.design.spec import Design
+from bayesmixed.families.base import Family
+from bayesmixed.posterior.draws import coordinates
+from bayesmixed.priors.distributions import Exponential, HalfNormal, HalfStudentT, Normal, Prior, StudentT
+from bayesmixed.priors.priors import Priors
+from bayesmixed.priors.scaling import Scaling, far_means
+from bayesmixed.priors.swept import swept_columns
+
+if TYPE_CHECKING:
+    import pymc as pm
+
+# our prior -> PyMC's distribution; the parameters have the same names but for Exponential's
+_DISTRIBUTIONS: dict[type[Prior], tuple[str, dict[str, str]]] = {
+    Normal: ("Normal", {"mu": "mu", "sigma": "sigma"}),
+    StudentT: ("StudentT", {"nu": "nu", "mu": "mu", "sigma": "sigma"}),
+    HalfNormal: ("HalfNormal", {"sigma": "sigma"}),
+    HalfStudentT: ("HalfStudentT", {"nu": "nu", "sigma": "sigma"}),
+    Exponential: ("Exponential", {"rate": "lam"}),
+}
+
+
+def build_model(design: Design, family: Family, priors: Priors, obs: np.ndarray | None = None) -> pm.Model:
+    """Write the model in PyMC.
+
+    Parameters
+    ----------
+    design : Design
+        With a response.
+    family : Family
+    priors : Priors
+    obs : array of shape (n,), optional
+        Labels of the rows; default 0 to n - 1.
+
+    Returns
+    -------
+    pymc.Model
+        Variables as in the naming contract (``Intercept``, ``beta``, ``sd_<factor>``, ``corr_<factor>``,
+        ``sigma``, ``b_<factor>``), what is sampled in their place (``Intercept_centred``, ``beta_swept``,
+        ``sd_<factor>_swept``), the standardised group effects ``z_<factor>``, the response ``y``; data
+        in ``X``, ``Z_<factor>``, ``code_<factor>``. ``y`` is observed with frequency weights as a potential.
+    """
+    pm = import_pymc()
+    scaling = Scaling.learn(design, priors)
+    coords = {"obs": np.arange(design.n_rows) if obs is None else obs} | coordinates(design)
+    with pm.Model(coords=coords) as model:
+        eta = _common_part(design, priors, scaling)
+        for factor in design.groups:
+            b = _group_effects(factor, priors, design.weights)
+            Z = pm.Data(f"Z_{factor.name}", factor.Z, dims=("obs", f"{factor.name}_effect"))
+            code = pm.Data(f"code_{factor.name}", factor.codes, dims="obs")
+            eta = eta + (Z * b[code]).sum(axis=-1)
+        if design.offset is not None:
+            eta = eta + pm.Data("offset", design.offset, dims="obs")
+        _RESPONSES[family.name](design, priors, scaling, eta)
+    return model
+
+
+def _common_part(design: Design, priors: Priors, scaling: Scaling) -> Any:
+    """Intercept and common effects; returns eta without groups, shape (n,)."""
+    import pymc as pm
+
+    eta: Any = np.zeros(design.n_rows)
+    p, shift = len(design.common_names), 0.0
+    T = scaling.T[-p:, -p:] if p else np.eye(0)
+    if p:
+        by_label = [priors.common[name] for name in design.common_names]
+        is_swept = np.any(np.eye(p) != T)
+        name, scale = "beta_swept" if is_swept else "beta", scaling.y_scale / scaling.x_scale
+        swept: Any = _vector(name, by_label, "common_effect", location=0.0, scale=scale)
+        # what is sampled is the intercept at the centre of the data; its prior is that of this less the shift
+        shift = (scaling.x_location * swept).sum() if np.any(scaling.x_location) else 0.0
+        beta = pm.Deterministic("beta", T @ swept, dims="common_effect") if is_swept else swept
+        eta = pm.Data("X", design.X, dims=("obs", "common_effect")) @ beta
+    if priors.intercept is None:
+        return eta
+    centre = scaling.x_location - scaling.T[0, 1:]
+    if not np.any(centre):
+        return eta + _scalar("Intercept", priors.intercept, scaling, shift)
+    centred = _scalar("Intercept_centred", priors.intercept, scaling, shift)
+    return eta + pm.Deterministic("Intercept", centred - (centre * swept).sum())
+
+
+def _scalar(name: str, prior: Prior, scaling: Scaling, shift: Any) -> Any:
+    import pymc as pm
+
+    distribution, arguments = _arguments([prior])
+    arguments = {key: value[0] for key, value in arguments.items()}
+    if prior.positive:
+        return getattr(pm, distribution)(name, **arguments)
+    arguments["mu"] = arguments["mu"] + shift
+    transform = _affine(scaling.y_location, scaling.y_scale)
+    return getattr(pm, distribution)(name, **arguments, default_transform=transform)
+
+
+def _vector(name: str, priors: list[Prior], dim: str, location: float = 0.0, scale: Any = None) -> Any:
+    """One variable with a prior per entry; priors of several kinds are sampled apart and put together."""
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    kinds: list[type[Prior]] = list(dict.fromkeys(map(type, priors)))
+    parts, order = [], []
+    for kind in kinds:
+        at = [i for i, prior in enumerate(priors) if type(prior) is kind]
+        distribution, arguments = _arguments([priors[i] for i in at])
+        if not kind.positive:
+            arguments["default_transform"] = _affine(location, np.broadcast_to(scale, len(priors))[at])
+        whole = len(kinds) == 1
+        place = {"dims": dim} if whole else {"shape": len(at)}
+        parts.append(getattr(pm, distribution)(name if whole else f"{name}_{kind.__name__}", **arguments, **place))
+        order += at
+    if len(kinds) == 1:
+        return parts[0]
+    return pm.Deterministic(name, pt.concatenate(parts)[np.argsort(order)], dims=dim)
+
+
+def _arguments(priors: list[Prior]) -> tuple[str, dict[str, Any]]:
+    """PyMC's distribution and its parameters for priors of one kind, each of shape (len(priors),)."""
+    distribution, names = _DISTRIBUTIONS[type(priors[0])]
+    return distribution, {theirs: np.array([float(getattr(p, ours)) for p in priors]) for ours, theirs in names.items()}
+
+
+def _group_effects(factor: GroupFactor, priors: Priors, weights: np.ndarray | None) -> Any:
+    """Group effects of one factor, (n_levels, q): non-centred, ``b = z root'`` with ``Sigma = root root'``.
+
+    The prior is one of the swept columns' covariance, Sigma_s; of the effects as written it is T Sigma_s T'.
+    """
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    name, dims = factor.name, (factor.name, f"{factor.name}_effect")
+    sd_priors = [priors.group_sd[name][effect] for effect in factor.effect_names]
+    T = priors.group_sweep(name, factor.effect_names)
+    mean = far_means(swept_columns(T, factor.Z), factor, weights)
+    is_swept = bool(np.any(np.eye(len(T)) != T))
+    sampled = "_at_mean" if mean.any() else "_swept" if is_swept else ""
+    sd = _vector(f"sd_{name}{sampled}", sd_priors, dims[1])
+    z = pm.Normal(f"z_{name}", 0.0, 1.0, dims=dims)
+    if not factor.pairs:
+        return pm.Deterministic(f"b_{name}", sd * z, dims=dims)
+    L = _correlation_factor(factor, priors.lkj_eta[name])
+    root, R = sd[:, None] * L, L @ L.T
+    if mean.any():
+        root = _move_from_mean(factor, root, sd, mean, priors)
+    if sampled:
+        root = T @ root
+        sd = pm.Deterministic(f"sd_{name}", pt.sqrt(pt.square(root).sum(axis=1)), dims=dims[1])
+        unit = root / sd[:, None]
+        R = unit @ unit.T
+    rows, columns = np.transpose(factor.pairs)
+    pm.Deterministic(f"corr_{name}", R[rows, columns], dims=f"{name}_pair")
+    return pm.Deterministic(f"b_{name}", z @ root.T, dims=dims)
+
+
+def _move_from_mean(factor: GroupFactor, root: Any, sd: Any, mean: np.ndarray, priors: Priors) -> Any:
+    """Go from the group covariance at the slopes' means, where it is sampled, to that where its prior is stated.
+
+    Data far from that place say little about b_0 there but much about b_0 + mean'b, so sampling there follows a ridge
+    with correlations of -0.9999. With ``b_at_mean = A b`` (A is the identity with `mean` in the intercept's row)
+    Sigma = A^-1 Sigma_at_mean A^-T. As det A = 1 and d Sigma = prod_i(2 sd_i^q) d sd d R, the prior of (sd, R) in
+    the sampled coordinates is
+
+        p(sd) LKJ(R) (sd_at_mean / sd)^q,   det R = det R_at_mean (sd_at_mean / sd)^2,
+
+    sd being the intercept's. The sampled variables carry p(sd_at_mean) LKJ(R_at_mean), a potential the rest.
+    """
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    name, at = factor.name, factor.effect_names.index("Intercept")
+    q = next(len(block) for block in factor.blocks if at in block)
+    inverse = np.eye(len(mean))
+    inverse[at] -= mean
+    root = inverse @ root
+    stated = pt.sqrt(pt.square(root[at]).sum())
+    distribution, arguments = _arguments([priors.group_sd[name]["Intercept"]])
+    prior = getattr(pm, distribution).dist(**{key: value[0] for key, value in arguments.items()})
+    log_ratio = pt.log(sd[at]) - pt.log(stated)
+    change = pm.logp(prior, stated) - pm.logp(prior, sd[at])
+    pm.Potential(f"move_{name}", change + (q + 2 * (priors.lkj_eta[name] - 1)) * log_ratio)
+    return root
+
+
+def _correlation_factor(factor: GroupFactor, eta: float) -> Any:
+    """Cholesky factor of the effects' correlation matrix, LKJ(eta) within each block; shape (q, q).
+
+    In the C-vine, the partial correlation of effects i < k of a block of m, given the effects before i, is
+    2 Beta(alpha_i, alpha_i) - 1 with alpha_i = eta + (m - 2 - i) / 2, all independent (Lewandowski et al.,
+    2009, section 2.4, with i counted from 0).
+    """
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    alphas = [eta + (len(b) - 2 - i) / 2 for b in factor.blocks for i in range(len(b)) for _ in range(i + 1, len(b))]
+    unit = pm.Beta(f"partial_{factor.name}", np.array(alphas), np.array(alphas), dims=f"{factor.name}_pair")
+    position = {pair: k for k, pair in enumerate(factor.pairs)}
+    q = len(factor.effect_names)
+    rows: list[list[Any]] = [[pt.constant(0.0)] * q for _ in range(q)]
+    for block in factor.blocks:
+        for k, effect in enumerate(block):
+            left = pt.constant(1.0)  # 1 - sum of squares of the row so far
+            for before in block[:k]:
+                u = unit[position[before, effect]]
+                rows[effect][before] = (2 * u - 1) * pt.sqrt(left)
+                left = left * 4 * u * (1 - u)  # 1 - (2u - 1)^2
+            rows[effect][effect] = pt.sqrt(left)
+    return pt.stack([pt.stack(row) for row in rows])
+
+
+def _gaussian(design: Design, priors: Priors, scaling: Scaling, mu: Any) -> None:
+    import pymc as pm
+
+    distribution, arguments = _arguments([priors.auxiliary["sigma"]])
+    arguments = {key: value[0] for key, value in arguments.items()}
+    above_floor = pm.distributions.transforms.Interval(scaling.sigma_floor, None)
+    sigma = getattr(pm, distribution)("sigma", **arguments, default_transform=above_floor)
+    pm.Normal("y", mu, sigma, observed=design.y, dims="obs")
+    if design.weights is not None:  # a row of weight w counts w times; "y" has counted it once
+        log_density = pm.logp(pm.Normal.dist(mu, sigma), design.y)
+        pm.Potential("weights", ((design.weights - 1) * log_density).sum())
+
+
+_RESPONSES = {"gaussian": _gaussian}
+
+
+def _affine(location: Any, scale: Any) -> Any:
+    """A transform that samples ``(value - location) / scale``."""
+    import pytensor.tensor as pt
+    from pymc.logprob.transforms import Transform
+
+    class Affine(Transform):
+        name = "standardised"
+
+        def forward(self, value: Any, *inputs: Any) -> Any:
+            return (value - location) / scale
+
+        def backward(self, value: Any, *inputs: Any) -> Any:
+            return location + scale * value
+
+        def log_jac_det(self, value: Any, *inputs: Any) -> Any:
+            return pt.zeros_like(value) + np.log(scale)
+
+    return Affine()
