@@ -77,7 +77,7 @@ def test_posterior_sds_are_lme4s_standard_errors(name, fits):
     """
     posterior = dataset(fits(name).idata_, "posterior")
     at_mean = posterior["Intercept"] + 4.5 * posterior["beta"].isel(common_effect=0)
-    rows = {(row["grp"].split(".")[0], row["var1"], row.get("var2")): row for row in LME4[name]["varcorr"]}
+    rows = {(row["grp"].split(".")[0], row.get("var1"), row.get("var2")): row for row in LME4[name]["varcorr"]}
     variance = {key: row["vcov"] if "vcov" in row else row["sdcor"] ** 2 for key, row in rows.items()}
     between = variance["Subject", "(Intercept)", None] + 4.5**2 * variance["Subject", "Days", None]
     between += 9 * variance.get(("Subject", "(Intercept)", "Days"), 0.0)
