@@ -22,6 +22,7 @@ from tables import save, show
 
 import bayesmixed as bm
 from bayesmixed import _compat
+from bayesmixed.estimators import after_fit
 from bayesmixed.estimators.inputs import fitted_rows
 
 DATA = ("sleepstudy", "one-row groups", "Dyestuff", "Penicillin")
@@ -38,7 +39,7 @@ def conditional(est: bm.MixedModelRegressor, frame: pd.DataFrame) -> Any:
 
     design, obs = fitted_rows(est, frame, None, None)
     chains, draws = est._posterior.draws.shape
-    values = conditioning.conditional_log_density(est._posterior, design, np.arange(chains * draws))
+    values = after_fit.conditional_log_density(est._posterior, design, np.arange(chains * draws))
     data = xr.Dataset({"y": (("chain", "draw", "obs"), values.reshape(chains, draws, -1))}, {"obs": obs})
     return _compat.loo(data, 1.0)
 

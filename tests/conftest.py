@@ -5,10 +5,12 @@ import pandas as pd
 import pytest
 
 from bayesmixed.design.spec import DesignSpec
+from bayesmixed.estimators import base
 from bayesmixed.families import get_family
 from bayesmixed.formula.parse import parse
 from bayesmixed.posterior.draws import Draws, layout
 from bayesmixed.posterior.posterior import Posterior
+from bayesmixed.sampling.nuts import engine
 
 GAUSSIAN = get_family("gaussian")
 
@@ -83,7 +85,7 @@ def fake_sampler(monkeypatch):
             made.values["beta"] += fit[int(design.has_intercept) :]
         return made
 
-    monkeypatch.setattr(estimator.sampling, "sample", sample)
+    monkeypatch.setattr(base, "sample", sample)
 
 
 @pytest.fixture
@@ -97,5 +99,5 @@ def fake_nuts(monkeypatch):
         made.diagnostics["sampler"] = "nuts"
         return made
 
-    monkeypatch.setattr(estimator.sampling.nuts, "sample", sample)
+    monkeypatch.setattr(engine, "sample", sample)
     return calls

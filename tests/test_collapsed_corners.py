@@ -100,7 +100,7 @@ def test_a_column_of_zeros_left_of_a_bar_is_named_and_nothing_else_is_said():
     frame = GROUPS.assign(z=0.0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warnings.filterwarnings("ignore", "the data cannot tell some columns")
+        warnings.filterwarnings("ignore", "some columns are not identified")
         est = collapsed("(0 + z | g)", frame, np.random.default_rng(0).normal(size=40))
 
     assert np.isfinite(est._posterior.draws.flat("sd_g")).all()

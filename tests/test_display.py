@@ -232,7 +232,7 @@ def test_print_of_priors_is_a_table_on_the_users_scale(fitted):
         "beta[Days]                           Normal(0, 48.89)\n"
         "sd_Subject[Intercept] at Days = 4.5  HalfNormal(140.4)\n"
         "sd_Subject[Days]                     HalfNormal(48.89)\n"
-        "corr_Subject                         LKJ(2)\n"
+        "corr_Subject at Days = 4.5           LKJ(2)\n"
         "sigma                                HalfStudentT(4, 56.17)"
     )
     assert str(Priors(None, {}, {}, {}, {})) == ""

@@ -11,6 +11,7 @@ from scipy.special import logsumexp
 
 from bayesmixed import MixedModelRegressor, Normal
 from bayesmixed._compat import dataset, import_arviz
+from bayesmixed.estimators import after_fit
 from bayesmixed.gaussian import density as density_module
 from bayesmixed.gaussian import leave_one_out as module
 from bayesmixed.gaussian.crossed import Crossed
@@ -379,8 +380,8 @@ def test_draws_are_thinned_to_bound_the_numbers(numbers, draws, per_chain, monke
     """Evenly, and by the coordinate of the posterior."""
     est = fit("x + (1 | pupil)", draws=250)
     every = est.loo(FRAME, Y).log_likelihood
-    monkeypatch.setattr(conditioning, "_NUMBERS", numbers)
-    monkeypatch.setattr(conditioning, "_DRAWS", draws)
+    monkeypatch.setattr(after_fit, "_NUMBERS", numbers)
+    monkeypatch.setattr(after_fit, "_DRAWS", draws)
     thinned = est.loo(FRAME, Y).log_likelihood
     steps = np.diff(thinned["draw"].values)
 
@@ -393,10 +394,10 @@ def test_draws_are_thinned_to_bound_the_numbers(numbers, draws, per_chain, monke
 def test_arviz_is_told_what_share_of_the_draws_is_effective(formula, numbers, monkeypatch):
     """That of the covariances, sigma and common effects; kept draws are worth at most their number."""
     est = fit(formula)
-    monkeypatch.setattr(conditioning, "_NUMBERS", numbers)
+    monkeypatch.setattr(after_fit, "_NUMBERS", numbers)
     told = []
-    arviz_loo = conditioning._compat.loo
-    monkeypatch.setattr(conditioning._compat, "loo", lambda data, reff: told.append(reff) or arviz_loo(data, reff))
+    arviz_loo = after_fit._compat.loo
+    monkeypatch.setattr(after_fit._compat, "loo", lambda data, reff: told.append(reff) or arviz_loo(data, reff))
     kept = est.loo(FRAME, Y).log_likelihood.sizes["draw"] * 4
 
     assert told == [pytest.approx(min(1, est.summary()["ess_bulk"].mean() / kept))]
@@ -488,7 +489,7 @@ def test_integrating_the_effects_out_makes_the_weights_even():
     posterior = est._posterior
     given_effects = replace(posterior, draws=replace(posterior.draws, collapsed=None))
     with pytest.warns(UserWarning, match="Pareto"):
-        conditional = conditioning.loo(given_effects, fitted_design(est, frame, frame["y"]), np.arange(24))
+        conditional = after_fit.loo(given_effects, fitted_design(est, frame, frame["y"]), np.arange(24))
     integrated = est.loo(frame)
     k, k_conditional = (np.asarray(result.pareto_k)[:6] for result in (integrated, conditional))
 

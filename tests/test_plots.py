@@ -507,19 +507,19 @@ def blocks():
 
 def test_every_parameter_but_the_group_effects_has_a_panel(est, blocks):
     assert titles(plots.prior_posterior(est)) == [
-        "Intercept at Days = 4.5",
+        "Intercept\nat Days = 4.5",
         "beta[Days]",
-        "sd_Subject[Intercept] at Days = 4.5",
+        "sd_Subject[Intercept]\nat Days = 4.5",
         "sd_Subject[Days]",
-        "corr_Subject[Intercept:Days]",
+        "corr_Subject[Intercept:Days]\nat Days = 4.5",
         "sigma",
     ]
     mean = blocks.priors_.group_swept["g"]["u"]["Intercept"]
     assert titles(plots.prior_posterior(blocks, variables=["sd_g", "corr_g"])) == [
-        f"sd_g[Intercept] at u = {mean:.5g}",
+        f"sd_g[Intercept]\nat u = {mean:.5g}",
         "sd_g[u]",
         "sd_g[v]",
-        "corr_g[Intercept:u]",
+        f"corr_g[Intercept:u]\nat u = {mean:.5g}",
     ]
     assert titles(plots.prior_posterior(fit("Reaction ~ (1 | Subject)"), variables="Intercept")) == ["Intercept"]
     assert titles(plots.prior_posterior(fit("Reaction ~ 0 + Days"))) == ["beta[Days]", "sigma"]

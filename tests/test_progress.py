@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bayesmixed.sampling.choose import progress
+from bayesmixed.sampling import progress
 from bayesmixed.sampling.progress import Progress
 
 

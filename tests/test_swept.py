@@ -258,7 +258,7 @@ def test_moments_of_parts_give_those_of_the_whole():
         (
             "m*x",
             [
-                "Intercept at m[v] = 0.5, x = 2014, m[v]:x = 1007",
+                "Intercept at m[v] = 0.5, x = 2014",
                 "beta[m[v]] at x = 2014",
                 "beta[x] at m[v] = 0.5",
                 "beta[m[v]:x]",

@@ -33,6 +33,11 @@ if TYPE_CHECKING:
 class MixedModel(Predictions, Summaries, Storage, Display, BaseEstimator):
     """Base of the estimators: a subclass adds its parameters, and what scikit-learn asks of a kind of estimator."""
 
+    formula: str | None
+    priors: Any
+    lkj_eta: Any
+    new_groups: Any
+
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Draw from the posterior.
@@ -229,8 +234,8 @@ class MixedModel(Predictions, Summaries, Storage, Display, BaseEstimator):
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_posterior")  # a fit that fails has left names of columns
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
+    def _with_formula(self, tags: Any) -> Any:
+        """Tags of a kind of estimator, with what the formula says of X and y."""
         if isinstance(self.formula, str):
             tags.input_tags.string = tags.input_tags.categorical = True
             tags.input_tags.two_d_array = False  # columns need names

@@ -181,6 +181,9 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
             X, y, sample_weight = _safe_indexing(X, rows), np.asarray(y)[rows], np.asarray(sample_weight)[rows]
         return float(r2_score(y, self.predict(X), sample_weight=sample_weight))
 
+    def __sklearn_tags__(self) -> Any:
+        return self._with_formula(super().__sklearn_tags__())
+
 
 def load(path: str | os.PathLike[str]) -> MixedModelRegressor:
     """Read an estimator that `MixedModelRegressor.save` has written; nothing in the file is executed.

@@ -67,13 +67,13 @@ def check_groups(design: Design) -> None:
             if _explains(design, replace(factor, Z=factor.Z[:, :q], effect_names=factor.effect_names[:q]), floor):
                 raise FormulaError(
                     f"grouping factor {factor.name!r} explains y without residual: given the common effects, y "
-                    f"{_pattern(factor, q)}, so there is nothing to learn a residual sd from. Keep one row per level, "
-                    "or drop the bar."
+                    f"{_pattern(factor, q)}, so the residual sd cannot be estimated. Keep one row per level, or "
+                    "drop the bar."
                 )
     if len(design.groups) > 1 and _explain_together(design, floor):
         raise FormulaError(
             f"the grouping factors {quoted(factor.name for factor in design.groups)} together explain y without "
-            "residual, so there is nothing to learn a residual sd from. Aggregate the rows, or drop one of the bars."
+            "residual, so the residual sd cannot be estimated. Aggregate the rows, or drop one of the bars."
         )
 
 

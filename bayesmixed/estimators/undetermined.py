@@ -31,8 +31,8 @@ def check_units(design: Design) -> None:
         largest = np.abs(values).max(initial=0.0)
         if largest > 1 / _TINY or 0 < largest < _TINY:
             raise FormulaError(
-                f"the values of {name!r} go up to {largest:.3g} in size, expected {_TINY:g} to {1 / _TINY:g}, whose "
-                "squares a computer can hold; express it in another unit."
+                f"the largest absolute value of {name!r} is {largest:.3g}, expected one from {_TINY:g} to "
+                f"{1 / _TINY:g}, whose square does not overflow; express it in another unit."
             )
 
 
@@ -60,8 +60,8 @@ def warn_undetermined(design: Design) -> None:
     if found:
         few = found if len(found) <= MOST_NAMED else [*found[:MOST_NAMED], f"{len(found) - MOST_NAMED} more"]
         warnings.warn(
-            f"the data cannot tell some columns from others, only their priors do: {'; '.join(few)}. They are fitted; "
-            "where a whole term is redundant, drop it from the formula.",
+            f"some columns are not identified by the data, only by their priors: {'; '.join(few)}. The model is "
+            "fitted; drop a term that is redundant as a whole.",
             UserWarning,
             stacklevel=5,
         )

@@ -12,7 +12,7 @@ from bayesmixed.errors import quoted
 from bayesmixed.plots.shared import BLACK, MOST_PANELS, ORANGE, SKY, check_fitted, finish, literal, panels, read_rows
 from bayesmixed.posterior.draws import covariance_factor
 from bayesmixed.priors.distributions import Prior
-from bayesmixed.priors.priors import stated_at
+from bayesmixed.priors.priors import place_of, stated_at
 from bayesmixed.priors.swept import swept_effects
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def posterior_predictive(
 
 
 def prior_posterior(est: MixedModelRegressor, *, variables: Any = None, axes: Any = None) -> np.ndarray:
-    """Draw the posterior of every parameter but the group effects, with the density of its prior.
+    r"""Draw the posterior of every parameter but the group effects, with the density of its prior.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def prior_posterior(est: MixedModelRegressor, *, variables: Any = None, axes: An
     >>> est = bm.MixedModelRegressor("Reaction ~ Days + (Days | Subject)", random_state=0).fit(df)
     >>> axes = plots.prior_posterior(est, variables=["Intercept", "beta", "sigma"])
     >>> [ax.get_title() for ax in axes]
-    ['Intercept at Days = 4.5', 'beta[Days]', 'sigma']
+    ['Intercept\nat Days = 4.5', 'beta[Days]', 'sigma']
     >>> import matplotlib.pyplot as plt
     >>> plt.close(axes[0].figure)
     """
@@ -171,7 +171,7 @@ def prior_posterior(est: MixedModelRegressor, *, variables: Any = None, axes: An
         at = np.linspace(low, high, 302)[1:-1]  # at its end a density may be infinite
         ax.plot(at, np.exp(parameter.log_prior(at)), color=ORANGE, linewidth=1.8, label="prior")
         ax.set(xlim=(low, high), ylim=(0, None), yticks=[])
-        ax.set_title(literal(parameter.title), fontsize="medium")
+        ax.set_title(literal(parameter.title.replace(" at ", "\nat ")), fontsize="medium")
     finish(axes, figure, "", "density")
     return axes
 
@@ -212,14 +212,14 @@ def _parameters(est: MixedModelRegressor) -> Iterator[_Parameter]:
         sds, titles = np.linalg.norm(root, axis=2), stated_at(T, list(group.effect_names), variable)
         for effect, title, values in zip(group.effect_names, titles, sds.T, strict=True):
             yield stated(variable, title, values, priors.group_sd[group.name][effect])
-        correlations.append((root / sds[:, :, None], group))
-    for unit, group in correlations:
+        correlations.append((root / sds[:, :, None], place_of(titles), group))
+    for unit, place, group in correlations:
         variable = f"corr_{group.name}"
         sizes = {at: len(block) for block in group.blocks for at in block}
         for (i, j), name in zip(group.pairs, group.pair_names, strict=True):
             log_prior = _lkj_log_prior(priors.lkj_eta[group.name], sizes[i])
             values = (unit[:, i] * unit[:, j]).sum(axis=1)
-            yield _Parameter(variable, f"{variable}[{name}]", values, log_prior, -1, 1)
+            yield _Parameter(variable, f"{variable}[{name}]{place}", values, log_prior, -1, 1)
     for name in est._posterior.family.auxiliary:
         yield stated(name, name, draws.flat(name), priors.auxiliary[name])
 

@@ -54,10 +54,10 @@ def default_priors(
     Scales of the intercept and the common effects follow rstanarm [1]_. They are stated on swept columns
     (`bayesmixed.priors.swept`): with ``x -> c + d x``, d > 0, the model and its draws stay the same, if it has an
     intercept and the terms that a term with x contains stand before it (``a*x``, ``x + I(x**2)``, ``bs(x)``, and so
-    left of a bar whose effects correlate). They do not for ``0 + x``, ``(0 + x | g)``, ``||`` and ``(1 | g) + (0 + x | g)``,
-    where a zero means something, nor beside priors of the user's on what moves. A power of c + d x, or a product of
-    such columns, has lost digits to what it contains before we see it: c^2 of a double's 16 for a square at c sds from
-    zero. Where less than 1e-7 of such a column is left it is fitted unswept, with a warning.
+    left of a bar whose effects correlate). They do not for ``0 + x``, ``(0 + x | g)``, ``||`` and
+    ``(1 | g) + (0 + x | g)``, where a zero means something, nor beside priors of the user's on what moves. A power of
+    c + d x, or a product of such columns, has lost digits to what it contains before we see it: c^2 of a double's 16
+    for a square at c sds from zero. Where less than 1e-7 of such a column is left it is fitted unswept, with a warning.
 
     Parameters
     ----------

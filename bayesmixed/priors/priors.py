@@ -77,7 +77,7 @@ class Priors:
             places = stated_at(self.group_sweep(factor, list(sds)), list(sds), f"sd_{factor}")
             rows += [(place, _short(prior)) for place, prior in zip(places, sds.values(), strict=True)]
             if factor in self.lkj_eta:
-                rows.append((f"corr_{factor}", f"LKJ({self.lkj_eta[factor]:.4g})"))
+                rows.append((f"corr_{factor}{place_of(places)}", f"LKJ({self.lkj_eta[factor]:.4g})"))
         return rows + [(name, _short(prior)) for name, prior in self.auxiliary.items()]
 
     def __str__(self) -> str:
@@ -108,12 +108,26 @@ def stated_at(T: np.ndarray, names: list[str], variable: str) -> list[str]:
             value = inverse[j, k]
             rest = _without(names[k], name)
             if k != j and rest:
-                places.append(f"{rest} = {value:.5g}")
+                # the place of arm:year follows from those of arm and year, but for how they go together in the data
+                told = [place.partition(" = ")[0] for place in places]
+                if rest in told or not set(_components(rest)) <= set(told):
+                    places.append(f"{rest} = {value:.5g}")
             elif k != j:
                 others.append(f" {'-' if value < 0 else '+'} {abs(value):.5g} {names[k]}")
         at = f" at {', '.join(_few(places, '{}'))}" if places else ""
         found.append(f"{own}{at}{''.join(_few(others, ' + {}'))}")
     return found
+
+
+def place_of(stated: list[str]) -> str:
+    """Where a factor's correlations are stated, `` at Days = 4.5``: where its sds are; empty where nothing is swept.
+
+    Parameters
+    ----------
+    stated : list of str
+        As `stated_at` has it for the sds.
+    """
+    return next((f" at {name.partition('] at ')[2]}" for name in stated if "] at " in name), "")
 
 
 def _few(texts: list[str], rest: str) -> list[str]:
