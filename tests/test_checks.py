@@ -113,7 +113,7 @@ def design(formula, frame, y=None, weights=None):
         ("x + z + sum", "'sum' is a combination of 'x', 'z' and the intercept"),
         ("0 + x + z + sum", r"'sum' is a combination of 'x', 'z'\. The"),
         ("0 + half + x + x2", r"'x2' is a combination of 'half', 'x'\. The"),
-        ("x + half", "only their priors do: 'half' is constant. The model is fitted"),
+        ("x + half", "only by their priors: 'half' is constant. The model is fitted"),
         ("half + x + zero", "'half' is constant; 'zero' is all zero. The model is fitted"),
         ("zero + x", "'zero' is all zero"),
         ("0 + zero + x", "'zero' is all zero"),

@@ -103,7 +103,8 @@ def stated_at(T: np.ndarray, names: list[str], variable: str) -> list[str]:
     found = []
     for j, name in enumerate(names):
         own = name if (name, variable) == ("Intercept", "beta") else f"{variable}[{name}]"
-        places, others = [], []
+        places: list[str] = []
+        others: list[str] = []
         for k in np.flatnonzero(inverse[j]):
             value = inverse[j, k]
             rest = _without(names[k], name)
