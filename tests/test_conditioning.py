@@ -19,9 +19,10 @@ from bayesmixed.formula.parse import parse
 from bayesmixed.gaussian.crossed import Crossed
 from bayesmixed.gaussian.nested import Nested
 from bayesmixed.posterior.diagnostics import convergence, pareto_k
-from bayesmixed.sampling.collapsed import assembly, engine, update
-from bayesmixed.sampling.collapsed.assembly import State, assemble
-from bayesmixed.sampling.collapsed.update import resample
+from bayesmixed.sampling.collapsed import assembly, limits
+from bayesmixed.sampling.collapsed import state as module
+from bayesmixed.sampling.collapsed.assembly import assemble
+from bayesmixed.sampling.collapsed.state import State, resample
 
 FRAME = make_frame()
 Y = np.random.default_rng(3).normal(5, 2, 40) + 1.5 * (FRAME["pupil"].to_numpy() % 3)
@@ -50,7 +51,7 @@ def means_of(est):
 
 
 def state_of(est):
-    return est._posterior.draws.collapsed
+    return est._posterior.draws.state
 
 
 def design_of(est, frame, y, weights=None):
@@ -93,7 +94,7 @@ def seen(monkeypatch):
         calls.append(log_weights)
         return resample(log_weights, u)
 
-    monkeypatch.setattr(update, "resample", record)
+    monkeypatch.setattr(module, "resample", record)
     return calls
 
 
@@ -648,7 +649,7 @@ def test_a_fit_by_nuts_cannot_be_conditioned_and_says_why_and_what_to_do(options
 
 def test_a_model_that_has_become_too_large_is_refused(monkeypatch):
     """Five items are what the limit allows."""
-    monkeypatch.setattr(engine, "MAX_COLUMNS", 5)
+    monkeypatch.setattr(limits, "MAX_COLUMNS", 5)
     est = fit("(1 | pupil) + (1 | item)")
     new, y = further(pupil=50, item=1)
 
@@ -687,7 +688,7 @@ def test_weighted_draws_of_little_worth_are_not_kept(monkeypatch):
     formula, frame, y = simulated("groups")
     est = fit(formula, frame[:66], y[:66])
     assert est.condition(frame[66:], y[66:]).diagnostics_["reason"] == WEIGHTED
-    monkeypatch.setattr(update, "least_ess", lambda shape: 4001.0)
+    monkeypatch.setattr(module, "least_ess", lambda shape: 4001.0)
     updated = est.condition(frame[66:], y[66:])
 
     assert updated.diagnostics_["reason"].startswith(f"{ANEW}the weighted draws are worth ")
@@ -712,8 +713,8 @@ def test_chains_that_are_not_to_be_trusted_are_refused(monkeypatch):
     def fail(*arguments, **options):
         raise np.linalg.LinAlgError("Matrix is not positive definite")
 
-    monkeypatch.setattr(update, "least_ess", lambda shape: np.inf)
-    monkeypatch.setattr(engine, "sample_covariances", fail)
+    monkeypatch.setattr(module, "least_ess", lambda shape: np.inf)
+    monkeypatch.setattr(module, "sample_covariances", fail)
     with pytest.raises(SamplerError, match=r"the linear algebra failed: .*Fit old and new rows together"):
         est.condition(*further(pupil=50))
 

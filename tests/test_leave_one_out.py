@@ -20,6 +20,7 @@ from bayesmixed.gaussian.leave_one_out import leave_one_out
 from bayesmixed.gaussian.nested import Nested
 from bayesmixed.gaussian.units import Units
 from bayesmixed.posterior.diagnostics import convergence
+from bayesmixed.posterior.draws import Draws
 from bayesmixed.sampling.collapsed.regression import Regression, Rotated
 
 FRAME = make_frame()
@@ -61,6 +62,11 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:grouping factor .* has as many levels as rows:UserWarning"),
     pytest.mark.filterwarnings("ignore:Estimated shape parameter of Pareto:UserWarning"),  # of ArviZ: small data
 ]
+
+
+def draws_of_sigma(values):
+    """Draws of sigma alone, in one chain."""
+    return Draws({"sigma": np.array(values)[None]}, {}, {})
 
 
 def rows_of(design, rows):
@@ -190,7 +196,7 @@ def test_density_of_a_regression_given_all_other_rows_is_the_dense_one(case):
     units = Units.learn(design, priors)
     regression = Regression(Rotated.of(design, priors, units), units, priors.auxiliary["sigma"])
     sigma = np.array([0.3, 1.0, 2.5])
-    found = regression.leave_one_out(design, sigma)
+    found = regression.leave_one_out(draws_of_sigma(sigma), design, np.arange(3))
     expected = np.array([dense_leave_one_out(design, priors, value, []) for value in sigma])
 
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
@@ -487,7 +493,7 @@ def test_integrating_the_effects_out_makes_the_weights_even():
     frame = small_groups()
     est = fit("y ~ 1 + (1 | g)", frame, None)
     posterior = est._posterior
-    given_effects = replace(posterior, draws=replace(posterior.draws, collapsed=None))
+    given_effects = replace(posterior, draws=replace(posterior.draws, state=None))
     with pytest.warns(UserWarning, match="Pareto"):
         conditional = after_fit.loo(given_effects, fitted_design(est, frame, frame["y"]), np.arange(24))
     integrated = est.loo(frame)
@@ -532,7 +538,7 @@ def test_with_more_columns_than_rows_the_densities_hold_for_any_sigma():
         K = np.linalg.inv(load @ prior @ load.T + sigma**2 * np.eye(9))
         variance, residual = 1 / np.diag(K), K @ (design.response - load @ mean)
         expected = -0.5 * np.log(2 * np.pi * variance) - 0.5 * residual**2 * variance
-        found = est._posterior.draws.collapsed.leave_one_out(design, np.array([sigma]))[0]
+        found = est._posterior.draws.state.leave_one_out(draws_of_sigma([sigma]), design, np.arange(1))[0]
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
     assert rowwise(est.loo(FRAME[columns][:9], Y[:9])).min() > -10
 

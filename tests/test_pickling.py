@@ -177,9 +177,9 @@ def test_a_pickle_has_no_more_than_the_fields():
     used, copied = est._posterior, pickle.loads(pickle.dumps(est))._posterior
     est.predict(FRAME)
 
-    assert {"order", "columns", "first"} <= set(vars(used.draws.collapsed.density))
+    assert {"order", "columns", "first"} <= set(vars(used.draws.state.density))
     assert "_calls" in vars(used.spec.common)
-    for one in (copied.draws.collapsed.density, copied.spec.common):
+    for one in (copied.draws.state.density, copied.spec.common):
         assert set(vars(one)) == {field.name for field in dataclasses.fields(one)}
 
 

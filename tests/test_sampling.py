@@ -16,7 +16,7 @@ from bayesmixed.errors import SamplerError
 from bayesmixed.formula.parse import parse
 from bayesmixed.priors.defaults import default_priors
 from bayesmixed.sampling import choose as sampling
-from bayesmixed.sampling.collapsed import engine
+from bayesmixed.sampling.collapsed import engine, limits, state
 
 DATA = load_sleepstudy()
 Y = DATA["Reaction"]
@@ -50,7 +50,7 @@ def fit_frame(formula, **options):
 @pytest.fixture
 def small(monkeypatch):
     """A limit of four columns for crossed factors."""
-    monkeypatch.setattr(engine, "MAX_COLUMNS", 4)
+    monkeypatch.setattr(limits, "MAX_COLUMNS", 4)
 
 
 # ---- the collapsed sampler
@@ -196,8 +196,8 @@ def test_what_is_too_large_goes_to_nuts_and_says_so(case, fake_nuts):
 def test_what_fits_the_limits_is_collapsed(fake_nuts):
     """Six correlated effects have 21 sds and correlations; nested factors are not limited in their levels."""
     model = learn(f"({SIX} | pupil)", FRAME)
-    assert model.density.dimension == engine.MAX_DIMENSION
-    assert engine.too_large(model.design, model.density.statistics) == ""
+    assert model.density.dimension == limits.MAX_DIMENSION
+    assert limits.too_large(model.design, model.density.statistics) == ""
     for formula in ("(1 | school/pupil)", "(1 | pupil) + (1 | balanced)"):
         assert fit_frame(formula).diagnostics_["sampler"] == "collapsed"
     assert fake_nuts == []
@@ -226,9 +226,9 @@ def test_the_products_of_columns_are_limited(monkeypatch, fake_nuts):
     met = FRAME.groupby("pupil")["item"].nunique()
     counts = FRAME["pupil"].value_counts().nunique()
     products = int((met * (met + 1) // 2 + 2 * met).sum()) + 3 * counts
-    monkeypatch.setattr(engine, "MAX_PRODUCTS", products)
+    monkeypatch.setattr(limits, "MAX_PRODUCTS", products)
     assert fit_frame("(1 | pupil) + (1 | item)").diagnostics_["sampler"] == "collapsed"
-    monkeypatch.setattr(engine, "MAX_PRODUCTS", products - 1)
+    monkeypatch.setattr(limits, "MAX_PRODUCTS", products - 1)
     with pytest.warns(UserWarning, match="NUTS is used"):
         est = fit_frame("(1 | pupil) + (1 | item)")
     assert est.diagnostics_["sampler"] == "nuts"
@@ -239,7 +239,7 @@ def test_where_the_linear_algebra_fails_nuts_takes_over(monkeypatch, fake_nuts):
     def fail(*arguments, **options):
         raise np.linalg.LinAlgError("Matrix is not positive definite")
 
-    monkeypatch.setattr(engine, "sample_covariances", fail)
+    monkeypatch.setattr(state, "sample_covariances", fail)
     with pytest.warns(UserWarning, match="NUTS is used"):
         est = fit()
 

@@ -13,14 +13,11 @@ from bayesmixed.design.frames import read_numbers, refuse_missing_labels
 from bayesmixed.design.spec import Design
 from bayesmixed.errors import quoted
 from bayesmixed.estimators.inputs import checksum
-from bayesmixed.gaussian.effects import Points
-from bayesmixed.gaussian.leave_one_out import leave_one_out
 from bayesmixed.posterior.diagnostics import convergence
 from bayesmixed.posterior.draws import Draws
 from bayesmixed.posterior.posterior import Posterior
 from bayesmixed.prediction import predict as prediction
 from bayesmixed.sampling import choose as sampling
-from bayesmixed.sampling.collapsed.regression import Regression
 
 # numbers in the pointwise log likelihood, and draws that it has at least
 _NUMBERS, _DRAWS = 20_000_000, 400
@@ -109,8 +106,12 @@ def loo(posterior: Posterior, design: Design, obs: np.ndarray) -> Any:
     keep = prediction.positions((chains, per_chain), within)
     if len(keep) < _LEAST:
         raise ValueError(f"loo needs at least {_LEAST} draws for Pareto k-hat, got {len(keep)}; fit with more draws.")
-    integrated = posterior.draws.collapsed is not None
-    values = (integrated_log_density if integrated else conditional_log_density)(posterior, design, keep)
+    state = posterior.draws.state
+    integrated = state is not None
+    if state is None:
+        values = conditional_log_density(posterior, design, keep)
+    else:
+        values = state.leave_one_out(posterior.draws, design, keep)
     log_likelihood = xr.DataArray(
         values.reshape(chains, len(within), -1),
         {"chain": np.arange(chains), "draw": within, "obs": obs},
@@ -121,17 +122,6 @@ def loo(posterior: Posterior, design: Design, obs: np.ndarray) -> Any:
     result = _compat.loo(log_likelihood.to_dataset(), _relative_ess(posterior, len(keep)))
     result.log_likelihood = log_likelihood
     return result
-
-
-def integrated_log_density(posterior: Posterior, design: Design, keep: np.ndarray) -> np.ndarray:
-    """Log density of each row given all others at the kept draws, effects integrated out; shape (s, n)."""
-    state = posterior.draws.collapsed
-    if isinstance(state, Regression):
-        return state.leave_one_out(design, posterior.draws.flat("sigma")[keep])
-    every = state.points()
-    at, which = np.unique(every.which[keep], return_inverse=True)
-    points = Points([root[..., at] for root in every.roots], every.s[at], which.ravel())
-    return leave_one_out(state.density, points, design)
 
 
 def conditional_log_density(posterior: Posterior, design: Design, keep: np.ndarray) -> np.ndarray:

@@ -31,8 +31,8 @@ from bayesmixed.posterior.draws import Draws
 from bayesmixed.priors.distributions import Exponential, HalfNormal, HalfStudentT, Normal, StudentT
 from bayesmixed.priors.priors import Priors
 from bayesmixed.priors.scaling import Scaling
-from bayesmixed.sampling.collapsed.assembly import State
 from bayesmixed.sampling.collapsed.regression import Regression, Rotated
+from bayesmixed.sampling.collapsed.state import State
 
 VERSION = 2  # rises with the naming contract, and with what `CLASSES` hold; a file of another one is refused
 _PROGRAM = "bayesmixed"

@@ -245,3 +245,12 @@ class MixedModel(Predictions, Summaries, Storage, Display, BaseEstimator):
 
     def __getstate__(self) -> dict[str, Any]:  # the container is assembled again on demand
         return {name: None if name == "_idata" else value for name, value in super().__getstate__().items()}
+
+
+def showing_what_it_inherits(cls: type) -> type:
+    """Give a class the public methods of its base as its own: tools that render a reference show only these."""
+    for parent in MixedModel.__mro__[: MixedModel.__mro__.index(BaseEstimator)]:
+        for name, member in vars(parent).items():
+            if not name.startswith("_") and name not in vars(cls):
+                setattr(cls, name, member)
+    return cls

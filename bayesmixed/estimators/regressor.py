@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from bayesmixed.design.factors import GROUP_PRIORS
 from bayesmixed.design.frames import read_response
 from bayesmixed.estimators import archive
-from bayesmixed.estimators.base import MixedModel
+from bayesmixed.estimators.base import MixedModel, showing_what_it_inherits
 from bayesmixed.estimators.storage import PARTS, restore
 from bayesmixed.prediction.new_groups import MODES
 from bayesmixed.priors.priors import Priors
@@ -24,6 +24,7 @@ from bayesmixed.sampling.choose import SAMPLERS
 from bayesmixed.sampling.nuts.engine import BACKENDS
 
 
+@showing_what_it_inherits
 class MixedModelRegressor(RegressorMixin, MixedModel):
     r"""Bayesian linear mixed model.
 

@@ -29,6 +29,48 @@ class EffectSource(Protocol):
         """Effects of some levels, (chain * draw, k, q), the same whichever levels are asked for together."""
 
 
+class FitState(Protocol):
+    """What an engine leaves behind: with it further rows can be learned from, and fitted rows be left out."""
+
+    def update(self, draws: Draws, spec: DesignSpec, design: Design, *, seed: int, progressbar: bool) -> Draws:
+        """Draw from the posterior of old and new rows.
+
+        Parameters
+        ----------
+        draws : Draws
+            Of the old rows, those that the state belongs to.
+        spec : DesignSpec
+            With the levels of old and new rows.
+        design : Design
+            The new rows, their factors coded by `spec`.
+        seed : int
+            Of the fit.
+        progressbar : bool
+            Of a new run of the sampler.
+
+        Raises
+        ------
+        SamplerError
+            The model has become too large, or the new chains are not to be trusted.
+        """
+
+    def leave_one_out(self, draws: Draws, design: Design, keep: np.ndarray) -> np.ndarray:
+        """Log density of each fitted row given all others, effects integrated out, at some draws.
+
+        Parameters
+        ----------
+        draws : Draws
+        design : Design
+            The fitted rows.
+        keep : numpy.ndarray of int, shape (s,)
+            Positions among all draws, chain after chain.
+
+        Returns
+        -------
+        numpy.ndarray of shape (s, n)
+        """
+
+
 @dataclass(frozen=True)
 class Draws:
     """Draws from the posterior of one model.
@@ -43,8 +85,8 @@ class Draws:
         Plain values: which sampler and why, convergence, seconds per step.
     means : dict of str to numpy.ndarray
         Exact posterior means, without the Monte Carlo noise of the conditional draws, where the sampler knows them.
-    collapsed : object, optional
-        What the collapsed sampler keeps: with it further rows can be learned from, and fitted rows be left out.
+    state : FitState, optional
+        What the engine keeps beside the draws; None where it keeps nothing.
     lazy : dict of str to EffectSource
         By factor: effects that are too many to store, and are drawn when asked for.
     """
@@ -53,7 +95,7 @@ class Draws:
     sample_stats: dict[str, np.ndarray]
     diagnostics: dict[str, Any]
     means: dict[str, np.ndarray] = field(default_factory=dict)
-    collapsed: Any = None
+    state: FitState | None = None
     lazy: Mapping[str, EffectSource] = field(default_factory=dict)
 
     @property

@@ -12,7 +12,6 @@ from bayesmixed.families.base import Family
 from bayesmixed.posterior.draws import Draws
 from bayesmixed.priors.priors import Priors
 from bayesmixed.sampling.collapsed import engine as collapsed
-from bayesmixed.sampling.collapsed import update as collapsed_update
 from bayesmixed.sampling.nuts import engine as nuts
 from bayesmixed.sampling.report import summarise, warn
 
@@ -125,11 +124,11 @@ def update(draws: Draws, spec: DesignSpec, design: Design, *, seed: int, progres
     ConvergenceWarning
         As in `sample`.
     """
-    if draws.collapsed is None:
+    if draws.state is None:
         why = f"but this fit is of NUTS ({draws.diagnostics['reason']})"
     else:
         try:
-            result = collapsed_update.update(draws, spec, design, seed=seed, progressbar=progressbar)
+            result = draws.state.update(draws, spec, design, seed=seed, progressbar=progressbar)
         except (SamplerError, np.linalg.LinAlgError) as error:
             why = f"which cannot take in all rows: {error}"
         else:

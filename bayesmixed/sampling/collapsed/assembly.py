@@ -3,58 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bayesmixed.design.spec import Design, DesignSpec
-from bayesmixed.gaussian.density import CollapsedDensity
 from bayesmixed.gaussian.effects import FirstEffects, Points, draw_coefficients, later_effects
 from bayesmixed.gaussian.units import Units
 from bayesmixed.posterior.draws import MAX_STORED, Draws, layout
-from bayesmixed.sampling.collapsed.search import Sampled
 
-
-@dataclass(frozen=True)
-class State:
-    """What a fit keeps: the density of all its rows, and where its chains were.
-
-    Attributes
-    ----------
-    density : CollapsedDensity
-    theta : numpy.ndarray of shape (d, n)
-        Distinct points of the chains, in the coordinates of ``density.covariances``.
-    s : numpy.ndarray of shape (n,)
-        log(sigma) there, working units.
-    log_joint : numpy.ndarray of shape (n,)
-        log p(y, theta, s).
-    which : numpy.ndarray of int, shape (chain, draw)
-        The point of every draw.
-    """
-
-    density: CollapsedDensity
-    theta: np.ndarray
-    s: np.ndarray
-    log_joint: np.ndarray
-    which: np.ndarray
-
-    @classmethod
-    def of(cls, sampled: Sampled) -> State:
-        """Keep the points that the chains visited."""
-        evaluated = sampled.block.evaluated
-        every = cls(sampled.density, evaluated.theta, evaluated.s, evaluated.log_joint, sampled.block.chains.state)
-        return every.visited()
-
-    def visited(self) -> State:
-        """The same draws, without points that none of them is at."""
-        at, which = np.unique(self.which, return_inverse=True)
-        which = which.reshape(self.which.shape)
-        return State(self.density, self.theta[:, at], self.s[at], self.log_joint[at], which)
-
-    def points(self) -> Points:
-        """The covariances at the points."""
-        return Points(self.density.covariances.at(self.theta).roots, self.s, self.which.ravel())
+if TYPE_CHECKING:
+    from bayesmixed.sampling.collapsed.state import State
 
 
 def assemble(

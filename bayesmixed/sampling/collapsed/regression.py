@@ -24,6 +24,7 @@ from bayesmixed.keyed_random import normals, uniforms
 from bayesmixed.posterior.draws import Draws
 from bayesmixed.priors.distributions import Prior
 from bayesmixed.priors.priors import Priors
+from bayesmixed.sampling.clock import Clock
 from bayesmixed.sampling.collapsed.assembly import common_values
 
 _COARSE, _FINE = 2000, 4000  # points of the grid: to find the mass, and to invert its distribution function
@@ -173,8 +174,18 @@ class Regression:
         }
         return Draws(values, stats, {"sampler": "collapsed", "acceptance": 1.0}, means, self)
 
-    def leave_one_out(self, design: Design, sigma: np.ndarray) -> np.ndarray:
-        """Log densities of the rows, each given all others, (S, n), at draws of sigma (S,); as with groups."""
+    def update(self, draws: Draws, spec: DesignSpec, design: Design, *, seed: int, progressbar: bool) -> Draws:
+        """Learn from further rows: draws are independent, and made anew; see `FitState.update`."""
+        clock = Clock()
+        more = replace(self, rotated=self.rotated.with_rows(design, self.units))
+        result = more.sample(spec, draws.shape, seed)
+        clock.lap("sample")
+        result.diagnostics.update(reason="condition: independent draws given all rows", seconds=clock.seconds)
+        return result
+
+    def leave_one_out(self, draws: Draws, design: Design, keep: np.ndarray) -> np.ndarray:
+        """Log density of each row given all others; see `FitState.leave_one_out`."""
+        sigma = draws.flat("sigma")[keep]
         rotated, y_scale = self.rotated, self.units.scaling.y_scale
         V = self.units.common_columns(design, slice(None))
         loads = V[:, :-1] @ rotated.scale

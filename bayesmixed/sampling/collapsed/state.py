@@ -1,0 +1,195 @@
+"""What a fit keeps, and what can be done with it: sample, learn from further rows, leave rows out.
+
+Further rows need no new fit: the draws that are there are weighted, or chains started anew.
+
+The statistics of old and new rows add up, so that the density of all of them is at hand. With theta and s the group
+covariances and log(sigma) of a draw, its weight is
+
+    p(y_old, y_new | theta, s) / p(y_old | theta, s) = p(y_new | y_old, theta, s),
+
+with all effects integrated out. The draws are resampled by it, and the effects are drawn anew, exactly. Where the
+weights cannot carry that, the sampler runs on the merged statistics.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bayesmixed.design.spec import Design, DesignSpec
+from bayesmixed.errors import SamplerError
+from bayesmixed.gaussian.density import CollapsedDensity
+from bayesmixed.gaussian.effects import Points
+from bayesmixed.gaussian.leave_one_out import leave_one_out
+from bayesmixed.gaussian.statistics import CrossProducts
+from bayesmixed.keyed_random import uniforms
+from bayesmixed.posterior.diagnostics import convergence, least_ess, pareto_k
+from bayesmixed.posterior.draws import Draws
+from bayesmixed.sampling.clock import Clock
+from bayesmixed.sampling.collapsed.assembly import assemble
+from bayesmixed.sampling.collapsed.limits import too_large
+from bayesmixed.sampling.collapsed.search import K_HAT_LIMIT, Sampled, sample_covariances
+from bayesmixed.sampling.progress import Progress
+
+
+@dataclass(frozen=True)
+class State:
+    """What a fit keeps: the density of all its rows, and where its chains were.
+
+    Attributes
+    ----------
+    density : CollapsedDensity
+    theta : numpy.ndarray of shape (d, n)
+        Distinct points of the chains, in the coordinates of ``density.covariances``.
+    s : numpy.ndarray of shape (n,)
+        log(sigma) there, working units.
+    log_joint : numpy.ndarray of shape (n,)
+        log p(y, theta, s).
+    which : numpy.ndarray of int, shape (chain, draw)
+        The point of every draw.
+    """
+
+    density: CollapsedDensity
+    theta: np.ndarray
+    s: np.ndarray
+    log_joint: np.ndarray
+    which: np.ndarray
+
+    @classmethod
+    def of(cls, sampled: Sampled) -> State:
+        """Keep the points that the chains visited."""
+        evaluated = sampled.block.evaluated
+        every = cls(sampled.density, evaluated.theta, evaluated.s, evaluated.log_joint, sampled.block.chains.state)
+        return every.visited()
+
+    def visited(self) -> State:
+        """The same draws, without points that none of them is at."""
+        at, which = np.unique(self.which, return_inverse=True)
+        which = which.reshape(self.which.shape)
+        return State(self.density, self.theta[:, at], self.s[at], self.log_joint[at], which)
+
+    def points(self) -> Points:
+        """The covariances at the points."""
+        return Points(self.density.covariances.at(self.theta).roots, self.s, self.which.ravel())
+
+    def update(self, draws: Draws, spec: DesignSpec, design: Design, *, seed: int, progressbar: bool) -> Draws:
+        """Learn from further rows; see `FitState.update`. ``diagnostics["reason"]`` says which way it went."""
+        clock = Clock()
+        chains, n_draws = draws.shape
+        statistics = self.density.statistics + CrossProducts.of(design, self.density.units)
+        if reason := too_large(spec, statistics):
+            raise SamplerError(reason)
+        density = self.density.with_statistics(statistics)
+        clock.lap("statistics")
+        resampled, chosen, k_hat = _weighted(self, density, seed)
+        clock.lap("weights")
+        if refusal := refuse_weights(k_hat, resampled):
+            result = sample_density(
+                spec, density, draws=n_draws, chains=chains, seed=seed, progressbar=progressbar, clock=clock
+            )
+            result.diagnostics["reason"] = f"condition: sampled anew, as {refusal}"
+            return result
+        acceptance = np.take_along_axis(draws.sample_stats["acceptance_rate"], chosen, axis=1)
+        diagnostics = {
+            "sampler": "collapsed",
+            "reason": "condition: the draws were weighted by the new rows",
+            "k_hat": k_hat,
+            "acceptance": draws.diagnostics["acceptance"],
+            "evaluations": len(self.s),
+            "seconds": clock.seconds,
+        }
+        result = assemble(spec, resampled, seed, acceptance, diagnostics)
+        clock.lap("effects")
+        return result
+
+    def leave_one_out(self, draws: Draws, design: Design, keep: np.ndarray) -> np.ndarray:
+        """Log density of each row given all others; see `FitState.leave_one_out`."""
+        every = self.points()
+        at, which = np.unique(every.which[keep], return_inverse=True)
+        points = Points([root[..., at] for root in every.roots], every.s[at], which.ravel())
+        return leave_one_out(self.density, points, design)
+
+
+def sample_density(
+    design: Design | DesignSpec,
+    density: CollapsedDensity,
+    *,
+    draws: int,
+    chains: int,
+    seed: int,
+    progressbar: bool,
+    clock: Clock,
+) -> Draws:
+    """Steps 2 to 5 for a density that is prepared; parameters as in `sample`."""
+    rng = np.random.default_rng(seed)
+    with Progress(progressbar, f"Sampling {density.dimension + 1} parameters") as progress:
+        try:
+            sampled = sample_covariances(density, draws=draws, chains=chains, rng=rng, advance=progress.advance)
+            clock.lap("sample")
+            block = sampled.block
+            if block.refusal:
+                raise SamplerError(f"the proposal does not cover the posterior: {block.refusal}")
+            diagnostics = {
+                "sampler": "collapsed",
+                "k_hat": block.k_hat,
+                "acceptance": block.acceptance,
+                "longest_stay": block.longest_stay,
+                "proposals_per_draw": block.thin / block.hold,
+                "passes": sampled.passes,
+                "modes": sampled.modes,
+                "evaluations": sampled.evaluations,
+                "seconds": clock.seconds,
+            }
+            state = State.of(sampled)
+            result = assemble(design, state, seed, block.chains.acceptance, diagnostics, advance=progress.advance)
+        except np.linalg.LinAlgError as error:
+            raise SamplerError(f"the linear algebra failed: {error}") from error
+    clock.lap("effects")
+    return result
+
+
+def _weighted(state: State, density: CollapsedDensity, seed: int) -> tuple[State, np.ndarray, float]:
+    """Resample the draws for the density of all rows; the draws that were chosen, and Pareto k-hat of the weights."""
+    log_joint = density.log_joint(state.theta, state.s)
+    log_weights = np.nan_to_num(log_joint - state.log_joint, nan=-np.inf)[state.which]
+    key = (seed, "resample", str(density.statistics.n))
+    chosen = resample(log_weights, uniforms(key, (len(log_weights),)))
+    which = np.take_along_axis(state.which, chosen, axis=1)
+    resampled = State(density, state.theta, state.s, log_joint, which).visited()
+    return resampled, chosen, pareto_k(log_weights.ravel())
+
+
+def resample(log_weights: np.ndarray, u: np.ndarray) -> np.ndarray:
+    """Systematic resampling within each chain, in order, so that repeated draws stand side by side.
+
+    R-hat and effective sample sizes then see what the weights have cost, as they see the stays of a Markov chain.
+
+    Parameters
+    ----------
+    log_weights : numpy.ndarray of shape (chain, draw)
+    u : numpy.ndarray of shape (chain,)
+        In (0, 1).
+
+    Returns
+    -------
+    numpy.ndarray of int, shape (chain, draw)
+        Positions within the chain, ascending.
+    """
+    n = log_weights.shape[1]
+    largest = log_weights.max(axis=1, keepdims=True)
+    weights = np.exp(log_weights - np.where(np.isfinite(largest), largest, 0.0))
+    ends = np.cumsum(weights, axis=1)
+    goals = (u[:, None] + np.arange(n)) / n * ends[:, -1:]
+    found = [np.searchsorted(end, goal, side="right") for end, goal in zip(ends, goals, strict=True)]
+    return np.minimum(found, n - 1)
+
+
+def refuse_weights(k_hat: float, resampled: State) -> str:
+    """Why the sampler should run again; empty where the weighted draws will do."""
+    if not k_hat <= K_HAT_LIMIT:
+        return f"Pareto k-hat of the weights is {k_hat:.2f} (limit {K_HAT_LIMIT})"
+    points = np.vstack([resampled.theta, resampled.s])[:, resampled.which]
+    found = convergence(np.moveaxis(points, 0, -1))
+    ess, least = min(found.ess_bulk.min(), found.ess_tail.min()), least_ess(resampled.which.shape)
+    return "" if ess >= least else f"the weighted draws are worth {ess:.0f} (at least {least:.0f})"
