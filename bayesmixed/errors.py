@@ -1,5 +1,7 @@
 """The exceptions and warnings of the package; each subclasses the builtin a caller already catches."""
 
+import sys
+import warnings
 from collections.abc import Iterable
 
 from sklearn.exceptions import ConvergenceWarning as _SklearnConvergenceWarning
@@ -54,3 +56,21 @@ def quoted(names: Iterable[object], most: int = 10) -> str:
 def _plain(name: object) -> str:
     # NumPy 2 shows scalars as np.int64(3); a reader of an error wants 3
     return repr(name.item() if hasattr(name, "item") else name)
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn at the line of the user's that called us, whatever frames of ours, scikit-learn and joblib are between.
+
+    Parameters
+    ----------
+    message : str
+    category : type of Warning, default=UserWarning
+    """
+    level, frame = 2, sys._getframe(1)  # level 1 is this function
+    while frame.f_back is not None and _is_inside(frame.f_globals.get("__name__", "")):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
+
+
+def _is_inside(module: str) -> bool:
+    return module.partition(".")[0] in (__name__.partition(".")[0], "sklearn", "joblib", "contextlib")

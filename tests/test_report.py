@@ -10,7 +10,7 @@ from bayesmixed import ConvergenceWarning
 from bayesmixed.datasets import load_dyestuff, load_sleepstudy
 from bayesmixed.design.spec import DesignSpec
 from bayesmixed.formula.parse import parse
-from bayesmixed.sampling.report import summarise, warn
+from bayesmixed.sampling.report import summarise, warn_of_draws
 
 DATA = load_sleepstudy()
 DESIGN = DesignSpec.learn(parse("Days + (Days | Subject)"), DATA, y=DATA["Reaction"].to_numpy())[1]
@@ -24,7 +24,7 @@ def report(change=None, *, design=DESIGN, draws=500, divergences=0, target_accep
     if change:
         change(made.values)
     summary = summarise(made)
-    warn(summary, design, made, target_accept)
+    warn_of_draws(summary, design, made, target_accept)
     return summary
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
@@ -14,7 +13,7 @@ import pandas as pd
 from bayesmixed.design.columns import ColumnsSpec
 from bayesmixed.design.frames import read_columns, refuse_missing_labels, require_columns
 from bayesmixed.design.levels import FactorLevels
-from bayesmixed.errors import FormulaError, quoted
+from bayesmixed.errors import FormulaError, quoted, warn
 from bayesmixed.formula.parse import GroupTerm
 
 State = dict[str, Any]
@@ -186,11 +185,9 @@ def learn_group(
             "cannot be learned. Drop the bar."
         )
     if n_levels == len(frame):
-        warnings.warn(
+        warn(
             f"grouping factor {factor!r} has as many levels as rows ({n_levels}): its effects and the residual "
-            "are told apart by their priors alone.",
-            UserWarning,
-            stacklevel=6,
+            "are told apart by their priors alone."
         )
     bars: list[ColumnsSpec] = []
     blocks: list[tuple[int, ...]] = []

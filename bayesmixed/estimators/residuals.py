@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +10,7 @@ from scipy.sparse.linalg import lsmr
 
 from bayesmixed.design.factors import GroupFactor
 from bayesmixed.design.spec import Design
-from bayesmixed.errors import FormulaError, quoted
+from bayesmixed.errors import FormulaError, quoted, warn
 from bayesmixed.priors.defaults import moments
 from bayesmixed.priors.scaling import SIGMA_FLOOR
 
@@ -43,7 +42,7 @@ def check_residuals(design: Design, refuse: bool) -> None:
     message = f"the common effects {effects} fit y without error (all residuals are zero)"
     if refuse:
         raise FormulaError(f"{message}; is one of them computed from y?")
-    warnings.warn(f"{message}; sigma is kept above {SIGMA_FLOOR:g} sd(y).", UserWarning, stacklevel=5)
+    warn(f"{message}; sigma is kept above {SIGMA_FLOOR:g} sd(y).")
 
 
 def check_groups(design: Design) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 
 from bayesmixed.design.factors import GroupFactor
 from bayesmixed.design.spec import Design
-from bayesmixed.errors import FormulaError, quoted
+from bayesmixed.errors import FormulaError, quoted, warn
 from bayesmixed.priors.defaults import moments
 from bayesmixed.priors.swept import NOTHING_LEFT
 
@@ -59,11 +57,9 @@ def warn_undetermined(design: Design) -> None:
         found += [f"{text} left of the bars of {factor.name!r}" for text in _proportional(factor)]
     if found:
         few = found if len(found) <= MOST_NAMED else [*found[:MOST_NAMED], f"{len(found) - MOST_NAMED} more"]
-        warnings.warn(
+        warn(
             f"some columns are not identified by the data, only by their priors: {'; '.join(few)}. The model is "
-            "fitted; drop a term that is redundant as a whole.",
-            UserWarning,
-            stacklevel=5,
+            "fitted; drop a term that is redundant as a whole."
         )
 
 

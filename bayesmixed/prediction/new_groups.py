@@ -5,7 +5,6 @@ A new level has one effect per posterior draw, which depends only on (seed, fact
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +16,7 @@ import pandas as pd
 from bayesmixed.design.factors import GroupFactor, GroupSpec, by_factor
 from bayesmixed.design.levels import label_key, label_text
 from bayesmixed.design.spec import Design, DesignSpec
-from bayesmixed.errors import NewGroupError, quoted
+from bayesmixed.errors import NewGroupError, quoted, warn
 from bayesmixed.keyed_random import normals, uniforms
 from bayesmixed.posterior.draws import Draws, covariance_factor
 
@@ -84,7 +83,7 @@ def check_new_levels(design: Design, modes: Mapping[str, str], frame: pd.DataFra
         if modes[factor.name] == "error" and new.any():
             raise NewGroupError(_describe_new(factor, groups[factor.name], frame))
         if mismatch := groups[factor.name].factor_levels.type_mismatch(frame, factor.codes):
-            warnings.warn(mismatch, UserWarning, stacklevel=4)
+            warn(mismatch)
 
 
 def _describe_new(factor: GroupFactor, group: GroupSpec, frame: pd.DataFrame) -> str:

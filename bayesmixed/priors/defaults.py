@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from bayesmixed.design.factors import GroupFactor, by_factor
 from bayesmixed.design.spec import Design
-from bayesmixed.errors import PriorError, quoted
+from bayesmixed.errors import PriorError, quoted, warn
 from bayesmixed.families.base import Family
 from bayesmixed.priors.distributions import HalfNormal, HalfStudentT, Normal, Prior
 from bayesmixed.priors.priors import Priors
@@ -138,12 +137,10 @@ def _default_sds(
         swept |= own.entries([str(name) for name in names[slopes]])
     at_zero = ~of_intercept & ~undetermined & (names != "Intercept")
     if np.any(far := far_slopes(factor.Z, factor, weights) & at_zero):
-        warnings.warn(
+        warn(
             f"grouping factor {factor.name!r}: {quoted(names[far])} has its mean more than "
             f"{FAR} standard deviations from zero, so the group intercepts describe a point far outside the data. "
-            "Centring helps reader and sampler: write center(x) for x, or subtract a value that means something.",
-            UserWarning,
-            stacklevel=6,
+            "Centring helps reader and sampler: write center(x) for x, or subtract a value that means something."
         )
     # where a slope is not swept of it, the group intercept has to hold what the slope adds between its mean and zero
     inflation = np.sqrt(1 + np.sum(np.square(measured.mean[at_zero] / scale[at_zero])))

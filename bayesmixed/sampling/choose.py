@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 
 from bayesmixed.design.spec import Design, DesignSpec
-from bayesmixed.errors import SamplerError
+from bayesmixed.errors import SamplerError, warn
 from bayesmixed.families.base import Family
 from bayesmixed.posterior.draws import Draws
 from bayesmixed.priors.priors import Priors
 from bayesmixed.sampling.collapsed import engine as collapsed
 from bayesmixed.sampling.nuts import engine as nuts
-from bayesmixed.sampling.report import summarise, warn
+from bayesmixed.sampling.report import summarise, warn_of_draws
 
 SAMPLERS = ("auto", "collapsed", "nuts")
 
@@ -79,7 +77,7 @@ def sample(
                     f'sampler="collapsed" cannot sample this posterior: {error}. Use sampler="auto" or "nuts".'
                 ) from None
             reason = str(error)
-            warnings.warn(f"NUTS is used, slower by far: {reason}.", UserWarning, stacklevel=4)
+            warn(f"NUTS is used, slower by far: {reason}.")
     if result is None:
         result = nuts.sample(
             design,
@@ -95,7 +93,7 @@ def sample(
             progressbar=progressbar,
         )
     summary = summarise(result)
-    warn(summary, design, result, target_accept if result.diagnostics["sampler"] == "nuts" else None)
+    warn_of_draws(summary, design, result, target_accept if result.diagnostics["sampler"] == "nuts" else None)
     result.diagnostics.update({"reason": reason, **summary})
     return result
 
@@ -133,7 +131,7 @@ def update(draws: Draws, spec: DesignSpec, design: Design, *, seed: int, progres
             why = f"which cannot take in all rows: {error}"
         else:
             summary = summarise(result)
-            warn(summary, design, result, None)
+            warn_of_draws(summary, design, result, None)
             result.diagnostics.update(summary)
             return result
     raise SamplerError(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 
 from bayesmixed.design.spec import Design
-from bayesmixed.errors import ConvergenceWarning, quoted
+from bayesmixed.errors import ConvergenceWarning, quoted, warn
 from bayesmixed.posterior.diagnostics import convergence, least_ess
 from bayesmixed.posterior.draws import Draws
 
@@ -34,7 +33,7 @@ def summarise(draws: Draws) -> dict[str, Any]:
     return {"divergences": int(draws.sample_stats["diverging"].sum()), **worst, "undefined": undefined}
 
 
-def warn(summary: dict[str, Any], design: Design, result: Draws, target_accept: float | None) -> None:
+def warn_of_draws(summary: dict[str, Any], design: Design, result: Draws, target_accept: float | None) -> None:
     """Warn once of all that was seen, with usual causes and remedies.
 
     Parameters
@@ -74,8 +73,7 @@ def warn(summary: dict[str, Any], design: Design, result: Draws, target_accept: 
             causes.append("chains too short, or many rows per group")
             remedies.append("raise tune and draws")
     if seen:
-        warnings.warn(
+        warn(
             f"{'; '.join(seen)}. Usual causes: {'; '.join(causes)}. Remedies: {'; '.join(remedies)}.",
             ConvergenceWarning,
-            stacklevel=5,
         )
