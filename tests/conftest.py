@@ -73,9 +73,9 @@ def school():
 def fake_sampler(monkeypatch):
     """Replace the samplers by draws scattered about the least-squares fit, reproducible under the seed."""
 
-    def sample(design, family, priors, *, sampler, draws, chains, seed, **settings):
-        made = make_draws(design, chains=chains, draws=draws, seed=seed)
-        made.diagnostics["reason"] = f"sampler={sampler!r}"
+    def sample(design, family, priors, settings):
+        made = make_draws(design, chains=settings.chains, draws=settings.draws, seed=settings.seed)
+        made.diagnostics["reason"] = f"sampler={settings.sampler!r}"
         columns = [np.ones((design.n_rows, 1))] if design.has_intercept else []
         columns = np.hstack([*columns, design.X])
         fit = np.linalg.lstsq(columns, design.response, rcond=None)[0]
@@ -93,9 +93,9 @@ def fake_nuts(monkeypatch):
     """Replace NUTS by draws made by hand; returns the settings of every call."""
     calls = []
 
-    def sample(design, family, priors, *, draws, chains, seed, **settings):
-        calls.append({"draws": draws, "chains": chains, "seed": seed, **settings})
-        made = make_draws(design, chains=chains, draws=draws, seed=seed)
+    def sample(design, family, priors, settings):
+        calls.append({name: value for name, value in vars(settings).items() if name != "sampler"})
+        made = make_draws(design, chains=settings.chains, draws=settings.draws, seed=settings.seed)
         made.diagnostics["sampler"] = "nuts"
         return made
 

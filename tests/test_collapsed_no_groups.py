@@ -14,6 +14,7 @@ from bayesmixed.posterior.diagnostics import convergence
 from bayesmixed.priors.resolve import resolve_priors
 from bayesmixed.sampling.collapsed import engine
 from bayesmixed.sampling.collapsed.regression import Rotated
+from bayesmixed.sampling.engine import Settings
 
 FRAME = make_frame()
 Y = np.random.default_rng(3).normal(5, 2, 40) + FRAME["x"].to_numpy()
@@ -48,7 +49,7 @@ CASES = {
 
 
 def draw(design, priors, draws=1000, chains=4, seed=0):
-    return engine.sample(design, FAMILY, priors, draws=draws, chains=chains, seed=seed, progressbar=False)
+    return engine.sample(design, FAMILY, priors, Settings("collapsed", draws, chains, seed))
 
 
 def quadrature(design, priors):

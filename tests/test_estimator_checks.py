@@ -86,9 +86,9 @@ def nuts_seeds(monkeypatch):
     """Replace NUTS by draws that depend on the seed and on the sufficient statistics alone; returns its seeds."""
     seeds = []
 
-    def sample(design, family, priors, *, draws, chains, seed, **settings):
-        seeds.append(seed)
-        made = make_draws(design, chains=chains, draws=draws, seed=seed)
+    def sample(design, family, priors, settings):
+        seeds.append(settings.seed)
+        made = make_draws(design, chains=settings.chains, draws=settings.draws, seed=settings.seed)
         made.diagnostics["sampler"] = "nuts"
         columns = np.column_stack([np.ones(design.n_rows), design.X])
         weighted = columns if design.weights is None else columns * design.weights[:, None]

@@ -12,6 +12,7 @@ from bayesmixed.datasets import load_sleepstudy
 from bayesmixed.design.spec import DesignSpec
 from bayesmixed.formula.parse import parse
 from bayesmixed.priors.defaults import default_priors
+from bayesmixed.sampling.engine import Settings
 from bayesmixed.sampling.nuts import engine as nuts
 from bayesmixed.sampling.nuts.engine import resolve_cores
 
@@ -50,7 +51,7 @@ def run(monkeypatch):
 
         monkeypatch.setattr(nuts, "run_nuts", run_nuts)
         monkeypatch.setattr(nuts, "build_model", lambda *arguments: None)
-        return nuts.sample(DESIGN, GAUSSIAN, default_priors(DESIGN, GAUSSIAN), draws=draws, **SETTINGS)
+        return nuts.sample(DESIGN, GAUSSIAN, default_priors(DESIGN, GAUSSIAN), Settings("nuts", draws, **SETTINGS))
 
     return sample, asked
 

@@ -10,6 +10,9 @@ from bayesmixed import ConvergenceWarning
 from bayesmixed.datasets import load_dyestuff, load_sleepstudy
 from bayesmixed.design.spec import DesignSpec
 from bayesmixed.formula.parse import parse
+from bayesmixed.sampling.collapsed import engine as collapsed
+from bayesmixed.sampling.engine import Settings
+from bayesmixed.sampling.nuts import engine as nuts
 from bayesmixed.sampling.report import summarise, warn_of_draws
 
 DATA = load_sleepstudy()
@@ -24,7 +27,8 @@ def report(change=None, *, design=DESIGN, draws=500, divergences=0, target_accep
     if change:
         change(made.values)
     summary = summarise(made)
-    warn_of_draws(summary, design, made, target_accept)
+    engine = collapsed if target_accept is None else nuts
+    warn_of_draws(summary, design, made, engine, Settings(engine.NAME, draws, 4, 0, target_accept=target_accept or 0.9))
     return summary
 
 

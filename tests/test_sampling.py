@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from collapsed_twins import learn, make_frame
-from conftest import GAUSSIAN
+from conftest import GAUSSIAN, make_draws
 
+import bayesmixed as bm
 from bayesmixed import Exponential, HalfNormal, MixedModelRegressor, Normal, StudentT
 from bayesmixed._compat import dataset
 from bayesmixed.datasets import load_sleepstudy
@@ -17,6 +18,7 @@ from bayesmixed.formula.parse import parse
 from bayesmixed.priors.defaults import default_priors
 from bayesmixed.sampling import choose as sampling
 from bayesmixed.sampling.collapsed import engine, limits, state
+from bayesmixed.sampling.engine import Settings
 
 DATA = load_sleepstudy()
 Y = DATA["Reaction"]
@@ -252,10 +254,13 @@ def test_where_the_linear_algebra_fails_nuts_takes_over(monkeypatch, fake_nuts):
 def test_another_family_does_not_collapse():
     design = DesignSpec.learn(parse(FORMULA), DATA, y=Y.to_numpy())[1]
     family = replace(GAUSSIAN, name="poisson")
-    options = {"draws": 10, "chains": 2, "seed": 0, "progressbar": False}
+    settings = Settings("collapsed", draws=10, chains=2, seed=0)
 
+    assert engine.refuses(design, family, default_priors(design, GAUSSIAN), settings) == (
+        "family 'poisson' does not collapse"
+    )
     with pytest.raises(SamplerError, match="family 'poisson' does not collapse"):
-        engine.sample(design, family, default_priors(design, GAUSSIAN), **options)
+        sampling.sample(design, family, default_priors(design, GAUSSIAN), settings)
 
 
 def test_warnings_of_convergence_point_to_the_call_of_fit(monkeypatch):
@@ -266,3 +271,69 @@ def test_warnings_of_convergence_point_to_the_call_of_fit(monkeypatch):
 
     assert len(caught) == 1
     assert caught[0].filename == __file__
+
+
+# ---- an engine is one module with a name and three functions
+
+
+class OwnEngine:
+    """Draws made by hand, for any model; the second way out where the collapsed sampler refuses."""
+
+    NAME = "own"
+
+    def __init__(self, refusal="", gives_up=False):
+        self.refusal, self.gives_up, self.asked = refusal, gives_up, []
+
+    def refuses(self, design, family, priors, settings):
+        return self.refusal
+
+    def sample(self, design, family, priors, settings):
+        self.asked.append(settings)
+        if self.gives_up:
+            raise SamplerError("its draws are not to be trusted")
+        made = make_draws(design, chains=settings.chains, draws=settings.draws, seed=settings.seed)
+        made.diagnostics["sampler"] = self.NAME
+        return made
+
+    def advice(self, design, settings, diverged, mixes):
+        return ["a cause of its own"], ["a remedy of its own"]
+
+
+def with_engine(monkeypatch, own):
+    monkeypatch.setattr(sampling, "ENGINES", (engine, own, sampling.ENGINES[-1]))
+    return own
+
+
+def test_another_engine_takes_what_the_first_refuses(monkeypatch, tmp_path, fake_nuts):
+    own = with_engine(monkeypatch, OwnEngine())
+    est = fit(priors={"Intercept": HalfNormal(100)}, draws=600)
+
+    assert (est.diagnostics_["sampler"], len(own.asked), fake_nuts) == ("own", 1, [])
+    assert est.diagnostics_["reason"].startswith("only Normal priors of common effects integrate out")
+    assert own.asked[0].draws == 600
+    assert est.predict(DATA).shape == (180,)
+    assert len(est.summary()) == 6
+    est.save(tmp_path / "own.bm")
+    np.testing.assert_array_equal(bm.load(tmp_path / "own.bm").predict(DATA), est.predict(DATA))
+    with pytest.raises(SamplerError, match="condition works with the collapsed sampler, but this fit is of OWN"):
+        est.condition(DATA.head(3), Y.head(3))
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [({"refusal": "not mine"}, "not mine"), ({"gives_up": True}, "its draws are not to be trusted")],
+)
+def test_where_it_refuses_or_gives_up_the_next_one_is_asked(options, reason, monkeypatch, fake_nuts):
+    with_engine(monkeypatch, OwnEngine(**options))
+    with pytest.warns(UserWarning, match=f"NUTS is used, slower by far: {reason}"):
+        est = fit(priors={"Intercept": HalfNormal(100)})
+
+    assert (est.diagnostics_["sampler"], est.diagnostics_["reason"]) == ("nuts", reason)
+    assert len(fake_nuts) == 1
+
+
+def test_causes_and_cures_of_a_warning_come_from_the_engine_that_ran(monkeypatch):
+    own = with_engine(monkeypatch, OwnEngine())
+    with pytest.warns(bm.ConvergenceWarning, match="Usual causes: a cause of its own. Remedies: a remedy of its own"):
+        fit(priors={"Intercept": HalfNormal(100)}, draws=5)
+    assert len(own.asked) == 1

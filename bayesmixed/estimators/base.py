@@ -24,6 +24,7 @@ from bayesmixed.posterior.posterior import Posterior
 from bayesmixed.prediction.new_groups import resolve_modes
 from bayesmixed.priors.resolve import resolve_priors
 from bayesmixed.sampling.choose import sample
+from bayesmixed.sampling.engine import Settings
 from bayesmixed.sampling.nuts.pymc_model import build_model
 
 if TYPE_CHECKING:
@@ -37,6 +38,15 @@ class MixedModel(Predictions, Summaries, Storage, Display, BaseEstimator):
     priors: Any
     lkj_eta: Any
     new_groups: Any
+    sampler: str
+    draws: int
+    chains: int
+    tune: int
+    target_accept: float
+    cores: int | None
+    nuts_backend: str | None
+    random_state: Any
+    progressbar: bool
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
@@ -77,20 +87,18 @@ class MixedModel(Predictions, Summaries, Storage, Display, BaseEstimator):
         priors = resolve_priors(design, family, self.priors, self.lkj_eta)
         resolve_modes(self.new_groups, spec)  # a wrong one is refused before the work
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        draws = sample(
-            design,
-            family,
-            priors,
+        settings = Settings(
             sampler=self.sampler,
             draws=self.draws,
             chains=self.chains,
+            seed=seed,
+            progressbar=self.progressbar,
             tune=self.tune,
             target_accept=self.target_accept,
             cores=self.cores,
             backend=self.nuts_backend,
-            seed=seed,
-            progressbar=self.progressbar,
         )
+        draws = sample(design, family, priors, settings)
         self.priors_ = priors
         return self._keep(Posterior(draws, spec, family, seed), Rows.of(design, obs))
 

@@ -10,27 +10,15 @@ from bayesmixed.families.base import Family
 from bayesmixed.posterior.draws import Draws
 from bayesmixed.priors.priors import Priors
 from bayesmixed.sampling.collapsed import engine as collapsed
+from bayesmixed.sampling.engine import Engine, Settings
 from bayesmixed.sampling.nuts import engine as nuts
 from bayesmixed.sampling.report import summarise, warn_of_draws
 
-SAMPLERS = ("auto", "collapsed", "nuts")
+ENGINES: tuple[Engine, ...] = (collapsed, nuts)  # "auto" takes the first that does not refuse
+SAMPLERS = ("auto", *(engine.NAME for engine in ENGINES))
 
 
-def sample(
-    design: Design,
-    family: Family,
-    priors: Priors,
-    *,
-    sampler: str,
-    draws: int,
-    chains: int,
-    tune: int,
-    target_accept: float,
-    cores: int | None,
-    backend: str | None,
-    seed: int,
-    progressbar: bool,
-) -> Draws:
+def sample(design: Design, family: Family, priors: Priors, settings: Settings) -> Draws:
     """Draw from the posterior.
 
     Parameters
@@ -38,14 +26,7 @@ def sample(
     design : Design
     family : Family
     priors : Priors
-    sampler : {"auto", "collapsed", "nuts"}
-        "auto" is "collapsed" where the model collapses and the chains can be trusted, else "nuts".
-    draws, chains : int
-        Kept draws per chain, number of chains.
-    tune, target_accept, cores, backend
-        Of `nuts.sample`.
-    seed : int
-    progressbar : bool
+    settings : Settings
 
     Returns
     -------
@@ -55,7 +36,7 @@ def sample(
     Raises
     ------
     SamplerError
-        ``sampler="collapsed"``, and the model is not one for it.
+        An engine that was named refuses the model, or gives up.
 
     Warns
     -----
@@ -64,38 +45,25 @@ def sample(
     ConvergenceWarning
         When the draws are not trustworthy yet, with causes and remedies.
     """
-    reason = f"sampler={sampler!r}"
-    result = None
-    if sampler != "nuts":
-        try:
-            result = collapsed.sample(
-                design, family, priors, draws=draws, chains=chains, seed=seed, progressbar=progressbar
-            )
-        except SamplerError as error:
-            if sampler == "collapsed":
-                raise SamplerError(
-                    f'sampler="collapsed" cannot sample this posterior: {error}. Use sampler="auto" or "nuts".'
-                ) from None
-            reason = str(error)
-            warn(f"NUTS is used, slower by far: {reason}.")
-    if result is None:
-        result = nuts.sample(
-            design,
-            family,
-            priors,
-            draws=draws,
-            chains=chains,
-            tune=tune,
-            target_accept=target_accept,
-            cores=cores,
-            backend=backend,
-            seed=seed,
-            progressbar=progressbar,
-        )
-    summary = summarise(result)
-    warn_of_draws(summary, design, result, target_accept if result.diagnostics["sampler"] == "nuts" else None)
-    result.diagnostics.update({"reason": reason, **summary})
-    return result
+    candidates = [engine for engine in ENGINES if settings.sampler in ("auto", engine.NAME)]
+    refusal = ""
+    for engine in candidates:
+        if refusal and engine is ENGINES[-1]:
+            warn(f"NUTS is used, slower by far: {refusal}.")
+        reason = engine.refuses(design, family, priors, settings)
+        if not reason:
+            try:
+                result = engine.sample(design, family, priors, settings)
+            except SamplerError as error:
+                reason = str(error)
+            else:
+                summary = summarise(result)
+                warn_of_draws(summary, design, result, engine, settings)
+                result.diagnostics.update({"reason": refusal or f"sampler={settings.sampler!r}", **summary})
+                return result
+        refusal = reason
+    name = candidates[-1].NAME
+    raise SamplerError(f'sampler="{name}" cannot sample this posterior: {refusal}. Use sampler="auto" or "nuts".')
 
 
 def update(draws: Draws, spec: DesignSpec, design: Design, *, seed: int, progressbar: bool) -> Draws:
@@ -123,7 +91,7 @@ def update(draws: Draws, spec: DesignSpec, design: Design, *, seed: int, progres
         As in `sample`.
     """
     if draws.state is None:
-        why = f"but this fit is of NUTS ({draws.diagnostics['reason']})"
+        why = f"but this fit is of {draws.diagnostics['sampler'].upper()} ({draws.diagnostics['reason']})"
     else:
         try:
             result = draws.state.update(draws, spec, design, seed=seed, progressbar=progressbar)
@@ -131,7 +99,9 @@ def update(draws: Draws, spec: DesignSpec, design: Design, *, seed: int, progres
             why = f"which cannot take in all rows: {error}"
         else:
             summary = summarise(result)
-            warn_of_draws(summary, design, result, None)
+            chains, n_draws = result.shape
+            settings = Settings("collapsed", n_draws, chains, seed, progressbar)
+            warn_of_draws(summary, design, result, collapsed, settings)
             result.diagnostics.update(summary)
             return result
     raise SamplerError(

@@ -10,6 +10,7 @@ from bayesmixed.design.spec import Design
 from bayesmixed.errors import ConvergenceWarning, quoted, warn
 from bayesmixed.posterior.diagnostics import convergence, least_ess
 from bayesmixed.posterior.draws import Draws
+from bayesmixed.sampling.engine import Engine, Settings
 
 R_HAT_LIMIT = 1.01  # Vehtari et al. (2021), section 4
 
@@ -33,7 +34,7 @@ def summarise(draws: Draws) -> dict[str, Any]:
     return {"divergences": int(draws.sample_stats["diverging"].sum()), **worst, "undefined": undefined}
 
 
-def warn_of_draws(summary: dict[str, Any], design: Design, result: Draws, target_accept: float | None) -> None:
+def warn_of_draws(summary: dict[str, Any], design: Design, result: Draws, engine: Engine, settings: Settings) -> None:
     """Warn once of all that was seen, with usual causes and remedies.
 
     Parameters
@@ -42,20 +43,14 @@ def warn_of_draws(summary: dict[str, Any], design: Design, result: Draws, target
         Of `summarise`.
     design : Design
     result : Draws
-    target_accept : float or None
-        None for the collapsed sampler, which has none.
+    engine : Engine
+        That made them: it knows the causes.
+    settings : Settings
     """
     chains, draws = result.shape
     ess_limit = least_ess(result.shape)
     ess = min(summary["min_ess_bulk"], summary["min_ess_tail"])
-    seen, causes, remedies = [], [], []
-    if summary["divergences"]:
-        seen.append(f"{summary['divergences']} of {draws * chains} draws diverged")
-        causes.append("a group standard deviation near zero")
-        few = [factor.name for factor in design.groups if len(factor.levels) < 6]
-        causes += [f"few levels in {name!r}" for name in few]
-        remedies.append(f"raise target_accept (now {target_accept})")
-        remedies.append("state a tighter prior for sd_<factor>")
+    seen = []
     if summary["max_r_hat"] > R_HAT_LIMIT:
         seen.append(
             f"R-hat of {summary['max_r_hat_of']!r} is {summary['max_r_hat']:.3f} (should be below {R_HAT_LIMIT})"
@@ -65,14 +60,11 @@ def warn_of_draws(summary: dict[str, Any], design: Design, result: Draws, target
         seen.append(f"the effective sample size of {of!r} is {ess:.0f} (should be above {ess_limit:.0f})")
     if summary["undefined"]:
         seen.append(f"R-hat of {quoted(summary['undefined'])} is undefined (draws that are constant, NaN or too few)")
-    if len(seen) > bool(summary["divergences"]):
-        if target_accept is None:
-            causes.append("chains too short")
-            remedies.append("raise draws")
-        else:
-            causes.append("chains too short, or many rows per group")
-            remedies.append("raise tune and draws")
+    mixes, diverged = not seen, bool(summary["divergences"])
+    if diverged:
+        seen.insert(0, f"{summary['divergences']} of {draws * chains} draws diverged")
     if seen:
+        causes, remedies = engine.advice(design, settings, diverged, mixes)
         warn(
             f"{'; '.join(seen)}. Usual causes: {'; '.join(causes)}. Remedies: {'; '.join(remedies)}.",
             ConvergenceWarning,

@@ -25,41 +25,24 @@ from bayesmixed.sampling.clock import Clock
 from bayesmixed.sampling.collapsed.limits import prior_in_the_way, too_large
 from bayesmixed.sampling.collapsed.regression import Regression, Rotated
 from bayesmixed.sampling.collapsed.state import sample_density
+from bayesmixed.sampling.engine import Settings
+
+NAME = "collapsed"
 
 
-def sample(
-    design: Design, family: Family, priors: Priors, *, draws: int, chains: int, seed: int, progressbar: bool
-) -> Draws:
-    """Draw from the posterior of a Gaussian model.
+def refuses(design: Design, family: Family, priors: Priors, settings: Settings) -> str:
+    """Why the model does not collapse; empty where it does."""
+    return f"family {family.name!r} does not collapse" if family.name != "gaussian" else prior_in_the_way(priors)
 
-    Parameters
-    ----------
-    design : Design
-    family : Family
-    priors : Priors
-    draws, chains : int
-    seed : int
-    progressbar : bool
 
-    Returns
-    -------
-    Draws
-
-    Raises
-    ------
-    SamplerError
-        The model is not one that collapses, is too large, or the chains are not to be trusted; says why.
-    """
-    if family.name != "gaussian":
-        raise SamplerError(f"family {family.name!r} does not collapse")
-    if reason := prior_in_the_way(priors):
-        raise SamplerError(reason)
+def sample(design: Design, family: Family, priors: Priors, settings: Settings) -> Draws:
+    """Draw from the posterior of a Gaussian model; see `Engine.sample`."""
     clock = Clock()
     units = Units.learn(design, priors)
     if not design.groups:
         regression = Regression(Rotated.of(design, priors, units), units, priors.auxiliary["sigma"])
         clock.lap("statistics")
-        result = regression.sample(design, (chains, draws), seed)
+        result = regression.sample(design, (settings.chains, settings.draws), settings.seed)
         clock.lap("sample")
         result.diagnostics["seconds"] = clock.seconds
         return result
@@ -68,4 +51,17 @@ def sample(
     if reason := too_large(design, statistics):
         raise SamplerError(reason)
     density = CollapsedDensity.of(design, priors, units, statistics)
-    return sample_density(design, density, draws=draws, chains=chains, seed=seed, progressbar=progressbar, clock=clock)
+    return sample_density(
+        design,
+        density,
+        draws=settings.draws,
+        chains=settings.chains,
+        seed=settings.seed,
+        progressbar=settings.progressbar,
+        clock=clock,
+    )
+
+
+def advice(design: Design, settings: Settings, diverged: bool, mixes: bool) -> tuple[list[str], list[str]]:
+    """Nothing diverges here; see `Engine.advice`."""
+    return ([], []) if mixes else (["chains too short"], ["raise draws"])

@@ -15,6 +15,7 @@ from bayesmixed.design.spec import Design
 from bayesmixed.families.base import Family
 from bayesmixed.posterior.draws import Draws, layout
 from bayesmixed.priors.priors import Priors
+from bayesmixed.sampling.engine import Settings
 from bayesmixed.sampling.nuts.pymc_model import build_model
 
 BACKENDS = ("pymc", "nutpie", "numpyro", "blackjax")
@@ -30,59 +31,35 @@ _STATS = {
 }
 
 
-def sample(
-    design: Design,
-    family: Family,
-    priors: Priors,
-    *,
-    draws: int,
-    chains: int,
-    tune: int,
-    target_accept: float,
-    cores: int | None,
-    backend: str | None,
-    seed: int,
-    progressbar: bool,
-) -> Draws:
-    """Draw from the posterior by the No-U-Turn Sampler.
+NAME = "nuts"
 
-    Parameters
-    ----------
-    design : Design
-    family : Family
-    priors : Priors
-    draws, chains, tune : int
-        Kept draws per chain, number of chains, warm-up draws per chain.
-    target_accept : float
-    cores : int or None
-        Processes; None: as many as chains and processors allow. 1 inside a worker of joblib or Dask, or a daemon.
-    backend : {"pymc", "nutpie", "numpyro", "blackjax"} or None
-        None: nutpie when installed, else pymc.
-    seed : int
-    progressbar : bool
 
-    Returns
-    -------
-    Draws
+def refuses(design: Design, family: Family, priors: Priors, settings: Settings) -> str:
+    """Nothing: every model has its PyMC model."""
+    return ""
+
+
+def sample(design: Design, family: Family, priors: Priors, settings: Settings) -> Draws:
+    """Draw from the posterior by the No-U-Turn Sampler; see `Engine.sample`.
 
     References
     ----------
     Hoffman & Gelman (2014), The No-U-Turn Sampler, Journal of Machine Learning Research 15, 1593-1623.
     """
-    backend = _resolve_backend(backend)
+    backend = _resolve_backend(settings.backend)
     started = time.perf_counter()
     model = build_model(design, family, priors)
     built = time.perf_counter()
     trace = run_nuts(
         model,
         backend=backend,
-        target_accept=target_accept,
-        draws=draws,
-        tune=tune,
-        chains=chains,
-        cores=resolve_cores(cores, chains),
-        random_seed=seed,
-        progressbar=progressbar,
+        target_accept=settings.target_accept,
+        draws=settings.draws,
+        tune=settings.tune,
+        chains=settings.chains,
+        cores=resolve_cores(settings.cores, settings.chains),
+        random_seed=settings.seed,
+        progressbar=settings.progressbar,
     )
     sampled = time.perf_counter()
     posterior, stats = dataset(trace, "posterior"), dataset(trace, "sample_stats")
@@ -100,6 +77,21 @@ def sample(
         },
     }
     return Draws(values, sample_stats, diagnostics)
+
+
+def advice(design: Design, settings: Settings, diverged: bool, mixes: bool) -> tuple[list[str], list[str]]:
+    """Usual causes and remedies; see `Engine.advice`."""
+    causes, remedies = [], []
+    if diverged:
+        causes.append("a group standard deviation near zero")
+        few = [factor.name for factor in design.groups if len(factor.levels) < 6]
+        causes += [f"few levels in {name!r}" for name in few]
+        remedies.append(f"raise target_accept (now {settings.target_accept})")
+        remedies.append("state a tighter prior for sd_<factor>")
+    if not mixes:
+        causes.append("chains too short, or many rows per group")
+        remedies.append("raise tune and draws")
+    return causes, remedies
 
 
 def _resolve_backend(backend: str | None) -> str:

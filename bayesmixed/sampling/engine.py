@@ -1,0 +1,64 @@
+"""What an engine is: something that draws from the posterior of a model, or says why it does not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from bayesmixed.design.spec import Design
+from bayesmixed.families.base import Family
+from bayesmixed.posterior.draws import Draws
+from bayesmixed.priors.priors import Priors
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to sample, as the estimator's parameters say.
+
+    Attributes
+    ----------
+    sampler : str
+        The name of an engine, or "auto".
+    draws, chains : int
+        Kept draws per chain, number of chains.
+    seed : int
+    progressbar : bool
+    tune : int
+        Warm-up draws per chain; this and what follows is NUTS's.
+    target_accept : float
+    cores : int or None
+        Processes; None: as chains and processors allow.
+    backend : str or None
+        None: nutpie when installed, else pymc.
+    """
+
+    sampler: str
+    draws: int
+    chains: int
+    seed: int
+    progressbar: bool = False
+    tune: int = 1000
+    target_accept: float = 0.9
+    cores: int | None = None
+    backend: str | None = None
+
+
+class Engine(Protocol):
+    """An engine is a module with a name and these functions; `choose` has them in a tuple."""
+
+    NAME: str
+
+    def refuses(self, design: Design, family: Family, priors: Priors, settings: Settings) -> str:
+        """Why the engine does not take the model, for a reader; empty: it does."""
+
+    def sample(self, design: Design, family: Family, priors: Priors, settings: Settings) -> Draws:
+        """Draw from the posterior.
+
+        Raises
+        ------
+        SamplerError
+            The engine gives up: the model is too large after all, or its draws are not to be trusted; says why.
+        """
+
+    def advice(self, design: Design, settings: Settings, diverged: bool, mixes: bool) -> tuple[list[str], list[str]]:
+        """Usual causes, and remedies, where draws diverged, or chains do not mix."""
