@@ -127,7 +127,7 @@ def _within(design: Design, factor: GroupFactor) -> tuple[float, float]:
     """Sum of squares that common effects and one factor's leave of y, and by how many rows they are outnumbered."""
     X, y = _standard(design)
     V, Z, codes = np.column_stack([X, y]), _standard_effects(factor), factor.codes
-    J, q = len(factor.levels), Z.shape[1]
+    J, q = int(codes.max()) + 1, Z.shape[1]  # of some rows, the first levels
     S = np.array([[np.bincount(codes, a * b, J) for b in Z.T] for a in Z.T]).reshape(q, q, J)
     T = np.array([[np.bincount(codes, a * v, J) for v in V.T] for a in Z.T])
     inverse = np.linalg.pinv(np.moveaxis(S, -1, 0), rcond=_NULL, hermitian=True)
