@@ -203,8 +203,8 @@ def _lower_powers(term: tuple[Component, ...]) -> list[list[int]]:
     is_poly = np.array([component.name.startswith("poly(") for component in term])
     places = np.indices([len(component.labels) for component in term]).reshape(len(term), -1).T
     differs = places[:, None] - places[None]  # of column i from column j; the last component varies fastest
-    contains = np.where(is_poly, differs >= 0, differs == 0).all(axis=2) & differs.any(axis=2)
-    return [np.flatnonzero(row).tolist() for row in contains]
+    lower = np.where(is_poly, differs >= 0, differs == 0).all(axis=2) & differs.any(axis=2)
+    return [np.flatnonzero(row).tolist() for row in np.asarray(lower)]
 
 
 def _interact(left: np.ndarray, right: np.ndarray) -> np.ndarray:

@@ -79,7 +79,7 @@ def _undetermined(
 ) -> list[str]:
     """What is wrong with each column that earlier ones and the intercept determine, with its name."""
     mean, scale = moments(columns, weights, has_intercept)
-    root = np.linalg.qr((columns - mean) / scale, mode="r")  # the same inner products, in few rows
+    root = np.asarray(np.linalg.qr((columns - mean) / scale, mode="r"))  # the same inner products, in few rows
     basis = np.empty((len(root), 0))
     independent: list[int] = []
     found = []
