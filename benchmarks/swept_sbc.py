@@ -10,12 +10,14 @@ deviations and correlations as the formula is written (see `collapsed_sbc.py` fo
 
 Ranks are appended to ``benchmarks/output/swept_sbc_<sampler>.csv`` as they come; a second call goes on after the last
 one. Prints for every quantity the p-value of a chi-square test of its ranks, that of the simultaneous band of their
-distribution, and the z score of the mean rank. A fit that the sampler refuses counts as a failure.
+distribution, and the z score of the mean rank. A fit that the sampler refuses counts as a failure; the exit status is 1
+if there is one, or if the ranks of a quantity leave their band of 99.9 %.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -37,6 +39,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 N_RANKS = {"collapsed": 100, "nuts": 50}
 BINS = 10
+GROSS = 0.001
 
 
 @dataclass(frozen=True)
@@ -143,11 +146,12 @@ def main() -> None:
             )
             table["warned"] = said["ConvergenceWarning"]
             table.to_csv(path, mode="a", header=not path.exists(), index=False)
-    report(pd.read_csv(path), N_RANKS[arguments.sampler])
+    sys.exit(report(pd.read_csv(path), N_RANKS[arguments.sampler]))
 
 
-def report(found: pd.DataFrame, n_ranks: int) -> None:
-    """Print the tests of every quantity."""
+def report(found: pd.DataFrame, n_ranks: int) -> bool:
+    """Print the tests of every quantity; returns whether a fit was refused, or ranks are far from uniform."""
+    failed = False
     for name, mine in found.groupby("case", sort=False):
         refused = int((mine["parameter"] == "refused").sum())
         print(f"\n{name}: {mine['seed'].nunique()} replications, {refused} refused")
@@ -157,6 +161,8 @@ def report(found: pd.DataFrame, n_ranks: int) -> None:
             for p, rank in kept.groupby("parameter", sort=False)["rank"]
         ]
         show(pd.DataFrame(rows))
+        failed |= refused > 0 or min(row["p of band"] for row in rows) < GROSS
+    return failed
 
 
 if __name__ == "__main__":
