@@ -162,7 +162,7 @@ def report(found: pd.DataFrame, n_ranks: int) -> bool:
         ]
         show(pd.DataFrame(rows))
         failed |= refused > 0 or min(row["p of band"] for row in rows) < GROSS
-    return failed
+    return bool(failed)
 
 
 if __name__ == "__main__":
