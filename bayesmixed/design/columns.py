@@ -201,6 +201,8 @@ def _labels(term: tuple[Component, ...]) -> list[str]:
 def _lower_powers(term: tuple[Component, ...]) -> list[list[int]]:
     """Per column of a term, those that differ from it by lower powers of a ``poly`` alone."""
     is_poly = np.array([component.name.startswith("poly(") for component in term])
+    if not is_poly.any():  # all pairs of columns are compared below: those of a category may be thousands
+        return [[] for _ in _labels(term)]
     places = np.indices([len(component.labels) for component in term]).reshape(len(term), -1).T
     differs = places[:, None] - places[None]  # of column i from column j; the last component varies fastest
     lower = np.where(is_poly, differs >= 0, differs == 0).all(axis=2) & differs.any(axis=2)

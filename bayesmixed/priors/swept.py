@@ -121,7 +121,8 @@ def sweep(
         undetermined[j] = scale[j] <= floor
         if undetermined[j]:
             continue
-        own = _less(fitted, [at for at in inside if at not in kept], j)
+        of = [at for at in inside if at not in kept]
+        own = left if of == inside and of_intercept == centred else _less(fitted, of, j)
         own[np.abs(own) * np.sqrt(np.diag(whole)) <= _ROUNDING * scale[j]] = 0.0
         coefficients[:, j] = -own
         coefficients[j, j] = 0.0
