@@ -4,7 +4,8 @@ That the package alone loads nothing, whatever its modules import, is in ``test_
 """
 
 import pytest
-from twins import in_new_process
+
+from helpers.twins import in_new_process
 
 HEAVY = ["pymc", "pytensor", "arviz", "numba", "matplotlib"]
 FORMULAS = {

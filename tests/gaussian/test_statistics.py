@@ -1,0 +1,199 @@
+"""Sufficient statistics: one pass over the rows, in any pieces and any order, of any labels."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bayesmixed.gaussian import statistics
+from bayesmixed.gaussian.batched import lower
+from bayesmixed.gaussian.density import CollapsedDensity
+from bayesmixed.gaussian.statistics import CrossProducts, is_nested
+from helpers.collapsed_twins import dense_log_likelihood, evaluate, learn, make_frame, on_user_scale, random_points
+
+FRAME = make_frame()
+Y = np.random.default_rng(3).normal(5, 2, 40) + 1.5 * (FRAME["pupil"].to_numpy() % 3)
+WEIGHTS = np.arange(40) % 3 + 0.5
+CASES = {
+    "one factor": ("x + k + (x | pupil)", {}),
+    "nested": ("x + (1 | town/school/pupil)", {}),
+    "crossed": ("x + (x | pupil) + (z | task)", {}),
+    "crossed, weights": ("x + (x | pupil) + (1 | item)", {"weights": WEIGHTS}),
+    "no intercept": ("0 + x + offset(z) + (0 + x | school)", {}),
+}
+
+
+def read(model, design=None):
+    """Statistics of a design in the units of a model."""
+    return CrossProducts.of(model.design if design is None else design, model.density.units)
+
+
+def rows_of(design, rows, codes=None):
+    """Some rows of a design; `codes` says how many of the levels each factor knows yet."""
+    groups = tuple(
+        replace(factor, codes=factor.codes[rows], Z=factor.Z[rows], levels=factor.levels[:count])
+        for factor, count in zip(design.groups, codes or [len(f.levels) for f in design.groups], strict=True)
+    )
+    weights = None if design.weights is None else design.weights[rows]
+    offset = None if design.offset is None else design.offset[rows]
+    return replace(design, X=design.X[rows], y=design.y[rows], groups=groups, weights=weights, offset=offset)
+
+
+def assert_same(a, b):
+    assert a.n == pytest.approx(b.n)
+    pairs = [(a.VV, b.VV), *zip(a.S, b.S, strict=True), *zip(a.T, b.T, strict=True)]
+    assert list(a.pairs) == list(b.pairs)
+    for key, ours in a.pairs.items():
+        np.testing.assert_array_equal(ours.first, b.pairs[key].first)
+        np.testing.assert_array_equal(ours.second, b.pairs[key].second)
+        pairs.append((ours.products, b.pairs[key].products))
+    for ours, theirs in pairs:
+        np.testing.assert_allclose(ours, theirs, atol=1e-10 * np.abs(b.VV).max())
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_equal_the_loop_over_rows(case):
+    formula, options = CASES[case]
+    model = learn(formula, FRAME, y=Y, **options)
+    design, units = model.design, model.density.units
+    found = read(model)
+    V = units.common_columns(design, slice(None))
+    Z = [units.group_columns(f, factor, slice(None)) for f, factor in enumerate(design.groups)]
+    weights = np.ones(40) if design.weights is None else design.weights
+    assert found.n == pytest.approx(weights.sum())
+    np.testing.assert_allclose(found.VV, V.T @ np.diag(weights) @ V, atol=1e-10)
+    for f, factor in enumerate(design.groups):
+        for level in range(len(factor.levels)):
+            mine = factor.codes == level
+            z = Z[f][mine] * weights[mine, None]
+            S, T = z.T @ Z[f][mine], z.T @ V[mine]
+            np.testing.assert_allclose(found.S[f][:, level], [S[i, j] for i, j in lower(len(S))], atol=1e-10)
+            np.testing.assert_allclose(found.T[f][:, :, level], T, atol=1e-10)
+    for (f, g), pairs in found.pairs.items():
+        codes = [design.groups[f].codes, design.groups[g].codes]
+        assert list(zip(pairs.first, pairs.second, strict=True)) == sorted(set(zip(*codes, strict=True)))
+        for at, (a, b) in enumerate(zip(pairs.first, pairs.second, strict=True)):
+            mine = (codes[0] == a) & (codes[1] == b)
+            z = Z[f][mine] * weights[mine, None]
+            np.testing.assert_allclose(pairs.products[:, :, at], z.T @ Z[g][mine], atol=1e-10)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("chunk", [1, 7, 39, 40])
+def test_rows_may_be_read_in_pieces(case, chunk, monkeypatch):
+    formula, options = CASES[case]
+    model = learn(formula, FRAME, y=Y, **options)
+    whole = read(model)
+    monkeypatch.setattr(statistics, "_CHUNK", chunk)
+
+    assert_same(read(model), whole)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_sum_of_two_sets_of_rows_is_that_of_all(case):
+    """One half misses levels; and the other brings further ones, at the end of the codes."""
+    formula, options = CASES[case]
+    model = learn(formula, FRAME, y=Y, **options)
+    codes = np.array([factor.codes for factor in model.design.groups])
+    early = (codes <= codes.max(axis=1, keepdims=True) // 2).all(axis=0)
+    known = [int(c[early].max()) + 1 for c in codes]
+    first = read(model, rows_of(model.design, early, known))
+    second = read(model, rows_of(model.design, ~early))
+
+    assert early.any()
+    assert all(a < b for a, b in zip(first.n_levels, second.n_levels, strict=True))
+    assert_same(first + second, read(model))
+    assert_same(second + first, read(model))
+    halves = [read(model, rows_of(model.design, slice(i, None, 2))) for i in range(2)]
+    assert_same(halves[0] + halves[1], read(model))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_merged_statistics_give_the_density_of_all_rows(case):
+    formula, options = CASES[case]
+    model = learn(formula, FRAME, y=Y, **options)
+    a, b, c = (read(model, rows_of(model.design, slice(i, None, 3))) for i in range(3))
+    density = CollapsedDensity.of(model.design, model.priors, model.density.units, a + b + c)
+    theta, s = random_points(density, 8)
+
+    np.testing.assert_allclose(evaluate(density, theta, s), evaluate(model.density, theta, s), rtol=1e-11)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_order_of_rows_does_not_matter(case):
+    formula, options = CASES[case]
+    order = np.random.default_rng(1).permutation(40)
+    turned = {key: value[order] for key, value in options.items()}
+    model, shuffled = learn(formula, FRAME, y=Y, **options), learn(formula, FRAME.iloc[order], y=Y[order], **turned)
+    theta, s = random_points(model.density, 8)
+
+    assert_same(read(shuffled), read(model))
+    np.testing.assert_allclose(evaluate(shuffled.density, theta, s), evaluate(model.density, theta, s), rtol=1e-11)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_names_and_order_of_levels_do_not_matter_to_the_density(case):
+    formula, options = CASES[case]
+    renamed = FRAME.assign(**{name: 100 - FRAME[name] for name in ("pupil", "school", "town", "item", "task")})
+    model, other = learn(formula, FRAME, y=Y, **options), learn(formula, renamed, y=Y, **options)
+    theta, s = random_points(model.density, 8)
+
+    assert model.design.groups[0].codes[0] != other.design.groups[0].codes[0]
+    np.testing.assert_allclose(evaluate(other.density, theta, s), evaluate(model.density, theta, s), rtol=1e-11)
+
+
+@pytest.mark.parametrize("case", ["one factor", "nested", "crossed", "no intercept"])
+def test_a_weight_of_two_is_the_row_twice(case):
+    """The same statistics; and the dense twin's weights are repeated rows, too."""
+    formula, _ = CASES[case]
+    counts = np.arange(40) % 3 + 1
+    rows = np.repeat(np.arange(40), counts)
+    weighted = learn(formula, FRAME, y=Y, weights=counts.astype(float))
+    repeated = learn(formula, FRAME.iloc[rows], y=Y[rows])
+    theta, s = random_points(weighted.density, 4)
+
+    assert_same(read(weighted), read(repeated))
+    np.testing.assert_allclose(evaluate(weighted.density, theta, s), evaluate(repeated.density, theta, s), rtol=1e-11)
+    for i in range(4):
+        point = on_user_scale(weighted.density, theta[:, i], s[i])
+        dense = [dense_log_likelihood(m.design, m.priors, *point) for m in (weighted, repeated)]
+        assert dense[0] == pytest.approx(dense[1], rel=1e-10)
+
+
+def test_pairs_can_be_read_from_either_side():
+    found = read(learn("(x | pupil) + (z | task)", FRAME, y=Y))
+    there, back = found.between(0, 1), found.between(1, 0)
+    table = {(a, b): there.products[:, :, k] for k, (a, b) in enumerate(zip(there.first, there.second, strict=True))}
+
+    assert list(zip(back.first, back.second, strict=True)) == sorted((b, a) for a, b in table)
+    for k, (b, a) in enumerate(zip(back.first, back.second, strict=True)):
+        np.testing.assert_array_equal(back.products[:, :, k], table[a, b].T)
+
+
+def test_nestedness_is_read_from_the_pairs():
+    model = learn("(1 | town/school/pupil) + (1 | item)", FRAME, y=Y)
+    names = [factor.name for factor in model.design.groups]
+    found = read(model)
+    nested = {(a, b) for i, a in enumerate(names) for j, b in enumerate(names) if i != j and is_nested(found, i, j)}
+
+    leaf, middle, root = "town:school:pupil", "town:school", "town"
+    assert nested == {(leaf, middle), (leaf, root), (middle, root)}
+
+
+def test_equal_groups_share_one_matrix():
+    """Ten rows for each of four groups: one distinct Z'Z; with a slope that differs there are four."""
+    assert learn("(1 | balanced)", FRAME, y=Y).density.first.S.shape == (1, 1)
+    assert learn("(x | balanced)", FRAME, y=Y).density.first.S.shape == (3, 4)
+    day = FRAME.assign(day=np.arange(40) // 4)
+    shared = learn("(day | balanced)", day, y=Y).density.first
+    assert shared.S.shape == (3, 1)
+    np.testing.assert_array_equal(shared.count, [4])
+
+
+def test_the_cost_does_not_grow_with_the_rows():
+    twice = [
+        learn("x + (1 | school) + (1 | item)", FRAME.loc[np.tile(FRAME.index, k)], y=np.tile(Y, k)) for k in (1, 9)
+    ]
+    sizes = [(m.density.first.size, m.density.others.size, m.density.flops) for m in twice]
+
+    assert sizes[0] == sizes[1]

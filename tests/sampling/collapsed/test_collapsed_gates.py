@@ -1,0 +1,242 @@
+"""A proposal that does not cover the posterior: its chains show it, and nobody gets them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bayesmixed import MixedModelRegressor
+from bayesmixed.datasets import load_sleepstudy
+from bayesmixed.errors import SamplerError
+from bayesmixed.posterior.diagnostics import convergence
+from bayesmixed.sampling.collapsed import search
+from bayesmixed.sampling.collapsed.search import Block, Shape, sample_covariances
+from bayesmixed.sampling.independence.proposal import Pool
+from helpers.collapsed_twins import learn
+
+DATA = load_sleepstudy()
+FORMULA = "Days + (Days | Subject)"
+
+
+def shrink(proposal, by):
+    """The same place, scales divided."""
+    return replace(proposal, roots=proposal.roots / by)
+
+
+def shift(proposal, by):
+    """Some standard deviations off in every direction."""
+    return replace(proposal, means=proposal.means + by * np.sqrt(np.diag(proposal.roots[0] @ proposal.roots[0].T)))
+
+
+BAD = {
+    "50 times too narrow": lambda proposal: shrink(proposal, 50),
+    "narrow, in one flank": lambda proposal: shift(shrink(proposal, 10), 20),
+    "as wide, in one flank": lambda proposal: shift(proposal, 3),
+    "as wide, beside the posterior": lambda proposal: shift(proposal, 5),
+}
+
+
+@pytest.fixture
+def spoil(monkeypatch):
+    """Make every fitted proposal a bad one."""
+
+    def use(change):
+        fit = Pool.fit
+
+        def bad(self, previous):
+            proposal, covariance = fit(self, previous)
+            return change(proposal), covariance
+
+        monkeypatch.setattr(Pool, "fit", bad)
+
+    return use
+
+
+def chains_of_sleepstudy():
+    """The block of chains, and R-hat of every coordinate of its points."""
+    density = learn(FORMULA, DATA, y=DATA["Reaction"].to_numpy()).density
+    rng = np.random.default_rng(0)
+    sampled = sample_covariances(density, draws=500, chains=4, rng=rng, advance=lambda n: None)
+    points = np.vstack([sampled.block.evaluated.theta, sampled.block.evaluated.s])[:, sampled.block.chains.state]
+    return sampled, convergence(np.moveaxis(points, 0, -1)).r_hat
+
+
+def test_a_good_proposal_passes():
+    sampled, r_hat = chains_of_sleepstudy()
+    block = sampled.block
+
+    assert r_hat.max() < 1.01
+    assert block.refusal == ""
+    assert block.wanted
+    assert sampled.passes == 1
+    assert block.k_hat < 0.5
+    assert block.acceptance > 0.4
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_chains_of_a_bad_proposal_disagree_and_are_refused(case, spoil):
+    spoil(BAD[case])
+    sampled, r_hat = chains_of_sleepstudy()
+
+    assert r_hat.max() > 1.05
+    for gate in ("Pareto k-hat is ", "acceptance is ", "a point is expected to last "):
+        assert gate in sampled.block.refusal
+    assert sampled.passes == search.PASSES, "it has tried to learn"
+
+
+@pytest.mark.parametrize("by", [1, 2, 3, 5, 7, 10, 20])
+def test_chains_that_pass_agree(by, spoil):
+    """However narrow the proposal is: what the gates let through has an R-hat below the limit of a warning."""
+    spoil(lambda proposal: shrink(proposal, by))
+    sampled, r_hat = chains_of_sleepstudy()
+
+    assert r_hat.max() < 1.01 or sampled.block.refusal
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_auto_goes_to_nuts_and_names_the_gate(case, spoil, fake_nuts):
+    spoil(BAD[case])
+    with pytest.warns(UserWarning, match="NUTS is used, slower by far: the proposal does not cover the posterior"):
+        est = MixedModelRegressor(FORMULA, random_state=0).fit(DATA, DATA["Reaction"])
+
+    assert est.diagnostics_["sampler"] == "nuts"
+    assert est.diagnostics_["reason"].startswith("the proposal does not cover the posterior: Pareto k-hat is ")
+    assert len(fake_nuts) == 1
+
+
+def test_collapsed_raises_and_names_the_gate(spoil, fake_nuts):
+    spoil(BAD["50 times too narrow"])
+    est = MixedModelRegressor(FORMULA, sampler="collapsed", random_state=0)
+
+    with pytest.raises(
+        SamplerError,
+        match=r"cannot sample this posterior: .*Pareto k-hat is [\d.]+ \(limit 0.7\); acceptance is 0.0.*"
+        r'Use sampler="auto" or "nuts"\.',
+    ):
+        est.fit(DATA, DATA["Reaction"])
+    assert fake_nuts == []
+
+
+def test_chains_start_where_the_target_is_not_where_the_proposal_is(spoil):
+    """Else the chains of a proposal beside the posterior would agree with each other."""
+    spoil(BAD["as wide, beside the posterior"])
+    log_joint = chains_of_sleepstudy()[0].block.evaluated.log_joint
+    starts, proposals = log_joint[:4], log_joint[4:]
+
+    assert starts.min() > np.quantile(proposals, 0.99)
+
+
+def test_a_bad_proposal_learns_from_its_proposals(monkeypatch):
+    """Where only the first proposal is bad, the block is done again and passes."""
+    adapt = search.adapt
+
+    def bad(*arguments):
+        proposal, pool, centres, share = adapt(*arguments)
+        return shift(shrink(proposal, 4), 3), pool, centres, share
+
+    monkeypatch.setattr(search, "adapt", bad)
+    sampled, r_hat = chains_of_sleepstudy()
+
+    assert sampled.passes > 1
+    assert sampled.block.refusal == ""
+    assert r_hat.max() < 1.01
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({}, ""),
+        ({"k_hat": 0.71}, "Pareto k-hat is 0.71 (limit 0.7)"),
+        ({"k_hat": np.inf}, "Pareto k-hat is inf (limit 0.7)"),
+        ({"k_hat": np.nan}, "Pareto k-hat is nan (limit 0.7)"),
+        ({"acceptance": 0.14}, "acceptance is 0.14 (at least 0.15)"),
+        ({"longest_stay": 0.049}, ""),
+        ({"longest_stay": 0.06}, "a point is expected to last 6% of a chain (at most 5%)"),
+        ({"at_edge": 0.0009}, ""),
+        ({"at_edge": 0.02}, "2.0% of the draws have a group sd of more than 60,000 times sigma, or a correlation of 1"),
+        (
+            {"k_hat": 0.9, "acceptance": 0.01},
+            "Pareto k-hat is 0.90 (limit 0.7); acceptance is 0.01 (at least 0.15)",
+        ),
+    ],
+)
+def test_each_gate_is_named(change, text):
+    good = Block(None, None, k_hat=0.3, acceptance=0.6, longest_stay=0.002, at_edge=0.0, thin=2, hold=1)
+
+    assert replace(good, **change).refusal == text
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        ({}, True),
+        ({"k_hat": 0.51}, False),
+        ({"longest_stay": 0.011}, False),
+        ({"longest_stay": 0.011, "hold": 2}, True),
+    ],
+)
+def test_a_block_is_done_again_before_a_gate_closes(change, wanted):
+    good = Block(None, None, k_hat=0.3, acceptance=0.6, longest_stay=0.002, at_edge=0.0, thin=2, hold=1)
+
+    assert replace(good, **change).wanted is wanted
+
+
+class Costs:
+    """A density of which only the price matters."""
+
+    def __init__(self, flops):
+        self.flops = flops
+        self.dimension = 4
+
+
+LEAST = search.BLOCK_LEAST
+
+
+@pytest.mark.parametrize(
+    ("flops", "share", "draws", "expected"),
+    [
+        (1e3, 0.9, 1000, (2, 1, 2000)),
+        (1e3, 0.5, 1000, (3, 1, 3000)),
+        (1e3, 0.01, 1000, (search.THIN, 1, 1000 * search.THIN)),
+        (search.BLOCK_FLOPS / 8000, 0.5, 1000, (2, 1, 2000)),  # 2000 per chain are affordable, not the 3000 wanted
+        (search.BLOCK_FLOPS / 2000, 0.5, 1000, (1, 2, 500)),
+        (1e15, 0.5, 4 * LEAST, (1, 4, LEAST)),
+        (1e15, 0.5, 3 * LEAST + 1, (1, 4, -(-(3 * LEAST + 1) // 4))),
+        (1e3, 0.9, 10, (search.PROPOSALS_LEAST // 40, 1, search.PROPOSALS_LEAST // 4)),  # what the gates judge by
+    ],
+)
+def test_dear_evaluations_are_held_and_cheap_ones_thinned(flops, share, draws, expected):
+    shape = Shape.of(Costs(flops), share, draws=draws, chains=4)
+
+    assert (shape.thin, shape.hold, shape.proposals) == expected
+    assert shape.proposals // shape.thin * shape.hold >= draws
+
+
+def test_dear_evaluations_make_the_rounds_smaller_but_not_tiny():
+    assert search.round_size(Costs(1e3)) == 500
+    assert search.round_size(Costs(search.ROUND_FLOPS / 300)) == 300
+    assert search.round_size(Costs(1e15)) == 4 * search.ROUND_LEAST
+
+
+def test_held_chains_have_the_number_of_draws_that_was_asked_for(monkeypatch):
+    """Where too few evaluations can be had, each of them is held for three draws."""
+    density = learn(FORMULA, DATA, y=DATA["Reaction"].to_numpy()).density
+    monkeypatch.setattr(search, "BLOCK_FLOPS", 0.0)
+    draws = 3 * LEAST - 1
+    rng = np.random.default_rng(0)
+    block = sample_covariances(density, draws=draws, chains=4, rng=rng, advance=lambda n: None).block
+
+    assert block.chains.state.shape == block.chains.acceptance.shape == (4, draws)
+    assert (block.thin, block.hold) == (1, 3)
+    np.testing.assert_array_equal(block.chains.state[:, ::3], block.chains.state[:, 1::3])
+
+
+@pytest.mark.parametrize(("draws", "chains"), [(1, 1), (2, 2), (7, 3)])
+def test_few_draws_are_drawn_from_as_many_proposals_as_the_gates_need(draws, chains):
+    density = learn(FORMULA, DATA, y=DATA["Reaction"].to_numpy()).density
+    rng = np.random.default_rng(0)
+    block = sample_covariances(density, draws=draws, chains=chains, rng=rng, advance=lambda n: None).block
+
+    assert block.chains.state.shape == (chains, draws)
+    assert len(block.evaluated.s) >= search.PROPOSALS_LEAST
+    assert block.refusal == ""
