@@ -1,10 +1,10 @@
 """Bayesian mixed models as scikit-learn estimators."""
 
 from bayesmixed import datasets
+from bayesmixed.distributions import Exponential, HalfNormal, HalfStudentT, Normal, StudentT
 from bayesmixed.errors import ConvergenceWarning, FormulaError, NewGroupError, PriorError, SamplerError, StorageError
 from bayesmixed.estimators.regressor import MixedModelRegressor, load
 from bayesmixed.posterior.container import split_group_effects
-from bayesmixed.priors.distributions import Exponential, HalfNormal, HalfStudentT, Normal, StudentT
 from bayesmixed.priors.priors import Priors
 
 __version__ = "0.1.0"

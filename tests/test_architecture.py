@@ -18,6 +18,7 @@ posterior
 priors
 design
 formula families
+distributions
 errors _compat keyed_random datasets
 """
 FLOOR = {room: floor for floor, line in enumerate(reversed(LINES.split("\n"))) for room in line.split()}

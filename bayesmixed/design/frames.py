@@ -175,18 +175,15 @@ def kind_of(X: Any) -> str:
     return "an array" if isinstance(X, np.ndarray) else f"a {type(X).__name__}"
 
 
-def check_response(y: np.ndarray) -> None:
-    """Refuse a response of a fit, as `read_numbers` has read it, that leaves nothing to explain.
+def check_size(y: np.ndarray) -> None:
+    """Refuse a fit of fewer than two rows.
 
     Raises
     ------
     ValueError
-        Fewer than two rows, or all of them equal.
     """
     if len(y) < 2:
         raise ValueError(f"Found {len(y)} sample(s) with a positive weight, while a minimum of 2 is required.")
-    if np.ptp(y) == 0:
-        raise ValueError(f"y is constant ({y[0]} in all {len(y)} rows): there is nothing to explain.")
 
 
 def read_numbers(y: Any, n_rows: int, counts: np.ndarray | None = None) -> np.ndarray:

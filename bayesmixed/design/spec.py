@@ -14,6 +14,7 @@ from bayesmixed.design.columns import ColumnsSpec
 from bayesmixed.design.factors import GroupFactor, GroupSpec, learn_group, resolve_group_prior
 from bayesmixed.design.frames import read_columns, require_columns
 from bayesmixed.errors import quoted
+from bayesmixed.families.base import Family
 from bayesmixed.formula.parse import GroupTerm, ParsedFormula
 
 State = dict[str, Any]
@@ -57,12 +58,27 @@ class Design:
         """Number of rows."""
         return len(self.X)
 
+    @property
+    def observed(self) -> np.ndarray:
+        """The response, shape (n,), of a design that has one.
+
+        Raises
+        ------
+        ValueError
+        """
+        if self.y is None:
+            raise ValueError("this design has no response; pass y.")
+        return self.y
+
     @cached_property
     def response(self) -> np.ndarray:
         """The response minus the offset, shape (n,): what the effects explain."""
-        if self.y is None:
-            raise ValueError("this design has no response; pass y.")
-        return self.y if self.offset is None else self.y - self.offset
+        return self.observed if self.offset is None else self.observed - self.offset
+
+    def working(self, family: Family) -> Design:
+        """The same with the response on the scale of the linear predictor: see `Family.working`."""
+        y = family.working(self.observed)
+        return self if y is self.y else replace(self, y=y)
 
 
 @dataclass(frozen=True)

@@ -50,8 +50,9 @@ def condition(posterior: Posterior, frame: pd.DataFrame, y: Any, *, progressbar:
     if design.n_rows == 0:
         raise ValueError("condition needs at least one row, got a frame of 0 rows.")
     spec, design = posterior.spec.extended(design)
-    draws = sampling.update(posterior.draws, spec, design, seed=posterior.seed, progressbar=progressbar)
-    return replace(posterior, draws=draws, spec=spec), design
+    working = design.working(posterior.family)
+    draws = sampling.update(posterior.draws, spec, working, seed=posterior.seed, progressbar=progressbar)
+    return replace(posterior, model=replace(posterior.model, spec=spec), draws=draws), design
 
 
 def check_rows(design: Design, fitted: int) -> None:
@@ -111,7 +112,7 @@ def loo(posterior: Posterior, design: Design, obs: np.ndarray) -> Any:
     if state is None:
         values = conditional_log_density(posterior, design, keep)
     else:
-        values = state.leave_one_out(posterior.draws, design, keep)
+        values = state.leave_one_out(posterior.draws, design.working(posterior.family), keep)
     log_likelihood = xr.DataArray(
         values.reshape(chains, len(within), -1),
         {"chain": np.arange(chains), "draw": within, "obs": obs},
@@ -127,9 +128,9 @@ def loo(posterior: Posterior, design: Design, obs: np.ndarray) -> Any:
 def conditional_log_density(posterior: Posterior, design: Design, keep: np.ndarray) -> np.ndarray:
     """Log density of each row given the effects of the kept draws, times its weight; shape (s, n)."""
     modes = dict.fromkeys((factor.name for factor in design.groups), "error")
-    mu = prediction.draw(posterior, design, modes, "mean", keep)
+    eta = prediction.draw(posterior, design, modes, "linear", keep)
     auxiliary = prediction.auxiliary_draws(posterior, keep)
-    density = posterior.family.log_density(np.asarray(design.y)[:, None], mu.T, **auxiliary).T
+    density = posterior.family.log_density(design.observed[:, None], eta.T, **auxiliary).T
     return density if design.weights is None else density * design.weights
 
 

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from bayesmixed.distributions import Exponential, HalfNormal, HalfStudentT, Normal, StudentT
 from bayesmixed.errors import StorageError
 from bayesmixed.estimators.inputs import Rows
 from bayesmixed.gaussian.common import Residual
@@ -28,7 +29,6 @@ from bayesmixed.gaussian.effects import Coefficients, FirstEffects, Points
 from bayesmixed.gaussian.statistics import CrossProducts, Pairs
 from bayesmixed.gaussian.units import Units
 from bayesmixed.posterior.draws import Draws
-from bayesmixed.priors.distributions import Exponential, HalfNormal, HalfStudentT, Normal, StudentT
 from bayesmixed.priors.priors import Priors
 from bayesmixed.priors.scaling import Scaling
 from bayesmixed.sampling.collapsed.regression import Regression, Rotated

@@ -20,7 +20,7 @@ from bayesmixed.estimators.predictions import Predictions
 from bayesmixed.estimators.storage import Storage
 from bayesmixed.estimators.summaries import Summaries
 from bayesmixed.formula.parse import parse
-from bayesmixed.posterior.posterior import Posterior
+from bayesmixed.posterior.posterior import Model, Posterior
 from bayesmixed.prediction.new_groups import resolve_modes
 from bayesmixed.priors.resolve import resolve_priors
 from bayesmixed.sampling.choose import sample
@@ -84,7 +84,7 @@ class MixedModel(Predictions, Summaries, Storage, Display, BaseEstimator):
             When the draws are not trustworthy yet, with causes and remedies.
         """
         spec, design, obs, family = learn(self, X, y, sample_weight, reset=True)
-        priors = resolve_priors(design, family, self.priors, self.lkj_eta)
+        model = Model(spec, family, resolve_priors(design, family, self.priors, self.lkj_eta))
         resolve_modes(self.new_groups, spec)  # a wrong one is refused before the work
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         settings = Settings(
@@ -98,9 +98,7 @@ class MixedModel(Predictions, Summaries, Storage, Display, BaseEstimator):
             cores=self.cores,
             backend=self.nuts_backend,
         )
-        draws = sample(design, family, priors, settings)
-        self.priors_ = priors
-        return self._keep(Posterior(draws, spec, family, seed), Rows.of(design, obs))
+        return self._keep(Posterior(model, sample(model, design, settings), seed), Rows.of(design, obs))
 
     def condition(self, X: Any, y: Any = None) -> Self:
         """Learn from further rows, of known or new groups, without fitting again.
@@ -224,13 +222,14 @@ class MixedModel(Predictions, Summaries, Storage, Display, BaseEstimator):
             Variables and dims named as in `idata_`, on the user's scale.
         """
         self._validate_params()
-        _, design, obs, family = learn(self, X, y, sample_weight, reset=None)
-        return build_model(design, family, resolve_priors(design, family, self.priors, self.lkj_eta), obs)
+        spec, design, obs, family = learn(self, X, y, sample_weight, reset=None)
+        model = Model(spec, family, resolve_priors(design, family, self.priors, self.lkj_eta))
+        return build_model(model, design, obs)
 
     def _keep(self, posterior: Posterior, rows: Rows) -> Self:
         """Store what a fit has found."""
         draws = posterior.draws
-        self.design_spec_ = posterior.spec
+        self.design_spec_, self.priors_ = posterior.spec, posterior.model.priors
         self.diagnostics_ = draws.diagnostics
         self.coef_ = draws.mean("beta").copy() if posterior.spec.common_names else np.empty(0)
         self.intercept_ = float(draws.mean("Intercept")) if posterior.spec.has_intercept else 0.0

@@ -18,7 +18,6 @@ from bayesmixed.design.factors import GroupSpec
 from bayesmixed.design.spec import DesignSpec
 from bayesmixed.estimators.inputs import Rows
 from bayesmixed.posterior.posterior import Posterior
-from bayesmixed.priors.priors import Priors
 
 MOST = 12  # lines of one section before the rest is counted
 _FIGURES = [
@@ -34,12 +33,11 @@ Sections = dict[str, list[tuple[str, str]]]
 
 
 class Display:
-    """Text and HTML of an estimator that holds a `Posterior`, its `Rows` and `Priors`.
+    """Text and HTML of an estimator that holds a `Posterior` and its `Rows`.
 
     Both are scikit-learn's; a fitted estimator adds the formula, the priors and the diagnostics.
     """
 
-    priors_: Priors
     _posterior: Posterior
     _rows: Rows
 
@@ -53,7 +51,7 @@ class Display:
 
     @property
     def _shown(self) -> Sections:
-        return sections(self._posterior, self.priors_, self._rows)
+        return sections(self._posterior, self._rows)
 
     def _get_fitted_attr_html(self, *args: Any, **kwargs: Any) -> Any:
         """The table of fitted attributes but `idata_`, which scikit-learn would assemble to show it."""
@@ -69,13 +67,12 @@ class Display:
 _EstimatorPrettyPrinter._dispatch[Display.__repr__] = _EstimatorPrettyPrinter._pprint_estimator
 
 
-def sections(posterior: Posterior, priors: Priors, rows: Rows) -> Sections:
+def sections(posterior: Posterior, rows: Rows) -> Sections:
     """Collect names and values, by section.
 
     Parameters
     ----------
     posterior : Posterior
-    priors : Priors
     rows : Rows
     """
     spec = posterior.spec
@@ -83,7 +80,7 @@ def sections(posterior: Posterior, priors: Priors, rows: Rows) -> Sections:
     n_rows = f"{len(rows.y):,}"
     model.append(("rows", n_rows if rows.weight == len(rows.y) else f"{n_rows}, of weight {rows.weight:,.10g}"))
     model += [(factor.name, _factor(factor)) for factor in spec.groups]
-    return {"Model": model, "Priors": _cut(priors.rows), "Sampling": _sampling(posterior)}
+    return {"Model": model, "Priors": _cut(posterior.model.priors.rows), "Sampling": _sampling(posterior)}
 
 
 def _formula(spec: DesignSpec) -> str:

@@ -17,7 +17,7 @@ from sklearn.utils.validation import (
 )
 
 from bayesmixed.design.factors import resolve_group_prior
-from bayesmixed.design.frames import check_response, kind_of, read_numbers, read_response, row_labels, to_pandas
+from bayesmixed.design.frames import check_size, kind_of, read_numbers, read_response, row_labels, to_pandas
 from bayesmixed.design.spec import Design, DesignSpec
 from bayesmixed.errors import FormulaError, quoted
 from bayesmixed.estimators.residuals import check_groups, check_residuals
@@ -62,7 +62,8 @@ def learn(
         raise FormulaError(f"X has a column {name!r}, the name of y: the response would predict itself. Drop it.")
     y = read_response(frame, y, None if parsed is None else parsed.response, type(estimator).__name__)
     frame, y, weights, obs = rows_that_count(X, frame, y, sample_weight)
-    check_response(y)
+    check_size(y)
+    family.check(y)
     if parsed is None:
         resolve_group_prior(estimator.group_prior, ())
         spec, design = DesignSpec.plain(frame, y, weights)
@@ -73,8 +74,9 @@ def learn(
     check_units(design)
     if parsed is not None:
         warn_undetermined(design)
-    check_residuals(design, refuse=parsed is not None)
-    check_groups(design)
+    if family.residual:
+        check_residuals(design.working(family), refuse=parsed is not None)
+        check_groups(design.working(family))
     return spec, design, obs, family
 
 

@@ -18,7 +18,6 @@ from bayesmixed.prediction import new_groups as group_modes
 from bayesmixed.prediction import predict as prediction
 from bayesmixed.prediction.new_groups import NewGroups
 from bayesmixed.prediction.prior_draws import prior_draws
-from bayesmixed.priors.priors import Priors
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -33,7 +32,6 @@ class Predictions:
 
     new_groups: NewGroups
     design_spec_: DesignSpec
-    priors_: Priors
     _posterior: Posterior
 
     def predict(
@@ -330,13 +328,12 @@ class Predictions:
         if isinstance(draws, bool) or not isinstance(draws, (int, np.integer)) or draws < 1:
             raise ValueError(f"draws must be a positive integer, got {draws!r}.")
         fitted = self._posterior
-        auxiliary = fitted.family.auxiliary
-        prior = prior_draws(fitted.spec, self.priors_, auxiliary, int(draws), fitted.seed)
+        prior = prior_draws(fitted.model, int(draws), fitted.seed)
         design, modes = self._new_design(X, True, "sample")
         every = np.arange(prior.shape[1])
         of_prior = replace(fitted, draws=prior)
         responses = _labelled_draws(of_prior, design, modes, kind="response", within=every, obs=row_labels(X))
-        return container(prior, fitted.spec, auxiliary, None, group="prior", predictive=responses)
+        return container(of_prior, None, group="prior", predictive=responses)
 
     def sample_posterior_predictive(self, X: Any, y: Any = None) -> Any:
         """Draw responses for X from the posterior, for posterior predictive checks.
@@ -375,7 +372,7 @@ class Predictions:
         if y is None and column is not None and column in frame and not frame[column].isna().any():
             y = frame[column]
         observed = None if y is None else (read_numbers(y, len(obs)), obs)
-        return container(fitted.draws, fitted.spec, fitted.family.auxiliary, observed, predictive=responses)
+        return container(fitted, observed, predictive=responses)
 
     def _new_design(
         self, X: Any, include_groups: bool | list[str], new_groups: NewGroups | None

@@ -11,8 +11,8 @@ from scipy.sparse.linalg import lsmr
 from bayesmixed.design.factors import GroupFactor
 from bayesmixed.design.spec import Design
 from bayesmixed.errors import FormulaError, quoted, warn
+from bayesmixed.families.gaussian import SIGMA_FLOOR
 from bayesmixed.priors.defaults import moments
-from bayesmixed.priors.scaling import SIGMA_FLOOR
 
 _ROUNDING = 1e-10  # relative size below which a residual of the common effects is rounding error
 _NOTHING_LEFT = 1e-13  # share of y's sum of squares below which groups leave no residual

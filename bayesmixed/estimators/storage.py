@@ -12,8 +12,7 @@ from bayesmixed.design.spec import DesignSpec
 from bayesmixed.estimators import archive as storage
 from bayesmixed.estimators.inputs import Rows
 from bayesmixed.families import get_family
-from bayesmixed.posterior.posterior import Posterior
-from bayesmixed.priors.priors import Priors
+from bayesmixed.posterior.posterior import Model, Posterior
 
 PARTS = ("params", "spec", "draws", "seed", "priors", "rows", "n_features_in", "feature_names_in")
 
@@ -21,7 +20,6 @@ PARTS = ("params", "spec", "draws", "seed", "priors", "rows", "n_features_in", "
 class Storage:
     """One file for an estimator that holds a `Posterior` and its `Rows`."""
 
-    priors_: Priors
     n_features_in_: int
     _posterior: Posterior
     _rows: Rows
@@ -75,7 +73,7 @@ class Storage:
             "spec": posterior.spec.state,
             "draws": posterior.draws,
             "seed": posterior.seed,
-            "priors": self.priors_,
+            "priors": posterior.model.priors,
             "rows": self._rows,
             "n_features_in": self.n_features_in_,
             "feature_names_in": None if names is None else list(names),
@@ -94,6 +92,5 @@ def restore(est: Any, tree: dict[str, Any]) -> tuple[Posterior, Rows]:
     est.n_features_in_ = tree["n_features_in"]
     if tree["feature_names_in"] is not None:
         est.feature_names_in_ = np.array(tree["feature_names_in"], dtype=object)
-    est.priors_ = tree["priors"]
-    family = get_family(est.family, est.link)
-    return Posterior(tree["draws"], DesignSpec.from_state(tree["spec"]), family, tree["seed"]), tree["rows"]
+    model = Model(DesignSpec.from_state(tree["spec"]), get_family(est.family, est.link), tree["priors"])
+    return Posterior(model, tree["draws"], tree["seed"]), tree["rows"]

@@ -36,8 +36,7 @@ class Summaries:
         check_is_fitted(self)
         if self._idata is None:
             posterior, rows = self._posterior, self._rows
-            observed = (rows.y, rows.obs)
-            self._idata = container(posterior.draws, posterior.spec, posterior.family.auxiliary, observed)
+            self._idata = container(posterior, (rows.y, rows.obs))
         return self._idata
 
     def draw_group_effects(self, factor: str, levels: Any = None) -> xr.DataArray:
@@ -97,7 +96,7 @@ class Summaries:
         ['Intercept', 'beta', 'sd_Subject', 'sd_Subject', 'corr_Subject', 'sigma']
         """
         check_is_fitted(self)
-        return tables.summary(*self._drawn, self._posterior.family.auxiliary, coverage)
+        return tables.summary(self._posterior, coverage)
 
     def common_effects(self, coverage: float = 0.9) -> pd.DataFrame:
         """Tabulate the intercept, at X = 0, and the common effects.
@@ -128,7 +127,7 @@ class Summaries:
         1       Days   10.0
         """
         check_is_fitted(self)
-        return tables.common_effects(*self._drawn, coverage)
+        return tables.common_effects(self._posterior, coverage)
 
     def group_effects(self, factor: str, coverage: float = 0.9) -> pd.DataFrame:
         """Tabulate the effects of every level of a grouping factor: how it departs from the common effects.
@@ -159,7 +158,7 @@ class Summaries:
         (36, 10)
         """
         check_is_fitted(self)
-        return tables.group_effects(*self._drawn, factor, coverage)
+        return tables.group_effects(self._posterior, factor, coverage)
 
     def group_coefficients(self, factor: str, coverage: float = 0.9) -> pd.DataFrame:
         """Tabulate common plus group effect for every level of a grouping factor: the level's own line.
@@ -192,7 +191,7 @@ class Summaries:
         1    308       Days   20.0
         """
         check_is_fitted(self)
-        return tables.group_coefficients(*self._drawn, factor, coverage)
+        return tables.group_coefficients(self._posterior, factor, coverage)
 
     def variance_components(self, coverage: float = 0.9) -> pd.DataFrame:
         """Tabulate standard deviations and correlations of the group effects, the residual, and shares of variance.
@@ -233,7 +232,7 @@ class Summaries:
         check_is_fitted(self)
         rows = self._rows
         squares = {name: total / rows.weight for name, total in rows.squares.items()}
-        return tables.variance_components(*self._drawn, self._posterior.family.auxiliary, squares, coverage)
+        return tables.variance_components(self._posterior, squares, float(rows.y.mean()), coverage)
 
     def group_covariance(self, factor: str, coverage: float = 0.9) -> pd.DataFrame:
         """Tabulate the covariance matrix of a factor's effects, with its uncertainty.
@@ -267,8 +266,4 @@ class Summaries:
         2       Days       Days
         """
         check_is_fitted(self)
-        return tables.group_covariance(*self._drawn, factor, coverage)
-
-    @property
-    def _drawn(self) -> tuple[Any, DesignSpec]:
-        return self._posterior.draws, self._posterior.spec
+        return tables.group_covariance(self._posterior, factor, coverage)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from bayesmixed.errors import quoted
 from bayesmixed.families.base import Family
-from bayesmixed.families.gaussian import gaussian
+from bayesmixed.families.gaussian import Gaussian
 from bayesmixed.families.links import LINKS
 
-# family -> (usual link, links that may be used, what makes it)
-_FAMILIES = {"gaussian": ("identity", ("identity",), gaussian)}
+FAMILIES: dict[str, type[Family]] = {family.name: family for family in (Gaussian,)}
 
 
 def get_family(name: str, link: str | None = None) -> Family:
@@ -30,9 +29,9 @@ def get_family(name: str, link: str | None = None) -> Family:
     >>> get_family("gaussian").auxiliary
     ('sigma',)
     """
-    if name not in _FAMILIES:
-        raise ValueError(f"family must be one of {quoted(_FAMILIES)}, got {name!r}.")
-    usual, allowed, make = _FAMILIES[name]
-    if link is not None and link not in allowed:
-        raise ValueError(f"link of family {name!r} must be None or one of {quoted(allowed)}, got {link!r}.")
-    return make(LINKS[link or usual])
+    if name not in FAMILIES:
+        raise ValueError(f"family must be one of {quoted(FAMILIES)}, got {name!r}.")
+    family = FAMILIES[name]
+    if link is not None and link not in family.links:
+        raise ValueError(f"link of family {name!r} must be None or one of {quoted(family.links)}, got {link!r}.")
+    return family(LINKS[link or family.links[0]])

@@ -2,41 +2,54 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from bayesmixed.families.base import Array, Family, Link
+from bayesmixed.distributions import HalfStudentT, Prior
+from bayesmixed.families.base import Array, Family
+
+# The residual sd is kept above this fraction of the response's scale, so that a perfect fit has a posterior.
+SIGMA_FLOOR = 1e-6
 
 
-def _normal_log_density(y: Array, mu: Array, sigma: Array) -> Array:
-    return -0.5 * np.square((y - mu) / sigma) - np.log(sigma) - 0.5 * np.log(2 * np.pi)
+class Gaussian(Family):
+    """Normal about the linear predictor, with standard deviation ``sigma``."""
 
+    name = "gaussian"
+    links = ("identity",)
+    auxiliary = ("sigma",)
+    linear = collapses = residual = True
 
-def _normal_cdf(y: Array, mu: Array, sigma: Array) -> Array:
-    return ndtr((y - mu) / sigma)
+    def check(self, y: Array) -> None:
+        if np.ptp(y) == 0:
+            raise ValueError(f"y is constant ({y[0]} in all {len(y)} rows): there is nothing to explain.")
 
+    def auxiliary_priors(self, scale: float) -> dict[str, Prior]:
+        return {"sigma": HalfStudentT(4.0, scale)}
 
-def _normal_quantile(u: Array, mu: Array, sigma: Array) -> Array:
-    return mu + sigma * ndtri(u)
+    def floors(self, scale: float) -> dict[str, float]:
+        return {"sigma": SIGMA_FLOOR * scale}
 
+    def log_density(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
+        sigma = auxiliary["sigma"]
+        return -0.5 * np.square((y - eta) / sigma) - np.log(sigma) - 0.5 * np.log(2 * np.pi)
 
-def _normal_variance(mu: Array, sigma: Array) -> Array:
-    return np.square(sigma) + np.zeros_like(mu)
+    def cdf(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
+        return ndtr((y - eta) / auxiliary["sigma"])
 
+    def quantile(self, u: Array, eta: Array, **auxiliary: Array) -> Array:
+        return eta + auxiliary["sigma"] * ndtri(u)
 
-def _normal_widened(variance: Array, sigma: Array) -> dict[str, Array]:
-    return {"sigma": np.sqrt(np.square(sigma) + variance)}
+    def variance(self, eta: Array, **auxiliary: Array) -> Array:
+        return np.square(auxiliary["sigma"]) + np.zeros_like(eta)
 
+    def latent_variance(self, mu: Array, **auxiliary: Array) -> Array:
+        return self.variance(mu, **auxiliary)
 
-def gaussian(link: Link) -> Family:
-    """The family, with a link."""
-    return Family(
-        "gaussian",
-        link,
-        auxiliary=("sigma",),
-        log_density=_normal_log_density,
-        cdf=_normal_cdf,
-        quantile=_normal_quantile,
-        variance=_normal_variance,
-        widened=_normal_widened,
-    )
+    def widened(self, variance: Array, **auxiliary: Array) -> dict[str, Array]:
+        return {"sigma": np.sqrt(np.square(auxiliary["sigma"]) + variance)}
+
+    def pymc(self, pm: Any, eta: Any, auxiliary: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        return pm.Normal, {"mu": eta, "sigma": auxiliary["sigma"]}

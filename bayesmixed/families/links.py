@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from bayesmixed.families.base import Array, Link
 
 
-def _same(values: Array) -> Array:
-    return values
+class Identity(Link):
+    """The linear predictor is the mean."""
+
+    name = "identity"
+
+    def link(self, mu: Array) -> Array:
+        return mu
+
+    def inverse(self, eta: Array) -> Array:
+        return eta
+
+    def marginal(self, m: Array, v: Array) -> Array:
+        return m
+
+    def pymc(self, pm: Any, eta: Any) -> Any:
+        return eta
 
 
-LINKS = {"identity": Link("identity", _same, _same)}
+LINKS: dict[str, Link] = {link.name: link for link in (Identity(),)}

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bayesmixed.distributions import Prior
 from bayesmixed.gaussian.batched import back_substitute, eliminate, log_det
-from bayesmixed.priors.distributions import Prior
 
 _STEP = 0.03  # of log(sigma), for derivatives; with many rows, the root of one over their number
 _LEAST_CURVATURE = 0.25  # of the log density of log(sigma): a standard deviation of 2

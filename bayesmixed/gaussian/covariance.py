@@ -9,8 +9,8 @@ import numpy as np
 from scipy.special import polygamma
 
 from bayesmixed.design.spec import Design
+from bayesmixed.distributions import Prior
 from bayesmixed.gaussian.units import Units
-from bayesmixed.priors.distributions import Prior
 from bayesmixed.priors.priors import Priors
 
 Blocks = tuple[tuple[int, ...], ...]

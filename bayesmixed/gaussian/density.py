@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from bayesmixed.design.spec import Design
+from bayesmixed.families.gaussian import SIGMA_FLOOR
 from bayesmixed.gaussian.common import Reduced, Residual
 from bayesmixed.gaussian.covariance import Covariances
 from bayesmixed.gaussian.crossed import Crossed, CrossedFactors
@@ -61,7 +62,7 @@ class CollapsedDensity:
             priors.auxiliary["sigma"],
             covariances.sd_priors,
             units.scaling.y_scale,
-            float(np.log(units.scaling.sigma_floor / units.scaling.y_scale)),
+            float(np.log(SIGMA_FLOOR)),
         )
         return cls(statistics, units, covariances, residual)
 

@@ -8,8 +8,10 @@ import numpy as np
 
 from bayesmixed.design.factors import GroupFactor
 from bayesmixed.design.spec import Design
+from bayesmixed.distributions import Normal
+from bayesmixed.families.gaussian import Gaussian
+from bayesmixed.families.links import Identity
 from bayesmixed.priors.defaults import moments
-from bayesmixed.priors.distributions import Normal
 from bayesmixed.priors.priors import Priors
 from bayesmixed.priors.scaling import Scaling, far_means
 from bayesmixed.priors.swept import swept_columns, swept_effects
@@ -18,6 +20,7 @@ from bayesmixed.priors.swept import swept_columns, swept_effects
 # Measured: nearer, the prior stated at zero can have two modes in coordinates at the mean and has one in those at zero;
 # further, coordinates at zero become a ridge whose end a search misses
 _FAR = 10.0
+_GAUSSIAN = Gaussian(Identity())
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class Units:
         )
         names = [factor.effect_names for factor in design.groups]
         intercept_at = tuple(effects.index("Intercept") if "Intercept" in effects else None for effects in names)
-        return cls(Scaling.learn(design, priors), design.has_intercept, location, scale, T, intercept_at)
+        return cls(Scaling.learn(design, _GAUSSIAN, priors), design.has_intercept, location, scale, T, intercept_at)
 
     def common_columns(self, design: Design, rows: slice | np.ndarray) -> np.ndarray:
         """V = [1, X_c, y_w] of some rows, shape (n, P)."""

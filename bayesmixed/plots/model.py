@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from scipy.special import betaln
 
+from bayesmixed.distributions import Prior
 from bayesmixed.errors import quoted
 from bayesmixed.plots.shared import BLACK, MOST_PANELS, ORANGE, SKY, check_fitted, finish, literal, panels, read_rows
 from bayesmixed.posterior.draws import covariance_factor
-from bayesmixed.priors.distributions import Prior
 from bayesmixed.priors.priors import place_of, stated_at
 from bayesmixed.priors.swept import swept_effects
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -128,12 +129,13 @@ def shrinkage(
 
 def _coefficients(est: MixedModelRegressor, group: GroupFactor) -> tuple[np.ndarray, np.ndarray]:
     """Posterior means of the coefficients, common plus group effect, (n_levels, q), and of their common part, (q,)."""
-    draws, spec = est._posterior.draws, est.design_spec_
+    draws = est._posterior.draws
     # tables of the means alone: those of all draws take their time over ten thousand levels
     names = [name for name in ("Intercept", "beta") if name in draws.values]
     means = Draws({name: draws.mean(name)[None, None] for name in [*names, f"b_{group.name}"]}, {}, {})
-    pooled = tables.group_coefficients(means, spec, group.name)["mean"]
-    common = tables.common_effects(means, spec).set_index("effect")["mean"]
+    of_means = replace(est._posterior, draws=means)
+    pooled = tables.group_coefficients(of_means, group.name)["mean"]
+    common = tables.common_effects(of_means).set_index("effect")["mean"]
     common = common.reindex(group.effect_names, fill_value=0.0)
     return pooled.to_numpy().reshape(len(group.levels), -1), common.to_numpy()
 

@@ -14,6 +14,7 @@ from bayesmixed.design.levels import label_key, label_text
 from bayesmixed.design.spec import DesignSpec
 from bayesmixed.errors import FormulaError, quoted
 from bayesmixed.posterior.draws import CONTRACT_VERSION, Draws, coordinates, layout
+from bayesmixed.posterior.posterior import Posterior
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -58,9 +59,7 @@ def check_names(spec: DesignSpec, auxiliary: tuple[str, ...]) -> None:
 
 
 def container(
-    draws: Draws,
-    spec: DesignSpec,
-    auxiliary: tuple[str, ...],
+    posterior: Posterior,
     observed: tuple[np.ndarray, np.ndarray] | None,
     *,
     group: str = "posterior",
@@ -70,9 +69,7 @@ def container(
 
     Parameters
     ----------
-    draws : Draws
-    spec : DesignSpec
-    auxiliary : tuple of str
+    posterior : Posterior
     observed : tuple of numpy.ndarray of shape (n,), or None
         A response and the labels of its rows.
     group : {"posterior", "prior"}, default="posterior"
@@ -87,10 +84,11 @@ def container(
     """
     import xarray as xr  # noqa: PLC0415
 
+    draws, spec = posterior.draws, posterior.spec
     chains, n_draws = draws.shape
     sample = {"chain": np.arange(chains), "draw": np.arange(n_draws)}
     attrs = {"bayesmixed_schema": CONTRACT_VERSION}
-    variables = {name: dims for name, dims in layout(spec, auxiliary).items() if name in draws.values}
+    variables = {name: dims for name, dims in layout(spec, posterior.family.auxiliary).items() if name in draws.values}
     groups = {
         group: xr.Dataset(
             # copies: who edits the container does not edit the fit

@@ -9,6 +9,7 @@ of the draws: the same means as in predictions. ``sd`` is the posterior standard
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -20,19 +21,20 @@ from bayesmixed.design.spec import DesignSpec
 from bayesmixed.errors import quoted
 from bayesmixed.posterior.diagnostics import convergence
 from bayesmixed.posterior.draws import Draws, covariance_factor
+from bayesmixed.posterior.posterior import Posterior
 
+_RESIDUAL = "residual"  # a variable of one table alone
 NUMBERS = ("mean", "sd", "lower", "upper", "ess_bulk", "ess_tail", "r_hat")
 
 Tails = tuple[float, float]
 
 
-def common_effects(draws: Draws, spec: DesignSpec, coverage: float = 0.9) -> pd.DataFrame:
+def common_effects(posterior: Posterior, coverage: float = 0.9) -> pd.DataFrame:
     """Tabulate the intercept and the common effects.
 
     Parameters
     ----------
-    draws : Draws
-    spec : DesignSpec
+    posterior : Posterior
     coverage : float, default=0.9
         Posterior probability of the interval, in (0, 1).
 
@@ -46,28 +48,17 @@ def common_effects(draws: Draws, spec: DesignSpec, coverage: float = 0.9) -> pd.
     ------
     ValueError
         `coverage` is not in (0, 1).
-
-    Examples
-    --------
-    >>> spec, _ = DesignSpec.plain(pd.DataFrame({"x": [0.0, 1.0, 2.0]}))
-    >>> rng = np.random.default_rng(0)
-    >>> draws = Draws({"Intercept": rng.normal(5, 1, (4, 500)), "beta": rng.normal(2, 1, (4, 500, 1))}, {}, {})
-    >>> common_effects(draws, spec)[["effect", "mean", "sd"]].round(1)
-          effect  mean   sd
-    0  Intercept   5.0  1.0
-    1          x   2.0  1.0
     """
-    return _described(draws, _common(spec), tails(coverage))[["effect", *NUMBERS]]
+    return _described(posterior.draws, _common(posterior.spec), tails(coverage))[["effect", *NUMBERS]]
 
 
-def group_effects(draws: Draws, spec: DesignSpec, factor: str, coverage: float = 0.9) -> pd.DataFrame:
+def group_effects(posterior: Posterior, factor: str, coverage: float = 0.9) -> pd.DataFrame:
     """Tabulate the effects of one grouping factor: how each of its levels differs from the average group.
 
     Parameters
     ----------
-    draws : Draws
+    posterior : Posterior
         Effects that are not stored are drawn, some levels at a time.
-    spec : DesignSpec
     factor : str
     coverage : float, default=0.9
         Posterior probability of the interval, in (0, 1).
@@ -82,27 +73,16 @@ def group_effects(draws: Draws, spec: DesignSpec, factor: str, coverage: float =
     ------
     ValueError
         An unknown factor, or `coverage` is not in (0, 1).
-
-    Examples
-    --------
-    >>> from bayesmixed.datasets import load_sleepstudy
-    >>> from bayesmixed.formula.parse import parse
-    >>> spec, _ = DesignSpec.learn(parse("(1 | Subject)"), load_sleepstudy())
-    >>> b = np.arange(1.0, 19)[:, None] + np.random.default_rng(0).normal(size=(4, 500, 18, 1))
-    >>> group_effects(Draws({"b_Subject": b}, {}, {}), spec, "Subject")[["level", "effect", "mean"]].round(1).head(2)
-       level     effect  mean
-    0    308  Intercept   1.0
-    1    309  Intercept   2.0
     """
-    return _by_level(draws, spec.group(factor), tails(coverage), 0.0, 0.0)
+    return _by_level(posterior.draws, posterior.spec.group(factor), tails(coverage), 0.0, 0.0)
 
 
-def group_coefficients(draws: Draws, spec: DesignSpec, factor: str, coverage: float = 0.9) -> pd.DataFrame:
+def group_coefficients(posterior: Posterior, factor: str, coverage: float = 0.9) -> pd.DataFrame:
     """Tabulate the coefficients of each level of one grouping factor: common effect plus group effect.
 
     Parameters
     ----------
-    draws, spec, factor, coverage
+    posterior, factor, coverage
         As of `group_effects`, with its errors.
 
     Returns
@@ -115,20 +95,8 @@ def group_coefficients(draws: Draws, spec: DesignSpec, factor: str, coverage: fl
     ------
     ValueError
         Also where the common part and the bar code the same term differently, as in ``k + (0 + k | g)``.
-
-    Examples
-    --------
-    >>> from bayesmixed.datasets import load_sleepstudy
-    >>> from bayesmixed.formula.parse import parse
-    >>> spec, _ = DesignSpec.learn(parse("(1 | Subject)"), load_sleepstudy())
-    >>> rng = np.random.default_rng(0)
-    >>> b = np.arange(18.0)[:, None] + rng.normal(size=(4, 500, 18, 1))
-    >>> draws = Draws({"Intercept": rng.normal(250, 1, (4, 500)), "b_Subject": b}, {}, {})
-    >>> group_coefficients(draws, spec, "Subject")[["level", "effect", "mean"]].round(1).head(2)
-       level     effect   mean
-    0    308  Intercept  250.0
-    1    309  Intercept  251.0
     """
+    draws, spec = posterior.draws, posterior.spec
     group, ends = spec.group(factor), tails(coverage)
     _check_coding(spec, group)
     q = len(group.effect_names)
@@ -156,36 +124,33 @@ def _check_coding(spec: DesignSpec, group: GroupSpec) -> None:
 
 
 def variance_components(
-    draws: Draws,
-    spec: DesignSpec,
-    auxiliary: tuple[str, ...],
-    squares: Mapping[str, np.ndarray],
-    coverage: float = 0.9,
+    posterior: Posterior, squares: Mapping[str, np.ndarray], response: float, coverage: float = 0.9
 ) -> pd.DataFrame:
     r"""Tabulate group sds, their correlations and the residual sd, with the shares of the variance.
 
     Parameters
     ----------
-    draws, spec, coverage
+    posterior, coverage
         As of `common_effects`, with its errors.
-    auxiliary : tuple of str
-        The residual's parameters, ``("sigma",)``.
     squares : dict of str to numpy.ndarray of shape (q, q)
         By factor: the mean of :math:`z z'` over the training rows, weighted as they are.
+    response : float
+        Mean of the response over the training rows, where a residual variance depends on it.
 
     Returns
     -------
     DataFrame
         Columns factor, component, effect, mean, sd, lower, upper, ess_bulk, ess_tail, r_hat, share. ``component`` is
-        "sd", then "correlation" (``effect`` is a pair, ``Intercept:Days``), then "residual" (``factor`` and
-        ``effect`` are empty).
+        "sd", then "correlation" (``effect`` is a pair, ``Intercept:Days``), then "auxiliary" (``effect`` is a further
+        parameter of the family), then "residual" (``factor`` and ``effect`` are empty): the standard deviation of the
+        response on the scale of the linear predictor, sigma where the response is normal there.
 
     Notes
     -----
     ``share`` is the posterior mean of a part of the variance that is left, on average over rows, when the common
     effects are known [1]_:
 
-    .. math:: \sum_f E_\text{rows}[z_f' \Sigma_f z_f] + \sigma^2,
+    .. math:: \sum_f E_\text{rows}[z_f' \Sigma_f z_f] + \sigma^2_\text{residual},
               \qquad E_\text{rows}[z' \Sigma z] = \sum_{kl} E_\text{rows}[z_k z_l] \Sigma_{kl}.
 
     The part of effect k is the sum over l: each covariance is split evenly between its two effects, so that the shares
@@ -197,32 +162,29 @@ def variance_components(
     ----------
     .. [1] Johnson (2014), Extension of Nakagawa & Schielzeth's R2GLMM to random slopes models, Methods in Ecology and
        Evolution 5(9), 944-946.
-
-    Examples
-    --------
-    >>> from bayesmixed.datasets import load_sleepstudy
-    >>> from bayesmixed.formula.parse import parse
-    >>> spec, _ = DesignSpec.learn(parse("(1 | Subject)"), load_sleepstudy())
-    >>> draws = Draws({"sd_Subject": np.full((4, 500, 1), 30.0), "sigma": np.full((4, 500), 40.0)}, {}, {})
-    >>> table = variance_components(draws, spec, ("sigma",), {"Subject": np.eye(1)})
-    >>> table[["component", "effect", "mean", "share"]]
-      component     effect  mean  share
-    0        sd  Intercept  30.0   0.36
-    1  residual             40.0   0.64
     """
-    variables = _components(spec, auxiliary)
+    family, draws = posterior.family, posterior.draws
+    auxiliary = {name: draws.values[name] for name in family.auxiliary}
+    residual = np.sqrt(family.latent_variance(np.full(draws.shape, response), **auxiliary))
+    draws = replace(draws, values=draws.values | {_RESIDUAL: residual})
+    own = () if family.collapses else family.auxiliary  # sigma is the residual's sd where the response is normal
+    variables = [
+        *_covariances(posterior.spec),
+        *(_Variable(name, "", "auxiliary", (name,)) for name in own),
+        _Variable(_RESIDUAL, "", "residual", ("",)),
+    ]
     table = _described(draws, variables, tails(coverage))[["factor", "component", "effect", *NUMBERS]]
-    shares = _shares(draws, spec, auxiliary, squares)
+    shares = _shares(draws, posterior.spec, squares)
     share = [shares.get(variable.name, np.full(len(variable.effects), np.nan)) for variable in variables]
     return table.assign(share=np.concatenate([np.empty(0), *share]))
 
 
-def group_covariance(draws: Draws, spec: DesignSpec, factor: str, coverage: float = 0.9) -> pd.DataFrame:
+def group_covariance(posterior: Posterior, factor: str, coverage: float = 0.9) -> pd.DataFrame:
     """Tabulate the covariance matrix of a factor's effects: its lower triangle with the diagonal, row by row.
 
     Parameters
     ----------
-    draws, spec, factor, coverage
+    posterior, factor, coverage
         As of `group_effects`, with its errors.
 
     Returns
@@ -231,18 +193,9 @@ def group_covariance(draws: Draws, spec: DesignSpec, factor: str, coverage: floa
         Columns factor, effect_1, effect_2, mean, sd, lower, upper, ess_bulk, ess_tail, r_hat. The covariance of two
         effects that are independent in the model is there too, so that the table is a whole matrix: exactly 0, with NaN
         for ess_bulk, ess_tail and r_hat.
-
-    Examples
-    --------
-    >>> from bayesmixed.datasets import load_sleepstudy
-    >>> from bayesmixed.formula.parse import parse
-    >>> spec, _ = DesignSpec.learn(parse("(Days | Subject)"), load_sleepstudy())
-    >>> sd, corr = np.full((4, 500, 2), [20.0, 5.0]), np.full((4, 500, 1), 0.1)
-    >>> table = group_covariance(Draws({"sd_Subject": sd, "corr_Subject": corr}, {}, {}), spec, "Subject")
-    >>> table.pivot(index="effect_1", columns="effect_2", values="mean").loc["Days"].round(1).tolist()
-    [25.0, 10.0]
     """
-    group, ends = spec.group(factor), tails(coverage)
+    draws = posterior.draws
+    group, ends = posterior.spec.group(factor), tails(coverage)
     row, column = np.tril_indices(len(group.effect_names))
     values = _covariance(draws, group)[:, row, column].reshape(*draws.shape, len(row))
     numbers = _numbers(values, values.mean(axis=(0, 1)), ends)
@@ -253,15 +206,13 @@ def group_covariance(draws: Draws, spec: DesignSpec, factor: str, coverage: floa
     return _table({"factor": factor, "effect_1": names[row], "effect_2": names[column]}, numbers)
 
 
-def summary(draws: Draws, spec: DesignSpec, auxiliary: tuple[str, ...], coverage: float = 0.9) -> pd.DataFrame:
+def summary(posterior: Posterior, coverage: float = 0.9) -> pd.DataFrame:
     """Tabulate every parameter but the group effects, as they stand in the posterior.
 
     Parameters
     ----------
-    draws, spec, coverage
+    posterior, coverage
         As of `common_effects`, with its errors.
-    auxiliary : tuple of str
-        The family's further parameters.
 
     Returns
     -------
@@ -269,16 +220,10 @@ def summary(draws: Draws, spec: DesignSpec, auxiliary: tuple[str, ...], coverage
         Columns variable, factor, effect, mean, sd, lower, upper, ess_bulk, ess_tail, r_hat. ``variable`` is the name in
         the posterior: Intercept, beta, sd_<factor>, corr_<factor>, sigma, in this order. ``factor`` is empty for common
         effects and sigma.
-
-    Examples
-    --------
-    >>> spec, _ = DesignSpec.plain(pd.DataFrame({"x": [0.0, 1.0, 2.0]}))
-    >>> draws = Draws({"Intercept": np.ones((4, 50)), "beta": np.ones((4, 50, 1)), "sigma": np.ones((4, 50))}, {}, {})
-    >>> summary(draws, spec, ("sigma",))["variable"].tolist()
-    ['Intercept', 'beta', 'sigma']
     """
-    variables = _common(spec) + _components(spec, auxiliary)
-    return _described(draws, variables, tails(coverage))[["variable", "factor", "effect", *NUMBERS]]
+    auxiliary = [_Variable(name, "", "auxiliary", ("",)) for name in posterior.family.auxiliary]
+    variables = _common(posterior.spec) + _covariances(posterior.spec) + auxiliary
+    return _described(posterior.draws, variables, tails(coverage))[["variable", "factor", "effect", *NUMBERS]]
 
 
 class _Variable(NamedTuple):
@@ -295,11 +240,10 @@ def _common(spec: DesignSpec) -> list[_Variable]:
     return intercept + ([_Variable("beta", "", "common", spec.common_names)] if spec.common_names else [])
 
 
-def _components(spec: DesignSpec, auxiliary: tuple[str, ...]) -> list[_Variable]:
+def _covariances(spec: DesignSpec) -> list[_Variable]:
     return [
         *(_Variable(f"sd_{g.name}", g.name, "sd", g.effect_names) for g in spec.groups),
         *(_Variable(f"corr_{g.name}", g.name, "correlation", g.pair_names) for g in spec.groups if g.pairs),
-        *(_Variable(name, "", "residual", ("",)) for name in auxiliary),
     ]
 
 
@@ -347,14 +291,12 @@ def _covariance(draws: Draws, group: GroupSpec) -> np.ndarray:
     return np.einsum("sik,sjk->sij", L, L)
 
 
-def _shares(
-    draws: Draws, spec: DesignSpec, auxiliary: tuple[str, ...], squares: Mapping[str, np.ndarray]
-) -> dict[str, np.ndarray]:
+def _shares(draws: Draws, spec: DesignSpec, squares: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Mean over draws of each part of the variance, by variable: see `variance_components`."""
     parts = {
         f"sd_{group.name}": np.sum(squares[group.name] * _covariance(draws, group), axis=2) for group in spec.groups
     }
-    parts |= {name: np.square(draws.flat(name))[:, None] for name in auxiliary}
+    parts[_RESIDUAL] = np.square(draws.flat(_RESIDUAL))[:, None]
     total = sum(part.sum(axis=1, keepdims=True) for part in parts.values())
     return {name: np.mean(part / total, axis=0) for name, part in parts.items()}
 

@@ -1,4 +1,4 @@
-"""Quantiles of a response whose mean is known by draws: of a mixture with one component per draw."""
+"""Quantiles of a response whose linear predictor is known by draws: of a mixture with one component per draw."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _ITERATIONS = 200  # at most: a bracket halved so often is a point
 
 
 def mixture_quantiles(
-    family: Family, mu: np.ndarray, auxiliary: Mapping[str, np.ndarray], probabilities: np.ndarray
+    family: Family, eta: np.ndarray, auxiliary: Mapping[str, np.ndarray], probabilities: np.ndarray
 ) -> np.ndarray:
-    """Solve ``mean over draws of cdf(t, mu, **auxiliary) = p`` for t, row by row, by Newton's method in a bracket.
+    """Solve ``mean over draws of cdf(t, eta, **auxiliary) = p`` for t, row by row, by Newton's method in a bracket.
 
-    The noise is integrated, not drawn: a row's quantiles depend on nothing but the draws of its mean.
+    The noise is integrated, not drawn: a row's quantiles depend on nothing but the draws of its linear predictor.
 
     Parameters
     ----------
     family : Family
         Of a continuous response.
-    mu : numpy.ndarray of shape (n, S)
-        Draws of the mean.
+    eta : numpy.ndarray of shape (n, S)
+        Draws of the linear predictor.
     auxiliary : dict of str to numpy.ndarray of shape (S,) or (n, S)
     probabilities : numpy.ndarray of shape (k,)
         In (0, 1).
@@ -36,30 +36,30 @@ def mixture_quantiles(
     Returns
     -------
     numpy.ndarray of shape (n, k)
-        NaN where `mu` is.
+        NaN where `eta` is.
 
     Examples
     --------
     >>> from bayesmixed.families import get_family
-    >>> mu, sigma = np.array([[0.0, 0.0]]), np.array([1.0, 1.0])
-    >>> mixture_quantiles(get_family("gaussian"), mu, {"sigma": sigma}, np.array([0.5, 0.975])).round(2).tolist()
+    >>> eta, sigma = np.array([[0.0, 0.0]]), np.array([1.0, 1.0])
+    >>> mixture_quantiles(get_family("gaussian"), eta, {"sigma": sigma}, np.array([0.5, 0.975])).round(2).tolist()
     [[0.0, 1.96]]
     """
-    variance = family.variance(mu, **auxiliary)
-    starts, narrow = _starts(mu, variance, probabilities), np.sqrt(variance.min(axis=1))
+    variance = family.variance(eta, **auxiliary)
+    starts, narrow = _starts(family.mean(eta, **auxiliary), variance, probabilities), np.sqrt(variance.min(axis=1))
     result = np.empty(starts.shape)
     for at, p in enumerate(probabilities):
         # a quantile of a mixture is between those of its components
-        components = family.quantile(p, mu, **auxiliary)
+        components = family.quantile(p, eta, **auxiliary)
         low, high = components.min(axis=1), components.max(axis=1)
         t = np.clip(starts[:, at], low, high)
-        active, step = np.arange(len(mu)), np.full(len(mu), np.inf)
+        active, step = np.arange(len(eta)), np.full(len(eta), np.inf)
         for _ in range(_ITERATIONS):
-            mine = slice(None) if len(active) == len(mu) else active  # without a copy while all are active
+            mine = slice(None) if len(active) == len(eta) else active  # without a copy while all are active
             some = {name: values if values.ndim == 1 else values[mine] for name, values in auxiliary.items()}
             here = t[active, None]
-            excess = family.cdf(here, mu[mine], **some).mean(axis=1) - p
-            density = np.exp(family.log_density(here, mu[mine], **some)).mean(axis=1)
+            excess = family.cdf(here, eta[mine], **some).mean(axis=1) - p
+            density = np.exp(family.log_density(here, eta[mine], **some)).mean(axis=1)
             low[active] = np.where(excess < 0, t[active], low[active])
             high[active] = np.where(excess > 0, t[active], high[active])
             with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # between components there may be none

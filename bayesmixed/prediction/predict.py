@@ -24,13 +24,16 @@ _CHUNK = 64_000
 
 
 def mean(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> np.ndarray:
-    """Posterior mean of the response, shape (n,), under the identity link.
+    """Posterior mean of the response, shape (n,).
 
-    The mean of a linear predictor is the linear predictor of the means, so no draw is visited; the means are exact
-    where the sampler knows them. New levels: exactly 0 under ``"sample"`` and ``"zero"``, the mean over fitted levels
-    under ``"donor"``.
+    Where it is the linear predictor, no draw is visited: the mean of a linear predictor is the linear predictor of the
+    means, which are exact where the sampler knows them. New levels: exactly 0 under ``"sample"`` and ``"zero"``, the
+    mean over fitted levels under ``"donor"``. Elsewhere the mean is averaged over the draws, and at each of them over
+    the population of new levels.
     """
     draws = posterior.draws
+    if not posterior.family.linear:
+        return _averaged_mean(posterior, design, modes)
     eta = np.zeros(design.n_rows) if design.offset is None else design.offset.copy()
     if design.has_intercept:
         eta += draws.mean("Intercept")
@@ -45,14 +48,29 @@ def mean(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> np.n
     return eta
 
 
-def standard_deviation(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> np.ndarray:
-    """Predictive standard deviation of the response, shape (n,), under the identity link.
+def _averaged_mean(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> np.ndarray:
+    """Mean over the draws of the response's mean, the normal effects of new levels integrated out at each."""
+    result = np.empty(design.n_rows)
+    every = np.arange(int(np.prod(posterior.draws.shape)))
+    new_levels, auxiliary = _by_factor(posterior, design, modes), auxiliary_draws(posterior, every)
+    for rows in _chunks(design.n_rows, len(every)):
+        eta = _linear(posterior, design, new_levels, rows=rows, keep=every, how="integrated")
+        variance = _new_variance(new_levels, rows, eta.shape)
+        result[rows] = posterior.family.marginal_mean(eta, variance, **auxiliary).mean(axis=1)
+    return result
 
-    Its square is E[sigma^2] + Var(eta) + E[z' Sigma z] for the new levels of each factor, where Sigma is the
-    group covariance under ``"sample"`` and the covariance of the fitted levels' effects under ``"donor"``:
-    the law of total variance over draws; no noise is drawn.
+
+def standard_deviation(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> np.ndarray:
+    """Predictive standard deviation of the response, shape (n,).
+
+    Where the mean is the linear predictor, its square is E[sigma^2] + Var(eta) + E[z' Sigma z] for the new levels of
+    each factor, where Sigma is the group covariance under ``"sample"`` and the covariance of the fitted levels' effects
+    under ``"donor"``: the law of total variance over draws; no noise is drawn. Elsewhere the effects of new levels are
+    drawn.
     """
     draws = posterior.draws
+    if not posterior.family.linear:
+        return _averaged_deviation(posterior, design, modes)
     auxiliary = {name: draws.flat(name) for name in posterior.family.auxiliary}
     noise = float(np.mean(posterior.family.variance(np.zeros(1), **auxiliary)))
     spread = np.zeros(design.n_rows)
@@ -65,6 +83,19 @@ def standard_deviation(posterior: Posterior, design: Design, modes: Mapping[str,
     for rows in _chunks(design.n_rows, len(every)):
         variance[rows] = _linear(posterior, design, new_levels, rows=rows, keep=every, how="expected").var(axis=1)
     return np.sqrt(noise + variance + spread)
+
+
+def _averaged_deviation(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> np.ndarray:
+    """Law of total variance over the draws of the linear predictor, those of new levels' effects among them."""
+    result = np.empty(design.n_rows)
+    every = np.arange(int(np.prod(posterior.draws.shape)))
+    family, new_levels = posterior.family, _by_factor(posterior, design, modes)
+    auxiliary = auxiliary_draws(posterior, every)
+    for rows in _chunks(design.n_rows, len(every)):
+        eta = _linear(posterior, design, new_levels, rows=rows, keep=every, how="drawn")
+        variance = family.mean(eta, **auxiliary).var(axis=1) + family.variance(eta, **auxiliary).mean(axis=1)
+        result[rows] = np.sqrt(variance)
+    return result
 
 
 def draw(posterior: Posterior, design: Design, modes: Mapping[str, str], kind: str, keep: np.ndarray) -> np.ndarray:
@@ -86,13 +117,14 @@ def draw(posterior: Posterior, design: Design, modes: Mapping[str, str], kind: s
     result = np.empty((len(keep), design.n_rows))
     total = int(np.prod(posterior.draws.shape))
     new_levels = _by_factor(posterior, design, modes)
+    family, auxiliary = posterior.family, auxiliary_draws(posterior, keep)
     for rows in _chunks(design.n_rows, total if kind == "response" else len(keep)):
         values = _linear(posterior, design, new_levels, rows=rows, keep=keep, how="drawn")
-        if kind != "linear":
-            values = posterior.family.link.inverse(values)
-        if kind == "response":
+        if kind == "mean":
+            values = family.mean(values, **auxiliary)
+        elif kind == "response":
             u = row_uniforms((posterior.seed, "noise"), rows.start, rows.stop, total)[:, keep]
-            values = posterior.family.quantile(u, values, **auxiliary_draws(posterior, keep))
+            values = family.quantile(u, values, **auxiliary)
         result[:, rows] = values.T
     return result
 
@@ -121,21 +153,17 @@ def quantiles(
     result = np.empty((design.n_rows, len(probabilities)))
     every = np.arange(int(np.prod(posterior.draws.shape)))
     new_levels = _by_factor(posterior, design, modes)
+    family, auxiliary = posterior.family, auxiliary_draws(posterior, every)
+    how: How = "integrated" if kind == "response" and family.collapses else "drawn"
     for rows in _chunks(design.n_rows, len(every)):
-        how: How = "integrated" if kind == "response" else "drawn"
         values = _linear(posterior, design, new_levels, rows=rows, keep=every, how=how)
-        if kind != "linear":
-            values = posterior.family.link.inverse(values)
         if kind == "response":
-            auxiliary = auxiliary_draws(posterior, every)
-            for new in new_levels.values():
-                at, variance = new.variance(rows)
-                if len(at):
-                    full = np.zeros_like(values)
-                    full[at] = variance
-                    auxiliary = posterior.family.widened(full, **auxiliary)
-            result[rows] = mixture_quantiles(posterior.family, values, auxiliary, probabilities)
+            of_rows = auxiliary
+            if how == "integrated" and np.any(variance := _new_variance(new_levels, rows, values.shape)):
+                of_rows = family.widened(variance, **auxiliary)
+            result[rows] = mixture_quantiles(family, values, of_rows, probabilities)
         else:
+            values = family.mean(values, **auxiliary) if kind == "mean" else values
             result[rows] = np.quantile(values, probabilities, axis=1).T
     return result
 
@@ -150,9 +178,11 @@ def bayes_r2(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> 
     new_levels = _by_factor(posterior, design, modes)
     origin = mean(posterior, design, modes).mean()  # sums of squares about it do not cancel
     total, square, noise = np.zeros((3, len(every)))
+    family, auxiliary = posterior.family, auxiliary_draws(posterior, every)
     for rows in _chunks(design.n_rows, len(every)):
-        mu = posterior.family.link.inverse(_linear(posterior, design, new_levels, rows=rows, keep=every, how="drawn"))
-        noise += posterior.family.variance(mu, **auxiliary_draws(posterior, every)).sum(axis=0)
+        eta = _linear(posterior, design, new_levels, rows=rows, keep=every, how="drawn")
+        mu = family.mean(eta, **auxiliary)
+        noise += family.variance(eta, **auxiliary).sum(axis=0)
         total += (mu - origin).sum(axis=0)
         square += np.square(mu - origin).sum(axis=0)
     fit = np.maximum(square - np.square(total) / design.n_rows, 0.0) / (design.n_rows - 1)
@@ -212,6 +242,15 @@ def _by_factor(posterior: Posterior, design: Design, modes: Mapping[str, str]) -
     return {
         factor.name: NewLevels(posterior.draws, posterior.seed, factor, modes[factor.name]) for factor in design.groups
     }
+
+
+def _new_variance(new_levels: Mapping[str, NewLevels], rows: slice, shape: tuple[int, ...]) -> np.ndarray:
+    """Variance of the linear predictor that new levels' normal effects add, by row and draw."""
+    total = np.zeros(shape)
+    for new in new_levels.values():
+        at, variance = new.variance(rows)
+        total[at] += variance
+    return total
 
 
 def auxiliary_draws(posterior: Posterior, keep: np.ndarray) -> dict[str, np.ndarray]:

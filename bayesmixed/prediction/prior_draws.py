@@ -20,23 +20,20 @@ from scipy.special import betaincinv
 from bayesmixed.design.factors import GroupSpec
 from bayesmixed.design.levels import label_key
 from bayesmixed.design.spec import DesignSpec
+from bayesmixed.distributions import Prior
 from bayesmixed.keyed_random import normals, uniforms
 from bayesmixed.posterior.draws import MAX_STORED, Draws, covariance_factor, layout
-from bayesmixed.priors.distributions import Prior
+from bayesmixed.posterior.posterior import Model
 from bayesmixed.priors.priors import Priors
 from bayesmixed.priors.swept import swept_effects
 
 
-def prior_draws(spec: DesignSpec, priors: Priors, auxiliary: tuple[str, ...], n_draws: int, seed: int) -> Draws:
+def prior_draws(model: Model, n_draws: int, seed: int) -> Draws:
     """Draw every variable of the naming contract from its prior, ``b_<factor>`` of all fitted levels included.
 
     Parameters
     ----------
-    spec : DesignSpec
-    priors : Priors
-        Of this model.
-    auxiliary : tuple of str
-        The family's further parameters.
+    model : Model
     n_draws : int
         The first draws do not change when more are asked for.
     seed : int
@@ -56,10 +53,12 @@ def prior_draws(spec: DesignSpec, priors: Priors, auxiliary: tuple[str, ...], n_
     >>> from bayesmixed.priors.defaults import default_priors
     >>> data = load_sleepstudy()
     >>> spec, design = DesignSpec.learn(parse("Days + (Days | Subject)"), data, y=data["Reaction"].to_numpy())
-    >>> draws = prior_draws(spec, default_priors(design, get_family("gaussian")), ("sigma",), n_draws=100, seed=0)
+    >>> family = get_family("gaussian")
+    >>> draws = prior_draws(Model(spec, family, default_priors(design, family)), n_draws=100, seed=0)
     >>> draws.values["b_Subject"].shape
     (1, 100, 18, 2)
     """
+    spec, priors, auxiliary = model.spec, model.priors, model.family.auxiliary
     values = _common_part(spec, priors, n_draws, seed)
     for factor in spec.groups:
         values |= _covariance(factor, priors, n_draws, seed)

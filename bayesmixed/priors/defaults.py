@@ -9,9 +9,9 @@ import numpy as np
 
 from bayesmixed.design.factors import GroupFactor, by_factor
 from bayesmixed.design.spec import Design
+from bayesmixed.distributions import HalfNormal, Normal, Prior
 from bayesmixed.errors import PriorError, quoted, warn
-from bayesmixed.families.base import Family
-from bayesmixed.priors.distributions import HalfNormal, HalfStudentT, Normal, Prior
+from bayesmixed.families.base import Family, Response
 from bayesmixed.priors.priors import Priors
 from bayesmixed.priors.swept import Moments, sweep
 
@@ -40,6 +40,13 @@ def moments(values: np.ndarray, weights: np.ndarray | None, centred: bool) -> tu
     rms = np.where(square > 0, np.sqrt(square), 1.0)
     scale = np.where(spread > 1e-14 * rms, spread, rms) if centred else rms
     return (location if centred else np.zeros_like(location)), scale
+
+
+def predictor_scale(design: Design, family: Family) -> tuple[float, float]:
+    """Where the linear predictor of a design is, and how far it may be from there, as its family says."""
+    location, scale = moments(design.working(family).response, design.weights, design.has_intercept)
+    response = Response(design.observed, design.offset, design.weights, float(location), float(scale))
+    return family.location_and_scale(response)
 
 
 def default_priors(
@@ -87,7 +94,7 @@ def default_priors(
     .. [1] Goodrich, Gabry, Ali & Brilleman, Prior distributions for rstanarm models (package vignette).
     """
     names, users = design.common_names, stated.get("beta", ())
-    location, scale = moments(design.response, design.weights, design.has_intercept)
+    location, scale = predictor_scale(design, family)
     common = sweep(
         Moments.of(design.X, design.weights),
         design.contains or [()] * len(names),
@@ -98,14 +105,14 @@ def default_priors(
     )
     group_sd, group_swept = {}, {}
     for factor in design.groups:  # a comprehension would be one more frame on some Pythons
-        default = _default_sds(factor, float(scale), design.weights, stated.get(factor.name, ()))
+        default = _default_sds(factor, scale, design.weights, stated.get(factor.name, ()))
         group_sd[factor.name], group_swept[factor.name] = default
     return Priors(
-        intercept=Normal(float(location), 2.5 * float(scale)) if design.has_intercept else None,
+        intercept=Normal(location, 2.5 * scale) if design.has_intercept else None,
         common={name: Normal(0.0, float(2.5 * scale / s)) for name, s in zip(names, common.scale, strict=True)},
         group_sd=group_sd,
         lkj_eta=resolve_eta(lkj_eta, design),
-        auxiliary={name: HalfStudentT(4.0, float(scale)) for name in family.auxiliary},
+        auxiliary=family.auxiliary_priors(scale),
         swept=common.entries(names),
         group_swept={name: swept for name, swept in group_swept.items() if swept},
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
-from bayesmixed.priors.distributions import Prior
+from bayesmixed.distributions import Prior
 from bayesmixed.priors.swept import sweep_matrix
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from bayesmixed.design.spec import Design
+from bayesmixed.distributions import Prior
 from bayesmixed.errors import PriorError, quoted
 from bayesmixed.families.base import Family
 from bayesmixed.priors.defaults import default_priors, resolve_eta
-from bayesmixed.priors.distributions import Prior
 from bayesmixed.priors.priors import Priors
 
 # a name with a place, as `stated_at` writes it

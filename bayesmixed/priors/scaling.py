@@ -8,12 +8,11 @@ import numpy as np
 
 from bayesmixed.design.factors import GroupFactor
 from bayesmixed.design.spec import Design
-from bayesmixed.priors.defaults import FAR, far_slopes, moments
+from bayesmixed.families.base import Family
+from bayesmixed.priors.defaults import FAR, far_slopes, moments, predictor_scale
 from bayesmixed.priors.priors import Priors
 from bayesmixed.priors.swept import swept_columns
 
-# The residual sd is kept above this fraction of the response's scale, so that a perfect fit has a posterior.
-SIGMA_FLOOR = 1e-6
 _ROUNDING = 1e-10  # of a column's scale: the mean of a column that was swept of the intercept
 
 
@@ -29,7 +28,8 @@ class Scaling:
     Attributes
     ----------
     y_location, y_scale : float
-        Of the response minus offset; 0 and the root mean square without an intercept.
+        Of the linear predictor, as its family has them: for a Gaussian those of the response minus offset, 0 and the
+        root mean square without an intercept.
     x_location, x_scale : numpy.ndarray of shape (p,)
         Of the swept columns; the location is 0 where they were swept of the intercept of these data.
     T : numpy.ndarray of shape (p + 1, p + 1), or (p, p) without an intercept
@@ -42,27 +42,22 @@ class Scaling:
     T: np.ndarray
 
     @classmethod
-    def learn(cls, design: Design, priors: Priors) -> Scaling:
+    def learn(cls, design: Design, family: Family, priors: Priors) -> Scaling:
         """Measure a design.
 
         A prior that bounds the intercept (a half-normal one) cannot be stated elsewhere than where it is: the columns
         then stay where they are.
         """
-        y_location, y_scale = moments(design.response, design.weights, design.has_intercept)
+        y_location, y_scale = predictor_scale(design, family)
         T = priors.common_sweep(design.common_names)
         x_location, x_scale = moments(_swept(T, design.X), design.weights, design.has_intercept)
         centred = design.has_intercept and not (priors.intercept is not None and priors.intercept.positive)
         x_location = np.where(centred & (np.abs(x_location) > _ROUNDING * x_scale), x_location, 0.0)
-        return cls(float(y_location), float(y_scale), x_location, x_scale, T)
+        return cls(y_location, y_scale, x_location, x_scale, T)
 
     def columns(self, X: np.ndarray) -> np.ndarray:
         """X_c of some rows, (n, p)."""
         return (_swept(self.T, X) - self.x_location) / self.x_scale
-
-    @property
-    def sigma_floor(self) -> float:
-        """Least residual sd."""
-        return SIGMA_FLOOR * self.y_scale
 
 
 def _swept(T: np.ndarray, X: np.ndarray) -> np.ndarray:

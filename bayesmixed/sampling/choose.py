@@ -6,9 +6,8 @@ import numpy as np
 
 from bayesmixed.design.spec import Design, DesignSpec
 from bayesmixed.errors import SamplerError, warn
-from bayesmixed.families.base import Family
 from bayesmixed.posterior.draws import Draws
-from bayesmixed.priors.priors import Priors
+from bayesmixed.posterior.posterior import Model
 from bayesmixed.sampling.collapsed import engine as collapsed
 from bayesmixed.sampling.engine import Engine, Settings
 from bayesmixed.sampling.nuts import engine as nuts
@@ -18,14 +17,14 @@ ENGINES: tuple[Engine, ...] = (collapsed, nuts)  # "auto" takes the first that d
 SAMPLERS = ("auto", *(engine.NAME for engine in ENGINES))
 
 
-def sample(design: Design, family: Family, priors: Priors, settings: Settings) -> Draws:
+def sample(model: Model, design: Design, settings: Settings) -> Draws:
     """Draw from the posterior.
 
     Parameters
     ----------
+    model : Model
     design : Design
-    family : Family
-    priors : Priors
+        With a response.
     settings : Settings
 
     Returns
@@ -50,10 +49,10 @@ def sample(design: Design, family: Family, priors: Priors, settings: Settings) -
     for engine in candidates:
         if refusal and engine is ENGINES[-1]:
             warn(f"NUTS is used, slower by far: {refusal}.")
-        reason = engine.refuses(design, family, priors, settings)
+        reason = engine.refuses(model, design, settings)
         if not reason:
             try:
-                result = engine.sample(design, family, priors, settings)
+                result = engine.sample(model, design, settings)
             except SamplerError as error:
                 reason = str(error)
             else:

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bayesmixed.design.spec import Design
-from bayesmixed.families.base import Family
 from bayesmixed.posterior.draws import Draws
-from bayesmixed.priors.priors import Priors
+from bayesmixed.posterior.posterior import Model
 
 
 @dataclass(frozen=True)
@@ -48,10 +47,10 @@ class Engine(Protocol):
 
     NAME: str
 
-    def refuses(self, design: Design, family: Family, priors: Priors, settings: Settings) -> str:
+    def refuses(self, model: Model, design: Design, settings: Settings) -> str:
         """Why the engine does not take the model, for a reader; empty: it does."""
 
-    def sample(self, design: Design, family: Family, priors: Priors, settings: Settings) -> Draws:
+    def sample(self, model: Model, design: Design, settings: Settings) -> Draws:
         """Draw from the posterior.
 
         Raises

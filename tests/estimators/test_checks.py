@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 from sklearn.exceptions import DataConversionWarning
 
-from bayesmixed.design.frames import check_response, read_numbers
+from bayesmixed.design.frames import check_size, read_numbers
 from bayesmixed.design.spec import DesignSpec
 from bayesmixed.errors import FormulaError
 from bayesmixed.estimators.residuals import check_groups, check_residuals
 from bayesmixed.estimators.undetermined import check_units, warn_undetermined
+from bayesmixed.families import get_family
 from bayesmixed.formula.parse import parse
 
 THREE = [
@@ -28,7 +29,8 @@ THREE = [
 
 def read_response_of_a_fit(y, n_rows, counts=None):
     values = read_numbers(y, n_rows, counts)
-    check_response(values)
+    check_size(values)
+    get_family("gaussian").check(values)
     return values
 
 

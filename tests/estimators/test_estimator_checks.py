@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from bayesmixed import MixedModelRegressor
 from bayesmixed.sampling.nuts import engine as nuts
-from conftest import make_draws
+from helpers.made import make_draws
 
 # two checks have a response that is a linear function of X; the warning is what a user should see
 pytestmark = pytest.mark.filterwarnings("ignore:the common effects .* fit y without error:UserWarning")
@@ -86,7 +86,7 @@ def nuts_seeds(monkeypatch):
     """Replace NUTS by draws that depend on the seed and on the sufficient statistics alone; returns its seeds."""
     seeds = []
 
-    def sample(design, family, priors, settings):
+    def sample(model, design, settings):
         seeds.append(settings.seed)
         made = make_draws(design, chains=settings.chains, draws=settings.draws, seed=settings.seed)
         made.diagnostics["sampler"] = "nuts"

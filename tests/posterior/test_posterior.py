@@ -7,14 +7,14 @@ from bayesmixed.design.spec import DesignSpec
 from bayesmixed.formula.parse import parse
 from bayesmixed.posterior.container import check_columns, check_names, container
 from bayesmixed.posterior.draws import layout
-from conftest import make_draws
+from helpers.made import make_draws, posterior_of
 
 
 def assemble(formula, frame, **options):
     spec, design = DesignSpec.learn(parse(formula), frame, **options)
     draws = make_draws(design)
     obs = np.array([f"row {i}" for i in range(len(frame))])
-    return container(draws, spec, ("sigma",), (np.arange(len(frame)) / 7, obs)), draws
+    return container(posterior_of(draws, spec), (np.arange(len(frame)) / 7, obs)), draws
 
 
 def test_naming_contract(school):

@@ -20,7 +20,7 @@ from bayesmixed.posterior.tables import (
     variance_components,
 )
 from bayesmixed.prediction import predict as prediction
-from conftest import GAUSSIAN, make_draws
+from helpers.made import make_draws, posterior_of
 
 FORMULA = "x + k + (x + z | school) + (1 | school:pupil)"
 SIGMA = ("sigma",)
@@ -38,7 +38,7 @@ def squares_of(design):
 
 
 def components_of(draws, spec, design, **options):
-    return variance_components(draws, spec, SIGMA, squares_of(design), **options)
+    return variance_components(posterior_of(draws, spec), squares_of(design), 0.0, **options)
 
 
 def describe(values, mean=None, coverage=0.9):
@@ -101,12 +101,12 @@ def make_lazy(draws, factor):
 def test_columns_are_those_of_the_contract(school):
     draws, spec, design = fit(FORMULA, school)
 
-    assert list(common_effects(draws, spec)) == ["effect", *NUMBERS]
-    assert list(group_effects(draws, spec, "school")) == ["factor", "level", "effect", *NUMBERS]
-    assert list(group_coefficients(draws, spec, "school")) == ["factor", "level", "effect", *NUMBERS]
+    assert list(common_effects(posterior_of(draws, spec))) == ["effect", *NUMBERS]
+    assert list(group_effects(posterior_of(draws, spec), "school")) == ["factor", "level", "effect", *NUMBERS]
+    assert list(group_coefficients(posterior_of(draws, spec), "school")) == ["factor", "level", "effect", *NUMBERS]
     assert list(components_of(draws, spec, design)) == ["factor", "component", "effect", *NUMBERS, "share"]
-    assert list(group_covariance(draws, spec, "school")) == ["factor", "effect_1", "effect_2", *NUMBERS]
-    assert list(summary(draws, spec, SIGMA)) == ["variable", "factor", "effect", *NUMBERS]
+    assert list(group_covariance(posterior_of(draws, spec), "school")) == ["factor", "effect_1", "effect_2", *NUMBERS]
+    assert list(summary(posterior_of(draws, spec))) == ["variable", "factor", "effect", *NUMBERS]
 
 
 @pytest.mark.parametrize("coverage", [0.9, 0.5])
@@ -115,7 +115,7 @@ def test_common_effects_are_described_one_by_one(coverage, school):
     columns = [draws.values["Intercept"], *np.moveaxis(draws.values["beta"], 2, 0)]
 
     assert_rows(
-        common_effects(draws, spec, coverage=coverage),
+        common_effects(posterior_of(draws, spec), coverage=coverage),
         [("Intercept",), ("x",), ("k[b]",), ("k[c]",)],
         [describe(values, coverage=coverage) for values in columns],
     )
@@ -127,7 +127,7 @@ def test_common_effects_are_described_one_by_one(coverage, school):
 )
 def test_common_effects_that_a_model_lacks_have_no_row(formula, effects, school):
     draws, spec, _ = fit(formula, school)
-    table = common_effects(draws, spec)
+    table = common_effects(posterior_of(draws, spec))
 
     assert table["effect"].tolist() == effects
     assert list(table) == ["effect", *NUMBERS]
@@ -143,20 +143,20 @@ def test_group_effects_are_described_level_by_level(factor, school):
             labels.append((factor, level, effect))
             numbers.append(describe(draws.values[f"b_{factor}"][:, :, j, k], coverage=0.8))
 
-    assert_rows(group_effects(draws, spec, factor, coverage=0.8), labels, numbers)
+    assert_rows(group_effects(posterior_of(draws, spec), factor, coverage=0.8), labels, numbers)
 
 
 def test_levels_of_an_interaction_are_texts(school):
     draws, spec, _ = fit(FORMULA, school)
 
-    assert group_effects(draws, spec, "school:pupil")["level"].tolist()[:2] == ["east:0", "east:1"]
+    assert group_effects(posterior_of(draws, spec), "school:pupil")["level"].tolist()[:2] == ["east:0", "east:1"]
 
 
 @pytest.mark.parametrize("kind", ["int64", "float64", "bool", "datetime64[ns]"])
 def test_levels_keep_their_type(kind, school):
     labels = (school["pupil"] % 2).astype("int64").astype(kind)
     draws, spec, _ = fit("(1 + x | g)", school.assign(g=labels))
-    level = group_effects(draws, spec, "g")["level"]
+    level = group_effects(posterior_of(draws, spec), "g")["level"]
 
     assert level.dtype == kind
     assert level.tolist() == labels.drop_duplicates().sort_values().repeat(2).tolist()
@@ -185,15 +185,15 @@ def test_coefficients_are_common_plus_group_effects(formula, common, school):
             labels.append(("school", level, effect))
             numbers.append(describe(values))
 
-    assert_rows(group_coefficients(draws, spec, "school"), labels, numbers)
+    assert_rows(group_coefficients(posterior_of(draws, spec), "school"), labels, numbers)
 
 
 def test_coefficients_predict_the_rows_of_their_level(school):
     draws, spec, design = fit("x + (x | school)", school)
     draws.means["b_school"] = draws.mean("b_school") + 1
-    coefficients = group_coefficients(draws, spec, "school")["mean"].to_numpy().reshape(3, 2)
+    coefficients = group_coefficients(posterior_of(draws, spec), "school")["mean"].to_numpy().reshape(3, 2)
     factor = design.groups[0]
-    posterior = prediction.Posterior(draws, spec, GAUSSIAN, 0)
+    posterior = posterior_of(draws, spec)
 
     np.testing.assert_allclose(
         np.sum(factor.Z * coefficients[factor.codes], axis=1), prediction.mean(posterior, design, {"school": "zero"})
@@ -204,12 +204,12 @@ def test_coefficients_predict_the_rows_of_their_level(school):
 @pytest.mark.parametrize("chunk", [1, 1000, 2_000_000])
 def test_effects_that_are_not_stored_give_the_same_table(table, chunk, school, monkeypatch):
     draws, spec, _ = fit("x + (x | school:pupil)", school)
-    expected = table(draws, spec, "school:pupil")
+    expected = table(posterior_of(draws, spec), "school:pupil")
     monkeypatch.setattr(draws_module, "_CHUNK", chunk)
     lazy, _ = make_lazy(draws, "school:pupil")
 
-    pd.testing.assert_frame_equal(table(lazy, spec, "school:pupil"), expected, rtol=1e-12)
-    pd.testing.assert_frame_equal(table(draws, spec, "school:pupil"), expected, rtol=1e-12)
+    pd.testing.assert_frame_equal(table(posterior_of(lazy, spec), "school:pupil"), expected, rtol=1e-12)
+    pd.testing.assert_frame_equal(table(posterior_of(draws, spec), "school:pupil"), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("table", [group_effects, group_coefficients])
@@ -218,7 +218,7 @@ def test_levels_are_asked_for_once_and_some_at_a_time(table, school, monkeypatch
     draws, spec, _ = fit("x + (x | school:pupil)", school)
     lazy, source = make_lazy(draws, "school:pupil")
     monkeypatch.setattr(draws_module, "_CHUNK", 1000)
-    table(lazy, spec, "school:pupil")
+    table(posterior_of(lazy, spec), "school:pupil")
 
     assert source.asked == [5, 5, 5]
 
@@ -229,15 +229,17 @@ def test_exact_means_are_used_where_the_sampler_knows_them(school):
     means = {name: draws.mean(name) + by for name, by in shift.items()}
     exact = replace(draws, means=means)
 
-    common = common_effects(exact, spec)
+    common = common_effects(posterior_of(exact, spec))
     np.testing.assert_array_equal(common["mean"], [means["Intercept"], *means["beta"]])
-    np.testing.assert_array_equal(group_effects(exact, spec, "school")["mean"], means["b_school"].ravel())
+    np.testing.assert_array_equal(group_effects(posterior_of(exact, spec), "school")["mean"], means["b_school"].ravel())
     matched = means["b_school"] + [means["Intercept"], means["beta"][0], 0.0]
-    np.testing.assert_allclose(group_coefficients(exact, spec, "school")["mean"], matched.ravel())
+    np.testing.assert_allclose(group_coefficients(posterior_of(exact, spec), "school")["mean"], matched.ravel())
     # the other columns are those of the draws
-    for table in (common_effects, lambda *args: summary(*args, SIGMA), lambda *args: group_effects(*args, "school")):
+    for table in (common_effects, summary, lambda *args: group_effects(*args, "school")):
         pd.testing.assert_frame_equal(
-            table(exact, spec).drop(columns="mean"), table(draws, spec).drop(columns="mean"), check_exact=True
+            table(posterior_of(exact, spec)).drop(columns="mean"),
+            table(posterior_of(draws, spec)).drop(columns="mean"),
+            check_exact=True,
         )
     pd.testing.assert_frame_equal(components_of(exact, spec, design), components_of(draws, spec, design))
 
@@ -318,7 +320,7 @@ def test_a_share_is_negative_where_a_negative_covariance_outweighs_the_variance(
     fixed = {"sd_school": 1.0, "corr_school": -0.9, "sigma": 1.0}
     draws.values.update({name: np.full_like(draws.values[name], value) for name, value in fixed.items()})
     z = np.array([1.0, 0.5])
-    table = variance_components(draws, spec, SIGMA, {"school": np.outer(z, z)})
+    table = variance_components(posterior_of(draws, spec), {"school": np.outer(z, z)}, 0.0)
 
     np.testing.assert_allclose(table["share"], [0.55 / 1.35, -0.2 / 1.35, np.nan, 1 / 1.35])
 
@@ -332,7 +334,7 @@ def test_the_share_of_a_factor_does_not_depend_on_the_zero_of_its_slopes_column(
     corr = moved[..., :1, 1] / sd.prod(axis=2, keepdims=True)
     values = {**draws.values, "sd_school": sd, "corr_school": corr}
     Z = design.groups[0].Z + np.array([0.0, 3.0])
-    table = variance_components(replace(draws, values=values), spec, SIGMA, {"school": Z.T @ Z / len(Z)})
+    table = variance_components(posterior_of(replace(draws, values=values), spec), {"school": Z.T @ Z / len(Z)}, 0.0)
     expected = components_of(draws, spec, design)
 
     assert table["share"][:2].sum() == pytest.approx(expected["share"][:2].sum())
@@ -359,14 +361,14 @@ def test_covariances_are_products_of_sds_and_correlations(formula, school):
             numbers.append(describe(Sigma[:, :, i, j]) if same else [0.0] * 4 + [np.nan] * 3)
 
     # the two draws next to the median are equally far from it, which rounding decides otherwise here
-    assert_rows(group_covariance(draws, spec, "school"), labels, numbers, r_hat_rtol=1e-3)
+    assert_rows(group_covariance(posterior_of(draws, spec), "school"), labels, numbers, r_hat_rtol=1e-3)
 
 
 @pytest.mark.parametrize("options", [{}, {"group_prior": "independent"}])
 def test_independent_effects_have_covariance_exactly_zero(options, school):
     bar = "|" if options else "||"
     draws, spec, _ = fit(f"x + (x + z {bar} school)", school, **options)
-    table = group_covariance(draws, spec, "school").query("effect_1 != effect_2")
+    table = group_covariance(posterior_of(draws, spec), "school").query("effect_1 != effect_2")
 
     assert len(table) == 3
     np.testing.assert_array_equal(table[NUMBERS], np.tile([0.0] * 4 + [np.nan] * 3, (3, 1)))
@@ -376,10 +378,12 @@ def test_independent_effects_have_covariance_exactly_zero(options, school):
 @pytest.mark.parametrize("formula", [*FORMULAS, "0 + (1 | school)"])
 def test_summary_is_the_posterior_in_its_order_without_group_effects(formula, school):
     draws, spec, design = fit(formula, school)
-    table = summary(draws, spec, SIGMA)
+    table = summary(posterior_of(draws, spec))
 
     assert table["variable"].unique().tolist() == [n for n in layout(spec, SIGMA) if not n.startswith("b_")]
-    parts = pd.concat([common_effects(draws, spec), components_of(draws, spec, design)], ignore_index=True)
+    parts = pd.concat(
+        [common_effects(posterior_of(draws, spec)), components_of(draws, spec, design)], ignore_index=True
+    )
     pd.testing.assert_frame_equal(table[["effect", *NUMBERS]], parts[["effect", *NUMBERS]], rtol=1e-12)
     assert table["factor"].tolist() == parts["factor"].fillna("").tolist()
 
@@ -388,7 +392,8 @@ def test_one_draw_has_a_mean_and_no_spread(school):
     draws, spec, design = fit("x + (x | school)", school)
     one = replace(draws, values={name: values[:1, :1] for name, values in draws.values.items()})
 
-    for table in (summary(one, spec, SIGMA), group_effects(one, spec, "school"), components_of(one, spec, design)):
+    posterior = posterior_of(one, spec)
+    for table in (summary(posterior), group_effects(posterior, "school"), components_of(one, spec, design)):
         assert table[["mean", "lower", "upper"]].notna().all(axis=None)
         assert table[["sd", "ess_bulk", "ess_tail", "r_hat"]].isna().all(axis=None)
 
@@ -398,12 +403,12 @@ def test_a_coverage_outside_0_and_1_is_refused_before_anything_is_drawn(coverage
     draws, spec, design = fit("x + (x | school)", school)
     lazy, source = make_lazy(draws, "school")
     calls = [
-        lambda: common_effects(lazy, spec, coverage),
-        lambda: group_effects(lazy, spec, "school", coverage),
-        lambda: group_coefficients(lazy, spec, "school", coverage),
+        lambda: common_effects(posterior_of(lazy, spec), coverage),
+        lambda: group_effects(posterior_of(lazy, spec), "school", coverage),
+        lambda: group_coefficients(posterior_of(lazy, spec), "school", coverage),
         lambda: components_of(lazy, spec, design, coverage=coverage),
-        lambda: group_covariance(lazy, spec, "school", coverage),
-        lambda: summary(lazy, spec, SIGMA, coverage),
+        lambda: group_covariance(posterior_of(lazy, spec), "school", coverage),
+        lambda: summary(posterior_of(lazy, spec), coverage),
     ]
     for call in calls:
         with pytest.raises(ValueError, match=rf"coverage must be a number in \(0, 1\), .* got {coverage!r}\.$"):
@@ -415,8 +420,8 @@ def test_a_coverage_outside_0_and_1_is_refused_before_anything_is_drawn(coverage
 def test_an_unknown_factor_is_refused(table, school):
     draws, spec, _ = fit("x + (x | school) + (1 | pupil)", school)
     with pytest.raises(ValueError, match=r"one of the grouping factors 'school', 'pupil', got 'Site'\.$"):
-        table(draws, spec, "Site")
+        table(posterior_of(draws, spec), "Site")
 
     draws, spec, _ = fit("x", school)
     with pytest.raises(ValueError, match=r"one of the grouping factors \(there are none\), got 'school'\.$"):
-        table(draws, spec, "school")
+        table(posterior_of(draws, spec), "school")

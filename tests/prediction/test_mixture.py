@@ -6,7 +6,7 @@ from scipy.optimize import brentq
 from scipy.special import log_ndtr, logsumexp, ndtr, ndtri
 
 from bayesmixed.prediction.mixture import mixture_quantiles
-from conftest import GAUSSIAN
+from helpers.made import GAUSSIAN
 
 P = np.array([1e-6, 1e-3, 0.05, 0.25, 0.5, 0.6, 0.95, 0.999, 1 - 1e-6])
 

@@ -13,7 +13,7 @@ from bayesmixed.prediction import new_groups
 from bayesmixed.prediction import predict as prediction
 from bayesmixed.prediction.new_groups import MODES, included_factors, resolve_modes
 from bayesmixed.prediction.predict import bayes_r2, draw, mean, quantiles, standard_deviation, thin
-from conftest import GAUSSIAN, make_posterior
+from helpers.made import GAUSSIAN, make_posterior
 
 FORMULA = "x + k + (x | school) + (1 | school:pupil)"
 MIXED = pd.DataFrame(

@@ -10,11 +10,12 @@ from bayesmixed._compat import import_pymc
 from bayesmixed.design.spec import DesignSpec
 from bayesmixed.formula.parse import parse
 from bayesmixed.posterior.draws import coordinates, layout
+from bayesmixed.posterior.posterior import Model
 from bayesmixed.prediction import prior_draws as module
 from bayesmixed.prediction.prior_draws import prior_draws
 from bayesmixed.priors.resolve import resolve_priors
 from bayesmixed.sampling.nuts.pymc_model import build_model
-from conftest import GAUSSIAN
+from helpers.made import GAUSSIAN
 from helpers.twins import common_sweep_of, where_stated
 
 N = 4000
@@ -30,7 +31,7 @@ def learn(formula, frame, user=None, lkj_eta=2.0, **options):
 def draw(formula, frame, n_draws=N, seed=0, **options):
     """Draws, and the spec and priors they come from."""
     spec, _, priors = learn(formula, frame, **options)
-    return prior_draws(spec, priors, ("sigma",), n_draws, seed), spec, priors
+    return prior_draws(Model(spec, GAUSSIAN, priors), n_draws, seed), spec, priors
 
 
 def correlation_matrices(draws, factor):
@@ -282,9 +283,9 @@ def test_independent_effects_have_no_correlations(school):
 def test_draws_agree_with_pymcs(school):
     pm = import_pymc()
     spec, design, priors = learn("z + (x + z | school)", school, lkj_eta=1.5)
-    ours = prior_draws(spec, priors, ("sigma",), N, seed=0)
+    ours = prior_draws(Model(spec, GAUSSIAN, priors), N, seed=0)
     names = list(layout(spec, ("sigma",)))
-    with build_model(design, GAUSSIAN, priors):
+    with build_model(Model(None, GAUSSIAN, priors), design):
         theirs = pm.sample_prior_predictive(N, var_names=names, random_seed=1)
 
     for name in names:
@@ -299,7 +300,7 @@ def test_draws_agree_with_pymcs(school):
 def test_effects_that_are_too_many_to_store_are_drawn_on_demand(monkeypatch, school):
     stored, spec, priors = draw("x + (x | school)", school, n_draws=30)
     monkeypatch.setattr(module, "MAX_STORED", 0)
-    lazy = prior_draws(spec, priors, ("sigma",), 30, 0)
+    lazy = prior_draws(Model(spec, GAUSSIAN, priors), 30, 0)
 
     assert "b_school" not in lazy.values
     np.testing.assert_array_equal(lazy.effects("school", np.array([2, 0])), stored.flat("b_school")[:, [2, 0]])

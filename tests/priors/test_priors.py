@@ -269,9 +269,9 @@ def test_scaling_leaves_the_columns_where_a_bounded_intercept_needs_them():
 
     later = sleepstudy(frame=DATA[DATA["Days"] > 3], y=Y[DATA["Days"] > 3])
 
-    np.testing.assert_array_equal(Scaling.learn(design, default).x_location, [0.0])
-    np.testing.assert_allclose(Scaling.learn(later, default).x_location, [6.5 - 4.5])
-    np.testing.assert_array_equal(Scaling.learn(later, bounded).x_location, [0.0])
+    np.testing.assert_array_equal(Scaling.learn(design, FAMILY, default).x_location, [0.0])
+    np.testing.assert_allclose(Scaling.learn(later, FAMILY, default).x_location, [6.5 - 4.5])
+    np.testing.assert_array_equal(Scaling.learn(later, FAMILY, bounded).x_location, [0.0])
 
 
 def test_names_as_a_table_shows_them_are_taken_too():

@@ -14,6 +14,7 @@ from bayesmixed.datasets import load_sleepstudy
 from bayesmixed.design.spec import DesignSpec
 from bayesmixed.families import get_family
 from bayesmixed.formula.parse import parse
+from bayesmixed.posterior.posterior import Model
 from bayesmixed.priors.defaults import default_priors
 from bayesmixed.priors.resolve import resolve_priors
 from bayesmixed.priors.swept import Moments, swept_columns, swept_effects
@@ -440,7 +441,7 @@ def test_the_model_for_nuts_has_the_same_density_wherever_the_zero_is(formula):
     densities = []
     for shift, scale in ((0.0, 1.0), (20.0, 3.0)):
         design, priors = learn(formula, FRAME.assign(x=(FRAME["x"] + shift) * scale))
-        model = build_model(design, FAMILY, priors)
+        model = build_model(Model(None, FAMILY, priors), design)
         log_density = model.compile_logp(jacobian=True, mode="FAST_COMPILE")
         rng = np.random.default_rng(0)
         point = {name: rng.normal(scale=0.5, size=np.shape(value)) for name, value in model.initial_point().items()}

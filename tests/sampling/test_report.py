@@ -13,7 +13,7 @@ from bayesmixed.sampling.collapsed import engine as collapsed
 from bayesmixed.sampling.engine import Settings
 from bayesmixed.sampling.nuts import engine as nuts
 from bayesmixed.sampling.report import summarise, warn_of_draws
-from conftest import make_draws
+from helpers.made import make_draws
 
 DATA = load_sleepstudy()
 DESIGN = DesignSpec.learn(parse("Days + (Days | Subject)"), DATA, y=DATA["Reaction"].to_numpy())[1]

@@ -1,7 +1,6 @@
 """Which sampler draws, what it says of it, and what it is refused for."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,12 +12,14 @@ from bayesmixed.datasets import load_sleepstudy
 from bayesmixed.design.spec import DesignSpec
 from bayesmixed.errors import SamplerError
 from bayesmixed.formula.parse import parse
+from bayesmixed.posterior.posterior import Model
 from bayesmixed.priors.defaults import default_priors
 from bayesmixed.sampling import choose as sampling
 from bayesmixed.sampling.collapsed import engine, limits, state
 from bayesmixed.sampling.engine import Settings
-from conftest import GAUSSIAN, make_draws
 from helpers.collapsed_twins import learn, make_frame
+from helpers.made import make_draws
+from helpers.waiting import Log, Waiting
 
 DATA = load_sleepstudy()
 Y = DATA["Reaction"]
@@ -253,14 +254,13 @@ def test_where_the_linear_algebra_fails_nuts_takes_over(monkeypatch, fake_nuts):
 
 def test_another_family_does_not_collapse():
     design = DesignSpec.learn(parse(FORMULA), DATA, y=Y.to_numpy())[1]
-    family = replace(GAUSSIAN, name="poisson")
+    family = Waiting(Log())
     settings = Settings("collapsed", draws=10, chains=2, seed=0)
+    model = Model(None, family, default_priors(design, family))
 
-    assert engine.refuses(design, family, default_priors(design, GAUSSIAN), settings) == (
-        "family 'poisson' does not collapse"
-    )
-    with pytest.raises(SamplerError, match="family 'poisson' does not collapse"):
-        sampling.sample(design, family, default_priors(design, GAUSSIAN), settings)
+    assert engine.refuses(model, design, settings) == "family 'waiting' does not collapse"
+    with pytest.raises(SamplerError, match="family 'waiting' does not collapse"):
+        sampling.sample(model, design, settings)
 
 
 def test_warnings_of_convergence_point_to_the_call_of_fit(monkeypatch):
@@ -284,10 +284,10 @@ class OwnEngine:
     def __init__(self, refusal="", gives_up=False):
         self.refusal, self.gives_up, self.asked = refusal, gives_up, []
 
-    def refuses(self, design, family, priors, settings):
+    def refuses(self, model, design, settings):
         return self.refusal
 
-    def sample(self, design, family, priors, settings):
+    def sample(self, model, design, settings):
         self.asked.append(settings)
         if self.gives_up:
             raise SamplerError("its draws are not to be trusted")

@@ -15,12 +15,11 @@ from __future__ import annotations
 
 from bayesmixed.design.spec import Design
 from bayesmixed.errors import SamplerError
-from bayesmixed.families.base import Family
 from bayesmixed.gaussian.density import CollapsedDensity
 from bayesmixed.gaussian.statistics import CrossProducts
 from bayesmixed.gaussian.units import Units
 from bayesmixed.posterior.draws import Draws
-from bayesmixed.priors.priors import Priors
+from bayesmixed.posterior.posterior import Model
 from bayesmixed.sampling.clock import Clock
 from bayesmixed.sampling.collapsed.limits import prior_in_the_way, too_large
 from bayesmixed.sampling.collapsed.regression import Regression, Rotated
@@ -30,14 +29,16 @@ from bayesmixed.sampling.engine import Settings
 NAME = "collapsed"
 
 
-def refuses(design: Design, family: Family, priors: Priors, settings: Settings) -> str:
+def refuses(model: Model, design: Design, settings: Settings) -> str:
     """Why the model does not collapse; empty where it does."""
-    return f"family {family.name!r} does not collapse" if family.name != "gaussian" else prior_in_the_way(priors)
+    family = model.family
+    return prior_in_the_way(model.priors) if family.collapses else f"family {family.name!r} does not collapse"
 
 
-def sample(design: Design, family: Family, priors: Priors, settings: Settings) -> Draws:
+def sample(model: Model, design: Design, settings: Settings) -> Draws:
     """Draw from the posterior of a Gaussian model; see `Engine.sample`."""
     clock = Clock()
+    design, priors = design.working(model.family), model.priors
     units = Units.learn(design, priors)
     if not design.groups:
         regression = Regression(Rotated.of(design, priors, units), units, priors.auxiliary["sigma"])

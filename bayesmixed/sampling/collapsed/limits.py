@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from bayesmixed.design.spec import Design, DesignSpec
+from bayesmixed.distributions import Normal
 from bayesmixed.errors import quoted
 from bayesmixed.gaussian.density import elimination_order
 from bayesmixed.gaussian.elimination import Columns, products_kept
 from bayesmixed.gaussian.nested import chain
 from bayesmixed.gaussian.statistics import CrossProducts
-from bayesmixed.priors.distributions import Normal
 from bayesmixed.priors.priors import Priors
 
 MAX_DIMENSION = 21  # coordinates of the covariances up to which one t distribution covers them

@@ -18,11 +18,12 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from bayesmixed.design.spec import Design, DesignSpec
+from bayesmixed.distributions import Prior
+from bayesmixed.families.gaussian import SIGMA_FLOOR
 from bayesmixed.gaussian.leave_one_out import left_out_density
 from bayesmixed.gaussian.units import Units
 from bayesmixed.keyed_random import normals, uniforms
 from bayesmixed.posterior.draws import Draws
-from bayesmixed.priors.distributions import Prior
 from bayesmixed.priors.priors import Priors
 from bayesmixed.sampling.clock import Clock
 from bayesmixed.sampling.collapsed.assembly import common_values
@@ -160,7 +161,7 @@ class Regression:
     def sample(self, design: Design | DesignSpec, shape: tuple[int, int], seed: int) -> Draws:
         """Independent draws, in `shape` (chain, draw)."""
         rotated, scaling = self.rotated, self.units.scaling
-        floor = float(np.log(scaling.sigma_floor / scaling.y_scale))
+        floor = float(np.log(SIGMA_FLOOR))
         total = shape[0] * shape[1]
         u = uniforms((seed, "sigma"), (total,))
         s, lp = sample_log_sigma(rotated, self.sigma_prior, scaling.y_scale, floor, u)

@@ -12,9 +12,8 @@ from joblib.parallel import cpu_count, get_active_backend
 
 from bayesmixed._compat import dataset, run_nuts
 from bayesmixed.design.spec import Design
-from bayesmixed.families.base import Family
 from bayesmixed.posterior.draws import Draws, layout
-from bayesmixed.priors.priors import Priors
+from bayesmixed.posterior.posterior import Model
 from bayesmixed.sampling.engine import Settings
 from bayesmixed.sampling.nuts.pymc_model import build_model
 
@@ -34,12 +33,12 @@ _STATS = {
 NAME = "nuts"
 
 
-def refuses(design: Design, family: Family, priors: Priors, settings: Settings) -> str:
+def refuses(model: Model, design: Design, settings: Settings) -> str:
     """Nothing: every model has its PyMC model."""
     return ""
 
 
-def sample(design: Design, family: Family, priors: Priors, settings: Settings) -> Draws:
+def sample(model: Model, design: Design, settings: Settings) -> Draws:
     """Draw from the posterior by the No-U-Turn Sampler; see `Engine.sample`.
 
     References
@@ -48,10 +47,10 @@ def sample(design: Design, family: Family, priors: Priors, settings: Settings) -
     """
     backend = _resolve_backend(settings.backend)
     started = time.perf_counter()
-    model = build_model(design, family, priors)
+    built_model = build_model(model, design)
     built = time.perf_counter()
     trace = run_nuts(
-        model,
+        built_model,
         backend=backend,
         target_accept=settings.target_accept,
         draws=settings.draws,
@@ -63,7 +62,9 @@ def sample(design: Design, family: Family, priors: Priors, settings: Settings) -
     )
     sampled = time.perf_counter()
     posterior, stats = dataset(trace, "posterior"), dataset(trace, "sample_stats")
-    values = {name: np.array(posterior[name].values, dtype=np.float64) for name in layout(design, family.auxiliary)}
+    values = {
+        name: np.array(posterior[name].values, dtype=np.float64) for name in layout(design, model.family.auxiliary)
+    }
     sample_stats = {
         name: np.array(stats[theirs].values) for name, names in _STATS.items() for theirs in names if theirs in stats
     }

@@ -26,9 +26,10 @@ import numpy as np
 from bayesmixed._compat import import_pymc
 from bayesmixed.design.factors import GroupFactor
 from bayesmixed.design.spec import Design
+from bayesmixed.distributions import Exponential, HalfNormal, HalfStudentT, Normal, Prior, StudentT
 from bayesmixed.families.base import Family
 from bayesmixed.posterior.draws import coordinates
-from bayesmixed.priors.distributions import Exponential, HalfNormal, HalfStudentT, Normal, Prior, StudentT
+from bayesmixed.posterior.posterior import Model
 from bayesmixed.priors.priors import Priors
 from bayesmixed.priors.scaling import Scaling, far_means
 from bayesmixed.priors.swept import swept_columns
@@ -46,15 +47,14 @@ _DISTRIBUTIONS: dict[type[Prior], tuple[str, dict[str, str]]] = {
 }
 
 
-def build_model(design: Design, family: Family, priors: Priors, obs: np.ndarray | None = None) -> pm.Model:
+def build_model(definition: Model, design: Design, obs: np.ndarray | None = None) -> pm.Model:
     """Write the model in PyMC.
 
     Parameters
     ----------
+    definition : Model
     design : Design
         With a response.
-    family : Family
-    priors : Priors
     obs : array of shape (n,), optional
         Labels of the rows; default 0 to n - 1.
 
@@ -62,12 +62,13 @@ def build_model(design: Design, family: Family, priors: Priors, obs: np.ndarray 
     -------
     pymc.Model
         Variables as in the naming contract (``Intercept``, ``beta``, ``sd_<factor>``, ``corr_<factor>``,
-        ``sigma``, ``b_<factor>``), what is sampled in their place (``Intercept_centred``, ``beta_swept``,
+        the family's parameters, ``b_<factor>``), what is sampled in their place (``Intercept_centred``, ``beta_swept``,
         ``sd_<factor>_swept``), the standardised group effects ``z_<factor>``, the response ``y``; data
         in ``X``, ``Z_<factor>``, ``code_<factor>``. ``y`` is observed with frequency weights as a potential.
     """
     pm = import_pymc()
-    scaling = Scaling.learn(design, priors)
+    family, priors = definition.family, definition.priors
+    scaling = Scaling.learn(design, family, priors)
     coords = {"obs": np.arange(design.n_rows) if obs is None else obs} | coordinates(design)
     with pm.Model(coords=coords) as model:
         eta = _common_part(design, priors, scaling)
@@ -78,7 +79,7 @@ def build_model(design: Design, family: Family, priors: Priors, obs: np.ndarray 
             eta = eta + (Z * b[code]).sum(axis=-1)
         if design.offset is not None:
             eta = eta + pm.Data("offset", design.offset, dims="obs")
-        _RESPONSES[family.name](design, priors, scaling, eta)
+        _response(design, family, {name: _auxiliary(name, family, priors, scaling) for name in family.auxiliary}, eta)
     return model
 
 
@@ -233,20 +234,25 @@ def _correlation_factor(factor: GroupFactor, eta: float) -> Any:
     return pt.stack([pt.stack(row) for row in rows])
 
 
-def _gaussian(design: Design, priors: Priors, scaling: Scaling, mu: Any) -> None:
+def _auxiliary(name: str, family: Family, priors: Priors, scaling: Scaling) -> Any:
+    """A parameter of the family's own, kept above its floor."""
     import pymc as pm
 
-    distribution, arguments = _arguments([priors.auxiliary["sigma"]])
+    distribution, arguments = _arguments([priors.auxiliary[name]])
     arguments = {key: value[0] for key, value in arguments.items()}
-    above_floor = pm.distributions.transforms.Interval(scaling.sigma_floor, None)
-    sigma = getattr(pm, distribution)("sigma", **arguments, default_transform=above_floor)
-    pm.Normal("y", mu, sigma, observed=design.y, dims="obs")
+    if floor := family.floors(scaling.y_scale).get(name):
+        arguments["default_transform"] = pm.distributions.transforms.Interval(floor, None)
+    return getattr(pm, distribution)(name, **arguments)
+
+
+def _response(design: Design, family: Family, auxiliary: dict[str, Any], eta: Any) -> None:
+    import pymc as pm
+
+    distribution, parameters = family.pymc(pm, eta, auxiliary)
+    distribution("y", **parameters, observed=design.y, dims="obs")
     if design.weights is not None:  # a row of weight w counts w times; "y" has counted it once
-        log_density = pm.logp(pm.Normal.dist(mu, sigma), design.y)
+        log_density = pm.logp(distribution.dist(**parameters), design.y)
         pm.Potential("weights", ((design.weights - 1) * log_density).sum())
-
-
-_RESPONSES = {"gaussian": _gaussian}
 
 
 def _affine(location: Any, scale: Any) -> Any:

@@ -7,9 +7,11 @@ from scipy import stats
 
 from bayesmixed import Exponential, HalfNormal, MixedModelRegressor, Normal
 from bayesmixed.design.spec import DesignSpec
+from bayesmixed.families.gaussian import SIGMA_FLOOR
 from bayesmixed.formula.parse import parse
 from bayesmixed.gaussian.units import Units
 from bayesmixed.posterior.diagnostics import convergence
+from bayesmixed.posterior.posterior import Model
 from bayesmixed.priors.resolve import resolve_priors
 from bayesmixed.sampling.collapsed import engine
 from bayesmixed.sampling.collapsed.regression import Rotated
@@ -56,7 +58,7 @@ CASES = {
 
 
 def draw(design, priors, draws=1000, chains=4, seed=0):
-    return engine.sample(design, FAMILY, priors, Settings("collapsed", draws, chains, seed))
+    return engine.sample(Model(None, FAMILY, priors), design, Settings("collapsed", draws, chains, seed))
 
 
 def quadrature(design, priors):
@@ -156,7 +158,7 @@ def test_draws_are_independent_and_lp_is_their_density():
     assert result.ess_bulk > 3000
     assert len(np.unique(made.values["sigma"])) == 4000
     assert np.ptp(lp - log_density) < 1e-3
-    assert units.scaling.sigma_floor < made.values["sigma"].min()
+    assert SIGMA_FLOOR * units.scaling.y_scale < made.values["sigma"].min()
 
 
 def test_a_weight_of_two_is_the_row_twice():

@@ -8,6 +8,7 @@ from test_pymc_model import MODE, random_points
 
 from bayesmixed import Exponential, Normal
 from bayesmixed.datasets import load_sleepstudy
+from bayesmixed.posterior.posterior import Model
 from bayesmixed.sampling.nuts.pymc_model import build_model
 from helpers.collapsed_twins import FAMILY, dense_posterior, evaluate, learn, make_frame
 from helpers.twins import where_stated
@@ -86,7 +87,7 @@ def test_the_joint_density_is_collapsed_times_conditional(case):
     """At random values of all parameters; the difference is LKJ's constant and that of the units."""
     formula, frame, options = CASES[case]
     model = learn(formula, frame, **options)
-    pymc_model = build_model(model.design, FAMILY, model.priors)
+    pymc_model = build_model(Model(None, FAMILY, model.priors), model.design)
     joint = pymc_model.compile_logp(jacobian=False, mode=MODE)
     differences = []
     for point, values in random_points(pymc_model, 6):

@@ -10,14 +10,16 @@ from bayesmixed._compat import container
 from bayesmixed.datasets import load_sleepstudy
 from bayesmixed.design.spec import DesignSpec
 from bayesmixed.formula.parse import parse
+from bayesmixed.posterior.posterior import Model
 from bayesmixed.priors.defaults import default_priors
 from bayesmixed.sampling.engine import Settings
 from bayesmixed.sampling.nuts import engine as nuts
 from bayesmixed.sampling.nuts.engine import resolve_cores
-from conftest import GAUSSIAN, make_draws
+from helpers.made import GAUSSIAN, make_draws
 
 DATA = load_sleepstudy()
 DESIGN = DesignSpec.learn(parse("Days + (Days | Subject)"), DATA, y=DATA["Reaction"].to_numpy())[1]
+MODEL = Model(None, GAUSSIAN, default_priors(DESIGN, GAUSSIAN))
 SETTINGS = {
     "chains": 4,
     "tune": 7,
@@ -51,7 +53,7 @@ def run(monkeypatch):
 
         monkeypatch.setattr(nuts, "run_nuts", run_nuts)
         monkeypatch.setattr(nuts, "build_model", lambda *arguments: None)
-        return nuts.sample(DESIGN, GAUSSIAN, default_priors(DESIGN, GAUSSIAN), Settings("nuts", draws, **SETTINGS))
+        return nuts.sample(MODEL, DESIGN, Settings("nuts", draws, **SETTINGS))
 
     return sample, asked
 

@@ -9,6 +9,7 @@ from bayesmixed._compat import import_pymc
 from bayesmixed.design.spec import DesignSpec
 from bayesmixed.families import get_family
 from bayesmixed.formula.parse import parse
+from bayesmixed.posterior.posterior import Model
 from bayesmixed.priors.resolve import resolve_priors
 from bayesmixed.sampling.nuts.pymc_model import build_model
 from helpers.twins import common_sweep_of, sweep_of, where_stated
@@ -116,7 +117,7 @@ CASES = {
 def test_log_density_equals_scipys(case, school):
     formula, options = CASES[case]
     design, priors = learn(formula, school, **options)
-    model = build_model(design, FAMILY, priors)
+    model = build_model(Model(None, FAMILY, priors), design)
     log_density = model.compile_logp(jacobian=False, mode=MODE)
 
     for point, values in random_points(model, 5):
@@ -131,7 +132,7 @@ def test_partial_correlations_give_lkj(q, school):
     eta = 1.7
     user = {"sd_school": HalfNormal(2)}  # states the block as it is written
     design, priors = learn(f"x + ({' + '.join(names)} | school)", frame, user, lkj_eta=eta)
-    model = build_model(design, FAMILY, priors)
+    model = build_model(Model(None, FAMILY, priors), design)
     factor = design.groups[0]
     value_of = model.rvs_to_values[model["partial_school"]]
     corr = model.compile_fn(
@@ -168,7 +169,7 @@ def test_a_covariance_sampled_at_the_mean_has_the_stated_prior(q, school):
     user = {"sd_school": {"Intercept": HalfNormal(500)}}  # states the block at year 0
     with pytest.warns(UserWarning, match="far outside the data"):
         design, priors = learn(f"year + ({'year' if q == 2 else 'year + x'} | school)", frame, user, lkj_eta=eta)
-    model = build_model(design, FAMILY, priors)
+    model = build_model(Model(None, FAMILY, priors), design)
     factor = design.groups[0]
     sampled = [model["sd_school_at_mean"], model["partial_school"]]
     inputs = [model.rvs_to_values[variable] for variable in sampled]
@@ -205,7 +206,7 @@ def test_a_covariance_sampled_at_the_mean_has_the_stated_prior(q, school):
 
 def test_what_is_sampled_in_place_of_swept_parameters_is_named(school):
     design, priors = learn("x*z + (x | school)", school)
-    model = build_model(design, FAMILY, priors)
+    model = build_model(Model(None, FAMILY, priors), design)
 
     assert {v.name for v in model.free_RVs} == {
         *("Intercept_centred", "beta_swept", "sd_school_swept", "partial_school", "z_school", "sigma")
@@ -215,7 +216,7 @@ def test_what_is_sampled_in_place_of_swept_parameters_is_named(school):
 
 def test_every_variable_has_labelled_dims(school):
     design, priors = learn("x + k + (x | school) + (1 | item)", school)
-    model = build_model(design, FAMILY, priors, obs=np.array([f"row {i}" for i in range(60)]))
+    model = build_model(Model(None, FAMILY, priors), design, obs=np.array([f"row {i}" for i in range(60)]))
 
     dims = {name: model.named_vars_to_dims.get(name) for name in ("beta", "sd_school", "corr_school", "b_school", "y")}
     assert dims == {
@@ -234,7 +235,7 @@ def test_every_variable_has_labelled_dims(school):
 
 def test_a_block_of_one_effect_has_no_correlation(school):
     design, priors = learn("x + (x || school)", school)
-    model = build_model(design, FAMILY, priors)
+    model = build_model(Model(None, FAMILY, priors), design)
 
     assert not [name for name in model.named_vars if "corr" in name or "partial" in name]
 
@@ -242,7 +243,7 @@ def test_a_block_of_one_effect_has_no_correlation(school):
 def test_prior_draws_have_the_stated_scale(school):
     pm = import_pymc()
     design, priors = learn("x + (x | school)", school, user={"sd_school": HalfNormal(3)})
-    with build_model(design, FAMILY, priors) as model:
+    with build_model(Model(None, FAMILY, priors), design) as model:
         drawn = pm.draw([model["sd_school"], model["corr_school"], model["beta"]], draws=4000, random_seed=1)
 
     assert stats.kstest(drawn[0][:, 1], stats.halfnorm(scale=3).cdf).pvalue > 1e-3

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from bayesmixed import Exponential, HalfNormal, HalfStudentT, Normal, StudentT
-from bayesmixed.priors.distributions import Prior
+from bayesmixed.distributions import Prior
 
 
 class FoldedT:
