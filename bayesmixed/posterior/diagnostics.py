@@ -19,7 +19,7 @@ from typing import Literal
 
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
-from scipy.special import ndtri, softmax
+from scipy.special import fdtri, ndtri, softmax
 
 # so many draws at a time, for the working memory to stay in the processor's cache
 _CHUNK = 2**15
@@ -42,6 +42,20 @@ def least_ess(shape: tuple[int, ...]) -> float:
     400 (section 4.3), or a quarter of the draws where these are few, made for a quick look.
     """
     return min(400, shape[0] * shape[1] / 4)
+
+
+def largest_r_hat(shape: tuple[int, ...], parameters: int) -> float:
+    """R-hat above which draws of `shape` (chain, draw) are not trusted, the largest of many parameters'.
+
+    1.01 (section 4.3), or what independent draws exceed in one of 1,000 fits, where these are few: the variances
+    between and within the m halves of chains, of n draws each, have a ratio with the distribution F(m - 1, m (n - 1)),
+    and R-hat^2 is 1 + (ratio - 1) / n (equations (1) to (4)). Each parameter has two, of its ranks and of folded ones.
+    """
+    m, n = 2 * shape[0], shape[1] // 2
+    if n < 2:
+        return np.inf  # there is no R-hat
+    ratio = fdtri(m - 1, m * (n - 1), 1 - 1e-3 / (2 * max(parameters, 1)))
+    return float(max(1.01, np.sqrt(1 + (ratio - 1) / n)))
 
 
 def convergence(draws: np.ndarray) -> Convergence:

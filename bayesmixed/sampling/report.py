@@ -8,11 +8,9 @@ import numpy as np
 
 from bayesmixed.design.spec import Design
 from bayesmixed.errors import ConvergenceWarning, quoted, warn
-from bayesmixed.posterior.diagnostics import convergence, least_ess
+from bayesmixed.posterior.diagnostics import convergence, largest_r_hat, least_ess
 from bayesmixed.posterior.draws import Draws
 from bayesmixed.sampling.engine import Engine, Settings
-
-R_HAT_LIMIT = 1.01  # Vehtari et al. (2021), section 4
 
 
 def summarise(draws: Draws) -> dict[str, Any]:
@@ -34,6 +32,30 @@ def summarise(draws: Draws) -> dict[str, Any]:
     return {"divergences": int(draws.sample_stats["diverging"].sum()), **worst, "undefined": undefined}
 
 
+def shortcomings(summary: dict[str, Any], draws: Draws) -> list[str]:
+    """What is wrong with draws whose chains should agree, in words; one place for warnings, gates and `condition`.
+
+    Parameters
+    ----------
+    summary : dict
+        Of `summarise`.
+    draws : Draws
+    """
+    found = []
+    limit = largest_r_hat(draws.shape, sum(values[0, 0].size for values in draws.values.values()))
+    if summary["max_r_hat"] > limit:
+        found.append(
+            f"R-hat of {summary['max_r_hat_of']!r} is {summary['max_r_hat']:.3f} (should be below {limit:.3g})"
+        )
+    ess, least = min(summary["min_ess_bulk"], summary["min_ess_tail"]), least_ess(draws.shape)
+    if ess < least:
+        of = summary["min_ess_bulk_of" if ess == summary["min_ess_bulk"] else "min_ess_tail_of"]
+        found.append(f"the effective sample size of {of!r} is {ess:.0f} (should be above {least:.0f})")
+    if summary["undefined"]:
+        found.append(f"R-hat of {quoted(summary['undefined'])} is undefined (draws that are constant, NaN or too few)")
+    return found
+
+
 def warn_of_draws(summary: dict[str, Any], design: Design, result: Draws, engine: Engine, settings: Settings) -> None:
     """Warn once of all that was seen, with usual causes and remedies.
 
@@ -48,18 +70,7 @@ def warn_of_draws(summary: dict[str, Any], design: Design, result: Draws, engine
     settings : Settings
     """
     chains, draws = result.shape
-    ess_limit = least_ess(result.shape)
-    ess = min(summary["min_ess_bulk"], summary["min_ess_tail"])
-    seen = []
-    if summary["max_r_hat"] > R_HAT_LIMIT:
-        seen.append(
-            f"R-hat of {summary['max_r_hat_of']!r} is {summary['max_r_hat']:.3f} (should be below {R_HAT_LIMIT})"
-        )
-    if ess < ess_limit:
-        of = summary["min_ess_bulk_of" if ess == summary["min_ess_bulk"] else "min_ess_tail_of"]
-        seen.append(f"the effective sample size of {of!r} is {ess:.0f} (should be above {ess_limit:.0f})")
-    if summary["undefined"]:
-        seen.append(f"R-hat of {quoted(summary['undefined'])} is undefined (draws that are constant, NaN or too few)")
+    seen = shortcomings(summary, result)
     mixes, diverged = not seen, bool(summary["divergences"])
     if diverged:
         seen.insert(0, f"{summary['divergences']} of {draws * chains} draws diverged")

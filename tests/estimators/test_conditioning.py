@@ -9,6 +9,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
+import bayesmixed as bm
 from bayesmixed import MixedModelRegressor, StudentT
 from bayesmixed._compat import dataset
 from bayesmixed.design.spec import DesignSpec
@@ -18,6 +19,7 @@ from bayesmixed.formula.parse import parse
 from bayesmixed.gaussian.crossed import Crossed
 from bayesmixed.gaussian.nested import Nested
 from bayesmixed.posterior.diagnostics import convergence, pareto_k
+from bayesmixed.sampling import report
 from bayesmixed.sampling.collapsed import assembly, limits
 from bayesmixed.sampling.collapsed import state as module
 from bayesmixed.sampling.collapsed.assembly import assemble
@@ -683,17 +685,30 @@ def test_rows_that_surprise_are_sampled_anew():
     assert updated._rows.checksum == refit._rows.checksum
 
 
-def test_weighted_draws_of_little_worth_are_not_kept(monkeypatch):
-    """The draws pass where 400 of 4000 are enough, and not where more than there are would be needed."""
+def test_what_a_warning_complains_of_is_not_accepted(monkeypatch):
+    """The draws pass the limits of the warnings, and not limits that more than there are would be needed for."""
     formula, frame, y = simulated("groups")
     est = fit(formula, frame[:66], y[:66])
     assert est.condition(frame[66:], y[66:]).diagnostics_["reason"] == WEIGHTED
-    monkeypatch.setattr(module, "least_ess", lambda shape: 4001.0)
-    updated = est.condition(frame[66:], y[66:])
+    with monkeypatch.context() as few:
+        few.setattr(report, "least_ess", lambda shape: 4001.0)
+        with pytest.warns(bm.ConvergenceWarning, match="should be above 4001"):  # of the new run, too
+            updated = est.condition(frame[66:], y[66:])
 
-    assert updated.diagnostics_["reason"].startswith(f"{ANEW}the weighted draws are worth ")
-    assert updated.diagnostics_["reason"].endswith("(at least 4001)")
+    assert updated.diagnostics_["reason"].startswith(f"{ANEW}the effective sample size of ")
     assert disagreement(updated, fit(formula, frame, y, priors=est.priors_, seed=1)) < 4.5
+
+
+def test_row_by_row_nothing_is_warned_of():
+    """Where the weights have become too uneven the sampler runs again, instead of a warning."""
+    data = bm.datasets.load_sleepstudy()
+    est = bm.MixedModelRegressor("Reaction ~ Days + (1 | Subject)", random_state=0, draws=200).fit(data[:60])
+    reasons = []
+    for row in range(60, 100):
+        est = est.condition(data[row : row + 1])
+        reasons.append(est.diagnostics_["reason"])
+
+    assert 0 < sum(reason.startswith(ANEW) for reason in reasons) < 20
 
 
 @SHORT
@@ -713,7 +728,7 @@ def test_chains_that_are_not_to_be_trusted_are_refused(monkeypatch):
     def fail(*arguments, **options):
         raise np.linalg.LinAlgError("Matrix is not positive definite")
 
-    monkeypatch.setattr(module, "least_ess", lambda shape: np.inf)
+    monkeypatch.setattr(module, "shortcomings", lambda *arguments: ["no draws would do"])
     monkeypatch.setattr(module, "sample_covariances", fail)
     with pytest.raises(SamplerError, match=r"the linear algebra failed: .*Fit old and new rows together"):
         est.condition(*further(pupil=50))

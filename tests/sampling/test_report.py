@@ -9,6 +9,7 @@ from bayesmixed import ConvergenceWarning
 from bayesmixed.datasets import load_dyestuff, load_sleepstudy
 from bayesmixed.design.spec import DesignSpec
 from bayesmixed.formula.parse import parse
+from bayesmixed.posterior.diagnostics import convergence, largest_r_hat
 from bayesmixed.sampling.collapsed import engine as collapsed
 from bayesmixed.sampling.engine import Settings
 from bayesmixed.sampling.nuts import engine as nuts
@@ -126,6 +127,22 @@ def test_few_draws_lower_the_limit_of_the_effective_sample_size():
     assert not [w for w in caught if "effective sample size" in str(w.message)]
     with pytest.warns(ConvergenceWarning, match=r"size of 'sigma' is \d+ \(should be above 100\)"):
         report(slow, draws=100)
+
+
+@pytest.mark.parametrize(("chains", "draws"), [(4, 25), (4, 50), (2, 50), (1, 100), (4, 250), (4, 1000)])
+def test_independent_draws_exceed_the_limit_of_r_hat_once_in_a_thousand_fits(chains, draws):
+    """Of 2,000 fits with three parameters each; ten or more would be seen with probability 5e-5."""
+    values = np.random.default_rng(0).standard_t(5, size=(chains, draws, 6000))
+    worst = convergence(values).r_hat.reshape(2000, 3).max(axis=1)
+
+    assert np.sum(worst > largest_r_hat((chains, draws), 3)) < 10
+    assert largest_r_hat((chains, draws), 3) == 1.01 or np.quantile(worst, 0.99) < largest_r_hat((chains, draws), 3)
+
+
+def test_the_limit_of_r_hat_is_the_usual_one_where_draws_are_many():
+    assert largest_r_hat((4, 1000), 10_000) == 1.01
+    assert largest_r_hat((4, 50), 3) > 1.05
+    assert largest_r_hat((4, 3), 3) == np.inf
 
 
 def test_a_stuck_or_broken_parameter_does_not_hide_the_others():

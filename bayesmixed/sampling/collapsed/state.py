@@ -24,13 +24,14 @@ from bayesmixed.gaussian.effects import Points
 from bayesmixed.gaussian.leave_one_out import leave_one_out
 from bayesmixed.gaussian.statistics import CrossProducts
 from bayesmixed.keyed_random import uniforms
-from bayesmixed.posterior.diagnostics import convergence, least_ess, pareto_k
+from bayesmixed.posterior.diagnostics import pareto_k
 from bayesmixed.posterior.draws import Draws
 from bayesmixed.sampling.clock import Clock
 from bayesmixed.sampling.collapsed.assembly import assemble
 from bayesmixed.sampling.collapsed.limits import too_large
 from bayesmixed.sampling.collapsed.search import K_HAT_LIMIT, Sampled, sample_covariances
 from bayesmixed.sampling.progress import Progress
+from bayesmixed.sampling.report import shortcomings, summarise
 
 
 @dataclass(frozen=True)
@@ -82,14 +83,28 @@ class State:
             raise SamplerError(reason)
         density = self.density.with_statistics(statistics)
         clock.lap("statistics")
-        resampled, chosen, k_hat = _weighted(self, density, seed)
-        clock.lap("weights")
-        if refusal := refuse_weights(k_hat, resampled):
+        result, refusal = self._weighted(draws, spec, density, seed, clock)
+        if refusal:
             result = sample_density(
                 spec, density, draws=n_draws, chains=chains, seed=seed, progressbar=progressbar, clock=clock
             )
             result.diagnostics["reason"] = f"condition: sampled anew, as {refusal}"
-            return result
+        return result
+
+    def _weighted(
+        self, draws: Draws, spec: DesignSpec, density: CollapsedDensity, seed: int, clock: Clock
+    ) -> tuple[Draws, str]:
+        """The draws resampled for the density of all rows, and why they are not good enough; empty where they are."""
+        log_joint = density.log_joint(self.theta, self.s)
+        log_weights = np.nan_to_num(log_joint - self.log_joint, nan=-np.inf)[self.which]
+        k_hat = pareto_k(log_weights.ravel())
+        if not k_hat <= K_HAT_LIMIT:
+            return draws, f"Pareto k-hat of the weights is {k_hat:.2f} (limit {K_HAT_LIMIT})"
+        key = (seed, "resample", str(density.statistics.n))
+        chosen = resample(log_weights, uniforms(key, (len(log_weights),)))
+        which = np.take_along_axis(self.which, chosen, axis=1)
+        resampled = State(density, self.theta, self.s, log_joint, which).visited()
+        clock.lap("weights")
         acceptance = np.take_along_axis(draws.sample_stats["acceptance_rate"], chosen, axis=1)
         diagnostics = {
             "sampler": "collapsed",
@@ -101,7 +116,8 @@ class State:
         }
         result = assemble(spec, resampled, seed, acceptance, diagnostics)
         clock.lap("effects")
-        return result
+        # what a warning complains of is not accepted here
+        return result, "; ".join(shortcomings(summarise(result), result))
 
     def leave_one_out(self, draws: Draws, design: Design, keep: np.ndarray) -> np.ndarray:
         """Log density of each row given all others; see `FitState.leave_one_out`."""
@@ -149,17 +165,6 @@ def sample_density(
     return result
 
 
-def _weighted(state: State, density: CollapsedDensity, seed: int) -> tuple[State, np.ndarray, float]:
-    """Resample the draws for the density of all rows; the draws that were chosen, and Pareto k-hat of the weights."""
-    log_joint = density.log_joint(state.theta, state.s)
-    log_weights = np.nan_to_num(log_joint - state.log_joint, nan=-np.inf)[state.which]
-    key = (seed, "resample", str(density.statistics.n))
-    chosen = resample(log_weights, uniforms(key, (len(log_weights),)))
-    which = np.take_along_axis(state.which, chosen, axis=1)
-    resampled = State(density, state.theta, state.s, log_joint, which).visited()
-    return resampled, chosen, pareto_k(log_weights.ravel())
-
-
 def resample(log_weights: np.ndarray, u: np.ndarray) -> np.ndarray:
     """Systematic resampling within each chain, in order, so that repeated draws stand side by side.
 
@@ -183,13 +188,3 @@ def resample(log_weights: np.ndarray, u: np.ndarray) -> np.ndarray:
     goals = (u[:, None] + np.arange(n)) / n * ends[:, -1:]
     found = [np.searchsorted(end, goal, side="right") for end, goal in zip(ends, goals, strict=True)]
     return np.minimum(found, n - 1)
-
-
-def refuse_weights(k_hat: float, resampled: State) -> str:
-    """Why the sampler should run again; empty where the weighted draws will do."""
-    if not k_hat <= K_HAT_LIMIT:
-        return f"Pareto k-hat of the weights is {k_hat:.2f} (limit {K_HAT_LIMIT})"
-    points = np.vstack([resampled.theta, resampled.s])[:, resampled.which]
-    found = convergence(np.moveaxis(points, 0, -1))
-    ess, least = min(found.ess_bulk.min(), found.ess_tail.min()), least_ess(resampled.which.shape)
-    return "" if ess >= least else f"the weighted draws are worth {ess:.0f} (at least {least:.0f})"
