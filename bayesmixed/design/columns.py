@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bayesmixed.design.table import Table
 from bayesmixed.errors import FormulaError, quoted
 from bayesmixed.formula.terms import (
     FORMULAE_VERSION,
@@ -50,22 +51,26 @@ class ColumnsSpec:
     formulae_version: str = FORMULAE_VERSION
 
     @classmethod
-    def learn(cls, text: str, frame: pd.DataFrame, counts: np.ndarray | None = None) -> ColumnsSpec:
+    def learn(
+        cls, text: str, variables: tuple[str, ...], table: Table, counts: np.ndarray | None = None
+    ) -> ColumnsSpec:
         """Learn from training data.
 
         Parameters
         ----------
         text : str
             One-sided formula without bars, as `bayesmixed.formula.parse` writes it.
-        frame : DataFrame of shape (n, k)
-            Columns as `read_columns` gives them with ``learning=True``.
+        variables : tuple of str
+            The columns that it uses.
+        table : Table of n rows
         counts : numpy.ndarray of int, shape (n,), optional
             How often each row counts. Transformations, such as ``scale`` and ``bs``, learn from rows that are repeated.
         """
+        frame = table.frame(variables, learning=True)
         if counts is not None and "(" in text:
             frame = frame.iloc[np.repeat(np.arange(len(frame)), counts)].reset_index(drop=True)
         has_intercept, terms = learn_terms(text, frame)
-        spec = cls(text, has_intercept, tuple(terms), tuple(frame.columns))
+        spec = cls(text, has_intercept, tuple(terms), tuple(variables))
         refuse_same_names([*spec.names], text)
         return spec
 
@@ -114,13 +119,12 @@ class ColumnsSpec:
         """Labels of the columns of each term, by the names of its components, whose order is the formula's."""
         return {frozenset(c.name for c in term): _labels(term) for term in self.terms}
 
-    def evaluate(self, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray | None]:
+    def evaluate(self, table: Table) -> tuple[np.ndarray, np.ndarray | None]:
         """Evaluate on any data.
 
         Parameters
         ----------
-        frame : DataFrame of shape (n, k)
-            Columns as `read_columns` gives them.
+        table : Table of n rows
 
         Returns
         -------
@@ -129,18 +133,20 @@ class ColumnsSpec:
         offset : numpy.ndarray of shape (n,), or None
             Sum of the offset terms; None without one.
         """
-        blocks, offset = [np.empty((len(frame), 0))], None
-        if len(frame) == 0:  # transforms cannot see that there is nothing to do
+        n_rows, offset = table.n_rows, None
+        blocks = [np.empty((n_rows, 0))]
+        if n_rows == 0:  # transforms cannot see that there is nothing to do
             has_offset = any(term[0].kind == "offset" for term in self.terms)
             return np.empty((0, len(self.names))), np.empty(0) if has_offset else None
+        frame = table.frame(self.variables if self._calls else ())
         for term in self.terms:
             # row-wise Kronecker product of the components
-            block = reduce(_interact, [self._values(component, frame) for component in term])
+            block = reduce(_interact, [self._values(component, table, frame) for component in term])
             if not np.isfinite(block).all():
                 name = ":".join(component.name for component in term)
                 rows = np.count_nonzero(~np.isfinite(block).all(axis=1))
                 raise FormulaError(
-                    f"term {name!r} is NaN or infinite in {rows} of {len(frame)} rows; check the function's domain, "
+                    f"term {name!r} is NaN or infinite in {rows} of {n_rows} rows; check the function's domain, "
                     "for example log of zero."
                 )
             if term[0].kind == "offset":
@@ -149,12 +155,10 @@ class ColumnsSpec:
                 blocks.append(block)
         return np.concatenate(blocks, axis=1), offset
 
-    def _values(self, component: Component, frame: pd.DataFrame) -> np.ndarray:
+    def _values(self, component: Component, table: Table, frame: pd.DataFrame) -> np.ndarray:
         """Design columns of one component, shape (n, number of labels)."""
         name = component.name
-        values = np.asarray(
-            evaluate_call(self._calls[name], name, frame) if component.is_call else frame[name].to_numpy()
-        )
+        values = np.asarray(evaluate_call(self._calls[name], name, frame) if component.is_call else table.values(name))
         if component.kind == "categoric":
             return _contrast(component, values)
         if values.dtype.kind not in "biuf":

@@ -8,11 +8,10 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from bayesmixed.design.columns import ColumnsSpec
-from bayesmixed.design.frames import read_columns, refuse_missing_labels, require_columns
 from bayesmixed.design.levels import FactorLevels
+from bayesmixed.design.table import Table
 from bayesmixed.errors import FormulaError, quoted, warn
 from bayesmixed.formula.parse import GroupTerm
 
@@ -118,14 +117,12 @@ class GroupSpec(_Effects):
             found += [(*intercept, *(first + len(intercept) + at for at in inner)) for inner in bar.contains]
         return tuple(found)
 
-    def evaluate(
-        self, frame: pd.DataFrame, codes: np.ndarray, new_labels: tuple[Any, ...], text: str | None
-    ) -> GroupFactor:
-        """Evaluate the factor in the rows of `frame`, whose levels were coded already."""
+    def evaluate(self, table: Table, codes: np.ndarray, new_labels: tuple[Any, ...]) -> GroupFactor:
+        """Evaluate the factor in the rows of `table`, whose levels were coded already."""
         parts = []
         for bar in self.bars:
-            block, _ = bar.evaluate(read_columns(frame, bar.variables, formula=text))
-            parts += [np.ones((len(frame), 1)), block] if bar.has_intercept else [block]
+            block, _ = bar.evaluate(table)
+            parts += [np.ones((table.n_rows, 1)), block] if bar.has_intercept else [block]
         Z = np.concatenate(parts, axis=1)
         return GroupFactor(
             self.name,
@@ -167,7 +164,7 @@ def _with_intercept(bar: ColumnsSpec, names: tuple[str, ...]) -> tuple[str, ...]
 def learn_group(
     factor: str,
     terms: list[GroupTerm],
-    frame: pd.DataFrame,
+    table: Table,
     text: str,
     *,
     correlated: bool,
@@ -175,16 +172,15 @@ def learn_group(
 ) -> tuple[GroupSpec, np.ndarray]:
     """Learn one factor from all its bars; returns each row's code, too, int (n,). For `counts` see `ColumnsSpec`."""
     columns = terms[0].columns
-    require_columns(frame, columns, text)
-    refuse_missing_labels(frame, columns, factor)
-    levels, codes = FactorLevels.learn(frame, columns)
+    table.refuse_missing_labels(columns, factor)
+    levels, codes = FactorLevels.learn(table, columns)
     n_levels = len(levels.combinations)
     if n_levels == 1:
         raise FormulaError(
             f"grouping factor {factor!r} has a single level, {levels.labels.tolist()[0]!r}; the spread of its effects "
             "cannot be learned. Drop the bar."
         )
-    if n_levels == len(frame):
+    if n_levels == table.n_rows:
         warn(
             f"grouping factor {factor!r} has as many levels as rows ({n_levels}): its effects and the residual "
             "are told apart by their priors alone."
@@ -193,8 +189,7 @@ def learn_group(
     blocks: list[tuple[int, ...]] = []
     names: list[str] = []
     for term in terms:
-        prepared = read_columns(frame, term.variables, formula=text, learning=True)
-        bar = ColumnsSpec.learn(term.effects_formula, prepared, counts)
+        bar = ColumnsSpec.learn(term.effects_formula, term.variables, table, counts)
         if any(component.kind == "offset" for parts in bar.terms for component in parts):
             raise FormulaError(f"formula {text!r}: an offset has no place left of a bar.")
         effects = _with_intercept(bar, bar.names)

@@ -77,25 +77,6 @@ def plain(column: pd.Series) -> pd.Series:
     return column.astype(float) if pd.api.types.infer_dtype(column) == "decimal" else column
 
 
-def read_columns(
-    frame: pd.DataFrame, names: tuple[str, ...], *, formula: str | None, learning: bool = False
-) -> pd.DataFrame:
-    """Take columns from a user's frame in the few types that formulae and we agree on.
-
-    Numbers become float64, booleans bool, everything categorical text or plain values. While
-    learning, a Categorical keeps the order of its used categories (formulae would sort them).
-
-    Raises
-    ------
-    FormulaError
-        For a column that is absent, not unique, or of a type that is neither number, boolean nor category.
-    ValueError
-        For missing or infinite values: the column and their number.
-    """
-    require_columns(frame, names, formula)
-    return pd.DataFrame({name: _read(frame[name], name, learning) for name in names}, index=range(len(frame)))
-
-
 def require_columns(frame: pd.DataFrame, names: tuple[str, ...], formula: str | None, cure: str = "") -> None:
     """Refuse a frame that lacks a column; `cure` ends the message."""
     if absent := [name for name in names if name not in frame.columns]:
@@ -107,44 +88,6 @@ def require_columns(frame: pd.DataFrame, names: tuple[str, ...], formula: str | 
     for name in names:
         if isinstance(frame[name], pd.DataFrame):
             raise FormulaError(f"X has {frame[name].shape[1]} columns called {name!r}; give each its own name.")
-
-
-def refuse_missing_labels(frame: pd.DataFrame, columns: tuple[str, ...], factor: str) -> None:
-    """Refuse a training frame in which a group is unknown."""
-    for column in columns:
-        if missing := int(frame[column].isna().sum()):
-            raise ValueError(
-                f"grouping factor {factor!r}: column {column!r} has {missing} missing labels (NaN) in {len(frame)} "
-                "rows; a row of unknown group cannot be fitted. Drop the rows, or give them a label of their own."
-            )
-
-
-def _read(column: pd.Series, name: str, learning: bool) -> Any:
-    if missing := int(column.isna().sum()):
-        raise ValueError(
-            f"column {name!r} has {missing} missing values (NaN) in {len(column)} rows. Rows are never dropped "
-            f"silently: drop them yourself, for example X.dropna(subset=[{name!r}]), or impute."
-        )
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        if learning:
-            return pd.Categorical(column.cat.remove_unused_categories().array, ordered=True)
-        column = pd.Series(np.asarray(column))
-    if column.dtype == object:
-        column = plain(column)
-    if pd.api.types.is_bool_dtype(column.dtype):
-        return column.to_numpy(dtype=bool)
-    if pd.api.types.is_integer_dtype(column.dtype) or pd.api.types.is_float_dtype(column.dtype):
-        # integers, too: their arithmetic would wrap around silently
-        values = column.to_numpy(dtype=np.float64)
-        if infinite := np.count_nonzero(np.isinf(values)):
-            raise ValueError(f"column {name!r} has {infinite} infinite values (inf) in {len(column)} rows.")
-        return values
-    if pd.api.types.is_string_dtype(column.dtype) and all(isinstance(value, str) for value in column):
-        return column.to_numpy(dtype=object)
-    raise FormulaError(
-        f"column {name!r} has dtype {column.dtype}, which is neither a number, a boolean nor a category of text; "
-        "convert it first (a date, for example, to days since a start)."
-    )
 
 
 def read_response(X: Any, y: Any, column: str | None, name: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
@@ -12,50 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bayesmixed.design.labels import Labels, label_key
+from bayesmixed.design.table import Table
 from bayesmixed.errors import FormulaError, quoted
 
 State = dict[str, Any]
 _INT64 = np.iinfo(np.int64)
 _SCALARS = (bool, int, float, str, np.number, np.bool_, np.datetime64, pd.Timestamp)
-
-
-def label_key(label: Any) -> str:
-    """Text that names a label, equal for equal labels and for nothing else.
-
-    Parameters
-    ----------
-    label : bool, int, float, numpy.datetime64, str or tuple of these
-        A level; a tuple for a level of ``a:b``.
-
-    Examples
-    --------
-    >>> label_key(308) == label_key(308.0) == label_key(np.int64(308)), label_key("308") == label_key(308)
-    (True, False)
-    """
-    if isinstance(label, tuple):
-        return json.dumps([label_key(part) for part in label])
-    if isinstance(label, (bool, np.bool_)):
-        return f"b:{bool(label)}"
-    if isinstance(label, (np.datetime64, pd.Timestamp)):
-        return f"d:{_nanoseconds(label)}"
-    if isinstance(label, (int, np.integer)) or (isinstance(label, (float, np.floating)) and float(label).is_integer()):
-        return f"i:{int(label)}"
-    if isinstance(label, (float, np.floating)):
-        return f"f:{float(label)!r}"
-    return f"s:{label}"
-
-
-def _nanoseconds(date: Any) -> Any:
-    """Since 1970; a date beyond the years 1677 to 2262, where they do not fit into an integer, as it is."""
-    try:
-        return pd.Timestamp(date).value
-    except OverflowError:
-        return date
-
-
-def label_text(label: Any) -> str:
-    """A level as it is written in a coordinate: parts of ``a:b`` joined by a colon."""
-    return ":".join(map(str, label)) if isinstance(label, tuple) else str(label)
 
 
 @dataclass(frozen=True)
@@ -75,11 +37,11 @@ class ColumnLevels:
     kind: str
 
     @classmethod
-    def learn(cls, column: pd.Series) -> tuple[ColumnLevels, np.ndarray]:
+    def learn(cls, column: Labels) -> tuple[ColumnLevels, np.ndarray]:
         """Find the levels of a column without missing labels; return them and each row's code, int (n,)."""
-        codes, uniques = _factorize(column)
+        uniques = column.distinct
         order = np.arange(len(uniques))
-        if not isinstance(column.dtype, pd.CategoricalDtype):  # a Categorical has an order already
+        if not column.ordered:
             with suppress(TypeError):  # labels that cannot be compared stay in the order of appearance
                 order = np.argsort(uniques, kind="stable")
         labels, kind = _canonical(uniques[order])
@@ -96,9 +58,9 @@ class ColumnLevels:
             )
         rank = np.empty_like(order)
         rank[order] = np.arange(len(order))
-        return cls(labels, kind), rank[codes]
+        return cls(labels, kind), rank[column.codes]
 
-    def code(self, column: pd.Series) -> tuple[np.ndarray, tuple[Any, ...]]:
+    def code(self, column: Labels) -> tuple[np.ndarray, tuple[Any, ...]]:
         """Code new data.
 
         Returns
@@ -108,7 +70,7 @@ class ColumnLevels:
         new_labels : tuple
             The labels not in `labels`, in order of first appearance.
         """
-        codes, uniques = _factorize(column, in_order_of_appearance=True)
+        codes, uniques = column.by_appearance
         labels, kind = (_texts(uniques), "other") if self.kind == "other" else _canonical(uniques)
         if (
             kind == "float"
@@ -181,9 +143,9 @@ class FactorLevels:
     combinations: np.ndarray
 
     @classmethod
-    def learn(cls, frame: pd.DataFrame, columns: tuple[str, ...]) -> tuple[FactorLevels, np.ndarray]:
+    def learn(cls, table: Table, columns: tuple[str, ...]) -> tuple[FactorLevels, np.ndarray]:
         """Find the levels in training data; return them and each row's code, int (n,)."""
-        learned = [ColumnLevels.learn(frame[column]) for column in columns]
+        learned = [ColumnLevels.learn(table.labels[column]) for column in columns]
         parts = tuple(levels for levels, _ in learned)
         if len(parts) == 1:
             return cls(columns, parts, np.arange(len(parts[0].labels))[:, None]), learned[0][1]
@@ -193,9 +155,9 @@ class FactorLevels:
         levels._check_texts()
         return levels, codes
 
-    def code(self, frame: pd.DataFrame) -> tuple[np.ndarray, tuple[Any, ...]]:
+    def code(self, table: Table) -> tuple[np.ndarray, tuple[Any, ...]]:
         """Code new data, as `ColumnLevels.code`; a pair not seen in ``fit`` is new even if both parts are known."""
-        coded = [part.code(frame[column]) for part, column in zip(self.parts, self.columns, strict=True)]
+        coded = [part.code(table.labels[column]) for part, column in zip(self.parts, self.columns, strict=True)]
         if len(coded) == 1:
             return coded[0]
         sizes = [len(part.labels) + len(new) for part, (_, new) in zip(self.parts, coded, strict=True)]
@@ -207,7 +169,7 @@ class FactorLevels:
         positions = order[np.minimum(np.searchsorted(known_flat, uniques, sorter=order), len(order) - 1)]
         known = known_flat[positions] == uniques
         target = np.where(known, positions, len(known_flat) + np.cumsum(~known) - 1)
-        codes = np.full(len(frame), -1)
+        codes = np.full(table.n_rows, -1)
         codes[~missing] = target[first_row]
         cells = np.unravel_index(uniques[~known], sizes)
         names = [[*_scalars(part.labels), *new] for part, (_, new) in zip(self.parts, coded, strict=True)]
@@ -252,21 +214,21 @@ class FactorLevels:
         names = [[str(label) for label in _scalars(part.labels)] for part in self.parts]
         return np.array([":".join(names[k][i] for k, i in enumerate(cell)) for cell in self.combinations])
 
-    def type_mismatch(self, frame: pd.DataFrame, codes: np.ndarray) -> str | None:
+    def type_mismatch(self, table: Table, codes: np.ndarray) -> str | None:
         """A sentence on labels that are new only because their type differs from the fitted one, if so."""
         present = codes[codes >= 0]
         if len(present) == 0 or present.min() < len(self.combinations):
             return None
         for column, part in zip(self.columns, self.parts, strict=True):
-            uniques = _factorize(frame[column])[1]
+            uniques, dtype = table.labels[column].distinct, table.labels[column].dtype
             _, kind = _canonical(uniques)
             if {kind, part.kind} <= {"int", "float"} or kind == part.kind:
                 continue
             if {str(u) for u in uniques} & {str(label) for label in part.labels}:
                 return (
                     f"All labels of {column!r} are new, yet their text matches fitted labels: fit saw {part.kind} "
-                    f"labels, the new data hold {kind} labels (dtype {frame[column].dtype}). Convert the column to the "
-                    "type used in fit."
+                    f"labels, the new data hold {kind} labels (dtype {dtype}). Convert the column to the type used "
+                    "in fit."
                 )
         return None
 
@@ -285,20 +247,6 @@ class FactorLevels:
         parts = tuple(ColumnLevels.from_state(part) for part in state["parts"])
         combinations = np.array(state["combinations"], dtype=np.int64).reshape(-1, len(parts))
         return cls(tuple(state["columns"]), parts, combinations)
-
-
-def _factorize(column: pd.Series, in_order_of_appearance: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Codes (-1 for missing) and distinct labels; a Categorical keeps the order of its categories."""
-    if isinstance(column.dtype, pd.CategoricalDtype) and not in_order_of_appearance:
-        used = column.cat.remove_unused_categories()
-        return used.cat.codes.to_numpy(np.int64), np.asarray(used.cat.categories)
-    if column.dtype == object and any(isinstance(label, (bool, np.bool_)) for label in column):
-        # pandas takes True for 1
-        codes, _ = pd.factorize(column.map(label_key, na_action="ignore"))
-        present, first = np.unique(codes, return_index=True)
-        return np.asarray(codes, dtype=np.int64), column.to_numpy(dtype=object)[first[present >= 0]]
-    codes, uniques = pd.factorize(column)
-    return np.asarray(codes, dtype=np.int64), np.asarray(uniques)
 
 
 def _canonical(uniques: np.ndarray) -> tuple[np.ndarray, str]:

@@ -12,7 +12,8 @@ import pandas as pd
 
 from bayesmixed.design.columns import ColumnsSpec
 from bayesmixed.design.factors import GroupFactor, GroupSpec, learn_group, resolve_group_prior
-from bayesmixed.design.frames import read_columns, require_columns
+from bayesmixed.design.frames import require_columns
+from bayesmixed.design.table import Table
 from bayesmixed.errors import quoted
 from bayesmixed.families.base import Family
 from bayesmixed.formula.parse import GroupTerm, ParsedFormula
@@ -177,20 +178,22 @@ class DesignSpec:
         ((180, 1), (180, 2), ((0, 1),))
         """
         text = parsed.text
-        prepared = read_columns(frame, parsed.variables, formula=text, learning=True)
+        of_effects = [*parsed.variables, *(name for term in parsed.groups for name in term.variables)]
+        of_groups = [name for term in parsed.groups for name in term.columns]
+        table = Table.read(frame, tuple(of_effects), tuple(of_groups), formula=text, y=y, weights=weights)
         counts = _counts(weights)
-        common = ColumnsSpec.learn(parsed.common, prepared, counts)
+        common = ColumnsSpec.learn(parsed.common, parsed.variables, table, counts)
         by_factor: dict[str, list[GroupTerm]] = {}
         for term in parsed.groups:
             by_factor.setdefault(term.factor, []).append(term)
         correlated = resolve_group_prior(group_prior, tuple(by_factor))
         groups, factors = [], []
         for factor, terms in by_factor.items():
-            group, codes = learn_group(factor, terms, frame, text, correlated=correlated[factor], counts=counts)
+            group, codes = learn_group(factor, terms, table, text, correlated=correlated[factor], counts=counts)
             groups.append(group)
-            factors.append(group.evaluate(frame, codes, (), text))
+            factors.append(group.evaluate(table, codes, ()))
         spec = cls(text, parsed.response, common, tuple(groups))
-        return spec, spec._design(frame, tuple(factors), y, weights)
+        return spec, spec._design(table, tuple(factors))
 
     @classmethod
     def plain(
@@ -198,10 +201,17 @@ class DesignSpec:
     ) -> tuple[DesignSpec, Design]:
         """Every column of a numeric frame as a common effect, with an intercept."""
         spec = cls(None, None, ColumnsSpec.plain(list(frame.columns)), ())
-        return spec, spec._design(frame, (), y, weights)
+        return spec, spec.evaluate(spec.read(frame, y=y, weights=weights))
 
-    def apply(self, frame: pd.DataFrame, factors: tuple[str, ...] | None = None) -> Design:
-        """Evaluate the learned design on new data.
+    def read(
+        self,
+        frame: pd.DataFrame,
+        factors: tuple[str, ...] | None = None,
+        *,
+        y: np.ndarray | None = None,
+        weights: np.ndarray | None = None,
+    ) -> Table:
+        """Read the columns of a frame that the design needs.
 
         Parameters
         ----------
@@ -209,16 +219,33 @@ class DesignSpec:
             Holds the columns that the formula uses, in any order.
         factors : tuple of str, optional
             The grouping factors to include; the columns of the others need not be there. Default: all.
+        y, weights : numpy.ndarray of shape (n,), optional
+            As in `Table`.
         """
+        of_effects: list[str] = [*self.common.variables]
+        of_groups: list[str] = []
+        for group in self.groups:
+            if factors is None or group.name in factors:
+                cure = (
+                    " To predict without this factor's effects, pass include_groups=False or a list of other factors."
+                )
+                require_columns(frame, group.factor_levels.columns, self.formula, cure)
+                of_groups += group.factor_levels.columns
+                of_effects += [name for bar in group.bars for name in bar.variables]
+        return Table.read(frame, tuple(of_effects), tuple(of_groups), formula=self.formula, y=y, weights=weights)
+
+    def evaluate(self, table: Table, factors: tuple[str, ...] | None = None) -> Design:
+        """Evaluate the learned design on rows that `read` has read for the same factors."""
         included = []
-        for spec in self.groups:
-            if factors is not None and spec.name not in factors:
-                continue
-            cure = " To predict without this factor's effects, pass include_groups=False or a list of other factors."
-            require_columns(frame, spec.factor_levels.columns, self.formula, cure)
-            codes, new_labels = spec.factor_levels.code(frame)
-            included.append(spec.evaluate(frame, codes, new_labels, self.formula))
-        return self._design(frame, tuple(included), None, None)
+        for group in self.groups:
+            if factors is None or group.name in factors:
+                codes, new_labels = group.factor_levels.code(table)
+                included.append(group.evaluate(table, codes, new_labels))
+        return self._design(table, tuple(included))
+
+    def apply(self, frame: pd.DataFrame, factors: tuple[str, ...] | None = None) -> Design:
+        """Evaluate the learned design on new data: `read`, then `evaluate`."""
+        return self.evaluate(self.read(frame, factors), factors)
 
     def extended(self, design: Design) -> tuple[DesignSpec, Design]:
         """Take the new levels of a design in, behind those of the fit; codes stay as they are.
@@ -239,19 +266,17 @@ class DesignSpec:
             factors.append(replace(factor, levels=specs[-1].levels, new_labels=()))
         return replace(self, groups=tuple(specs)), replace(design, groups=tuple(factors))
 
-    def _design(
-        self, frame: pd.DataFrame, factors: tuple[GroupFactor, ...], y: np.ndarray | None, weights: np.ndarray | None
-    ) -> Design:
-        X, offset = self.common.evaluate(read_columns(frame, self.common.variables, formula=self.formula))
+    def _design(self, table: Table, factors: tuple[GroupFactor, ...]) -> Design:
         common = self.common
+        X, offset = common.evaluate(table)
         return Design(
             X,
             common.names,
             common.has_intercept,
             factors,
             offset,
-            y,
-            weights,
+            table.y,
+            table.weights,
             common_terms=common.term_of_name,
             contains=common.contains,
         )

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bayesmixed import _compat
-from bayesmixed.design.frames import read_numbers, refuse_missing_labels
+from bayesmixed.design.frames import read_numbers
 from bayesmixed.design.spec import Design
 from bayesmixed.errors import quoted
 from bayesmixed.estimators.inputs import checksum
@@ -44,9 +44,10 @@ def condition(posterior: Posterior, frame: pd.DataFrame, y: Any, *, progressbar:
     SamplerError
         The draws are not the collapsed sampler's, or the model of all rows is not one for it.
     """
-    design = replace(posterior.spec.apply(frame), y=read_numbers(y, len(frame)))
+    table = posterior.spec.read(frame, y=read_numbers(y, len(frame)))
     for group in posterior.spec.groups:
-        refuse_missing_labels(frame, group.factor_levels.columns, group.name)
+        table.refuse_missing_labels(group.factor_levels.columns, group.name)
+    design = posterior.spec.evaluate(table)
     if design.n_rows == 0:
         raise ValueError("condition needs at least one row, got a frame of 0 rows.")
     spec, design = posterior.spec.extended(design)

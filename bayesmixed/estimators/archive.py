@@ -134,6 +134,8 @@ class _Encoder:
             return value
         if isinstance(value, np.generic) and value.dtype.kind in "biufU":
             return value.item()
+        if isinstance(value, range):
+            return {"range": [value.start, value.stop]}
         if isinstance(value, (list, tuple)):
             return {type(value).__name__: [self.encode(item) for item in value]}
         if isinstance(value, Mapping):
@@ -168,6 +170,8 @@ class _Decoder:
         if not isinstance(node, dict):
             return node
         ((kind, content),) = node.items()
+        if kind == "range":
+            return range(*content)
         if kind in ("list", "tuple"):
             items = [self.decode(item) for item in content]
             return items if kind == "list" else tuple(items)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -94,7 +94,7 @@ def fitted_rows(estimator: Any, X: Any, y: Any, sample_weight: Any) -> tuple[Des
     frame = as_frame(estimator, X, spec.columns, reset=False)
     y = read_response(frame, y, spec.response, type(estimator).__name__)
     frame, y, weights, obs = rows_that_count(X, frame, y, sample_weight)
-    return replace(spec.apply(frame), y=y, weights=weights), obs
+    return spec.evaluate(spec.read(frame, y=y, weights=weights)), obs
 
 
 def rows_that_count(
@@ -141,7 +141,7 @@ def as_frame(estimator: Any, X: Any, used: Collection[str] | None, reset: bool |
             text = quoted(X.columns[~np.array(numeric)])
             raise FormulaError(f"columns {text} of X are not numeric; write a formula that says how to use them.")
         names = list(X.columns)
-    rules = {"dtype": np.float64, "ensure_all_finite": False}  # `read_columns` counts NaN by column
+    rules = {"dtype": np.float64, "ensure_all_finite": False}  # `Table.read` counts NaN by column
     X = check_array(X, **rules) if reset is None else validate_data(estimator, X, reset=reset, **rules)
     if reset is False:  # scikit-learn compared the names, or warned; the columns are those of fit, in order
         names = list(estimator.design_spec_.common_names)
@@ -164,8 +164,8 @@ class Rows:
     ----------
     y : numpy.ndarray of shape (n,)
         The response.
-    obs : numpy.ndarray of shape (n,)
-        Labels of the rows.
+    obs : numpy.ndarray of shape (n,), or range
+        Labels of the rows; consecutive integers as a range.
     weight : float
         Sum of the weights.
     squares : dict of str to numpy.ndarray of shape (q, q)
@@ -175,7 +175,7 @@ class Rows:
     """
 
     y: np.ndarray
-    obs: np.ndarray
+    obs: np.ndarray | range
     weight: float
     squares: dict[str, np.ndarray]
     checksum: int
@@ -186,17 +186,26 @@ class Rows:
         w = design.weights
         total = float(design.n_rows if w is None else w.sum())
         squares = {f.name: (f.Z if w is None else f.Z * w[:, None]).T @ f.Z for f in design.groups}
-        return cls(np.asarray(design.y), obs, total, squares, checksum(design))
+        return cls(np.asarray(design.y), _brief(obs), total, squares, checksum(design))
 
     def __add__(self, other: Rows) -> Rows:
         """Both sets of rows."""
         return Rows(
             np.concatenate([self.y, other.y]),
-            _join_labels(self.obs, other.obs),
+            _brief(_join_labels(np.asarray(self.obs), np.asarray(other.obs))),
             self.weight + other.weight,
             {name: square + other.squares[name] for name, square in self.squares.items()},
             (self.checksum + other.checksum) % 2**64,
         )
+
+
+def _brief(labels: np.ndarray) -> np.ndarray | range:
+    """Consecutive integers, those of a plain index, as a range."""
+    if labels.dtype == np.int64 and len(labels):
+        start, stop = int(labels[0]), int(labels[0]) + len(labels)
+        if labels[-1] == stop - 1 and np.array_equal(labels, np.arange(start, stop)):
+            return range(start, stop)
+    return labels
 
 
 def _join_labels(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -383,8 +383,9 @@ class Predictions:
         modes = group_modes.resolve_modes(self.new_groups, spec, new_groups)
         factors = group_modes.included_factors(spec, include_groups)
         frame = as_frame(self, X, spec.columns, reset=False)
-        design = spec.apply(frame, factors)
-        group_modes.check_new_levels(design, modes, frame, spec)
+        table = spec.read(frame, factors)
+        design = spec.evaluate(table, factors)
+        group_modes.check_new_levels(design, modes, table, spec)
         return design, modes
 
 

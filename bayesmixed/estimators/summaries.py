@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
@@ -36,7 +37,7 @@ class Summaries:
         check_is_fitted(self)
         if self._idata is None:
             posterior, rows = self._posterior, self._rows
-            self._idata = container(posterior, (rows.y, rows.obs))
+            self._idata = container(posterior, (rows.y, np.asarray(rows.obs)))
         return self._idata
 
     def draw_group_effects(self, factor: str, levels: Any = None) -> xr.DataArray:

@@ -81,7 +81,7 @@ def learn_terms(text: str, frame: pd.DataFrame) -> tuple[bool, list[tuple[Compon
     text : str
         One-sided formula without bars, as `bayesmixed.formula.parse` writes it.
     frame : DataFrame of shape (n, k)
-        Columns as `read_columns` gives them with ``learning=True``.
+        Numbers, booleans and text; categories that have an order as an ordered Categorical.
 
     Returns
     -------

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from bayesmixed.design.factors import GroupFactor
-from bayesmixed.design.frames import read_columns
-from bayesmixed.design.levels import label_key, label_text
+from bayesmixed.design.labels import label_key, label_text
+from bayesmixed.design.table import Table
 from bayesmixed.errors import quoted
 from bayesmixed.plots.shared import (
     BLACK,
@@ -210,10 +210,10 @@ def caterpillar(
 def _read_column(frame: pd.DataFrame, x: str) -> np.ndarray:
     """A column of numbers, (n,)."""
     numeric = [name for name, dtype in frame.dtypes.items() if pd.api.types.is_numeric_dtype(dtype)]
-    found = read_columns(frame, (x,), formula=None)[x] if x in frame.columns else None
-    if found is None or not pd.api.types.is_numeric_dtype(found.dtype):
+    found = Table.read(frame, (x,)).values(x) if x in frame.columns else None
+    if found is None or found.dtype.kind not in "bf":
         raise ValueError(f"x must be a column of X that holds numbers, one of {quoted(numeric)}, got {x!r}.")
-    return found.to_numpy(dtype=float)
+    return found.astype(float)
 
 
 def _choose_levels(est: MixedModelRegressor, group: GroupFactor, x: str, levels: Any) -> tuple[np.ndarray, list[str]]:

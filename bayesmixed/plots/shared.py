@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from bayesmixed.design.factors import GroupSpec
 from bayesmixed.design.frames import read_response, to_pandas
-from bayesmixed.design.levels import label_text
+from bayesmixed.design.labels import label_text
 from bayesmixed.errors import quoted
 from bayesmixed.estimators.inputs import as_frame, rows_that_count
 

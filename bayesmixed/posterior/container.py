@@ -10,7 +10,7 @@ import numpy as np
 
 from bayesmixed._compat import container as arviz_container
 from bayesmixed._compat import dataset
-from bayesmixed.design.levels import label_key, label_text
+from bayesmixed.design.labels import label_key, label_text
 from bayesmixed.design.spec import DesignSpec
 from bayesmixed.errors import FormulaError, quoted
 from bayesmixed.posterior.draws import CONTRACT_VERSION, Draws, coordinates, layout

@@ -11,11 +11,11 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 
 from bayesmixed.design.factors import GroupFactor, GroupSpec, by_factor
-from bayesmixed.design.levels import label_key, label_text
+from bayesmixed.design.labels import label_key, label_text
 from bayesmixed.design.spec import Design, DesignSpec
+from bayesmixed.design.table import Table
 from bayesmixed.errors import NewGroupError, quoted, warn
 from bayesmixed.keyed_random import normals, uniforms
 from bayesmixed.posterior.draws import Draws, covariance_factor
@@ -65,7 +65,7 @@ def resolve_modes(new_groups: NewGroups, spec: DesignSpec, override: NewGroups |
     return modes
 
 
-def check_new_levels(design: Design, modes: Mapping[str, str], frame: pd.DataFrame, spec: DesignSpec) -> None:
+def check_new_levels(design: Design, modes: Mapping[str, str], table: Table, spec: DesignSpec) -> None:
     """Refuse new levels where the mode is ``"error"``; warn where they are new by their type alone.
 
     Parameters
@@ -73,7 +73,7 @@ def check_new_levels(design: Design, modes: Mapping[str, str], frame: pd.DataFra
     design : Design
         Of the new data.
     modes : dict of str to str
-    frame : DataFrame of shape (n, k)
+    table : Table of n rows
         The new data, for the messages.
     spec : DesignSpec
     """
@@ -81,15 +81,15 @@ def check_new_levels(design: Design, modes: Mapping[str, str], frame: pd.DataFra
     for factor in design.groups:
         new = is_new(factor)
         if modes[factor.name] == "error" and new.any():
-            raise NewGroupError(_describe_new(factor, groups[factor.name], frame))
-        if mismatch := groups[factor.name].factor_levels.type_mismatch(frame, factor.codes):
+            raise NewGroupError(_describe_new(factor, groups[factor.name], table))
+        if mismatch := groups[factor.name].factor_levels.type_mismatch(table, factor.codes):
             warn(mismatch)
 
 
-def _describe_new(factor: GroupFactor, group: GroupSpec, frame: pd.DataFrame) -> str:
+def _describe_new(factor: GroupFactor, group: GroupSpec, table: Table) -> str:
     cure = 'Use new_groups="sample" to draw their effects from the fitted population, or "zero" for the average group.'
     missing = np.count_nonzero(factor.codes < 0)
-    unknown = f"{missing} missing label{'s' if missing > 1 else ''} in {len(frame)} rows"
+    unknown = f"{missing} missing label{'s' if missing > 1 else ''} in {table.n_rows} rows"
     if not factor.new_labels:
         return f"grouping factor {factor.name!r} has {unknown}. {cure}"
     labels = [label_text(label) if isinstance(label, tuple) else label for label in factor.new_labels]
@@ -100,7 +100,7 @@ def _describe_new(factor: GroupFactor, group: GroupSpec, frame: pd.DataFrame) ->
     if np.all(is_new(factor)):
         levels = group.factor_levels
         types = "; ".join(
-            f"{column!r} held {part.kind} labels in fit and has dtype {frame[column].dtype} now"
+            f"{column!r} held {part.kind} labels in fit and has dtype {table.labels[column].dtype} now"
             for column, part in zip(levels.columns, levels.parts, strict=True)
         )
         text += f" All labels of the frame are new ({types})."

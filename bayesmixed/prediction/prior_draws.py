@@ -18,7 +18,7 @@ import numpy as np
 from scipy.special import betaincinv
 
 from bayesmixed.design.factors import GroupSpec
-from bayesmixed.design.levels import label_key
+from bayesmixed.design.labels import label_key
 from bayesmixed.design.spec import DesignSpec
 from bayesmixed.distributions import Prior
 from bayesmixed.keyed_random import normals, uniforms

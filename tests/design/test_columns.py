@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from bayesmixed.design.columns import ColumnsSpec
-from bayesmixed.design.frames import read_columns
+from bayesmixed.design.table import Table
 from bayesmixed.errors import FormulaError
 from bayesmixed.formula.parse import parse
 from bayesmixed.formula.tokens import NUMERIC_FUNCTIONS
@@ -36,11 +36,11 @@ def frame():
 def learn(formula, frame):
     """Spec of a formula without bars."""
     parsed = parse(formula)
-    return ColumnsSpec.learn(parsed.common, read_columns(frame, parsed.variables, formula=formula, learning=True))
+    return ColumnsSpec.learn(parsed.common, parsed.variables, Table.read(frame, parsed.variables, formula=formula))
 
 
 def evaluate(spec, frame):
-    return spec.evaluate(read_columns(frame, spec.variables, formula=spec.text))
+    return spec.evaluate(Table.read(frame, spec.variables, formula=spec.text))
 
 
 def columns(formula, frame, new=None):
@@ -540,12 +540,11 @@ def test_an_offset_in_an_interaction_is_refused(formula, frame):
         (["a", 1, "b"], FormulaError, "column 'x' has dtype object"),
     ],
 )
-@pytest.mark.parametrize("learning", [True, False])
-def test_an_unusable_column_is_refused_by_name_and_count(values, error, message, learning):
+def test_an_unusable_column_is_refused_by_name_and_count(values, error, message):
     data = pd.DataFrame({"x": values, "z": [1, 2, 3]})
 
     with pytest.raises(error, match=message):
-        read_columns(data, ("z", "x"), formula="x + z", learning=learning)
+        Table.read(data, ("z", "x"), formula="x + z")
 
 
 def test_what_is_wrong_with_an_unused_column_means_nothing(frame):
@@ -568,9 +567,9 @@ def test_absent_and_repeated_columns_are_refused():
     with pytest.raises(
         FormulaError, match=r"formula 'q' uses 'q', which is not a column of X \(columns: 'x', 'z', 'z'\)"
     ):
-        read_columns(data, ("q",), formula="q")
+        Table.read(data, ("q",), formula="q")
     with pytest.raises(FormulaError, match="X has 2 columns called 'z'; give each its own name"):
-        read_columns(data, ("z",), formula="z")
+        Table.read(data, ("z",), formula="z")
 
 
 # What was learned travels as plain data
@@ -584,10 +583,10 @@ APPLY = """
 import json, sys
 import pandas as pd
 from bayesmixed.design.columns import ColumnsSpec
-from bayesmixed.design.frames import read_columns
+from bayesmixed.design.table import Table
 given = json.load(sys.stdin)
 spec = ColumnsSpec.from_state(given["state"])
-X, offset = spec.evaluate(read_columns(pd.DataFrame(given["data"]), spec.variables, formula=None))
+X, offset = spec.evaluate(Table.read(pd.DataFrame(given["data"]), spec.variables))
 json.dump([[v.hex() for v in row] for row in X.tolist()] + [[v.hex() for v in offset.tolist()]], sys.stdout)
 """
 

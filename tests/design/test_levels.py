@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bayesmixed.design.levels import ColumnLevels, FactorLevels, label_key, label_text
+from bayesmixed.design.labels import Labels, label_key, label_text
+from bayesmixed.design.levels import ColumnLevels, FactorLevels
+from bayesmixed.design.table import Table
 from bayesmixed.errors import FormulaError
 from helpers.twins import code_by_dict
 
@@ -50,7 +52,7 @@ def test_a_label_is_written_as_its_parts_joined_by_colons(label, text):
 
 
 def learned(values, **options):
-    levels, codes = ColumnLevels.learn(pd.Series(values, name="g", **options))
+    levels, codes = ColumnLevels.learn(Labels.of(pd.Series(values, name="g", **options)))
     return levels.kind, levels.labels.tolist(), codes.tolist()
 
 
@@ -85,7 +87,7 @@ def test_levels_are_sorted_unless_they_have_an_order_or_none(values, expected):
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
 def test_dates_are_levels_in_any_resolution(unit):
     dates = pd.Series(np.array(["2024-05-01", "2023-01-01"], dtype=f"datetime64[{unit}]"), name="g")
-    levels, codes = ColumnLevels.learn(dates)
+    levels, codes = ColumnLevels.learn(Labels.of(dates))
 
     assert levels.kind == "datetime"
     assert levels.labels.dtype == "datetime64[ns]"
@@ -123,16 +125,16 @@ def test_integers_beyond_64_bits_keep_their_text(big, dtype):
 
 def test_durations_and_instants_are_levels_whatever_their_unit_or_zone():
     days = pd.Series(pd.to_timedelta([1, 2, 1], unit="D"))
-    levels, _ = ColumnLevels.learn(days)
-    assert levels.code(days.astype("timedelta64[ns]"))[0].tolist() == [0, 1, 0]
+    levels, _ = ColumnLevels.learn(Labels.of(days))
+    assert levels.code(Labels.of(days.astype("timedelta64[ns]")))[0].tolist() == [0, 1, 0]
     utc = pd.Series(pd.to_datetime(["2024-01-01", "2024-01-02"], utc=True))
-    levels, _ = ColumnLevels.learn(utc)
-    assert levels.code(utc.dt.tz_convert("Asia/Tokyo"))[0].tolist() == [0, 1]
+    levels, _ = ColumnLevels.learn(Labels.of(utc))
+    assert levels.code(Labels.of(utc.dt.tz_convert("Asia/Tokyo")))[0].tolist() == [0, 1]
 
 
 def test_dates_beyond_the_range_of_nanoseconds_keep_their_text():
     far = pd.Series(np.array(["2500-01-01", "9999-12-31"], dtype="datetime64[s]"))
-    levels, codes = ColumnLevels.learn(far)
+    levels, codes = ColumnLevels.learn(Labels.of(far))
 
     assert [str(levels.labels[code])[:10] for code in codes] == ["2500-01-01", "9999-12-31"]
 
@@ -159,8 +161,8 @@ def test_coding_equals_the_dictionary_twin(kind, seed):
     rng = np.random.default_rng(seed)
     make = RANDOM_COLUMNS[kind]
     train, new = make(rng, 4), with_gaps(make(rng, 40), rng)
-    levels, train_codes = ColumnLevels.learn(train)
-    codes, new_labels = levels.code(new)
+    levels, train_codes = ColumnLevels.learn(Labels.of(train))
+    codes, new_labels = levels.code(Labels.of(new))
     as_label = str if kind == "other" else lambda label: label
     known = [as_label(label) for label in sorted(set(train))]
 
@@ -172,8 +174,8 @@ def test_coding_equals_the_dictionary_twin(kind, seed):
 
 
 def test_text_that_reads_like_a_missing_label_is_a_label():
-    levels, _ = ColumnLevels.learn(pd.Series(["a", "", "nan", "None"]))
-    codes, new = levels.code(pd.Series(["nan", None, "", np.nan, "None", pd.NA], dtype=object))
+    levels, _ = ColumnLevels.learn(Labels.of(pd.Series(["a", "", "nan", "None"])))
+    codes, new = levels.code(Labels.of(pd.Series(["nan", None, "", np.nan, "None", pd.NA], dtype=object)))
 
     assert codes.tolist() == [3, -1, 0, -1, 1, -1]
     assert new == ()
@@ -212,22 +214,22 @@ KNOWN = {
     ],
 )
 def test_labels_match_by_value_not_by_text(fitted, new, codes):
-    levels, _ = ColumnLevels.learn(pd.Series(KNOWN[fitted]))
+    levels, _ = ColumnLevels.learn(Labels.of(pd.Series(KNOWN[fitted])))
 
-    assert levels.code(pd.Series(new))[0].tolist() == codes
+    assert levels.code(Labels.of(pd.Series(new)))[0].tolist() == codes
 
 
 def test_equal_labels_of_one_column_get_one_code_and_different_ones_different_codes():
-    levels, _ = ColumnLevels.learn(pd.Series(["a", "b"]))
-    codes, new = levels.code(pd.Series(["y", "b", "x", "y", "z", "x"]))
+    levels, _ = ColumnLevels.learn(Labels.of(pd.Series(["a", "b"])))
+    codes, new = levels.code(Labels.of(pd.Series(["y", "b", "x", "y", "z", "x"])))
 
     assert codes.tolist() == [2, 1, 3, 2, 4, 3]
     assert new == ("y", "x", "z")
 
 
 def test_new_labels_of_a_categorical_come_in_order_of_appearance_too():
-    levels, _ = ColumnLevels.learn(pd.Series(["a", "b"]))
-    codes, new = levels.code(pd.Series(pd.Categorical(["y", "b", "x"], ["x", "y", "b", "unused"])))
+    levels, _ = ColumnLevels.learn(Labels.of(pd.Series(["a", "b"])))
+    codes, new = levels.code(Labels.of(pd.Series(pd.Categorical(["y", "b", "x"], ["x", "y", "b", "unused"]))))
 
     assert new == ("y", "x")
     assert codes.tolist() == [2, 1, 3]
@@ -238,36 +240,41 @@ def test_new_labels_of_a_categorical_come_in_order_of_appearance_too():
     [([1, 308], [308, "S400"], [1, 2]), (["a", "b"], ["b", 5, None], [1, 2, -1]), ([1, 308], [308.0, True], [1, 2])],
 )
 def test_a_known_label_stays_known_beside_labels_of_another_type(known, new, codes):
-    levels, _ = ColumnLevels.learn(pd.Series(known))
+    levels, _ = ColumnLevels.learn(Labels.of(pd.Series(known)))
 
-    assert levels.code(pd.Series(new, dtype=object))[0].tolist() == codes
+    assert levels.code(Labels.of(pd.Series(new, dtype=object)))[0].tolist() == codes
 
 
 @pytest.mark.parametrize("kind", KNOWN)
 def test_no_rows_and_no_labels_are_coded(kind):
-    levels, _ = ColumnLevels.learn(pd.Series(KNOWN[kind]))
+    levels, _ = ColumnLevels.learn(Labels.of(pd.Series(KNOWN[kind])))
     empty, missing = pd.Series(KNOWN[kind])[:0], pd.Series([None, np.nan], dtype=object)
 
-    assert (levels.code(empty)[0].tolist(), levels.code(empty)[1]) == ([], ())
-    assert (levels.code(missing)[0].tolist(), levels.code(missing)[1]) == ([-1, -1], ())
+    assert (levels.code(Labels.of(empty))[0].tolist(), levels.code(Labels.of(empty))[1]) == ([], ())
+    assert (levels.code(Labels.of(missing))[0].tolist(), levels.code(Labels.of(missing))[1]) == ([-1, -1], ())
 
 
 @pytest.mark.parametrize("kind", KNOWN)
 def test_the_state_of_a_column_survives_json(kind):
-    levels, _ = ColumnLevels.learn(pd.Series(KNOWN[kind]))
+    levels, _ = ColumnLevels.learn(Labels.of(pd.Series(KNOWN[kind])))
     again = ColumnLevels.from_state(json.loads(json.dumps(levels.state)))
 
     assert again.kind == levels.kind == kind
     assert again.labels.dtype == levels.labels.dtype
     np.testing.assert_array_equal(again.labels, levels.labels)
-    assert again.code(pd.Series(KNOWN[kind]))[0].tolist() == list(range(len(KNOWN[kind])))
+    assert again.code(Labels.of(pd.Series(KNOWN[kind])))[0].tolist() == list(range(len(KNOWN[kind])))
 
 
 # Factors made of several columns
 
 
+def table(frame):
+    """A frame whose columns are all parts of factors."""
+    return Table.read(frame, labels=tuple(frame.columns))
+
+
 def factor(frame, *columns):
-    return FactorLevels.learn(pd.DataFrame(frame), columns)
+    return FactorLevels.learn(table(pd.DataFrame(frame)), columns)
 
 
 def test_only_observed_combinations_are_levels():
@@ -286,7 +293,7 @@ def test_the_parts_orders_order_the_levels():
 def test_an_unseen_pair_of_known_parts_is_new():
     levels, _ = factor({"a": ["x", "x", "y"], "b": ["p", "q", "p"]}, "a", "b")
     new = pd.DataFrame({"a": ["y", "x", "z", "y", "x"], "b": ["q", "q", "p", "q", "r"]})
-    codes, labels = levels.code(new)
+    codes, labels = levels.code(table(new))
 
     assert codes.tolist() == [3, 1, 4, 3, 5]
     assert labels == (("y", "q"), ("z", "p"), ("x", "r"))
@@ -294,7 +301,7 @@ def test_an_unseen_pair_of_known_parts_is_new():
 
 def test_a_missing_part_is_a_missing_label():
     levels, _ = factor({"a": ["x", "y"], "b": [1, 2]}, "a", "b")
-    codes, labels = levels.code(pd.DataFrame({"a": ["x", None, "w", None], "b": [np.nan, 2, np.nan, np.nan]}))
+    codes, labels = levels.code(table(pd.DataFrame({"a": ["x", None, "w", None], "b": [np.nan, 2, np.nan, np.nan]})))
 
     assert codes.tolist() == [-1] * 4
     assert labels == ()
@@ -302,7 +309,7 @@ def test_a_missing_part_is_a_missing_label():
 
 def test_a_label_seen_only_beside_a_missing_part_is_no_new_level():
     levels, _ = factor({"a": ["x", "y"], "b": ["p", "q"]}, "a", "b")
-    codes, labels = levels.code(pd.DataFrame({"a": ["w", "v", "x"], "b": [None, "p", "p"]}))
+    codes, labels = levels.code(table(pd.DataFrame({"a": ["w", "v", "x"], "b": [None, "p", "p"]})))
 
     assert codes.tolist() == [-1, 2, 0]
     assert labels == (("v", "p"),)
@@ -327,8 +334,8 @@ def test_coding_of_combinations_equals_the_dictionary_twin(n_columns, seed):
     kinds = rng.permutation(["int", "str", "bool", "datetime", "float"])[:n_columns]
     train = pd.DataFrame({kind: RANDOM_COLUMNS[kind](rng, 8) for kind in kinds})
     new = pd.DataFrame({kind: with_gaps(RANDOM_COLUMNS[kind](rng, 60), rng) for kind in kinds})
-    levels, train_codes = FactorLevels.learn(train, tuple(kinds))
-    codes, new_labels = levels.code(new)
+    levels, train_codes = FactorLevels.learn(table(train), tuple(kinds))
+    codes, new_labels = levels.code(table(new))
     rows = [*train.itertuples(index=False, name=None)]
     known = sorted(set(rows))
 
@@ -341,8 +348,8 @@ def test_coding_of_combinations_equals_the_dictionary_twin(n_columns, seed):
 def test_coding_the_training_rows_gives_the_training_codes():
     frame = pd.DataFrame({"a": list("xyzxyz"), "b": [1, 1, 2, 2, 1, 2], "c": [True, False] * 3})
     for columns in [("a",), ("a", "b"), ("c", "b", "a")]:
-        levels, codes = FactorLevels.learn(frame, columns)
-        again, new = levels.code(frame)
+        levels, codes = FactorLevels.learn(table(frame), columns)
+        again, new = levels.code(table(frame))
 
         assert again.tolist() == codes.tolist()
         assert new == ()
@@ -350,19 +357,19 @@ def test_coding_the_training_rows_gives_the_training_codes():
 
 def test_no_rows_of_several_columns_are_coded():
     levels, _ = factor({"a": ["x", "y"], "b": [1, 2]}, "a", "b")
-    codes, labels = levels.code(pd.DataFrame({"a": ["x"], "b": [1]})[:0])
+    codes, labels = levels.code(table(pd.DataFrame({"a": ["x"], "b": [1]})[:0]))
 
     assert (codes.tolist(), labels) == ([], ())
 
 
 def test_the_state_of_a_factor_survives_json():
     frame = pd.DataFrame({"a": ["x", "y", "y"], "b": [3, 1, 3], "c": pd.to_datetime(["2024-01-01"] * 3)})
-    levels, codes = FactorLevels.learn(frame, ("a", "b", "c"))
+    levels, codes = FactorLevels.learn(table(frame), ("a", "b", "c"))
     again = FactorLevels.from_state(json.loads(json.dumps(levels.state)))
 
     assert again.columns == levels.columns
     assert again.labels.tolist() == levels.labels.tolist()
-    assert again.code(frame)[0].tolist() == codes.tolist()
+    assert again.code(table(frame))[0].tolist() == codes.tolist()
 
 
 @pytest.mark.parametrize(
@@ -377,7 +384,9 @@ def test_labels_new_by_their_type_alone_are_explained(fitted, new, message):
     levels, _ = factor({"g": fitted}, "g")
     frame = pd.DataFrame({"g": new})
 
-    assert message in levels.type_mismatch(frame, levels.code(frame)[0]).replace("(", ".").replace(")", ".")
+    assert message in levels.type_mismatch(table(frame), levels.code(table(frame))[0]).replace("(", ".").replace(
+        ")", "."
+    )
 
 
 @pytest.mark.parametrize("new", [[308.0, 310.0], [310, 311], ["a", "b"], [308, 310], [None, None]])
@@ -385,7 +394,7 @@ def test_labels_that_are_known_or_new_by_value_need_no_explanation(new):
     levels, _ = factor({"g": [308, 309]}, "g")
     frame = pd.DataFrame({"g": new})
 
-    assert levels.type_mismatch(frame, levels.code(frame)[0]) is None
+    assert levels.type_mismatch(table(frame), levels.code(table(frame))[0]) is None
 
 
 # Further levels
@@ -393,7 +402,7 @@ def test_labels_that_are_known_or_new_by_value_need_no_explanation(new):
 
 def extend(levels, frame):
     """The levels with those of a frame taken in, and the codes and labels that the frame had before."""
-    codes, new = levels.code(frame)
+    codes, new = levels.code(table(frame))
     return levels.extended(new), codes, new
 
 
@@ -404,7 +413,7 @@ def test_taking_levels_in_changes_no_code(kinds, seed):
     rng = np.random.default_rng(seed)
     train = pd.DataFrame({kind: RANDOM_COLUMNS[kind](rng, 5) for kind in kinds})
     steps = [pd.DataFrame({kind: with_gaps(RANDOM_COLUMNS[kind](rng, 12), rng) for kind in kinds}) for _ in range(2)]
-    levels, train_codes = FactorLevels.learn(train, kinds)
+    levels, train_codes = FactorLevels.learn(table(train), kinds)
     known, coded = [label_key(label) for label in labels_of(levels)], []
     for step in steps:
         levels, codes, new = extend(levels, step)
@@ -414,7 +423,7 @@ def test_taking_levels_in_changes_no_code(kinds, seed):
     assert [label_key(label) for label in labels_of(levels)] == known
     assert len(set(known)) == len(levels.labels) == len(levels.combinations)
     for frame, codes in zip([train, *steps], [train_codes, *coded], strict=True):
-        again, new = levels.code(frame)
+        again, new = levels.code(table(frame))
         assert again.tolist() == codes.tolist()
         assert new == ()
 
@@ -456,7 +465,7 @@ def test_further_dates_are_levels_whatever_their_resolution():
 
     assert extended.labels.dtype == "datetime64[ns]"
     assert extended.labels.astype("datetime64[D]").astype(str).tolist() == ["2024-01-01", "2024-01-02", "2023-05-05"]
-    assert extended.code(days)[0].tolist() == [2, 1]
+    assert extended.code(table(days))[0].tolist() == [2, 1]
 
 
 def test_a_new_pair_of_known_parts_is_a_further_level():
@@ -522,4 +531,4 @@ def test_the_state_of_levels_that_came_later_survives_json():
     again = FactorLevels.from_state(json.loads(json.dumps(extended.state)))
 
     assert again.labels.tolist() == extended.labels.tolist() == ["x:3", "y:1", "y:3", "a:2"]
-    assert again.code(further)[0].tolist() == extended.code(further)[0].tolist() == [2, 3, 0]
+    assert again.code(table(further))[0].tolist() == extended.code(table(further))[0].tolist() == [2, 3, 0]

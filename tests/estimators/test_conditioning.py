@@ -861,6 +861,14 @@ def test_rows_of_two_sets_add_up():
     assert len({added.checksum, first.checksum, rest.checksum}) == 3
 
 
+def test_labels_that_count_on_are_kept_as_a_range():
+    first, rest = rows(FRAME[:13], Y[:13]), rows(FRAME[13:], Y[13:])
+    further = replace(rest, obs=np.arange(13, 40))
+
+    assert (first.obs, (first + further).obs) == (range(13), range(40))
+    assert isinstance((first + rest).obs, np.ndarray)
+
+
 def test_a_checksum_does_not_depend_on_the_order_of_rows():
     expected = rows(FRAME, Y, WEIGHTS).checksum
     for seed in range(5):

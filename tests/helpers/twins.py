@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pandas as pd
 
-from bayesmixed.design.levels import label_key
+from bayesmixed.design.labels import label_key
 
 
 def code_by_dict(known, values):

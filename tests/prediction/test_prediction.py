@@ -264,7 +264,7 @@ def test_error_mode_names_factor_and_labels(fitted):
     ]:
         design = fitted.spec.apply(frame)
         with pytest.raises(NewGroupError, match=message):
-            new_groups.check_new_levels(design, modes_of(fitted, "error"), frame, fitted.spec)
+            new_groups.check_new_levels(design, modes_of(fitted, "error"), fitted.spec.read(frame), fitted.spec)
 
 
 def test_labels_that_are_new_by_type_alone_are_warned_of(school):
@@ -273,7 +273,7 @@ def test_labels_that_are_new_by_type_alone_are_warned_of(school):
     design = posterior.spec.apply(frame)
 
     with pytest.warns(UserWarning, match="fit saw int labels, the new data hold str labels"):
-        new_groups.check_new_levels(design, modes_of(posterior, "sample"), frame, posterior.spec)
+        new_groups.check_new_levels(design, modes_of(posterior, "sample"), posterior.spec.read(frame), posterior.spec)
 
 
 def test_modes_are_resolved_per_factor(fitted):

@@ -1,0 +1,101 @@
+"""Labels of groups: which are equal, and a column of them as codes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+
+def label_key(label: Any) -> str:
+    """Text that names a label, equal for equal labels and for nothing else.
+
+    Parameters
+    ----------
+    label : bool, int, float, numpy.datetime64, str or tuple of these
+        A level; a tuple for a level of ``a:b``.
+
+    Examples
+    --------
+    >>> label_key(308) == label_key(308.0) == label_key(np.int64(308)), label_key("308") == label_key(308)
+    (True, False)
+    """
+    if isinstance(label, tuple):
+        return json.dumps([label_key(part) for part in label])
+    if isinstance(label, (bool, np.bool_)):
+        return f"b:{bool(label)}"
+    if isinstance(label, (np.datetime64, pd.Timestamp)):
+        return f"d:{_nanoseconds(label)}"
+    if isinstance(label, (int, np.integer)) or (isinstance(label, (float, np.floating)) and float(label).is_integer()):
+        return f"i:{int(label)}"
+    if isinstance(label, (float, np.floating)):
+        return f"f:{float(label)!r}"
+    return f"s:{label}"
+
+
+def _nanoseconds(date: Any) -> Any:
+    """Since 1970; a date beyond the years 1677 to 2262, where they do not fit into an integer, as it is."""
+    try:
+        return pd.Timestamp(date).value
+    except OverflowError:
+        return date
+
+
+def label_text(label: Any) -> str:
+    """A level as it is written in a coordinate: parts of ``a:b`` joined by a colon."""
+    return ":".join(map(str, label)) if isinstance(label, tuple) else str(label)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """A column of labels in one set of rows, factorised.
+
+    Attributes
+    ----------
+    name : str
+        The column's.
+    codes : numpy.ndarray of int, shape (n,)
+        Position in `distinct`; -1 for a missing label.
+    distinct : numpy.ndarray of shape (n_labels,)
+        The labels that occur, in order of first appearance, unless they have an order of their own.
+    ordered : bool
+        Whether they have one: that of the categories of a Categorical.
+    dtype : str
+        The column's type, for messages.
+    """
+
+    name: str
+    codes: np.ndarray
+    distinct: np.ndarray
+    ordered: bool
+    dtype: str
+
+    @classmethod
+    def of(cls, column: pd.Series) -> Labels:
+        """Factorise a column."""
+        name, dtype = str(column.name), str(column.dtype)
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            used = column.cat.remove_unused_categories()
+            return cls(name, used.cat.codes.to_numpy(np.int64), np.asarray(used.cat.categories), True, dtype)
+        if column.dtype == object and any(isinstance(label, (bool, np.bool_)) for label in column):
+            # pandas takes True for 1
+            codes, _ = pd.factorize(column.map(label_key, na_action="ignore"))
+            present, first = np.unique(codes, return_index=True)
+            distinct = column.to_numpy(dtype=object)[first[present >= 0]]
+        else:
+            codes, uniques = pd.factorize(column)
+            distinct = np.asarray(uniques)
+        return cls(name, np.asarray(codes, dtype=np.int64), distinct, False, dtype)
+
+    @property
+    def by_appearance(self) -> tuple[np.ndarray, np.ndarray]:
+        """Codes and labels, in order of first appearance."""
+        if not self.ordered:
+            return self.codes, self.distinct
+        order = pd.unique(self.codes[self.codes >= 0])
+        rank = np.full(len(self.distinct) + 1, -1)  # the last entry serves code -1
+        rank[order] = np.arange(len(order))
+        return rank[self.codes], self.distinct[order]

@@ -1,0 +1,168 @@
+"""A user's columns, each converted and checked once: what design, groups and response are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bayesmixed.design.frames import plain, require_columns
+from bayesmixed.design.labels import Labels
+from bayesmixed.errors import FormulaError
+
+
+@dataclass(frozen=True)
+class Category:
+    """A column of categories that have an order.
+
+    Attributes
+    ----------
+    codes : numpy.ndarray of int, shape (n,)
+        Position in `categories`.
+    categories : pandas.Index of length k
+        Those that occur, as they were given.
+    levels : numpy.ndarray of shape (k,)
+        The same as numbers, booleans or text.
+    """
+
+    codes: np.ndarray
+    categories: Any
+    levels: np.ndarray
+
+    @property
+    def values(self) -> np.ndarray:
+        """The level of each row, shape (n,)."""
+        return self.levels[self.codes]
+
+
+@dataclass(frozen=True)
+class Table:
+    """One set of rows in typed, checked columns.
+
+    Attributes
+    ----------
+    n_rows : int
+    columns : dict of str to numpy.ndarray of shape (n,) or Category
+        What effects are computed from: float64, bool, or text as objects; nothing is missing or infinite.
+    labels : dict of str to Labels
+        The columns that make up grouping factors; labels may be missing.
+    y : numpy.ndarray of shape (n,), or None
+        The response.
+    weights : numpy.ndarray of shape (n,), or None
+        Frequency weights, all positive; None when every row counts once.
+    """
+
+    n_rows: int
+    columns: Mapping[str, np.ndarray | Category]
+    labels: Mapping[str, Labels]
+    y: np.ndarray | None = None
+    weights: np.ndarray | None = None
+
+    @classmethod
+    def read(
+        cls,
+        frame: pd.DataFrame,
+        columns: tuple[str, ...] = (),
+        labels: tuple[str, ...] = (),
+        *,
+        formula: str | None = None,
+        y: np.ndarray | None = None,
+        weights: np.ndarray | None = None,
+    ) -> Table:
+        """Take the columns of a user's frame that a model needs; a column may be wanted as both.
+
+        Parameters
+        ----------
+        frame : DataFrame of shape (n, k)
+        columns : tuple of str
+            Those that effects are computed from. Numbers become float64, booleans bool, everything categorical text or
+            plain values; a Categorical keeps the order of its used categories.
+        labels : tuple of str
+            Those that make up grouping factors.
+        formula : str, optional
+            For messages.
+        y, weights : numpy.ndarray of shape (n,), optional
+            As `read_numbers` and scikit-learn have checked them.
+
+        Raises
+        ------
+        FormulaError
+            For a column that is absent, not unique, or, if effects are computed from it, of a type that is neither
+            number, boolean nor category.
+        ValueError
+            For missing or infinite values in such a column: its name and their number.
+        """
+        require_columns(frame, tuple(dict.fromkeys([*columns, *labels])), formula)
+        typed = {name: _read(frame[name], name) for name in dict.fromkeys(columns)}
+        coded = {name: Labels.of(frame[name]) for name in dict.fromkeys(labels)}
+        return cls(len(frame), typed, coded, y, weights)
+
+    def values(self, name: str) -> np.ndarray:
+        """A column that effects are computed from, shape (n,), a category by its levels."""
+        column = self.columns[name]
+        return column.values if isinstance(column, Category) else column
+
+    def frame(self, names: tuple[str, ...], *, learning: bool = False) -> pd.DataFrame:
+        """These columns for formulae; while it learns, categories keep their order (it would sort them)."""
+        found: dict[str, Any] = {}
+        for name in names:
+            column = self.columns[name]
+            if learning and isinstance(column, Category):
+                found[name] = pd.Categorical.from_codes(column.codes, categories=column.categories, ordered=True)
+            else:
+                found[name] = self.values(name)
+        return pd.DataFrame(found, index=range(self.n_rows))
+
+    def refuse_missing_labels(self, columns: tuple[str, ...], factor: str) -> None:
+        """Refuse rows of a fit whose group is unknown.
+
+        Raises
+        ------
+        ValueError
+        """
+        for column in columns:
+            if missing := np.count_nonzero(self.labels[column].codes < 0):
+                raise ValueError(
+                    f"grouping factor {factor!r}: column {column!r} has {missing} missing labels (NaN) in "
+                    f"{self.n_rows} rows; a row of unknown group cannot be fitted. Drop the rows, or give them a label "
+                    "of their own."
+                )
+
+
+def _read(column: pd.Series, name: str) -> np.ndarray | Category:
+    if missing := int(column.isna().sum()):
+        raise ValueError(
+            f"column {name!r} has {missing} missing values (NaN) in {len(column)} rows. Rows are never dropped "
+            f"silently: drop them yourself, for example X.dropna(subset=[{name!r}]), or impute."
+        )
+    read: np.ndarray | Category
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        used = column.cat.remove_unused_categories().cat
+        levels = _typed(pd.Series(np.asarray(used.categories)), name)
+        read = Category(used.codes.to_numpy(), used.categories, levels)
+        values = read.values
+    else:
+        read = values = _typed(column, name)
+    if values.dtype.kind == "f" and (infinite := np.count_nonzero(np.isinf(values))):
+        raise ValueError(f"column {name!r} has {infinite} infinite values (inf) in {len(column)} rows.")
+    return read
+
+
+def _typed(column: pd.Series, name: str) -> np.ndarray:
+    """A column without missing values as float64, bool, or text."""
+    if column.dtype == object:
+        column = plain(column)
+    if pd.api.types.is_bool_dtype(column.dtype):
+        return column.to_numpy(dtype=bool)
+    if pd.api.types.is_integer_dtype(column.dtype) or pd.api.types.is_float_dtype(column.dtype):
+        # integers, too: their arithmetic would wrap around silently
+        return column.to_numpy(dtype=np.float64)
+    if pd.api.types.is_string_dtype(column.dtype) and all(isinstance(value, str) for value in column):
+        return column.to_numpy(dtype=object)
+    raise FormulaError(
+        f"column {name!r} has dtype {column.dtype}, which is neither a number, a boolean nor a category of text; "
+        "convert it first (a date, for example, to days since a start)."
+    )
