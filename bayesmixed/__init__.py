@@ -3,7 +3,7 @@
 from bayesmixed import datasets
 from bayesmixed.distributions import Exponential, HalfNormal, HalfStudentT, Normal, StudentT
 from bayesmixed.errors import ConvergenceWarning, FormulaError, NewGroupError, PriorError, SamplerError, StorageError
-from bayesmixed.estimators.regressor import MixedModelRegressor, load
+from bayesmixed.estimators import MixedModelRegressor, load
 from bayesmixed.posterior.container import split_group_effects
 from bayesmixed.priors.priors import Priors
 

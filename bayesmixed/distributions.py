@@ -53,6 +53,8 @@ class Normal(Prior):
     Normal(mu=0, sigma=100)
     """
 
+    STORED: ClassVar[tuple[str, ...]] = ("mu", "sigma")
+
     mu: float = 0.0
     sigma: float = 1.0
 
@@ -82,6 +84,8 @@ class StudentT(Prior):
     StudentT(nu=3, mu=0, sigma=2.5)
     """
 
+    STORED: ClassVar[tuple[str, ...]] = ("nu", "mu", "sigma")
+
     nu: float
     mu: float = 0.0
     sigma: float = 1.0
@@ -109,6 +113,8 @@ class HalfNormal(Prior):
     """
 
     positive: ClassVar[bool] = True
+    STORED: ClassVar[tuple[str, ...]] = ("sigma",)
+
     sigma: float = 1.0
 
     def log_density(self, x: np.ndarray) -> np.ndarray:
@@ -137,6 +143,8 @@ class HalfStudentT(Prior):
     """
 
     positive: ClassVar[bool] = True
+    STORED: ClassVar[tuple[str, ...]] = ("nu", "sigma")
+
     nu: float
     sigma: float = 1.0
 
@@ -166,6 +174,8 @@ class Exponential(Prior):
     """
 
     positive: ClassVar[bool] = True
+    STORED: ClassVar[tuple[str, ...]] = ("rate",)
+
     rate: float = 1.0
 
     def log_density(self, x: np.ndarray) -> np.ndarray:

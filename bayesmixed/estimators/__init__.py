@@ -1,1 +1,41 @@
 """The estimators: the contract with scikit-learn, the order of the steps, and what a fitted one shows."""
+
+from __future__ import annotations
+
+import os
+
+from bayesmixed.estimators import archive
+from bayesmixed.estimators.regressor import MixedModelRegressor
+from bayesmixed.estimators.storage import PARTS, restore
+
+ESTIMATORS = {cls.__name__: cls for cls in (MixedModelRegressor,)}  # those that a file may be of
+
+
+def load(path: str | os.PathLike[str]) -> MixedModelRegressor:
+    """Read an estimator that `MixedModelRegressor.save` has written; nothing in the file is executed.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    MixedModelRegressor
+        Of the class that the file names. Fitted: it predicts, scores, conditions and shows its posterior as the saved
+        one did.
+
+    Raises
+    ------
+    FileNotFoundError
+    StorageError
+        Another program's file, a damaged one, or one of another version, naming contract or class: it says what was
+        found, what can be read, and the cure.
+    FormulaError
+        A spline of a formulae that means something else by ``bs``.
+
+    See Also
+    --------
+    MixedModelRegressor.save : Writes the file; with an example of both.
+    """
+    name, tree = archive.read(path, PARTS, ESTIMATORS)
+    return restore(ESTIMATORS[name], tree)

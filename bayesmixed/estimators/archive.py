@@ -1,7 +1,8 @@
 """A fitted estimator as one file: a zip of a JSON document and of arrays. Nothing in it is executed.
 
-``state.json`` holds plain values, and references to arrays (``arrays/<n>.npy``) and to objects of the classes in
-`CLASSES`, by name and fields. Reading builds these classes and no others, and takes no pickles.
+``state.json`` says which program, version of the format, naming contract of the draws and estimator it is of. It holds
+plain values, and references to arrays (``arrays/<n>.npy``) and to values of the kinds in `KINDS`, by the names that
+their class declares as ``STORED``. Reading builds these classes and no others, and takes no pickles.
 """
 
 from __future__ import annotations
@@ -11,16 +12,15 @@ import os
 import secrets
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from bayesmixed.distributions import Exponential, HalfNormal, HalfStudentT, Normal, StudentT
-from bayesmixed.errors import StorageError
+from bayesmixed.errors import StorageError, quoted
 from bayesmixed.estimators.inputs import Rows
 from bayesmixed.gaussian.common import Residual
 from bayesmixed.gaussian.covariance import Covariances, FactorPrior
@@ -28,26 +28,51 @@ from bayesmixed.gaussian.density import CollapsedDensity
 from bayesmixed.gaussian.effects import Coefficients, FirstEffects, Points
 from bayesmixed.gaussian.statistics import CrossProducts, Pairs
 from bayesmixed.gaussian.units import Units
-from bayesmixed.posterior.draws import Draws
+from bayesmixed.posterior.draws import CONTRACT_VERSION, Draws
 from bayesmixed.priors.priors import Priors
 from bayesmixed.priors.scaling import Scaling
 from bayesmixed.sampling.collapsed.regression import Regression, Rotated
 from bayesmixed.sampling.collapsed.state import State
 
-VERSION = 2  # rises with the naming contract, and with what `CLASSES` hold; a file of another one is refused
+VERSION = 3  # rises with the kinds and what is stored of them; a file of another one is refused
 _PROGRAM = "bayesmixed"
-CLASSES: dict[str, type[Any]] = {
-    cls.__name__: cls
-    for cls in (
-        *(Normal, StudentT, HalfNormal, HalfStudentT, Exponential, Priors, Draws, Rows, Scaling, Units),
-        *(CrossProducts, Pairs, FactorPrior, Covariances, Residual, CollapsedDensity, State),
-        *(FirstEffects, Points, Coefficients, Regression, Rotated),
-    )
+# the file's name of each class that it may hold; a class declares what is stored of it, and is built from just that
+KINDS: dict[str, type[Any]] = {
+    "Normal": Normal,
+    "StudentT": StudentT,
+    "HalfNormal": HalfNormal,
+    "HalfStudentT": HalfStudentT,
+    "Exponential": Exponential,
+    "priors": Priors,
+    "draws": Draws,
+    "rows": Rows,
+    "scaling": Scaling,
+    "units": Units,
+    "statistics": CrossProducts,
+    "pairs": Pairs,
+    "factor prior": FactorPrior,
+    "covariances": Covariances,
+    "residual": Residual,
+    "density": CollapsedDensity,
+    "collapsed": State,
+    "effects": FirstEffects,
+    "points": Points,
+    "coefficients": Coefficients,
+    "regression": Regression,
+    "rotated": Rotated,
 }
+_NAMES = {cls: kind for kind, cls in KINDS.items()}
 
 
-def write(path: str | os.PathLike[str], tree: Mapping[str, Any]) -> None:
-    """Write a tree of plain values, arrays and objects of `CLASSES`; a file of that name is replaced at the end.
+def write(path: str | os.PathLike[str], estimator: str, tree: Mapping[str, Any]) -> None:
+    """Write a tree of plain values, arrays and values of `KINDS`; a file of that name is replaced at the end.
+
+    Parameters
+    ----------
+    path : path-like
+    estimator : str
+        Name of its class.
+    tree : dict of str to object
 
     Raises
     ------
@@ -55,7 +80,8 @@ def write(path: str | os.PathLike[str], tree: Mapping[str, Any]) -> None:
         A value that is none of these.
     """
     encoder = _Encoder()
-    document = {"program": _PROGRAM, "version": VERSION, "tree": encoder.encode(dict(tree)), "objects": encoder.objects}
+    document = {"program": _PROGRAM, "version": VERSION, "naming": CONTRACT_VERSION, "estimator": estimator}
+    document |= {"tree": encoder.encode(dict(tree)), "objects": encoder.objects}
     with _replacing(Path(path)) as file, zipfile.ZipFile(file, "w") as archive:
         archive.writestr("state.json", json.dumps(document))
         for at, array in enumerate(encoder.arrays):
@@ -63,7 +89,9 @@ def write(path: str | os.PathLike[str], tree: Mapping[str, Any]) -> None:
                 np.lib.format.write_array(member, array, allow_pickle=False)
 
 
-def read(path: str | os.PathLike[str], parts: tuple[str, ...]) -> dict[str, Any]:
+def read(
+    path: str | os.PathLike[str], parts: tuple[str, ...], estimators: Collection[str]
+) -> tuple[str, dict[str, Any]]:
     """Read what `write` has written.
 
     Parameters
@@ -71,28 +99,52 @@ def read(path: str | os.PathLike[str], parts: tuple[str, ...]) -> dict[str, Any]
     path : path-like
     parts : tuple of str
         What the tree has to have.
+    estimators : collection of str
+        Names of the classes that can be read.
+
+    Returns
+    -------
+    estimator : str
+        One of `estimators`.
+    tree : dict of str to object
 
     Raises
     ------
     FileNotFoundError
     StorageError
-        Another program's file, a damaged one, or one of another version of the format.
+        Another program's file, a damaged one, one of another version of the format or of another naming contract, or
+        of an estimator that is not among those.
     """
     with open(path, "rb") as file:  # its own errors say what is wrong
         try:
             with zipfile.ZipFile(file) as archive:
                 document = json.loads(archive.read("state.json"))
-                if document["program"] == _PROGRAM and document["version"] == VERSION:
+                refusal = _refuse(document, estimators)
+                if not refusal:
                     tree = _Decoder(archive, document["objects"]).decode(document["tree"])
-                    return {part: tree[part] for part in parts}
-        # whatever a foreign or damaged file makes of the zip, the JSON, an array's head or an object's fields
+                    return document["estimator"], {part: tree[part] for part in parts}
+        # whatever a foreign or damaged file makes of the zip, the JSON, an array's head or a value's parts
         except Exception as error:
             raise StorageError(
                 f"{os.fspath(path)!r} is not a file that est.save has written, or it is damaged: {error}."
             ) from error
-    found = f"version {document['version']} of the format of {document['program']!r}"
-    cure = "update bayesmixed" if document["version"] > VERSION else "fit and save again"
-    raise StorageError(f"{os.fspath(path)!r} has {found}, which this bayesmixed cannot read ({VERSION}); {cure}.")
+    raise StorageError(f"{os.fspath(path)!r} has {refusal}.")
+
+
+def _refuse(document: Mapping[str, Any], estimators: Collection[str]) -> str:
+    """What a file has that cannot be read, what can be, and the cure; empty where it can be read."""
+    version = document["version"]
+    if document["program"] != _PROGRAM or version != VERSION:
+        found = f"version {version} of the format of {document['program']!r}"
+        cure = "update bayesmixed" if version > VERSION else "fit and save again"
+        return f"{found}, which this bayesmixed cannot read ({VERSION}); {cure}"
+    if document["naming"] != CONTRACT_VERSION:
+        found = f"draws named by contract {document['naming']!r}"
+        return f"{found}, which this bayesmixed cannot read ({CONTRACT_VERSION!r}); update bayesmixed, or fit again"
+    if document["estimator"] not in estimators:
+        found = f"an estimator of class {document['estimator']!r}"
+        return f"{found}, which this bayesmixed cannot read ({quoted(estimators)}); update bayesmixed"
+    return ""
 
 
 @contextmanager
@@ -149,11 +201,11 @@ class _Encoder:
         if isinstance(value, np.ndarray) and value.dtype.kind in "biufUMm":
             self.arrays.append(value)
             return {"array": len(self.arrays) - 1}
-        if type(value) is not CLASSES.get(type(value).__name__):
+        if type(value) not in _NAMES:
             dtype = f" of dtype {value.dtype}" if isinstance(value, np.ndarray) else ""
             raise TypeError(f"a file cannot hold a {type(value).__name__}{dtype}: {repr(value)[:80]}.")
-        names = [field.name for field in fields(CLASSES[type(value).__name__])]
-        self.objects.append([type(value).__name__, {name: self.encode(getattr(value, name)) for name in names}])
+        stored = {name: self.encode(getattr(value, name)) for name in type(value).STORED}
+        self.objects.append([_NAMES[type(value)], stored])
         return {"object": len(self.objects) - 1}
 
 
@@ -186,5 +238,8 @@ class _Decoder:
             return np.lib.format.read_array(member, allow_pickle=False)
 
     def _object(self, at: int) -> Any:
-        name, own = self._objects[at]
-        return CLASSES[name](**{field: self.decode(node) for field, node in own.items()})
+        kind, stored = self._objects[at]
+        cls = KINDS[kind]
+        if set(stored) != set(cls.STORED):
+            raise ValueError(f"{kind!r} consists of {quoted(stored)}, expected {quoted(cls.STORED)}")
+        return cls(**{name: self.decode(node) for name, node in stored.items()})

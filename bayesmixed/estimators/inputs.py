@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -173,6 +173,8 @@ class Rows:
     checksum : int
         Tells these rows from others, whatever their order.
     """
+
+    STORED: ClassVar[tuple[str, ...]] = ("y", "obs", "weight", "squares", "checksum")
 
     y: np.ndarray
     obs: np.ndarray | range

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -15,9 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from bayesmixed.design.factors import GROUP_PRIORS
 from bayesmixed.design.frames import read_response
-from bayesmixed.estimators import archive
 from bayesmixed.estimators.base import MixedModel, showing_what_it_inherits
-from bayesmixed.estimators.storage import PARTS, restore
 from bayesmixed.prediction.new_groups import MODES
 from bayesmixed.priors.priors import Priors
 from bayesmixed.sampling.choose import SAMPLERS
@@ -184,32 +181,3 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
 
     def __sklearn_tags__(self) -> Any:
         return self._with_formula(super().__sklearn_tags__())
-
-
-def load(path: str | os.PathLike[str]) -> MixedModelRegressor:
-    """Read an estimator that `MixedModelRegressor.save` has written; nothing in the file is executed.
-
-    Parameters
-    ----------
-    path : path-like
-
-    Returns
-    -------
-    MixedModelRegressor
-        Fitted: it predicts, scores, conditions and shows its posterior as the saved one did.
-
-    Raises
-    ------
-    FileNotFoundError
-    StorageError
-        Another program's file, a damaged one, or one of another version of the format.
-    FormulaError
-        A spline of a formulae that means something else by ``bs``.
-
-    See Also
-    --------
-    MixedModelRegressor.save : Writes the file; with an example of both.
-    """
-    tree = archive.read(path, PARTS)
-    est = MixedModelRegressor(**tree["params"])
-    return est._keep(*restore(est, tree))

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from bayesmixed.design.spec import DesignSpec
-from bayesmixed.estimators import archive as storage
+from bayesmixed.estimators import archive
 from bayesmixed.estimators.inputs import Rows
 from bayesmixed.families import get_family
 from bayesmixed.posterior.posterior import Model, Posterior
 
+_PACKAGE = __name__.partition(".")[0]
 PARTS = ("params", "spec", "draws", "seed", "priors", "rows", "n_features_in", "feature_names_in")
+
+_Estimator = TypeVar("_Estimator", bound="Storage")
 
 
 class Storage:
@@ -58,9 +61,10 @@ class Storage:
         True
         """
         check_is_fitted(self)
-        if type(self).__module__.partition(".")[0] != __name__.partition(".")[0]:
+        ours = [cls for cls in type(self).__mro__ if cls.__module__.partition(".")[0] == _PACKAGE]
+        if type(self) is not ours[0]:
             raise TypeError(
-                f"{type(self).__name__} is a subclass of MixedModelRegressor, and a file holds no code of its own; use "
+                f"{type(self).__name__} is a subclass of {ours[0].__name__}, and a file holds no code of its own; use "
                 "pickle or joblib."
             )
         posterior = self._posterior
@@ -78,19 +82,21 @@ class Storage:
             "n_features_in": self.n_features_in_,
             "feature_names_in": None if names is None else list(names),
         }
-        storage.write(path, tree)
+        archive.write(path, type(self).__name__, tree)
 
 
-def restore(est: Any, tree: dict[str, Any]) -> tuple[Posterior, Rows]:
-    """Give an estimator what a saved one has learned of X's columns and priors; returns the rest.
+def restore(cls: type[_Estimator], tree: dict[str, Any]) -> _Estimator:
+    """Build the fitted estimator that was saved, from what the file holds of it.
 
     Raises
     ------
     FormulaError
         A spline of a formulae that means something else by ``bs``.
     """
+    est: Any = cls(**tree["params"])
     est.n_features_in_ = tree["n_features_in"]
     if tree["feature_names_in"] is not None:
         est.feature_names_in_ = np.array(tree["feature_names_in"], dtype=object)
     model = Model(DesignSpec.from_state(tree["spec"]), get_family(est.family, est.link), tree["priors"])
-    return Posterior(model, tree["draws"], tree["seed"]), tree["rows"]
+    fitted: _Estimator = est._keep(Posterior(model, tree["draws"], tree["seed"]), tree["rows"])
+    return fitted

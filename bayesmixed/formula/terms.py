@@ -178,13 +178,14 @@ def _restore(node: Any, states: list[State]) -> None:
         transform = _NAMESPACE[callee]
         if getattr(transform, "__stateful_transform__", False):
             node.stateful_transform = transform()
-            node.stateful_transform.__dict__.update(_decode(states.pop(0)))
+            own = vars(node.stateful_transform)
+            own.update({f"_{name}" if f"_{name}" in own else name: v for name, v in _decode(states.pop(0)).items()})
     for child in [*getattr(node, "args", ()), *getattr(node, "kwargs", {}).values()]:
         _restore(child, states)
 
 
 def _encode(transform: Any) -> State:
-    """A transform's attributes as plain data: arrays and dicts with integer keys are tagged."""
+    """A transform's attributes, by names without formulae's underscores; arrays and dicts by integers are tagged."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, np.generic):
@@ -197,7 +198,7 @@ def _encode(transform: Any) -> State:
             return value
         raise FormulaError(f"{type(transform).__name__} keeps a {type(value).__name__}, which cannot be stored.")
 
-    return {name: plain(value) for name, value in vars(transform).items()}
+    return {name.removeprefix("_"): plain(value) for name, value in vars(transform).items()}
 
 
 def _decode(state: State) -> State:

@@ -13,6 +13,7 @@ K being the number of group sds, r_k e^s their values on the user's scale, and H
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -72,6 +73,16 @@ class Residual:
     log_floor : float
         Least log(sigma), working units.
     """
+
+    STORED: ClassVar[tuple[str, ...]] = (
+        "n",
+        "prior",
+        "prior_log_det",
+        "sigma_prior",
+        "sd_priors",
+        "y_scale",
+        "log_floor",
+    )
 
     n: float
     prior: np.ndarray

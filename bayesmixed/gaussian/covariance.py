@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from scipy.special import polygamma
@@ -35,6 +36,8 @@ class FactorPrior:
         sampled at the mean of its slopes; else None.
     intercept_at : int or None
     """
+
+    STORED: ClassVar[tuple[str, ...]] = ("blocks", "eta", "sds", "scale", "at_zero", "intercept_at")
 
     blocks: Blocks
     eta: float
@@ -76,6 +79,8 @@ class Covariances:
     ----------
     factors : tuple of FactorPrior
     """
+
+    STORED: ClassVar[tuple[str, ...]] = ("factors",)
 
     factors: tuple[FactorPrior, ...]
 

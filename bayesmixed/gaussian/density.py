@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -44,6 +44,8 @@ class CollapsedDensity:
     covariances : Covariances
     residual : Residual
     """
+
+    STORED: ClassVar[tuple[str, ...]] = ("statistics", "units", "covariances", "residual")
 
     statistics: CrossProducts
     units: Units

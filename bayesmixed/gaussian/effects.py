@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy import sparse
@@ -43,6 +43,8 @@ class Points:
         Of every draw, chain after chain.
     """
 
+    STORED: ClassVar[tuple[str, ...]] = ("roots", "s", "which")
+
     roots: list[np.ndarray]
     s: np.ndarray
     which: np.ndarray
@@ -68,6 +70,8 @@ class Coefficients:
         The same of the later factors' effects, in the order of `Columns`.
     """
 
+    STORED: ClassVar[tuple[str, ...]] = ("gamma", "gamma_mean", "later", "later_mean")
+
     gamma: np.ndarray
     gamma_mean: np.ndarray
     later: np.ndarray
@@ -86,6 +90,8 @@ class FirstEffects:
     key : tuple of int and str
         Of its random numbers.
     """
+
+    STORED: ClassVar[tuple[str, ...]] = ("density", "points", "coefficients", "key")
 
     density: CollapsedDensity
     points: Points

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -24,6 +25,8 @@ class Pairs:
     products : numpy.ndarray of shape (q_first, q_second, k)
         ``Z_first' W Z_second`` over the pair's rows.
     """
+
+    STORED: ClassVar[tuple[str, ...]] = ("first", "second", "products")
 
     first: np.ndarray
     second: np.ndarray
@@ -63,6 +66,8 @@ class CrossProducts:
     pairs : dict of (int, int) to Pairs
         Z_f' W Z_g of the factors f < g.
     """
+
+    STORED: ClassVar[tuple[str, ...]] = ("n", "VV", "S", "T", "pairs")
 
     n: float
     VV: np.ndarray

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -42,6 +43,8 @@ class Units:
     intercept_at : tuple of int or None
         Per factor: position of the group intercept.
     """
+
+    STORED: ClassVar[tuple[str, ...]] = ("scaling", "has_intercept", "location", "scale", "T", "intercept_at")
 
     scaling: Scaling
     has_intercept: bool

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -90,6 +90,8 @@ class Draws:
     lazy : dict of str to EffectSource
         By factor: effects that are too many to store, and are drawn when asked for.
     """
+
+    STORED: ClassVar[tuple[str, ...]] = ("values", "sample_stats", "diagnostics", "means", "state", "lazy")
 
     values: dict[str, np.ndarray]
     sample_stats: dict[str, np.ndarray]

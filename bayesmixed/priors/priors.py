@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from typing import ClassVar
 
 import numpy as np
 
@@ -47,6 +48,16 @@ class Priors:
     beta[x]               Normal(0, 1)
     sigma                 HalfNormal(1)
     """
+
+    STORED: ClassVar[tuple[str, ...]] = (
+        "intercept",
+        "common",
+        "group_sd",
+        "lkj_eta",
+        "auxiliary",
+        "swept",
+        "group_swept",
+    )
 
     intercept: Prior | None
     common: dict[str, Prior]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -34,6 +35,8 @@ class Scaling:
         Of the swept columns; the location is 0 where they were swept of the intercept of these data.
     T : numpy.ndarray of shape (p + 1, p + 1), or (p, p) without an intercept
     """
+
+    STORED: ClassVar[tuple[str, ...]] = ("y_location", "y_scale", "x_location", "x_scale", "T")
 
     y_location: float
     y_scale: float

@@ -14,7 +14,7 @@ from sklearn.exceptions import NotFittedError
 import bayesmixed as bm
 from bayesmixed import MixedModelRegressor, Normal, StorageError, StudentT
 from bayesmixed._compat import dataset
-from bayesmixed.estimators import archive as storage
+from bayesmixed.estimators import archive
 from bayesmixed.sampling.collapsed import assembly
 from helpers.collapsed_twins import make_frame
 
@@ -157,7 +157,7 @@ def test_paths_that_cannot_be_written_to_are_refused_by_name(file, tmp_path, mon
     with pytest.raises(FileNotFoundError, match=r"cannot write 'est.bm': there is no folder '.*nowhere'"):
         est.save(tmp_path / "nowhere" / "est.bm")
     (tmp_path / "est.bm").touch()
-    monkeypatch.setattr(storage.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(archive.os, "access", lambda path, mode: False)
     with pytest.raises(PermissionError, match="it is read-only"):
         est.save(tmp_path / "est.bm")
     assert [entry.name for entry in tmp_path.iterdir()] == ["est.bm"]
@@ -197,6 +197,62 @@ def test_a_file_of_either_stack_is_read_by_this_one(written_on):
     names = ["Intercept", "beta", "b_Subject", "sd_Subject", "corr_Subject", "sigma"]
     assert list(dataset(est.idata_, "posterior")) == names
     assert np.isfinite(est.condition(rows, [250.0, 260.0, 270.0]).predict(rows)).all()
+
+
+# ---- what is in it
+
+
+def names_in(node):
+    """All names of parts and entries in a document."""
+    if isinstance(node, list):
+        return {name for item in node for name in names_in(item)}
+    if not isinstance(node, dict):
+        return set()
+    entries = {name for name, _ in node["dict"] if isinstance(name, str)} if "dict" in node else set()
+    return set(node) | entries | {name for item in node.values() for name in names_in(item)}
+
+
+def test_a_file_names_nothing_private(monkeypatch, tmp_path):
+    monkeypatch.setattr(assembly, "MAX_STORED", 0)
+    found = set()
+    for formula in ["x + (z | pupil)", "x + (z | pupil) + (1 | item)", "poly(x, 2) + bs(z, df=4)"]:
+        fit(formula).save(tmp_path / "est.bm")
+        with zipfile.ZipFile(tmp_path / "est.bm") as file:
+            found |= names_in(json.loads(file.read("state.json")))
+
+    assert {"statistics", "coefficients", "directions", "knots", "checksum"} <= found
+    assert not [name for name in found if name.startswith("_")]
+
+
+def test_the_format_is_that_of_its_version():
+    """Where this changes, raise VERSION, and write the files of both stacks again."""
+    kinds = {kind: " ".join(cls.STORED) for kind, cls in archive.KINDS.items()}
+
+    assert archive.VERSION == 3
+    assert kinds == {
+        "Normal": "mu sigma",
+        "StudentT": "nu mu sigma",
+        "HalfNormal": "sigma",
+        "HalfStudentT": "nu sigma",
+        "Exponential": "rate",
+        "priors": "intercept common group_sd lkj_eta auxiliary swept group_swept",
+        "draws": "values sample_stats diagnostics means state lazy",
+        "rows": "y obs weight squares checksum",
+        "scaling": "y_location y_scale x_location x_scale T",
+        "units": "scaling has_intercept location scale T intercept_at",
+        "statistics": "n VV S T pairs",
+        "pairs": "first second products",
+        "factor prior": "blocks eta sds scale at_zero intercept_at",
+        "covariances": "factors",
+        "residual": "n prior prior_log_det sigma_prior sd_priors y_scale log_floor",
+        "density": "statistics units covariances residual",
+        "collapsed": "density theta s log_joint which",
+        "effects": "density points coefficients key",
+        "points": "roots s which",
+        "coefficients": "gamma gamma_mean later later_mean",
+        "regression": "rotated units sigma_prior",
+        "rotated": "n a c rss directions mean scale",
+    }
 
 
 # ---- what is refused
@@ -250,7 +306,8 @@ def test_files_of_others_are_refused_and_nothing_in_them_is_executed(tmp_path):
     planted = tmp_path / "planted"
     array = io.BytesIO()
     np.save(array, np.array([Bomb(planted)], dtype=object), allow_pickle=True)
-    tree = {"program": "bayesmixed", "version": storage.VERSION, "objects": []}
+    tree = {"program": "bayesmixed", "version": archive.VERSION, "naming": "1", "estimator": "MixedModelRegressor"}
+    tree |= {"objects": []}
     others = [
         b"",
         b"not a zip",
@@ -272,19 +329,53 @@ def test_files_of_others_are_refused_and_nothing_in_them_is_executed(tmp_path):
 
 
 def test_a_file_of_an_earlier_version_says_so(tmp_path):
-    document = {"program": "bayesmixed", "version": 1, "anything": 1}
+    document = {"program": "bayesmixed", "version": 2, "anything": 1}
     (tmp_path / "earlier.bm").write_bytes(zipped(**{"state.json": json.dumps(document)}))
 
-    with pytest.raises(StorageError, match=r"has version 1 of the format .* cannot read \(2\); fit and save again"):
+    with pytest.raises(StorageError, match=r"has version 2 of the format .* cannot read \(3\); fit and save again"):
         bm.load(tmp_path / "earlier.bm")
 
 
 def test_a_file_of_a_later_version_says_so(tmp_path):
-    document = {"program": "bayesmixed", "version": storage.VERSION + 1, "anything": 1}
+    document = {"program": "bayesmixed", "version": archive.VERSION + 1, "anything": 1}
     (tmp_path / "later.bm").write_bytes(zipped(**{"state.json": json.dumps(document)}))
 
-    with pytest.raises(StorageError, match=r"has version 3 of the format .* cannot read \(2\); update bayesmixed"):
+    with pytest.raises(StorageError, match=r"has version 4 of the format .* cannot read \(3\); update bayesmixed"):
         bm.load(tmp_path / "later.bm")
+
+
+def rewritten(file, path, **changes):
+    """A copy of a file, with other entries in its document."""
+    with zipfile.ZipFile(file) as source, zipfile.ZipFile(path, "w") as copy:
+        for name in source.namelist():
+            content = source.read(name)
+            copy.writestr(name, json.dumps(json.loads(content) | changes) if name == "state.json" else content)
+    return path
+
+
+def test_draws_named_by_another_contract_are_refused(file, tmp_path):
+    other = rewritten(file, tmp_path / "other.bm", naming="2")
+
+    with pytest.raises(
+        StorageError, match=r"draws named by contract '2', .* cannot read \('1'\); update bayesmixed, or"
+    ):
+        bm.load(other)
+
+
+def test_an_estimator_of_an_unknown_class_is_refused(file, tmp_path):
+    other = rewritten(file, tmp_path / "other.bm", estimator="MixedModelRanker")
+
+    with pytest.raises(
+        StorageError, match=r"class 'MixedModelRanker', .* cannot read \('MixedModelRegressor'\); update bayesmixed"
+    ):
+        bm.load(other)
+
+
+def test_a_value_with_other_parts_than_its_class_declares_is_refused(file, tmp_path):
+    other = rewritten(file, tmp_path / "other.bm", objects=[["points", {"roots": 0, "s": 0}]], tree={"object": 0})
+
+    with pytest.raises(StorageError, match="'points' consists of 'roots', 's', expected 'roots', 's', 'which'"):
+        bm.load(other)
 
 
 def test_a_file_that_is_not_there_is_not_found(tmp_path):

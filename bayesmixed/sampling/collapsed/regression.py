@@ -13,6 +13,7 @@ It is tabulated on a grid, and sigma is drawn by inverting the distribution func
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from scipy.linalg import solve_triangular
@@ -50,6 +51,8 @@ class Rotated:
     mean, scale : numpy.ndarray of shape (P - 1,) and (P - 1, P - 1)
         m and V0^(1/2).
     """
+
+    STORED: ClassVar[tuple[str, ...]] = ("n", "a", "c", "rss", "directions", "mean", "scale")
 
     n: float
     a: np.ndarray
@@ -153,6 +156,8 @@ class Regression:
     sigma_prior : Prior
         On the user's scale.
     """
+
+    STORED: ClassVar[tuple[str, ...]] = ("rotated", "units", "sigma_prior")
 
     rotated: Rotated
     units: Units

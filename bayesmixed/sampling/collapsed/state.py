@@ -14,6 +14,7 @@ weights cannot carry that, the sampler runs on the merged statistics.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -50,6 +51,8 @@ class State:
     which : numpy.ndarray of int, shape (chain, draw)
         The point of every draw.
     """
+
+    STORED: ClassVar[tuple[str, ...]] = ("density", "theta", "s", "log_joint", "which")
 
     density: CollapsedDensity
     theta: np.ndarray
