@@ -235,16 +235,19 @@ class FactorLevels:
     @property
     def state(self) -> State:
         """Plain data for JSON."""
+        combinations = self.combinations.tolist() if len(self.parts) > 1 else None  # one column's count its labels
         return {
             "columns": list(self.columns),
             "parts": [part.state for part in self.parts],
-            "combinations": self.combinations.tolist(),
+            "combinations": combinations,
         }
 
     @classmethod
     def from_state(cls, state: State) -> FactorLevels:
         """Inverse of `state`."""
         parts = tuple(ColumnLevels.from_state(part) for part in state["parts"])
+        if len(parts) == 1:
+            return cls(tuple(state["columns"]), parts, np.arange(len(parts[0].labels))[:, None])
         combinations = np.array(state["combinations"], dtype=np.int64).reshape(-1, len(parts))
         return cls(tuple(state["columns"]), parts, combinations)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,6 +13,7 @@ from bayesmixed.design.spec import DesignSpec
 from bayesmixed.estimators import archive
 from bayesmixed.estimators.inputs import Rows
 from bayesmixed.families import get_family
+from bayesmixed.posterior.draws import Draws
 from bayesmixed.posterior.posterior import Model, Posterior
 
 _PACKAGE = __name__.partition(".")[0]
@@ -75,7 +77,7 @@ class Storage:
         tree = {
             "params": params,
             "spec": posterior.spec.state,
-            "draws": posterior.draws,
+            "draws": _with_means(posterior.draws),
             "seed": posterior.seed,
             "priors": posterior.model.priors,
             "rows": self._rows,
@@ -83,6 +85,11 @@ class Storage:
             "feature_names_in": None if names is None else list(names),
         }
         archive.write(path, type(self).__name__, tree)
+
+
+def _with_means(draws: Draws) -> Draws:
+    """The draws with the means of effects that are not stored: every prediction needs them, and they take seconds."""
+    return replace(draws, means=draws.means | {f"b_{name}": source.mean for name, source in draws.lazy.items()})
 
 
 def restore(cls: type[_Estimator], tree: dict[str, Any]) -> _Estimator:

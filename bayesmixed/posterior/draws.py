@@ -30,7 +30,11 @@ class EffectSource(Protocol):
 
 
 class FitState(Protocol):
-    """What an engine leaves behind: with it further rows can be learned from, and fitted rows be left out."""
+    """What an engine leaves behind: with it further rows can be learned from, and fitted rows be left out.
+
+    A class whose values can be saved declares what is stored of it, a tuple ``STORED`` of names of its parameters, and
+    has a kind in `bayesmixed.estimators.archive`.
+    """
 
     def update(self, draws: Draws, spec: DesignSpec, design: Design, *, seed: int, progressbar: bool) -> Draws:
         """Draw from the posterior of old and new rows.

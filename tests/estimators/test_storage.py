@@ -89,6 +89,7 @@ def test_effects_that_are_not_stored_are_drawn_from_the_file_too(monkeypatch, tm
     loaded = round_trip(est, tmp_path)
 
     assert "b_pupil" not in dataset(loaded.idata_, "posterior")
+    np.testing.assert_array_equal(loaded._posterior.draws.means["b_pupil"], est._posterior.draws.mean("b_pupil"))
     np.testing.assert_array_equal(est.draw_group_effects("pupil", [3, 1]), loaded.draw_group_effects("pupil", [3, 1]))
     assert_equal(est, loaded)
 
