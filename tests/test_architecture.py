@@ -19,7 +19,7 @@ priors
 design
 formula families
 distributions
-errors _compat keyed_random datasets
+errors _compat keyed_random chunks datasets
 """
 FLOOR = {room: floor for floor, line in enumerate(reversed(LINES.split("\n"))) for room in line.split()}
 ENGINES = {"sampling.collapsed", "sampling.nuts"}  # they do not import each other

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bayesmixed import _compat
+from bayesmixed.chunks import allowed, at_once
 from bayesmixed.design.frames import read_numbers
 from bayesmixed.design.spec import Design
 from bayesmixed.errors import quoted
@@ -19,8 +20,7 @@ from bayesmixed.posterior.posterior import Posterior
 from bayesmixed.prediction import predict as prediction
 from bayesmixed.sampling import choose as sampling
 
-# numbers in the pointwise log likelihood, and draws that it has at least
-_NUMBERS, _DRAWS = 20_000_000, 400
+_DRAWS = 400  # that the pointwise log likelihood has at least
 _LEAST = 25  # draws whose tail Pareto k-hat can be fitted to
 _INTEGRATED = "group and common effects are integrated out, given all other rows: valid for LOO, not for WAIC"
 _CONDITIONAL = "given the effects of each draw: valid for LOO, less dependable where groups are small, and for WAIC"
@@ -103,7 +103,7 @@ def loo(posterior: Posterior, design: Design, obs: np.ndarray) -> Any:
     import xarray as xr  # noqa: PLC0415 - not needed by fit and predict
 
     chains, per_chain = posterior.draws.shape
-    wanted = min(per_chain, max(_DRAWS, _NUMBERS // design.n_rows) // chains)
+    wanted = min(per_chain, max(_DRAWS, at_once(design.n_rows, allowed().stored)) // chains)
     within = prediction.thin((chains, per_chain), chains * max(1, wanted))
     keep = prediction.positions((chains, per_chain), within)
     if len(keep) < _LEAST:

@@ -179,3 +179,9 @@ def conditional_effects(F: np.ndarray, t: np.ndarray, noise: np.ndarray) -> np.n
     q = len(F)
     inner = [sum(F[k, e] * t[k] for k in range(q)) + noise[e] for e in range(q)]
     return np.stack([sum(F[e, k] * inner[k] for k in range(q)) for e in range(q)])
+
+
+def quadratic_form(F: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """M z, (q, ...), and z'M z, (...), for M = F F', F of shape (q, q, ...) and z of shape (q, ...)."""
+    inner = (F * z[:, None]).sum(axis=0)
+    return (F * inner).sum(axis=1), np.square(inner).sum(axis=0)

@@ -1,4 +1,4 @@
-"""Integrate out the factors that are left when the largest of crossed ones is gone, all together.
+"""Integrate out the largest of crossed factors, then those that are left, all together.
 
 Their m columns fill up: B_zz, their cross-products after the first elimination, is dense, and so is the Cholesky
 factor of I + L' B_zz L, where L holds a root of each factor's Sigma on its diagonal blocks. The Schur complement of the
@@ -9,62 +9,82 @@ factorization, arXiv 2505.11674).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.linalg.lapack import dpotrf
 
 from bayesmixed.gaussian.batched import back_substitute, eliminate, log_det
-from bayesmixed.gaussian.elimination import Columns
+from bayesmixed.gaussian.first_factor import Columns, FirstFactor, Remainder
+from bayesmixed.gaussian.units import Rows
 
 _LAPACK = 12  # columns from which LAPACK, matrix by matrix, is faster than elimination of all at once
 
 
 @dataclass(frozen=True)
 class Crossed:
-    """The factors beside the first, in one dense matrix.
+    """Two factors or more of any structure, those beside the first in one dense matrix; an `Elimination`.
 
     Attributes
     ----------
-    columns : Columns
+    first : FirstFactor
+    remainder : Remainder
     rows, cols : numpy.ndarray of int, shape (t,)
         Where the targets stand in the lower triangle of the (m + P)-square matrix.
     """
 
-    columns: Columns
+    first: FirstFactor
+    remainder: Remainder
     rows: np.ndarray
     cols: np.ndarray
 
     @classmethod
-    def of(cls, columns: Columns, targets: np.ndarray) -> Crossed:
+    def of(cls, first: FirstFactor) -> Crossed:
         """Read the places of the targets."""
-        return cls(columns, targets // columns.total, targets % columns.total)
+        remainder = Remainder.of(first)
+        return cls(first, remainder, *np.divmod(remainder.targets, first.columns.total))
+
+    @property
+    def columns(self) -> Columns:
+        """Of the later factors."""
+        return self.first.columns
 
     @property
     def size(self) -> int:
-        """Numbers of one evaluation's working arrays."""
-        return 2 * self.columns.total**2
+        """See `Elimination.size`."""
+        return self.remainder.size + 2 * self.columns.total**2
 
     @property
     def flops(self) -> float:
-        """Floating point operations of one evaluation, roughly."""
-        return self.columns.m**3 / 3 + 10.0 * self.columns.total**2
+        """See `Elimination.flops`."""
+        return self.remainder.flops + self.columns.m**3 / 3 + 10.0 * self.columns.total**2
 
-    def reduce(self, values: np.ndarray, roots: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """G = V' V_lambda^-1 V, (P, P, N), and log determinant, (N,), of the entries of B and the roots of Sigma."""
-        factored = self.factor(values, roots)
-        return factored.G, log_det(factored.R)
+    @property
+    def row_size(self) -> int:
+        """See `Elimination.row_size`."""
+        return self.columns.m
 
-    def factor(self, values: np.ndarray, roots: list[np.ndarray]) -> CrossedFactors:
-        """Eliminate, and keep what drawing the effects needs."""
-        m = self.columns.m
-        matrix = self._matrix(values, roots)
+    def reduce(self, roots: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """See `Elimination.reduce`."""
+        factorised, log_det_first = self._eliminate(roots)
+        return factorised.G, log_det_first + log_det(factorised.R)
+
+    def factorise(self, roots: list[np.ndarray]) -> CrossedFactors:
+        """See `Elimination.factorise`."""
+        return self._eliminate(roots)[0]
+
+    def _eliminate(self, roots: list[np.ndarray]) -> tuple[CrossedFactors, np.ndarray]:
+        """Eliminate all factors; and the log determinant of the first one's part, (N,)."""
+        root, later = roots[self.first.position], [roots[f] for f in self.columns.factors]
+        values, log_det_first = self.remainder.reduce(root)
+        m, matrix = self.columns.m, self._matrix(values, later)
         if m >= _LAPACK:
-            return CrossedFactors(self.columns, *_lapack(matrix, m), roots)
+            return CrossedFactors(self.first, *_lapack(matrix, m), root, later), log_det_first
         below = np.tril_indices(self.columns.total, -1)
         matrix[below[::-1]] = matrix[below]
         rows, G = eliminate(matrix, m, least=1.0)
-        return CrossedFactors(self.columns, G, rows[:, :m], rows[:, m:], roots)
+        return CrossedFactors(self.first, G, rows[:, :m], rows[:, m:], root, later), log_det_first
 
     def _matrix(self, values: np.ndarray, roots: list[np.ndarray]) -> np.ndarray:
         """[I + L'B_zz L, .; B_vz L, B_vv], its lower triangle at least, shape (m + P, m + P, N)."""
@@ -121,32 +141,36 @@ def _lapack(matrix: np.ndarray, m: int) -> tuple[np.ndarray, np.ndarray, np.ndar
 
 @dataclass(frozen=True)
 class CrossedFactors:
-    """An elimination whose effects can be drawn.
+    """Crossed factors, gone; a `Factorised`.
 
     Attributes
     ----------
-    columns : Columns
+    first : FirstFactor
     G : numpy.ndarray of shape (P, P, N)
     R : numpy.ndarray of shape (m, m, N)
         Cholesky factor, ``R'R = I + L'B_zz L``.
     right : numpy.ndarray of shape (m, P, N)
         R^-T L' B_zv.
-    roots : list of numpy.ndarray of shape (q, q, N)
+    root : numpy.ndarray of shape (q, q, N)
+        Of the first factor's Sigma.
+    later : list of numpy.ndarray of shape (q, q, N)
+        The same of the later factors.
     """
 
-    columns: Columns
+    first: FirstFactor
     G: np.ndarray
     R: np.ndarray
     right: np.ndarray
-    roots: list[np.ndarray]
+    root: np.ndarray
+    later: list[np.ndarray]
 
     def draw(
         self, gamma: np.ndarray, sigma: np.ndarray, normals: list[np.ndarray], which: np.ndarray
     ) -> list[np.ndarray]:
-        """Effects given the common ones; as `NestedFactors.draw`."""
+        """See `Factorised.draw`."""
         # R u = right_y - right_x gamma + sigma z
         known = self.right[..., which]
-        goal = known[:, -1] - (known[:, :-1] * gamma).sum(axis=1) + sigma * self.columns.join(normals)
+        goal = known[:, -1] - (known[:, :-1] * gamma).sum(axis=1) + sigma * self.first.columns.join(normals)
         if len(goal) < _LAPACK:
             u = back_substitute(self.R[..., which], goal)
         else:
@@ -154,5 +178,42 @@ class CrossedFactors:
             for n in range(self.G.shape[2]):
                 mine = np.flatnonzero(which == n)
                 u[:, mine] = solve_triangular(self.R[:, :, n], goal[:, mine], check_finite=False)
-        by_factor = zip(self.roots, self.columns.split(u), strict=True)
+        by_factor = zip(self.later, self.first.columns.split(u), strict=True)
         return [(root[:, :, None, which] * own).sum(axis=1) for root, own in by_factor]
+
+    def without(self, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+        """See `Factorised.without`: the later factors together.
+
+        Their columns of a row are r = a - sum_e g_e C_e: a holds its own z, C_e the cross-products of its level of the
+        first factor. The variance is |H'r|^2, and V loses Q'r (`_covariances`, of every point).
+        """
+        columns = self.first.columns
+        g, left, variance = self.first.without(rows, self.root)
+        layout = zip(columns.offsets, columns.n_effects, rows.codes[1:], strict=True)
+        at = np.concatenate([offset + codes * q + np.arange(q)[:, None] for offset, q, codes in layout])
+        a = np.concatenate(rows.Z[1:])
+        levels, place = np.unique(rows.codes[0], return_inverse=True)
+        C = [of_effect[levels] for of_effect in self.first.cross]
+        later = np.empty(variance.shape)
+        for n, (H, Q) in enumerate(self._covariances):
+            turned, taken = (sum(value[:, None] * M[own] for value, own in zip(a, at, strict=True)) for M in (H, Q))
+            for weight, of_effect in zip(g[:, :, n], C, strict=True):
+                turned -= weight[:, None] * (of_effect @ H)[place]
+                taken -= weight[:, None] * (of_effect @ Q)[place]
+            later[:, n] = np.square(turned).sum(axis=1)  # not r'H H'r term by term, which cancels
+            left[:, :, n] -= taken.T
+        return left, variance + later
+
+    @cached_property
+    def _covariances(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Per point, a root H (m, m) of the covariance of the later effects, and Q = H H' B_zv, (m, P).
+
+        The covariance is over sigma^2, given the common effects and with the first factor integrated out.
+        """
+        columns, found = self.first.columns, []
+        for n in range(self.G.shape[2]):
+            inverse = solve_triangular(self.R[:, :, n], np.eye(columns.m), check_finite=False)
+            by_factor = zip(self.later, columns.split(inverse), strict=True)
+            H = columns.join([np.tensordot(root[:, :, n], own, 1) for root, own in by_factor])  # L R^-1
+            found.append((H, H @ self.right[:, :, n]))
+        return found

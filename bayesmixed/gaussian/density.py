@@ -2,10 +2,10 @@
 
     y | gamma, b ~ N(V_x gamma + sum_f Z_f b_f, sigma^2 W^-1),  gamma ~ N(m, V0),  b_fj ~ N(0, sigma^2 Sigma_f)
 
-with Sigma_f relative to sigma^2. The factors are integrated out one after the other (`elimination`, then `nested` or
-`crossed`), then gamma (`residual`); the cost does not depend on the number of rows. The same quantities are profiled by
-lme4 and MixedModels.jl (Bates, Maechler, Bolker & Walker, 2015, Fitting linear mixed-effects models using lme4, Journal
-of Statistical Software 67(1), section 3); here they are integrated under priors.
+with Sigma_f relative to sigma^2. The factors are integrated out by an `Elimination`, then gamma (`Residual`); the cost
+does not depend on the number of rows. The same quantities are profiled by lme4 and MixedModels.jl (Bates, Maechler,
+Bolker & Walker, 2015, Fitting linear mixed-effects models using lme4, Journal of Statistical Software 67(1), section
+3); here they are integrated under priors.
 """
 
 from __future__ import annotations
@@ -17,20 +17,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from bayesmixed.chunks import allowed, chunks
 from bayesmixed.design.spec import Design
 from bayesmixed.families.gaussian import SIGMA_FLOOR
 from bayesmixed.gaussian.common import Reduced, Residual
 from bayesmixed.gaussian.covariance import Covariances
-from bayesmixed.gaussian.crossed import Crossed, CrossedFactors
-from bayesmixed.gaussian.elimination import Columns, FirstFactor
-from bayesmixed.gaussian.nested import Nested, NestedFactors, chain
+from bayesmixed.gaussian.elimination import Elimination, choose
 from bayesmixed.gaussian.statistics import CrossProducts
 from bayesmixed.gaussian.units import Units
 from bayesmixed.priors.priors import Priors
-
-_OF_ROWS = ("order", "columns", "first", "others")  # what follows from the statistics alone
-_NUMBERS = 2_000_000  # numbers in the matrices G of one pass over points
-_WORK = 400_000  # numbers in the working arrays of one chunk of points: what a processor's cache holds
 
 
 @dataclass(frozen=True)
@@ -69,26 +64,9 @@ class CollapsedDensity:
         return cls(statistics, units, covariances, residual)
 
     @cached_property
-    def order(self) -> tuple[int, ...]:
-        """Factors in the order in which they are integrated out."""
-        return elimination_order(self.statistics)
-
-    @cached_property
-    def first(self) -> FirstFactor:
-        """The factor that is integrated out first."""
-        return FirstFactor.of(self.statistics, self.order[0], self.columns)
-
-    @cached_property
-    def others(self) -> Nested | Crossed:
-        """The factors beside it."""
-        if chain(self.statistics) is None:
-            return Crossed.of(self.columns, self.first.targets)
-        return Nested.of(self.statistics, self.columns, self.first.targets)
-
-    @cached_property
-    def columns(self) -> Columns:
-        """The columns of the factors beside the first."""
-        return Columns.of(self.statistics, self.order[1:])
+    def elimination(self) -> Elimination:
+        """How the factors are integrated out; follows from the statistics alone."""
+        return choose(self.statistics)
 
     def __getstate__(self) -> dict[str, Any]:
         """What follows from the fields is made again when it is needed."""
@@ -103,7 +81,7 @@ class CollapsedDensity:
     def flops(self) -> float:
         """Floating point operations of one evaluation, roughly."""
         P = len(self.residual.prior)
-        return self.first.flops + self.others.flops + 20 * P**3
+        return self.elimination.flops + 20 * P**3
 
     def with_statistics(self, statistics: CrossProducts) -> CollapsedDensity:
         """The same model, priors and units with other rows; their factors may have got further levels."""
@@ -112,7 +90,7 @@ class CollapsedDensity:
     def with_covariances(self, covariances: Covariances) -> CollapsedDensity:
         """The same rows with other coordinates of the covariances."""
         changed = replace(self, covariances=covariances)
-        changed.__dict__.update({name: value for name, value in self.__dict__.items() if name in _OF_ROWS})
+        changed.__dict__["elimination"] = self.elimination  # of the rows alone; what a cached property is stored as
         return changed
 
     def reduce(self, theta: np.ndarray) -> Reduced:
@@ -122,10 +100,7 @@ class CollapsedDensity:
         P = len(self.residual.prior)
         G, log_det = np.empty((P, P, N)), np.empty(N)
         for points in self.chunks(N):
-            roots = [root[..., points] for root in relative.roots]
-            values, log_det_first = self.first.reduce(roots[self.order[0]])
-            G[..., points], log_det_others = self.others.reduce(values, [roots[f] for f in self.order[1:]])
-            log_det[points] = log_det_first + log_det_others
+            G[..., points], log_det[points] = self.elimination.reduce([root[..., points] for root in relative.roots])
         return Reduced(G, log_det, relative.sds, relative.log_prior)
 
     def log_joint(self, theta: np.ndarray, s: np.ndarray) -> np.ndarray:
@@ -135,32 +110,10 @@ class CollapsedDensity:
             result[points] = self.residual.log_density(self.reduce(theta[:, points]), s[points])
         return result
 
-    def factor(self, roots: list[np.ndarray]) -> NestedFactors | CrossedFactors:
-        """Integrate all group effects out, and keep what drawing them needs; for roots of one chunk of points."""
-        values, _ = self.first.reduce(roots[self.order[0]])
-        return self.others.factor(values, [roots[f] for f in self.order[1:]])
-
-    @property
-    def at_once(self) -> int:
-        """Number of points that are evaluated together."""
-        return max(1, _WORK // (self.first.size + self.others.size))
-
     def passes(self, n: int) -> Iterator[slice]:
         """Points whose matrices G are held together."""
-        step = max(1, _NUMBERS // self.residual.prior.size)
-        for start in range(0, n, step):
-            yield slice(start, min(start + step, n))
+        return chunks(n, self.residual.prior.size, allowed().working)
 
     def chunks(self, n: int) -> Iterator[slice]:
         """Points that are evaluated together."""
-        for start in range(0, n, self.at_once):
-            yield slice(start, min(start + self.at_once, n))
-
-
-def elimination_order(statistics: CrossProducts) -> tuple[int, ...]:
-    """From the leaves to the root where factors are nested; else the one with most effects first."""
-    nested = chain(statistics)
-    if nested is not None:
-        return nested
-    size = [q * J for q, J in zip(statistics.n_effects, statistics.n_levels, strict=True)]
-    return tuple(sorted(range(len(size)), key=lambda f: -size[f]))
+        return chunks(n, self.elimination.size, allowed().points)

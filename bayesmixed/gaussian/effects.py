@@ -11,22 +11,19 @@ whichever levels are drawn together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy import sparse
 from scipy.special import ndtri
 
+from bayesmixed.chunks import allowed, chunks
 from bayesmixed.gaussian.batched import conditional_effects, conditional_root, unpack
 from bayesmixed.gaussian.density import CollapsedDensity
-from bayesmixed.gaussian.elimination import Entries, cross_products
+from bayesmixed.gaussian.first_factor import Entries, FirstFactor
 from bayesmixed.keyed_random import normals, row_uniforms
-
-_MOMENTS = 20_000_000  # numbers in the array of moments
-_WORK = 50_000  # numbers in one working array: what a processor's cache holds
 
 
 @dataclass(frozen=True)
@@ -49,12 +46,11 @@ class Points:
     s: np.ndarray
     which: np.ndarray
 
-    def chunks(self, size: int) -> Iterator[tuple[slice, np.ndarray]]:
+    def with_draws(self, chunks: Iterable[slice]) -> Iterator[tuple[slice, np.ndarray]]:
         """Some points at a time, with the draws that are at them."""
         order = np.argsort(self.which, kind="stable")
         at = self.which[order]
-        for start in range(0, len(self.s), size):
-            points = slice(start, min(start + size, len(self.s)))
+        for points in chunks:
             yield points, order[slice(*np.searchsorted(at, [points.start, points.stop]))]
 
 
@@ -103,9 +99,14 @@ class FirstEffects:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
+    def first(self) -> FirstFactor:
+        """The factor, and its groups' data."""
+        return self.density.elimination.first
+
+    @property
     def factor(self) -> int:
         """Position of the factor."""
-        return self.density.order[0]
+        return self.first.position
 
     @property
     def n_levels(self) -> int:
@@ -131,11 +132,9 @@ class FirstEffects:
         levels = np.asarray(levels)
         S = len(self.points.which)
         result = np.empty((S, len(levels), self.n_effects))
-        step = max(1, _WORK // S)
-        for start in range(0, len(levels), step):
-            some = levels[start : start + step]
-            b = self.density.units.group_effects(self.factor, self._draw(some))
-            result[:, start : start + step] = np.moveaxis(b, 0, -1).swapaxes(0, 1)
+        for some in chunks(len(levels), S, allowed().effects):
+            b = self.density.units.group_effects(self.factor, self._draw(levels[some]))
+            result[:, some] = np.moveaxis(b, 0, -1).swapaxes(0, 1)
         return result
 
     def _draw(self, levels: np.ndarray) -> np.ndarray:
@@ -147,25 +146,21 @@ class FirstEffects:
         for i in range(P - 1):
             t -= T[:, i, :, None] * self.coefficients.gamma[i]
         if len(self.coefficients.later):
-            for e, C in enumerate(self._cross):
+            for e, C in enumerate(self.first.cross):
                 t[e] -= C[levels] @ self.coefficients.later
         z = np.moveaxis(level_normals(self.key, levels, len(which), q), 2, 0)
         return conditional_effects(self._root(levels), t, np.exp(self.points.s)[which] * z)
 
     def _root(self, levels: np.ndarray) -> np.ndarray:
         """F of `conditional_root` for every level and draw, (q, q, k, S); levels of equal S_j are done once."""
-        first, root = self.density.first, self.points.roots[self.factor]
-        kinds, place = np.unique(first.kind[levels], return_inverse=True)
-        F, _ = conditional_root(unpack(first.S[:, kinds], len(root))[..., None], root[:, :, None])
+        all_kinds, root = self.first.kinds, self.points.roots[self.factor]
+        kinds, place = np.unique(all_kinds.of_level[levels], return_inverse=True)
+        F, _ = conditional_root(unpack(all_kinds.S[:, kinds], len(root))[..., None], root[:, :, None])
         return F[:, :, place[:, None], self.points.which]
 
     @cached_property
-    def _cross(self) -> list[sparse.csr_array]:
-        return cross_products(self.density.statistics, self.factor, self.density.columns)
-
-    @cached_property
     def _entries(self) -> Entries:
-        return Entries.of(self.density.statistics, self.factor, self.density.columns)
+        return self.first.entries()
 
     @cached_property
     def mean(self) -> np.ndarray:
@@ -174,17 +169,15 @@ class FirstEffects:
         E[b_j] = mean over draws of M_j Z_j'W (y - X E[gamma] - Z_later E[b_later]), all conditional on the draw's
         covariances. The sums over draws are taken once for all groups of equal S_j.
         """
-        first, entries = self.density.first, self._entries
-        kind = first.kind[entries.level]
+        first, entries = self.first, self._entries
+        kind = first.kinds.of_level[entries.level]
         order = np.argsort(kind, kind="stable")
-        q, U = self.n_effects, first.S.shape[1]
+        q, U = self.n_effects, first.kinds.S.shape[1]
         b = np.zeros((q, self.n_levels))
-        step = max(1, _MOMENTS // (q * q * self.density.columns.total))
-        for start in range(0, U, step):
-            kinds = slice(start, min(start + step, U))
+        for kinds in chunks(U, q * q * first.columns.total, allowed().moments):
             mine = order[slice(*np.searchsorted(kind[order], [kinds.start, kinds.stop]))]
             moments = self._moments(kinds)
-            at, column, values = kind[mine] - start, entries.column[mine], entries.values[:, mine]
+            at, column, values = kind[mine] - kinds.start, entries.column[mine], entries.values[:, mine]
             for e in range(q):
                 taken = sum(moments[e, k, at, column] * values[k] for k in range(q))
                 b[e] -= np.bincount(entries.level[mine], taken, self.n_levels)
@@ -194,13 +187,11 @@ class FirstEffects:
         """Means over draws of M_j times all that is known, (later, gamma, -1), of some S_j; (q, q, k, m + P)."""
         points, q = self.points, self.n_effects
         known = np.vstack([self.coefficients.later_mean, self.coefficients.gamma_mean])
-        S = unpack(self.density.first.S[:, kinds], q)[..., None]
+        S = unpack(self.first.kinds.S[:, kinds], q)[..., None]
         weight = np.bincount(points.which, minlength=len(points.s)) / len(points.which)
         first_draw = np.unique(points.which, return_index=True)[1]  # conditional means are those of the draw's point
         moments = np.zeros((q * q * S.shape[2], len(known) + 1))
-        step = max(1, _WORK // len(moments))
-        for start in range(0, len(points.s), step):
-            some = slice(start, start + step)
+        for some in chunks(len(points.s), len(moments), allowed().effects):
             F, _ = conditional_root(S, points.roots[self.factor][:, :, None, some])
             M = (F[:, None] * F[None]).sum(axis=2)
             at = first_draw[some]
@@ -224,7 +215,8 @@ def draw_coefficients(
     advance: Callable[[int], None] = lambda n: None,
 ) -> Coefficients:
     """Draw common effects and the later factors' effects; `advance` is told the number of points after every chunk."""
-    P, S, columns = len(density.residual.prior), len(points.which), density.columns
+    elimination = density.elimination
+    P, S, columns = len(density.residual.prior), len(points.which), elimination.first.columns
     gamma, gamma_mean = np.empty((2, P - 1, S))
     later, later_mean = np.empty((2, columns.m, S))
     z_gamma = normals((seed, "common"), (S, P - 1)).T
@@ -232,15 +224,15 @@ def draw_coefficients(
         np.moveaxis(level_normals((seed, "effects", names[f]), np.arange(J), S, q), 2, 0)
         for f, J, q in zip(columns.factors, columns.n_levels, columns.n_effects, strict=True)
     ]
-    for some, draws in points.chunks(density.at_once):
-        factored = density.factor([root[..., some] for root in points.roots])
+    for some, draws in points.with_draws(density.chunks(len(points.s))):
+        factorised = elimination.factorise([root[..., some] for root in points.roots])
         which, s = points.which[draws] - some.start, points.s[points.which[draws]]
-        gamma_mean[:, draws], gamma[:, draws] = density.residual.draw(factored.G[..., which], s, z_gamma[:, draws])
+        gamma_mean[:, draws], gamma[:, draws] = density.residual.draw(factorised.G[..., which], s, z_gamma[:, draws])
         if columns.m:
             # the conditional mean is a draw without noise
             z = [np.concatenate([n[..., draws], np.zeros_like(n[..., draws])], axis=2) for n in z_later]
             both = np.hstack([gamma[:, draws], gamma_mean[:, draws]])
-            drawn = columns.join(factored.draw(both, np.exp(np.tile(s, 2)), z, np.tile(which, 2)))
+            drawn = columns.join(factorised.draw(both, np.exp(np.tile(s, 2)), z, np.tile(which, 2)))
             later[:, draws], later_mean[:, draws] = np.hsplit(drawn, 2)
         advance(some.stop - some.start)
     return Coefficients(gamma, gamma_mean, later, later_mean)
@@ -248,6 +240,6 @@ def draw_coefficients(
 
 def later_effects(density: CollapsedDensity, values: np.ndarray) -> dict[int, np.ndarray]:
     """Effects of the later factors on the user's scale, by position of the factor: (q, J, ...) of columns (m, ...)."""
-    columns = density.columns
+    columns = density.elimination.first.columns
     by_factor = zip(columns.factors, columns.split(values), strict=True)
     return {f: density.units.group_effects(f, mine) for f, mine in by_factor}

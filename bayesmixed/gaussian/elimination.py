@@ -1,318 +1,115 @@
-"""Integrate out the first factor, whose groups are independent given everything else.
+"""What an elimination is, which one a model gets, and what is too large for any.
 
-Let C_j = Z_j'W [Z_rest, V] be the cross-products of group j of the first factor with all other columns, S_j that with
-its own. With S_j = Q w Q', R_j = w^(1/2) Q' and c_j = w^(-1/2) Q' C_j, integrating b_j ~ N(0, sigma^2 Sigma) leaves
-the cross-products of the other columns as
-
-    B(Sigma) = E + sum_j c_j' (I + R_j Sigma R_j')^-1 c_j,      E = [Z_rest, V]'W[Z_rest, V] - sum_j c_j'c_j,
-
-a sum of positive semi-definite terms for every Sigma: the usual ``B - C' (Sigma^-1 + S)^-1 C`` cancels where Sigma
-is large. The determinant of the first factor's part is the product of those of I + R_j Sigma R_j'.
-
-B is linear in the inverses, and groups of equal S_j share one: so it is one matrix product for many Sigma at once.
+An elimination integrates all group effects out. The factor that goes first is always one whose groups are independent
+given everything else (`first_factor`); how the others follow is what implementations differ in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
-from scipy import sparse
 
-from bayesmixed.gaussian.batched import gram, inverse_above_identity, lower, packed_size, unpack
+from bayesmixed.chunks import allowed
+from bayesmixed.errors import quoted
+from bayesmixed.gaussian.crossed import Crossed
+from bayesmixed.gaussian.first_factor import FirstFactor
+from bayesmixed.gaussian.nested import Nested, nesting_order
 from bayesmixed.gaussian.statistics import CrossProducts
-
-_NULL = 1e-12  # relative eigenvalue below which a direction of S_j holds no data
-_ALIKE = 12  # decimals, of the largest entry, to which S_j of groups that share an inverse agree
-_PAIRS = 2_000_000  # pairs of columns at a time while the matrix is built
-_KINDS = 4096  # distinct S_j at a time: their arrays stay in a processor's cache
-_DENSE = 4_000_000  # entries up to which the matrix is kept dense
+from bayesmixed.gaussian.units import Rows
 
 
-@dataclass(frozen=True)
-class Columns:
-    """The columns that are left when the first factor is gone: the other factors' effects, then V.
+class Factorised(Protocol):
+    """All group effects integrated out at N points, with what drawing them back and leaving rows out needs."""
 
-    Attributes
-    ----------
-    factors : tuple of int
-        The other factors, in the order of their columns.
-    offsets : tuple of int
-        First column of each; effect e of level l is column ``offset + l * q + e``.
-    n_effects, n_levels : tuple of int
-        Of each.
-    m : int
-        Number of the factors' columns.
-    total : int
-        m + P.
+    @property
+    def G(self) -> np.ndarray:  # noqa: N802 - its name in the equations
+        """V' V_lambda^-1 V, shape (P, P, N)."""
+
+    def draw(
+        self, gamma: np.ndarray, sigma: np.ndarray, normals: list[np.ndarray], which: np.ndarray
+    ) -> list[np.ndarray]:
+        """Effects of all factors but the first, given the common ones.
+
+        Parameters
+        ----------
+        gamma : numpy.ndarray of shape (P - 1, S)
+        sigma : numpy.ndarray of shape (S,)
+        normals : list of numpy.ndarray of shape (q, J, S)
+            Per factor, in the order of ``first.columns``; zeros give the conditional means.
+        which : numpy.ndarray of int, shape (S,)
+            The point that each draw belongs to.
+
+        Returns
+        -------
+        list of numpy.ndarray of shape (q, J, S)
+            Per factor, working units.
+        """
+
+    def without(self, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+        """Eliminate the effects from some of the rows that made the statistics.
+
+        Returns
+        -------
+        left : numpy.ndarray of shape (P, n, N)
+            What is left of V.
+        variance : numpy.ndarray of shape (n, N)
+            Of the effects' part of the linear predictor, given the common effects and over sigma^2.
+        """
+
+
+class Elimination(Protocol):
+    """Integrates the group effects out; made of the statistics of the rows alone, it knows no prior.
+
+    `roots` are those of the relative covariances of all factors in the model's order, Sigma_f / sigma^2 = root root',
+    each (q, q, N) at N points.
     """
 
-    factors: tuple[int, ...]
-    offsets: tuple[int, ...]
-    n_effects: tuple[int, ...]
-    n_levels: tuple[int, ...]
-    m: int
-    total: int
-
-    @classmethod
-    def of(cls, statistics: CrossProducts, factors: tuple[int, ...]) -> Columns:
-        """Lay out the columns."""
-        q = tuple(statistics.n_effects[f] for f in factors)
-        levels = tuple(statistics.n_levels[f] for f in factors)
-        ends = np.cumsum([0, *(a * b for a, b in zip(q, levels, strict=True))]).tolist()
-        return cls(factors, tuple(ends[:-1]), q, levels, ends[-1], ends[-1] + len(statistics.VV))
-
-    def split(self, values: np.ndarray) -> list[np.ndarray]:
-        """Effects of each factor, (q, J, ...), of values in the order of the columns, (m, ...)."""
-        layout = zip(self.offsets, self.n_effects, self.n_levels, strict=True)
-        return [values[at : at + q * J].reshape(J, q, *values.shape[1:]).swapaxes(0, 1) for at, q, J in layout]
-
-    def join(self, effects: list[np.ndarray]) -> np.ndarray:
-        """Inverse of `split`."""
-        return np.concatenate([b.swapaxes(0, 1).reshape(-1, *b.shape[2:]) for b in effects])
-
-
-@dataclass(frozen=True)
-class Entries:
-    """C_j column by column: the columns that occur with each group of the first factor.
-
-    Attributes
-    ----------
-    level, column : numpy.ndarray of int, shape (k,)
-        Sorted by level, then column.
-    values : numpy.ndarray of shape (q, k)
-    """
-
-    level: np.ndarray
-    column: np.ndarray
-    values: np.ndarray
-
-    @classmethod
-    def of(cls, statistics: CrossProducts, first: int, columns: Columns) -> Entries:
-        """Read the cross-products of the first factor."""
-        T = statistics.T[first]
-        q, P, J = T.shape
-        level = [np.tile(np.arange(J), P)]
-        column = [np.repeat(columns.m + np.arange(P), J)]
-        values = [T.reshape(q, P * J)]
-        for f, offset, q_f in zip(columns.factors, columns.offsets, columns.n_effects, strict=True):
-            pairs = statistics.between(first, f)
-            for e in range(q_f):
-                level.append(pairs.first)
-                column.append(offset + pairs.second * q_f + e)
-                values.append(pairs.products[:, e])
-        all_levels, all_columns = np.concatenate(level), np.concatenate(column)
-        order = np.lexsort((all_columns, all_levels))
-        return cls(all_levels[order], all_columns[order], np.concatenate(values, axis=1)[:, order])
-
-
-def cross_products(statistics: CrossProducts, first: int, columns: Columns) -> list[sparse.csr_array]:
-    """Z_first' W Z_rest, one (n_levels, m) matrix per effect of the first factor."""
-    entries = Entries.of(statistics, first, columns)
-    keep = entries.column < columns.m
-    at = (entries.level[keep], entries.column[keep])
-    shape = (statistics.n_levels[first], columns.m)
-    return [sparse.csr_array((values[keep], at), shape) for values in entries.values]
-
-
-@dataclass(frozen=True)
-class FirstFactor:
-    """The first factor's part of the collapsed density.
-
-    Attributes
-    ----------
-    kind : numpy.ndarray of int, shape (n_levels,)
-        Which of the U distinct S_j each group has.
-    count : numpy.ndarray of shape (U,)
-        How many groups have it.
-    S : numpy.ndarray of shape (q (q + 1) / 2, U)
-        The distinct S_j, packed.
-    targets : numpy.ndarray of int, shape (t,)
-        The entries of B that are not always zero, as ``row * total + column``, row >= column; sorted.
-    linear : numpy.ndarray or sparse array of shape (t, q (q + 1) / 2 * U)
-        B's entries are ``constant + linear @ inverses``.
-    constant : numpy.ndarray of shape (t,)
-        E.
-    _spread : numpy.ndarray of shape (q (q + 1) / 2, U, q (q + 1) / 2)
-        Packed R Sigma R' from packed Sigma, for every distinct S_j.
-    """
-
-    kind: np.ndarray
-    count: np.ndarray
-    S: np.ndarray
-    targets: np.ndarray
-    linear: np.ndarray | sparse.csr_array
-    constant: np.ndarray
-    _spread: np.ndarray
-
-    @classmethod
-    def of(cls, statistics: CrossProducts, first: int, columns: Columns) -> FirstFactor:
-        """Prepare the matrix from the statistics."""
-        q = statistics.n_effects[first]
-        S, kind = _distinct(statistics.S[first])
-        w, Q = np.linalg.eigh(np.moveaxis(unpack(S, q), -1, 0))
-        keep = w > _NULL * w[:, -1:]
-        w = np.where(keep, w, 0.0)
-        R = np.sqrt(w)[:, :, None] * np.swapaxes(Q, 1, 2)
-        inverse = np.divide(1, np.sqrt(w), out=np.zeros_like(w), where=keep)[:, :, None] * np.swapaxes(Q, 1, 2)
-        entries = Entries.of(statistics, first, columns)
-        products = _products(entries, inverse, kind, columns.total)
-        targets, before = _before(statistics, columns)
-        every = np.unique(np.concatenate([targets, *(target for target, _, _ in products)]))
-        linear = _assemble(products, every, len(S), len(w))
-        at_zero = np.repeat([float(i == j) for i, j in lower(q)], len(w))  # Sigma = 0: all inverses are I
-        constant = -(linear @ at_zero)
-        constant[np.searchsorted(every, targets)] += before
-        diagonal = every // columns.total == every % columns.total
-        constant[diagonal] = np.maximum(constant[diagonal], 0.0)
-        count = np.bincount(kind, minlength=len(w)).astype(float)
-        return cls(kind, count, S, every, linear, constant, _spread(R))
+    @property
+    def first(self) -> FirstFactor:
+        """The factor that goes first, the order of all, and the columns of the others."""
 
     @property
     def size(self) -> int:
-        """Numbers of one evaluation's working arrays."""
-        return len(self.targets) + 3 * len(self.S) * min(self.S.shape[1], _KINDS)
+        """Numbers of the working arrays of one point."""
 
     @property
     def flops(self) -> float:
-        """Floating point operations of one evaluation, roughly."""
-        return 2.0 * self.linear.size + 10 * self.linear.shape[1]  # of a sparse array: of its entries
+        """Floating point operations of one point, roughly."""
 
-    def reduce(self, root: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Entries of B at the targets, (t, N), and the log determinant, (N,), for roots of Sigma, (q, q, N)."""
-        values = np.repeat(self.constant[:, None], root.shape[2], axis=1)
-        log_det = np.zeros(root.shape[2])
-        sigma = gram(root)
-        det_sigma = np.square(root[0, 0] * root[1, 1] - root[0, 1] * root[1, 0]) if len(root) == 2 else None
-        h, U = self.S.shape
-        step = U if sparse.issparse(self.linear) else _KINDS  # columns of a sparse array cannot be taken cheaply
-        for start in range(0, U, step):
-            kinds = slice(start, min(start + step, U))
-            inverse, log_det_kinds = self._inverses(kinds, sigma, det_sigma, len(root))
-            log_det += self.count[kinds] @ log_det_kinds
-            if step >= U:
-                values += self.linear @ inverse.reshape(h * U, -1)
-            else:
-                for e in range(h):
-                    values += self.linear[:, e * U + kinds.start : e * U + kinds.stop] @ inverse[e]
-        return values, log_det
+    @property
+    def row_size(self) -> int:
+        """Numbers that a row takes at one point in `Factorised.without`, beside V."""
 
-    def _inverses(
-        self, kinds: slice, sigma: np.ndarray, det_sigma: np.ndarray | None, q: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Packed inverses of I + R_j Sigma R_j', (q (q + 1) / 2, k, N), and their log determinants, (k, N)."""
-        spread = self._spread[:, kinds]
-        h, k, _ = spread.shape
-        A = (spread.reshape(h * k, h) @ sigma).reshape(h, k, -1)
-        det = None
-        if det_sigma is not None:  # det(I + S Sigma) = 1 + tr(S Sigma) + det S det Sigma, without cancellation
-            S = self.S[:, kinds]
-            det = 1 + A[0] + A[2] + np.maximum(S[0] * S[2] - np.square(S[1]), 0.0)[:, None] * det_sigma
-        for at, (i, j) in enumerate(lower(q)):
-            if i == j:
-                A[at] += 1
-        return inverse_above_identity(A, q, det)
+    def reduce(self, roots: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """G = V' V_lambda^-1 V, (P, P, N), and D = log det V_lambda, (N,)."""
+
+    def factorise(self, roots: list[np.ndarray]) -> Factorised:
+        """The same, keeping what drawing and leaving out need; for the points of one chunk."""
 
 
-def products_kept(statistics: CrossProducts, first: int, columns: Columns) -> int:
-    """How many numbers the matrix of `FirstFactor` has at most.
-
-    That is one per pair of columns that a group of the first factor meets, and per entry of its packed inverse;
-    groups of equal S_j share them as far as they meet V alone.
-    """
-    P = len(statistics.VV)
-    met = np.zeros(statistics.n_levels[first], dtype=np.int64)
-    for f, q in zip(columns.factors, columns.n_effects, strict=True):
-        met += q * np.bincount(statistics.between(first, f).first, minlength=len(met))
-    with_others = (met * (met + 1) // 2 + P * met).sum()
-    kinds = _distinct(statistics.S[first])[0].shape[1]
-    return (int(with_others) + kinds * P * (P + 1) // 2) * packed_size(statistics.n_effects[first])
+def choose(statistics: CrossProducts) -> Elimination:
+    """The elimination of a model's factors, at least one."""
+    nested, first = _first(statistics)
+    return Nested.of(first) if nested else Crossed.of(first)
 
 
-def _distinct(S: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct columns of packed S_j, (h, U), and which of them each group has, (J,)."""
-    scale = np.abs(S).max() or 1.0
-    _, at, kind = np.unique(np.round(S / scale, _ALIKE), axis=1, return_index=True, return_inverse=True)
-    return S[:, at], kind.ravel()
+def too_large(statistics: CrossProducts, names: list[str]) -> str:
+    """Why the model is beyond its elimination, with the factors' names; empty where it is not."""
+    limits, (nested, first) = allowed(), _first(statistics)
+    if not nested and first.columns.m > limits.columns:
+        others = quoted(names[f] for f in first.columns.factors)
+        return f"the crossed factors {others} have {first.columns.m} effects, more than {limits.columns}"
+    if (products := first.products_kept) > limits.products:
+        name = names[first.position]
+        return f"the groups of {name!r} meet so many other columns that {products:.1e} cross-products would be kept"
+    return ""
 
 
-def _spread(R: np.ndarray) -> np.ndarray:
-    """The linear map from packed Sigma to packed R Sigma R', for every R of shape (U, q, q)."""
-    q = R.shape[1]
-    result = np.zeros((packed_size(q), len(R), packed_size(q)))
-    for at, (i, j) in enumerate(lower(q)):
-        for of, (k, m) in enumerate(lower(q)):
-            result[at, :, of] = R[:, i, k] * R[:, j, m] + (R[:, i, m] * R[:, j, k] if k != m else 0.0)
-    return result
-
-
-def _pairs(level: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Positions (a, b), b <= a, of all pairs of entries of one level, some levels at a time."""
-    starts = np.searchsorted(level, level)  # of each entry's level
-    partners = np.arange(len(level)) - starts + 1
-    group = (np.cumsum(partners) - 1) // _PAIRS
-    for rows in np.split(np.arange(len(level)), np.flatnonzero(np.diff(group)) + 1):
-        count = partners[rows]
-        a = np.repeat(rows, count)
-        within = np.arange(len(a)) - np.repeat(np.cumsum(count) - count, count)
-        yield a, starts[a] + within
-
-
-def _products(
-    entries: Entries, inverse: np.ndarray, kind: np.ndarray, total: int
-) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Sums over groups of c_j c_j', as triples (target (k,), kind (k,), packed values (h, k))."""
-    q, U = entries.values.shape[0], len(inverse)
-    of_entry = kind[entries.level]
-    c = np.stack([(inverse[of_entry, e].T * entries.values).sum(axis=0) for e in range(q)])
-    found = []
-    for a, b in _pairs(entries.level):
-        key = (entries.column[a].astype(np.int64) * total + entries.column[b]) * U + of_entry[a]
-        keys, place = np.unique(key, return_inverse=True)
-        values = [c[i][a] * c[j][b] + (c[j][a] * c[i][b] if i != j else 0.0) for i, j in lower(q)]
-        found.append((keys // U, keys % U, np.stack([np.bincount(place, v, len(keys)) for v in values])))
-    return found
-
-
-def _assemble(
-    products: list[tuple[np.ndarray, np.ndarray, np.ndarray]], targets: np.ndarray, h: int, U: int
-) -> np.ndarray | sparse.csr_array:
-    """The matrix from packed inverses, one after the other over kinds, to targets."""
-    shape = (len(targets), h * U)
-    rows = np.concatenate([np.tile(np.searchsorted(targets, target), h) for target, _, _ in products])
-    columns = np.concatenate([(np.arange(h)[:, None] * U + of).ravel() for _, of, _ in products])
-    values = np.concatenate([some.ravel() for _, _, some in products])
-    matrix = sparse.csr_array((values, (rows, columns)), shape)
-    return matrix.toarray() if shape[0] * shape[1] <= _DENSE else matrix
-
-
-def _before(statistics: CrossProducts, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
-    """Targets and values of [Z_rest, V]'W[Z_rest, V], lower triangle."""
-    rows, cols, values = [], [], []
-
-    def add(row: np.ndarray, column: np.ndarray, value: np.ndarray) -> None:
-        row, column = np.broadcast_arrays(row, column)
-        rows.append(np.maximum(row, column).ravel())
-        cols.append(np.minimum(row, column).ravel())
-        values.append(value.ravel())
-
-    P = len(statistics.VV)
-    v = columns.m + np.arange(P)
-    for i, j in lower(P):
-        add(v[i : i + 1], v[j : j + 1], statistics.VV[i : i + 1, j])
-    layout = list(zip(columns.factors, columns.offsets, columns.n_effects, columns.n_levels, strict=True))
-    for at, (f, offset, q, J) in enumerate(layout):
-        own = offset + q * np.arange(J)
-        for of, (i, j) in enumerate(lower(q)):
-            add(own + i, own + j, statistics.S[f][of])
-        for e in range(q):
-            add(v[:, None], own + e, statistics.T[f][e])
-        for g, offset_g, q_g, _ in layout[:at]:
-            pairs = statistics.between(f, g)
-            for e in range(q):
-                for k in range(q_g):
-                    add(offset + pairs.first * q + e, offset_g + pairs.second * q_g + k, pairs.products[e, k])
-    target = np.concatenate(rows).astype(np.int64) * columns.total + np.concatenate(cols)
-    order = np.argsort(target)
-    return target[order], np.concatenate(values)[order]
+def _first(statistics: CrossProducts) -> tuple[bool, FirstFactor]:
+    """Whether all factors are nested, and the first: from the leaves to the root, else the one with most effects."""
+    order = nesting_order(statistics)
+    if order is not None:
+        return True, FirstFactor.of(statistics, order)
+    size = [q * J for q, J in zip(statistics.n_effects, statistics.n_levels, strict=True)]
+    return False, FirstFactor.of(statistics, tuple(sorted(range(len(size)), key=lambda f: -size[f])))

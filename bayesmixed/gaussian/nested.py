@@ -13,9 +13,10 @@ from itertools import pairwise
 import numpy as np
 from scipy import sparse
 
-from bayesmixed.gaussian.batched import conditional_effects, conditional_root, lower
-from bayesmixed.gaussian.elimination import Columns
+from bayesmixed.gaussian.batched import conditional_effects, conditional_root, lower, quadratic_form
+from bayesmixed.gaussian.first_factor import FirstFactor, Remainder
 from bayesmixed.gaussian.statistics import CrossProducts, is_nested
+from bayesmixed.gaussian.units import Rows
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Step:
     scatter: sparse.csr_array
 
 
-def chain(statistics: CrossProducts) -> tuple[int, ...] | None:
+def nesting_order(statistics: CrossProducts) -> tuple[int, ...] | None:
     """All factors ordered so that each is nested in the next, or None."""
     order = sorted(range(len(statistics.S)), key=lambda f: (-statistics.n_levels[f], f))
     return tuple(order) if all(is_nested(statistics, *pair) for pair in pairwise(order)) else None
@@ -47,25 +48,28 @@ def chain(statistics: CrossProducts) -> tuple[int, ...] | None:
 
 @dataclass(frozen=True)
 class Nested:
-    """The factors above the first, none of which crosses another.
+    """Factors of which none crosses another; an `Elimination`.
 
     Attributes
     ----------
-    columns : Columns
+    first : FirstFactor
+    remainder : Remainder
     steps : tuple of Step
-        From the leaves to the root.
+        Of the later factors, from the leaves to the root.
     V : numpy.ndarray of int, shape (P, P)
         Where V's own cross-products stand among the targets.
     """
 
-    columns: Columns
+    first: FirstFactor
+    remainder: Remainder
     steps: tuple[Step, ...]
     V: np.ndarray
 
     @classmethod
-    def of(cls, statistics: CrossProducts, columns: Columns, targets: np.ndarray) -> Nested:
+    def of(cls, first: FirstFactor) -> Nested:
         """Look up every group's place among the targets of the first factor."""
-        total = columns.total
+        statistics, columns, remainder = first.statistics, first.columns, Remainder.of(first)
+        total, targets = columns.total, remainder.targets
 
         def place(rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
             return np.searchsorted(targets, np.maximum(rows, cols) * total + np.minimum(rows, cols))
@@ -88,35 +92,46 @@ class Nested:
             goal = place(rest[pairs[:, 0]], rest[pairs[:, 1]]).ravel()
             scatter = sparse.csr_array((np.ones(len(goal)), (goal, np.arange(len(goal)))), (len(targets), len(goal)))
             steps.append(Step(place(own[:, None], own[None]), place(own[:, None], rest[None]), ancestors, scatter))
-        return cls(columns, tuple(steps), place(v[:, None], v[None]))
+        return cls(first, remainder, tuple(steps), place(v[:, None], v[None]))
 
     @property
     def size(self) -> int:
-        """Numbers of one evaluation's working arrays."""
-        return sum(step.scatter.shape[1] + step.C.size + step.S.size for step in self.steps)
+        """See `Elimination.size`."""
+        return self.remainder.size + self._later_size
 
     @property
     def flops(self) -> float:
-        """Floating point operations of one evaluation, roughly."""
-        return 10.0 * self.size
+        """See `Elimination.flops`."""
+        return self.remainder.flops + 10.0 * self._later_size
 
-    def reduce(self, values: np.ndarray, roots: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """G = V' V_lambda^-1 V, (P, P, N), and log determinant, (N,), of the entries of B and the roots of Sigma."""
+    @property
+    def _later_size(self) -> int:
+        return sum(step.scatter.shape[1] + step.C.size + step.S.size for step in self.steps)
+
+    @property
+    def row_size(self) -> int:
+        """See `Elimination.row_size`."""
+        return sum(self.first.statistics.n_effects)
+
+    def reduce(self, roots: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """See `Elimination.reduce`."""
+        values, log_det_first = self.remainder.reduce(roots[self.first.position])
         log_det = np.zeros(values.shape[1])
-        for step, root in zip(self.steps, roots, strict=True):
-            F, step_log_det = conditional_root(values[step.S], root[:, :, None])
+        for step, f in zip(self.steps, self.first.columns.factors, strict=True):
+            F, step_log_det = conditional_root(values[step.S], roots[f][:, :, None])
             log_det = log_det + step_log_det.sum(axis=0)
             values = _eliminate(values, step, F)
-        return values[self.V], log_det
+        return values[self.V], log_det_first + log_det
 
-    def factor(self, values: np.ndarray, roots: list[np.ndarray]) -> NestedFactors:
-        """Eliminate, and keep what drawing the effects needs."""
+    def factorise(self, roots: list[np.ndarray]) -> NestedFactors:
+        """See `Elimination.factorise`."""
+        values, _ = self.remainder.reduce(roots[self.first.position])
         kept = []
-        for step, root in zip(self.steps, roots, strict=True):
-            F, _ = conditional_root(values[step.S], root[:, :, None])
+        for step, f in zip(self.steps, self.first.columns.factors, strict=True):
+            F, _ = conditional_root(values[step.S], roots[f][:, :, None])
             kept.append((F, values[step.C]))
             values = _eliminate(values, step, F)
-        return NestedFactors(self, values[self.V], kept)
+        return NestedFactors(self, values[self.V], roots[self.first.position], kept)
 
 
 def _eliminate(values: np.ndarray, step: Step, F: np.ndarray) -> np.ndarray:
@@ -129,39 +144,27 @@ def _eliminate(values: np.ndarray, step: Step, F: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class NestedFactors:
-    """An elimination whose effects can be drawn: from the root to the leaves, each group given its ancestors.
+    """Nested factors, gone; a `Factorised`. Effects are drawn from the root to the leaves, given the ancestors'.
 
     Attributes
     ----------
     nested : Nested
     G : numpy.ndarray of shape (P, P, N)
+    root : numpy.ndarray of shape (q, q, N)
+        Of the first factor's Sigma.
     kept : list of (numpy.ndarray of shape (q, q, J, N), numpy.ndarray of shape (q, k, J, N))
-        Per factor: F of `conditional_root`, and the cross-products C with what is left.
+        Per later factor: F of `conditional_root`, and the cross-products C with what is left.
     """
 
     nested: Nested
     G: np.ndarray
+    root: np.ndarray
     kept: list[tuple[np.ndarray, np.ndarray]]
 
     def draw(
         self, gamma: np.ndarray, sigma: np.ndarray, normals: list[np.ndarray], which: np.ndarray
     ) -> list[np.ndarray]:
-        """Effects given the common ones.
-
-        Parameters
-        ----------
-        gamma : numpy.ndarray of shape (P - 1, S)
-        sigma : numpy.ndarray of shape (S,)
-        normals : list of numpy.ndarray of shape (q, J, S)
-            Per factor; zeros give the conditional means.
-        which : numpy.ndarray of int, shape (S,)
-            The point of the elimination that each draw belongs to.
-
-        Returns
-        -------
-        list of numpy.ndarray of shape (q, J, S)
-            Per factor, working units.
-        """
+        """See `Factorised.draw`."""
         steps = self.nested.steps
         drawn: list[np.ndarray] = [np.empty(0)] * len(steps)
         for at in reversed(range(len(steps))):
@@ -171,3 +174,21 @@ class NestedFactors:
             t = C[:, -1] - sum(C[:, i] * value for i, value in enumerate(known))  # Z'W (y - what is known)
             drawn[at] = conditional_effects(F, t, sigma * normals[at])
         return drawn
+
+    def without(self, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+        """See `Factorised.without`: factor by factor."""
+        first = self.nested.first
+        g, left, variance = first.without(rows, self.root)
+        columns = []
+        for f, Z in zip(first.columns.factors, rows.Z[1:], strict=True):
+            # a level of the first factor occurs with a single one of each later factor
+            C = first.statistics.between(first.position, f).products[:, :, rows.codes[0], None]
+            columns += list(Z[..., None] - (g[:, None] * C).sum(axis=0))
+        rest, later = [*columns, *left], np.zeros(left.shape[1:])
+        for (F, C), codes in zip(self.kept, rows.codes[1:], strict=True):
+            q = len(F)
+            g, own = quadratic_form(F[:, :, codes], np.array(rest[:q]))
+            taken = (g[:, None] * C[:, :, codes]).sum(axis=0)
+            rest = [value - less for value, less in zip(rest[q:], taken, strict=True)]
+            later += own
+        return np.array(rest), variance + later

@@ -7,11 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from bayesmixed.chunks import allowed, chunks
 from bayesmixed.design.spec import Design
 from bayesmixed.gaussian.batched import lower
 from bayesmixed.gaussian.units import Units
-
-_CHUNK = 2_000_000  # numbers of the columns at a time: bounds the working memory
 
 
 @dataclass(frozen=True)
@@ -79,10 +78,10 @@ class CrossProducts:
     def of(cls, design: Design, units: Units) -> CrossProducts:
         """Pass once over the rows of a design."""
         width = design.X.shape[1] + 2 + sum(len(factor.effect_names) for factor in design.groups)
-        step = max(1, _CHUNK // width)
-        total = cls._of_rows(design, units, slice(0, step))
-        for start in range(step, design.n_rows, step):
-            total = total + cls._of_rows(design, units, slice(start, start + step))
+        pieces = chunks(design.n_rows, width, allowed().working)
+        total = cls._of_rows(design, units, next(pieces, slice(0)))
+        for rows in pieces:
+            total = total + cls._of_rows(design, units, rows)
         return total
 
     @classmethod

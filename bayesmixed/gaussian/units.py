@@ -130,3 +130,29 @@ class Units:
         sd = np.sqrt(np.square(root).sum(axis=1))
         rows = root / sd[:, None]
         return sd, np.clip((rows[:, None] * rows[None]).sum(axis=2), -1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some rows in working units, with the factors in the order of their elimination.
+
+    Attributes
+    ----------
+    Z : list of numpy.ndarray of shape (q, n)
+    codes : list of numpy.ndarray of int, shape (n,)
+    V : numpy.ndarray of shape (P, n)
+    weights : numpy.ndarray of shape (n,), or None
+    """
+
+    Z: list[np.ndarray]
+    codes: list[np.ndarray]
+    V: np.ndarray
+    weights: np.ndarray | None
+
+    @classmethod
+    def of(cls, units: Units, order: tuple[int, ...], design: Design, at: np.ndarray) -> Rows:
+        """Read some rows of a design."""
+        Z = [units.group_columns(f, design.groups[f], at).T for f in order]
+        codes = [design.groups[f].codes[at] for f in order]
+        weights = None if design.weights is None else design.weights[at]
+        return cls(Z, codes, units.common_columns(design, at).T, weights)

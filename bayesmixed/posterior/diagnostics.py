@@ -21,8 +21,8 @@ import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.special import fdtri, ndtri, softmax
 
-# so many draws at a time, for the working memory to stay in the processor's cache
-_CHUNK = 2**15
+from bayesmixed.chunks import allowed, chunks
+
 # a tail of fewer distinct weights is not fitted
 _SHORTEST_TAIL = 5
 
@@ -76,11 +76,10 @@ def convergence(draws: np.ndarray) -> Convergence:
     results = np.full((3, flat.shape[2]), np.nan)
     if n_draws >= 4:
         score_of = _normal_scores(2 * chains * (n_draws // 2))
-        step = max(1, _CHUNK // (chains * n_draws))
-        for start in range(0, flat.shape[2], step):
+        for some in chunks(flat.shape[2], chains * n_draws, allowed().diagnosed):
             # one parameter's draws side by side in memory: (parameter, chain, draw)
-            chunk = np.ascontiguousarray(np.moveaxis(flat[:, :, start : start + step], 2, 0))
-            results[:, start : start + step] = _convergence(chunk, score_of)
+            chunk = np.ascontiguousarray(np.moveaxis(flat[:, :, some], 2, 0))
+            results[:, some] = _convergence(chunk, score_of)
     return Convergence(*results.reshape(3, *shape))
 
 

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
+from bayesmixed.chunks import allowed, chunks
 from bayesmixed.design.spec import Design, DesignSpec
 
 if TYPE_CHECKING:
     from bayesmixed.design.factors import GroupFactor, GroupSpec
 
 CONTRACT_VERSION = "1"
-_CHUNK = 2_000_000  # numbers in one working array of a pass over levels
-MAX_STORED = 20_000_000  # numbers of one factor's draws that are stored; more are drawn when asked for
 
 
 class EffectSource(Protocol):
@@ -124,10 +123,8 @@ class Draws:
 
     def all_effects(self, factor: GroupFactor | GroupSpec) -> Iterator[tuple[slice, np.ndarray]]:
         """Group effects of all fitted levels, some at a time: positions, and `effects` of these."""
-        n_levels = len(factor.levels)
-        step = max(1, _CHUNK // (int(np.prod(self.shape)) * len(factor.effect_names)))
-        for start in range(0, n_levels, step):
-            levels = slice(start, min(start + step, n_levels))
+        width = int(np.prod(self.shape)) * len(factor.effect_names)
+        for levels in chunks(len(factor.levels), width, allowed().working):
             yield levels, self.effects(factor.name, np.arange(levels.start, levels.stop))
 
     def effects(self, factor: str, levels: np.ndarray) -> np.ndarray:

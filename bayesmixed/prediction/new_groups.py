@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from bayesmixed.chunks import allowed, chunks
 from bayesmixed.design.factors import GroupFactor, GroupSpec, by_factor
 from bayesmixed.design.labels import label_key, label_text
 from bayesmixed.design.spec import Design, DesignSpec
@@ -21,8 +22,6 @@ from bayesmixed.keyed_random import normals, uniforms
 from bayesmixed.posterior.draws import Draws, covariance_factor
 
 MODES = ("sample", "donor", "zero", "nan", "error")
-# numbers in one working array of a pass over levels
-_CHUNK = 2_000_000
 
 NewGroups = str | Mapping[str, str]
 How = Literal["drawn", "expected", "integrated"]
@@ -226,10 +225,9 @@ def _effects_of_donors(draws: Draws, factor: GroupFactor, donor: np.ndarray) -> 
     """Effects of another fitted level at every draw, (draws, q)."""
     levels, place = np.unique(donor, return_inverse=True)
     result = np.empty((len(donor), factor.Z.shape[1]))
-    step = max(1, _CHUNK // len(donor))
-    for start in range(0, len(levels), step):
-        mine = np.flatnonzero((place >= start) & (place < start + step))
-        result[mine] = draws.effects(factor.name, levels[start : start + step])[mine, place[mine] - start]
+    for some in chunks(len(levels), len(donor), allowed().working):
+        mine = np.flatnonzero((place >= some.start) & (place < some.stop))
+        result[mine] = draws.effects(factor.name, levels[some])[mine, place[mine] - some.start]
     return result
 
 

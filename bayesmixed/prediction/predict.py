@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from bayesmixed.chunks import allowed, chunks
 from bayesmixed.design.factors import GroupFactor
 from bayesmixed.design.spec import Design
 from bayesmixed.errors import quoted
@@ -19,8 +20,6 @@ from bayesmixed.prediction.mixture import mixture_quantiles
 from bayesmixed.prediction.new_groups import How, NewLevels, is_new, new_covariance
 
 KINDS = ("response", "mean", "linear")
-# numbers in one working array of the chunked pass over rows: what a processor's cache holds
-_CHUNK = 64_000
 
 
 def mean(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> np.ndarray:
@@ -233,9 +232,7 @@ def check_kind(kind: str) -> None:
 
 
 def _chunks(n_rows: int, n_draws: int) -> Iterator[slice]:
-    step = max(1, _CHUNK // n_draws)
-    for start in range(0, n_rows, step):
-        yield slice(start, min(start + step, n_rows))
+    return chunks(n_rows, n_draws, allowed().predictions)
 
 
 def _by_factor(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> dict[str, NewLevels]:

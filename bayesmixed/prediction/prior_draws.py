@@ -17,12 +17,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import betaincinv
 
+from bayesmixed.chunks import allowed
 from bayesmixed.design.factors import GroupSpec
 from bayesmixed.design.labels import label_key
 from bayesmixed.design.spec import DesignSpec
 from bayesmixed.distributions import Prior
 from bayesmixed.keyed_random import normals, uniforms
-from bayesmixed.posterior.draws import MAX_STORED, Draws, covariance_factor, layout
+from bayesmixed.posterior.draws import Draws, covariance_factor, layout
 from bayesmixed.posterior.posterior import Model
 from bayesmixed.priors.priors import Priors
 from bayesmixed.priors.swept import swept_effects
@@ -66,7 +67,7 @@ def prior_draws(model: Model, n_draws: int, seed: int) -> Draws:
         values[name] = priors.auxiliary[name].quantile(uniforms((seed, "prior", name), (n_draws,)))
     draws = Draws({name: value[None] for name, value in values.items()}, {}, {"sampler": "prior"})
     sources = {factor.name: PriorEffects(covariance_factor(draws, factor), factor, seed) for factor in spec.groups}
-    lazy = {name: source for name, source in sources.items() if source.mean.size * n_draws > MAX_STORED}
+    lazy = {name: source for name, source in sources.items() if source.mean.size * n_draws > allowed().stored}
     stored = {
         f"b_{name}": source.draw(np.arange(len(source.factor.levels)))[None]
         for name, source in sources.items()

@@ -12,6 +12,7 @@ from sklearn.exceptions import NotFittedError
 import bayesmixed as bm
 from bayesmixed import MixedModelRegressor, StudentT
 from bayesmixed._compat import dataset
+from bayesmixed.chunks import allow
 from bayesmixed.design.spec import DesignSpec
 from bayesmixed.errors import FormulaError, NewGroupError, SamplerError
 from bayesmixed.estimators.inputs import Rows, checksum
@@ -20,7 +21,6 @@ from bayesmixed.gaussian.crossed import Crossed
 from bayesmixed.gaussian.nested import Nested
 from bayesmixed.posterior.diagnostics import convergence, pareto_k
 from bayesmixed.sampling import report
-from bayesmixed.sampling.collapsed import assembly, limits
 from bayesmixed.sampling.collapsed import state as module
 from bayesmixed.sampling.collapsed.assembly import assemble
 from bayesmixed.sampling.collapsed.state import State, resample
@@ -194,8 +194,8 @@ def test_effects_have_the_moments_of_the_dense_posterior_of_all_rows(case):
 def test_a_child_of_two_parents_is_no_longer_nested():
     est, updated, _ = conditioned("a child of two parents")
 
-    assert isinstance(state_of(est).density.others, Nested)
-    assert isinstance(state_of(updated).density.others, Crossed)
+    assert isinstance(state_of(est).density.elimination, Nested)
+    assert isinstance(state_of(updated).density.elimination, Crossed)
 
 
 # ---- against fits to all rows
@@ -649,17 +649,16 @@ def test_a_fit_by_nuts_cannot_be_conditioned_and_says_why_and_what_to_do(options
     assert isinstance(caught.value, ValueError)
 
 
-def test_a_model_that_has_become_too_large_is_refused(monkeypatch):
+def test_a_model_that_has_become_too_large_is_refused():
     """Five items are what the limit allows."""
-    monkeypatch.setattr(limits, "MAX_COLUMNS", 5)
-    est = fit("(1 | pupil) + (1 | item)")
-    new, y = further(pupil=50, item=1)
+    with allow(columns=5):
+        est = fit("(1 | pupil) + (1 | item)")
+        new, y = further(pupil=50, item=1)
 
-    assert est.condition(new, y).diagnostics_["reason"] == WEIGHTED
-    with pytest.raises(
-        SamplerError, match=r"the crossed factors 'item' have 6 effects, more than 5. Fit old and new rows"
-    ):
-        est.condition(new.assign(item=9), y)
+        assert est.condition(new, y).diagnostics_["reason"] == WEIGHTED
+        message = r"the crossed factors 'item' have 6 effects, more than 5. Fit old and new rows"
+        with pytest.raises(SamplerError, match=message):
+            est.condition(new.assign(item=9), y)
 
 
 # ---- where the weights will not do
@@ -811,14 +810,15 @@ def test_no_weight_at_all_gives_positions_that_exist():
 
 @SHORT
 @pytest.mark.parametrize("formula", ["x + (x | pupil)", "x + (1 | school/pupil)", "x + (x | pupil) + (1 | item)"])
-def test_effects_that_are_not_stored_are_the_same(formula, monkeypatch):
+def test_effects_that_are_not_stored_are_the_same(formula):
     """To the last bit, whether those of the fit were stored or not."""
     new, y = further(pupil=NEW)
     options = {"draws": 200, "chains": 2}
     first = fit(formula, **options)
     stored = first.condition(new, y)
-    monkeypatch.setattr(assembly, "MAX_STORED", 0)
-    for lazy in (fit(formula, **options).condition(new, y), first.condition(new, y)):
+    with allow(stored=0):
+        none_stored = fit(formula, **options).condition(new, y), first.condition(new, y)
+    for lazy in none_stored:
         (factor,) = lazy._posterior.draws.lazy
         assert f"b_{factor}" not in values_of(lazy)
         assert lazy.diagnostics_["reason"] == stored.diagnostics_["reason"]

@@ -14,8 +14,8 @@ from sklearn.exceptions import NotFittedError
 import bayesmixed as bm
 from bayesmixed import MixedModelRegressor, Normal, StorageError, StudentT
 from bayesmixed._compat import dataset
+from bayesmixed.chunks import allow
 from bayesmixed.estimators import archive
-from bayesmixed.sampling.collapsed import assembly
 from helpers.collapsed_twins import make_frame
 
 FRAME = make_frame()
@@ -83,9 +83,9 @@ def test_a_loaded_estimator_learns_on_as_the_saved_one(case, tmp_path):
     np.testing.assert_array_equal(est.loo(FRAME, Y).log_likelihood, loaded.loo(FRAME, Y).log_likelihood)
 
 
-def test_effects_that_are_not_stored_are_drawn_from_the_file_too(monkeypatch, tmp_path):
-    monkeypatch.setattr(assembly, "MAX_STORED", 0)
-    est = fit("x + (z | pupil)")
+def test_effects_that_are_not_stored_are_drawn_from_the_file_too(tmp_path):
+    with allow(stored=0):
+        est = fit("x + (z | pupil)")
     loaded = round_trip(est, tmp_path)
 
     assert "b_pupil" not in dataset(loaded.idata_, "posterior")
@@ -213,11 +213,11 @@ def names_in(node):
     return set(node) | entries | {name for item in node.values() for name in names_in(item)}
 
 
-def test_a_file_names_nothing_private(monkeypatch, tmp_path):
-    monkeypatch.setattr(assembly, "MAX_STORED", 0)
+def test_a_file_names_nothing_private(tmp_path):
     found = set()
     for formula in ["x + (z | pupil)", "x + (z | pupil) + (1 | item)", "poly(x, 2) + bs(z, df=4)"]:
-        fit(formula).save(tmp_path / "est.bm")
+        with allow(stored=0):
+            fit(formula).save(tmp_path / "est.bm")
         with zipfile.ZipFile(tmp_path / "est.bm") as file:
             found |= names_in(json.loads(file.read("state.json")))
 

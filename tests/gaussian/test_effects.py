@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bayesmixed.gaussian import effects
+from bayesmixed.chunks import allow
 from bayesmixed.gaussian.effects import FirstEffects, Points, draw_coefficients, later_effects, level_normals
 from helpers.collapsed_twins import dense_posterior, learn, make_frame, on_user_scale, random_points
 
@@ -40,7 +40,7 @@ def at_points(model, theta, s, which, seed=5):
     points = Points(density.covariances.at(theta).roots, s, which)
     names = [factor.name for factor in design.groups]
     coefficients = draw_coefficients(density, points, names, seed)
-    source = FirstEffects(density, points, coefficients, (seed, "effects", names[density.order[0]]))
+    source = FirstEffects(density, points, coefficients, (seed, "effects", names[density.elimination.first.position]))
     J, q = source.n_levels, source.n_effects
     drawn, means = {}, {}
     drawn[source.factor] = source.draw(np.arange(J)).reshape(len(which), J * q).T
@@ -100,14 +100,14 @@ def test_exact_means_are_the_dense_ones(case):
 
 @pytest.mark.parametrize("case", ["two effects", "nested slopes", "crossed slopes", "weights, crossed", "far slope"])
 @pytest.mark.parametrize("work", [1, 50_000])
-def test_exact_means_are_averaged_over_the_draws_points(case, work, monkeypatch):
+def test_exact_means_are_averaged_over_the_draws_points(case, work):
     """A point counts as often as chains stayed there; points no chain was at do not count."""
     formula, options = CASES[case]
     model = learn(formula, FRAME, **options)
     theta, s = random_points(model.density, 4)
-    monkeypatch.setattr(effects, "_WORK", work)
     which = np.array([2, 0, 0, 1, 2, 0, 3])
-    _, _, means = at_points(model, theta, s, which)
+    with allow(effects=work):
+        _, _, means = at_points(model, theta, s, which)
     dense = [dense_at(model, theta[:, i], s[i]) for i in range(4)]
 
     expected = np.mean([dense[i][0] for i in which], axis=0)
@@ -147,7 +147,7 @@ def test_effects_vanish_with_their_variance(case):
 
 
 @pytest.mark.parametrize("case", ["two effects", "nested slopes", "crossed slopes", "weights, crossed"])
-def test_a_levels_draws_do_not_depend_on_the_company(case, monkeypatch):
+def test_a_levels_draws_do_not_depend_on_the_company(case):
     """Any subset, any order, any number of levels at a time: the same numbers to the last bit."""
     formula, options = CASES[case]
     model = learn(formula, FRAME, **options)
@@ -161,8 +161,8 @@ def test_a_levels_draws_do_not_depend_on_the_company(case, monkeypatch):
     np.testing.assert_array_equal(source.draw(np.array([2])), every[:, [2]])
     assert source.draw(np.array([], int)).shape == (50, 0, every.shape[2])
     for work in (1, 120, 10**7):
-        monkeypatch.setattr(effects, "_WORK", work)
-        np.testing.assert_array_equal(source.draw(np.arange(J)), every)
+        with allow(effects=work):
+            np.testing.assert_array_equal(source.draw(np.arange(J)), every)
 
 
 def test_levels_and_seeds_have_numbers_of_their_own():

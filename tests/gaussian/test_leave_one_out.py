@@ -10,9 +10,8 @@ from scipy.special import logsumexp
 
 from bayesmixed import MixedModelRegressor, Normal
 from bayesmixed._compat import dataset, import_arviz
+from bayesmixed.chunks import allow
 from bayesmixed.estimators import after_fit
-from bayesmixed.gaussian import density as density_module
-from bayesmixed.gaussian import leave_one_out as module
 from bayesmixed.gaussian.crossed import Crossed
 from bayesmixed.gaussian.effects import Points
 from bayesmixed.gaussian.leave_one_out import leave_one_out
@@ -102,7 +101,7 @@ def test_density_given_all_other_rows_is_the_dense_one(case, weights):
     model = learn(CASES[case], FRAME, weights=weights)
     found, expected = at_points(model, n=2)
 
-    assert isinstance(model.density.others, Nested if case in NESTED else Crossed)
+    assert isinstance(model.density.elimination, Nested if case in NESTED else Crossed)
     np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE.get(case, 1e-9))
 
 
@@ -127,16 +126,14 @@ def test_the_order_of_the_rows_does_not_matter(case):
 
 
 @pytest.mark.parametrize("case", ["two effects", "nested slopes", "three nested", "crossed slopes", "three crossed"])
-def test_chunks_of_rows_and_points_do_not_matter(case, monkeypatch):
+def test_chunks_of_rows_and_points_do_not_matter(case):
     model = learn(CASES[case], FRAME)
     expected, _ = at_points(model, n=5)
-    for name in ("_WORK", "_NUMBERS"):
-        monkeypatch.setattr(density_module, name, 1)
-    monkeypatch.setattr(module, "_WORK", 1)
-    assert model.density.at_once == 1
-    one_by_one, _ = at_points(model, n=5)
-    monkeypatch.setattr(module, "_WORK", 200)
-    some, _ = at_points(model, n=5)
+    with allow(points=1, working=1):
+        assert list(model.density.chunks(2)) == [slice(0, 1), slice(1, 2)]
+        one_by_one, _ = at_points(model, n=5)
+    with allow(points=1, working=200):
+        some, _ = at_points(model, n=5)
 
     np.testing.assert_allclose(one_by_one, expected, rtol=1e-11, atol=1e-11)
     np.testing.assert_allclose(some, expected, rtol=1e-11, atol=1e-11)
@@ -379,16 +376,15 @@ def test_before_fit_there_is_nothing_to_leave_out():
 
 
 @pytest.mark.parametrize(
-    ("numbers", "draws", "per_chain"),
-    [(20_000_000, 400, 250), (40 * 200, 40, 50), (0, 40, 10), (40 * 82, 4, 20), (40 * 10**6, 4, 250)],
+    ("numbers", "per_chain"),
+    [(20_000_000, 250), (40 * 600, 150), (0, 100), (40 * 482, 120), (40 * 399, 100), (40 * 10**6, 250)],
 )
-def test_draws_are_thinned_to_bound_the_numbers(numbers, draws, per_chain, monkeypatch):
-    """Evenly, and by the coordinate of the posterior."""
+def test_draws_are_thinned_to_bound_the_numbers(numbers, per_chain):
+    """Evenly, and by the coordinate of the posterior; 400 draws are kept whatever the rows."""
     est = fit("x + (1 | pupil)", draws=250)
     every = est.loo(FRAME, Y).log_likelihood
-    monkeypatch.setattr(after_fit, "_NUMBERS", numbers)
-    monkeypatch.setattr(after_fit, "_DRAWS", draws)
-    thinned = est.loo(FRAME, Y).log_likelihood
+    with allow(stored=numbers):
+        thinned = est.loo(FRAME, Y).log_likelihood
     steps = np.diff(thinned["draw"].values)
 
     assert thinned.shape == (4, per_chain, 40)
@@ -400,11 +396,11 @@ def test_draws_are_thinned_to_bound_the_numbers(numbers, draws, per_chain, monke
 def test_arviz_is_told_what_share_of_the_draws_is_effective(formula, numbers, monkeypatch):
     """That of the covariances, sigma and common effects; kept draws are worth at most their number."""
     est = fit(formula)
-    monkeypatch.setattr(after_fit, "_NUMBERS", numbers)
     told = []
     arviz_loo = after_fit._compat.loo
     monkeypatch.setattr(after_fit._compat, "loo", lambda data, reff: told.append(reff) or arviz_loo(data, reff))
-    kept = est.loo(FRAME, Y).log_likelihood.sizes["draw"] * 4
+    with allow(stored=numbers):
+        kept = est.loo(FRAME, Y).log_likelihood.sizes["draw"] * 4
 
     assert told == [pytest.approx(min(1, est.summary()["ess_bulk"].mean() / kept))]
     assert told[0] == 1 if numbers == 0 else 0.3 < told[0] < 0.9

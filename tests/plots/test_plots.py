@@ -13,9 +13,9 @@ from scipy import stats
 from sklearn.exceptions import NotFittedError
 
 from bayesmixed import HalfNormal, MixedModelRegressor, Normal, plots
+from bayesmixed.chunks import allow
 from bayesmixed.datasets import load_pastes, load_sleepstudy
 from bayesmixed.plots.shared import level_texts
-from bayesmixed.posterior import draws as draws_module
 
 matplotlib.use("Agg")  # draw into memory, never open a window
 from matplotlib import pyplot as plt
@@ -283,14 +283,14 @@ def test_the_line_at_zero_is_drawn(est):
     assert list(zero.get_xdata()) == [0, 0]
 
 
-def test_many_levels_are_few_artists_without_names(monkeypatch):
+def test_many_levels_are_few_artists_without_names():
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"g": np.repeat(np.arange(61), 3)})
     frame["y"] = rng.normal(size=61)[frame["g"]] + rng.normal(size=183)
     est = fit("y ~ (1 | g)", frame)
     (whole,) = plots.caterpillar(est)
-    monkeypatch.setattr(draws_module, "_CHUNK", 500 * 7)  # seven levels at a time
-    (ax,) = plots.caterpillar(est)
+    with allow(working=500 * 7):  # seven levels at a time
+        (ax,) = plots.caterpillar(est)
 
     assert len(ax.lines) + len(ax.collections) == 4
     assert list(ax.get_yticks()) == []

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bayesmixed.chunks import allow
 from bayesmixed.design.spec import DesignSpec
 from bayesmixed.formula.parse import parse
-from bayesmixed.posterior import draws as draws_module
 from bayesmixed.posterior.diagnostics import convergence
 from bayesmixed.posterior.draws import layout
 from bayesmixed.posterior.tables import (
@@ -202,23 +202,22 @@ def test_coefficients_predict_the_rows_of_their_level(school):
 
 @pytest.mark.parametrize("table", [group_effects, group_coefficients])
 @pytest.mark.parametrize("chunk", [1, 1000, 2_000_000])
-def test_effects_that_are_not_stored_give_the_same_table(table, chunk, school, monkeypatch):
+def test_effects_that_are_not_stored_give_the_same_table(table, chunk, school):
     draws, spec, _ = fit("x + (x | school:pupil)", school)
     expected = table(posterior_of(draws, spec), "school:pupil")
-    monkeypatch.setattr(draws_module, "_CHUNK", chunk)
     lazy, _ = make_lazy(draws, "school:pupil")
-
-    pd.testing.assert_frame_equal(table(posterior_of(lazy, spec), "school:pupil"), expected, rtol=1e-12)
-    pd.testing.assert_frame_equal(table(posterior_of(draws, spec), "school:pupil"), expected, rtol=1e-12)
+    with allow(working=chunk):
+        pd.testing.assert_frame_equal(table(posterior_of(lazy, spec), "school:pupil"), expected, rtol=1e-12)
+        pd.testing.assert_frame_equal(table(posterior_of(draws, spec), "school:pupil"), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("table", [group_effects, group_coefficients])
-def test_levels_are_asked_for_once_and_some_at_a_time(table, school, monkeypatch):
+def test_levels_are_asked_for_once_and_some_at_a_time(table, school):
     """100 draws of two effects: a chunk of 1000 numbers holds five levels."""
     draws, spec, _ = fit("x + (x | school:pupil)", school)
     lazy, source = make_lazy(draws, "school:pupil")
-    monkeypatch.setattr(draws_module, "_CHUNK", 1000)
-    table(posterior_of(lazy, spec), "school:pupil")
+    with allow(working=1000):
+        table(posterior_of(lazy, spec), "school:pupil")
 
     assert source.asked == [5, 5, 5]
 

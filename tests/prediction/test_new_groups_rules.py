@@ -10,6 +10,7 @@ from scipy import stats
 
 from bayesmixed import FormulaError, MixedModelRegressor, NewGroupError
 from bayesmixed._compat import dataset
+from bayesmixed.chunks import allow
 from bayesmixed.prediction import predict as prediction
 from helpers.twins import in_new_process
 
@@ -134,12 +135,11 @@ def test_a_row_does_not_depend_on_the_batch(predictor, mode, est):
 @pytest.mark.parametrize("mode", SAMPLED)
 @pytest.mark.parametrize("chunk", [1, 3 * DRAWS])
 @pytest.mark.parametrize("predictor", PREDICTORS)
-def test_a_row_does_not_depend_on_chunks(predictor, chunk, mode, est, monkeypatch):
+def test_a_row_does_not_depend_on_chunks(predictor, chunk, mode, est):
     predict, est = PREDICTORS[predictor], with_mode(est, mode)
     whole = predict(est, MISSING)
-    monkeypatch.setattr(prediction, "_CHUNK", chunk)
-
-    np.testing.assert_allclose(predict(est, MISSING), whole, rtol=1e-10)
+    with allow(predictions=chunk):
+        np.testing.assert_allclose(predict(est, MISSING), whole, rtol=1e-10)
 
 
 @pytest.mark.parametrize("mode", SAMPLED)

@@ -9,8 +9,8 @@ from scipy import stats
 from scipy.optimize import brentq
 
 from bayesmixed import MixedModelRegressor, NewGroupError
+from bayesmixed.chunks import allow
 from bayesmixed.prediction import new_groups
-from bayesmixed.prediction import predict as prediction
 from bayesmixed.prediction.new_groups import MODES, included_factors, resolve_modes
 from bayesmixed.prediction.predict import bayes_r2, draw, mean, quantiles, standard_deviation, thin
 from helpers.made import GAUSSIAN, make_posterior
@@ -135,12 +135,11 @@ def test_draws_do_not_depend_on_order_or_batch(fitted, mode):
 
 
 @pytest.mark.parametrize("kind", ["linear", "mean", "response"])
-def test_draws_do_not_depend_on_chunks(fitted, kind, monkeypatch):
+def test_draws_do_not_depend_on_chunks(fitted, kind):
     design, modes = fitted.spec.apply(MIXED), modes_of(fitted, "sample")
     whole = draw(fitted, design, modes, kind, np.arange(100))
-    monkeypatch.setattr(prediction, "_CHUNK", 1)
-
-    np.testing.assert_allclose(draw(fitted, design, modes, kind, np.arange(100)), whole, atol=1e-12)
+    with allow(predictions=1):
+        np.testing.assert_allclose(draw(fitted, design, modes, kind, np.arange(100)), whole, atol=1e-12)
 
 
 @pytest.mark.parametrize("mode", ["sample", "donor"])
@@ -416,11 +415,10 @@ def test_quantiles_are_nan_where_the_row_is(even, kind):
 
 
 @pytest.mark.parametrize("kind", ["response", "mean", "linear"])
-def test_quantiles_do_not_depend_on_chunks_or_on_which_others_are_asked_for(even, kind, monkeypatch):
+def test_quantiles_do_not_depend_on_chunks_or_on_which_others_are_asked_for(even, kind):
     whole = quantiles_of(even, MIXED, kind=kind)
-    monkeypatch.setattr(prediction, "_CHUNK", 1)
-
-    np.testing.assert_allclose(quantiles_of(even, MIXED, kind=kind), whole, rtol=1e-10)
+    with allow(predictions=1):
+        np.testing.assert_allclose(quantiles_of(even, MIXED, kind=kind), whole, rtol=1e-10)
     one_by_one = [quantiles_of(even, MIXED, kind=kind, p=[p])[:, 0] for p in P]
     np.testing.assert_allclose(np.transpose(one_by_one), whole, rtol=1e-10)
 
@@ -445,9 +443,8 @@ def test_every_shape_of_model_has_quantiles(formula, mode, school):
 
 
 @pytest.mark.parametrize("what", ["response quantiles", "mean quantiles", "draws"])
-def test_working_memory_does_not_grow_with_rows(even, what, monkeypatch):
+def test_working_memory_does_not_grow_with_rows(even, what):
     """Beyond the array that is returned, at one size of chunks."""
-    monkeypatch.setattr(prediction, "_CHUNK", 20_000)
     modes = modes_of(even, "sample")
 
     def peak(copies):
@@ -462,8 +459,9 @@ def test_working_memory_does_not_grow_with_rows(even, what, monkeypatch):
         finally:
             tracemalloc.stop()
 
-    peak(1)  # what is loaded or cached at the first call is not working memory
-    few, many = peak(100), peak(1000)
+    with allow(predictions=20_000):
+        peak(1)  # what is loaded or cached at the first call is not working memory
+        few, many = peak(100), peak(1000)
     assert few > 20_000 * 8, "a chunk is in it"
     assert many < 1.1 * few
 
@@ -485,12 +483,11 @@ def test_bayes_r2_is_that_of_the_loop(fitted, mode):
 
 
 @pytest.mark.parametrize("chunk", [1, 250])
-def test_bayes_r2_does_not_depend_on_chunks(fitted, chunk, monkeypatch):
+def test_bayes_r2_does_not_depend_on_chunks(fitted, chunk):
     design, modes = fitted.spec.apply(MIXED), modes_of(fitted, "sample")
     whole = bayes_r2(fitted, design, modes)
-    monkeypatch.setattr(prediction, "_CHUNK", chunk)
-
-    np.testing.assert_allclose(bayes_r2(fitted, design, modes), whole, rtol=1e-12)
+    with allow(predictions=chunk):
+        np.testing.assert_allclose(bayes_r2(fitted, design, modes), whole, rtol=1e-12)
 
 
 def test_bayes_r2_does_not_depend_on_the_zero_of_the_response(fitted, school):

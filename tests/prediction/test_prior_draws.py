@@ -7,11 +7,11 @@ from scipy.special import digamma
 
 from bayesmixed import Exponential, HalfNormal, HalfStudentT, Normal, StudentT
 from bayesmixed._compat import import_pymc
+from bayesmixed.chunks import allow
 from bayesmixed.design.spec import DesignSpec
 from bayesmixed.formula.parse import parse
 from bayesmixed.posterior.draws import coordinates, layout
 from bayesmixed.posterior.posterior import Model
-from bayesmixed.prediction import prior_draws as module
 from bayesmixed.prediction.prior_draws import prior_draws
 from bayesmixed.priors.resolve import resolve_priors
 from bayesmixed.sampling.nuts.pymc_model import build_model
@@ -297,10 +297,10 @@ def test_draws_agree_with_pymcs(school):
                 assert stats.ks_2samp(mine[:, i] * mine[:, j], other[:, i] * other[:, j]).pvalue > 1e-3
 
 
-def test_effects_that_are_too_many_to_store_are_drawn_on_demand(monkeypatch, school):
+def test_effects_that_are_too_many_to_store_are_drawn_on_demand(school):
     stored, spec, priors = draw("x + (x | school)", school, n_draws=30)
-    monkeypatch.setattr(module, "MAX_STORED", 0)
-    lazy = prior_draws(Model(spec, GAUSSIAN, priors), 30, 0)
+    with allow(stored=0):
+        lazy = prior_draws(Model(spec, GAUSSIAN, priors), 30, 0)
 
     assert "b_school" not in lazy.values
     np.testing.assert_array_equal(lazy.effects("school", np.array([2, 0])), stored.flat("b_school")[:, [2, 0]])

@@ -18,8 +18,8 @@ from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validat
 from threadpoolctl import threadpool_info
 
 from bayesmixed import ConvergenceWarning, MixedModelRegressor
+from bayesmixed.chunks import allow
 from bayesmixed.datasets import load_sleepstudy
-from bayesmixed.sampling.collapsed import assembly
 from bayesmixed.sampling.nuts import engine as nuts
 from bayesmixed.sampling.nuts.engine import resolve_cores
 from helpers.twins import in_new_process
@@ -137,10 +137,10 @@ def test_threads_do_not_disturb_each_other(switching):
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_threads_may_share_a_fit(switching, monkeypatch):
+def test_threads_may_share_a_fit(switching):
     """What a fit makes when it is first asked is the same for all who ask at once."""
-    monkeypatch.setattr(assembly, "MAX_STORED", 0)  # effects and their means are made on demand, too
-    fitted = pickle.dumps(make("bs(Days, df=4) + (Days | Subject)").fit(DATA, Y))
+    with allow(stored=0):  # effects and their means are made on demand, too
+        fitted = pickle.dumps(make("bs(Days, df=4) + (Days | Subject)").fit(DATA, Y))
     expected = pickle.loads(fitted).predict(DATA, return_std=True)
     together = threading.Barrier(4)
 

@@ -8,6 +8,7 @@ import pytest
 import bayesmixed as bm
 from bayesmixed import Exponential, HalfNormal, MixedModelRegressor, Normal, StudentT
 from bayesmixed._compat import dataset
+from bayesmixed.chunks import allow
 from bayesmixed.datasets import load_sleepstudy
 from bayesmixed.design.spec import DesignSpec
 from bayesmixed.errors import SamplerError
@@ -51,9 +52,10 @@ def fit_frame(formula, **options):
 
 
 @pytest.fixture
-def small(monkeypatch):
+def small():
     """A limit of four columns for crossed factors."""
-    monkeypatch.setattr(limits, "MAX_COLUMNS", 4)
+    with allow(columns=4):
+        yield
 
 
 # ---- the collapsed sampler
@@ -224,15 +226,14 @@ def test_collapsed_raises_where_it_cannot_with_the_cure(formula, options, reason
     assert fake_nuts == []
 
 
-def test_the_products_of_columns_are_limited(monkeypatch, fake_nuts):
+def test_the_products_of_columns_are_limited(fake_nuts):
     """Each of 12 pupils meets some items, beside [1, y]: their pairs are kept, and [1, y]'s per distinct count."""
     met = FRAME.groupby("pupil")["item"].nunique()
     counts = FRAME["pupil"].value_counts().nunique()
     products = int((met * (met + 1) // 2 + 2 * met).sum()) + 3 * counts
-    monkeypatch.setattr(limits, "MAX_PRODUCTS", products)
-    assert fit_frame("(1 | pupil) + (1 | item)").diagnostics_["sampler"] == "collapsed"
-    monkeypatch.setattr(limits, "MAX_PRODUCTS", products - 1)
-    with pytest.warns(UserWarning, match="NUTS is used"):
+    with allow(products=products):
+        assert fit_frame("(1 | pupil) + (1 | item)").diagnostics_["sampler"] == "collapsed"
+    with allow(products=products - 1), pytest.warns(UserWarning, match="NUTS is used"):
         est = fit_frame("(1 | pupil) + (1 | item)")
     assert est.diagnostics_["sampler"] == "nuts"
     assert est.diagnostics_["reason"].startswith("the groups of 'pupil' meet so many other columns that ")

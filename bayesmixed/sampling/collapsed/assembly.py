@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bayesmixed.chunks import allowed
 from bayesmixed.design.spec import Design, DesignSpec
 from bayesmixed.gaussian.effects import FirstEffects, Points, draw_coefficients, later_effects
 from bayesmixed.gaussian.units import Units
-from bayesmixed.posterior.draws import MAX_STORED, Draws, layout
+from bayesmixed.posterior.draws import Draws, layout
 
 if TYPE_CHECKING:
     from bayesmixed.sampling.collapsed.state import State
@@ -48,9 +49,10 @@ def assemble(
         values[f"b_{names[f]}"] = _by_draw(b.swapaxes(0, 1), shape)
     for f, b in later_effects(density, coefficients.later_mean.mean(axis=1)).items():
         means[f"b_{names[f]}"] = b.T
-    source = FirstEffects(density, points, coefficients, (seed, "effects", names[density.order[0]]))
-    name = f"b_{names[source.factor]}"
-    lazy = source.n_levels * source.n_effects * np.prod(shape) > MAX_STORED
+    first = density.elimination.first.position
+    source = FirstEffects(density, points, coefficients, (seed, "effects", names[first]))
+    name = f"b_{names[first]}"
+    lazy = source.n_levels * source.n_effects * np.prod(shape) > allowed().stored
     if not lazy:
         b = source.draw(np.arange(source.n_levels))
         values[name] = b.reshape(*shape, *b.shape[1:])
@@ -61,7 +63,7 @@ def assemble(
         "diverging": np.zeros(shape, dtype=bool),
     }
     ordered = {key: values[key] for key in layout(design, ("sigma",)) if key in values}
-    lazy_sources = {names[source.factor]: source} if lazy else {}
+    lazy_sources = {names[first]: source} if lazy else {}
     return Draws(ordered, stats, diagnostics, means, state, lazy_sources)
 
 

@@ -31,8 +31,9 @@ NAME = "collapsed"
 
 def refuses(model: Model, design: Design, settings: Settings) -> str:
     """Why the model does not collapse; empty where it does."""
-    family = model.family
-    return prior_in_the_way(model.priors) if family.collapses else f"family {family.name!r} does not collapse"
+    if not model.family.collapses:
+        return f"family {model.family.name!r} does not collapse"
+    return prior_in_the_way(model.priors) or too_large(design)
 
 
 def sample(model: Model, design: Design, settings: Settings) -> Draws:

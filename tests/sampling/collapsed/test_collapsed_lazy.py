@@ -6,8 +6,8 @@ import pytest
 
 from bayesmixed import MixedModelRegressor, split_group_effects
 from bayesmixed._compat import dataset
+from bayesmixed.chunks import allow
 from bayesmixed.prediction.new_groups import MODES
-from bayesmixed.sampling.collapsed import assembly
 from helpers.collapsed_twins import make_frame
 
 FRAME = make_frame(n=120)
@@ -31,12 +31,12 @@ pytestmark = pytest.mark.filterwarnings("ignore::bayesmixed.ConvergenceWarning")
 
 
 @pytest.fixture(params=FORMULAS)
-def pair(request, monkeypatch):
+def pair(request):
     """The same fit, with its effects stored and with none."""
     est = MixedModelRegressor(FORMULAS[request.param], draws=200, chains=2, random_state=3)
     stored = est.fit(FRAME, Y)
-    monkeypatch.setattr(assembly, "MAX_STORED", 0)
-    lazy = MixedModelRegressor(**est.get_params()).fit(FRAME, Y)
+    with allow(stored=0):
+        lazy = MixedModelRegressor(**est.get_params()).fit(FRAME, Y)
     return stored, lazy
 
 
@@ -103,9 +103,9 @@ def test_what_does_not_exist_is_refused(pair):
             est.draw_group_effects(leaf(est), [99])
 
 
-def test_the_limit_counts_the_numbers_of_a_factors_draws(monkeypatch):
+def test_the_limit_counts_the_numbers_of_a_factors_draws():
     """200 draws of 12 pupils with two effects are 4800 numbers."""
     for limit, lazy in [(4800, False), (4799, True)]:
-        monkeypatch.setattr(assembly, "MAX_STORED", limit)
-        est = MixedModelRegressor(FORMULAS["one factor"], draws=100, chains=2, random_state=3).fit(FRAME, Y)
+        with allow(stored=limit):
+            est = MixedModelRegressor(FORMULAS["one factor"], draws=100, chains=2, random_state=3).fit(FRAME, Y)
         assert bool(est._posterior.draws.lazy) == lazy

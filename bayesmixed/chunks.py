@@ -1,0 +1,86 @@
+"""How much is held in memory: one table of budgets, and the one loop over what fits them.
+
+Budgets count numbers of eight bytes. A test, or a machine with little memory, takes another one for a while:
+
+>>> with allow(working=100):
+...     list(chunks(25, width=10, numbers=allowed().working))
+[slice(0, 10, None), slice(10, 20, None), slice(20, 25, None)]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Numbers that an array, or the working arrays of one step, may hold.
+
+    Attributes
+    ----------
+    columns : int
+        Effects of crossed factors beside the largest: one dense matrix is of that size, and a model of more is refused.
+    products : int
+        The matrix of cross-products (a few GB with what building it takes); a model that needs more is refused.
+    working : int
+        A pass over rows, levels, points or pairs of columns.
+    stored : int
+        One factor's draws, which are drawn when asked for beyond; and the densities that `loo` keeps.
+    moments : int
+        The moments from which exact means of effects are taken.
+    points : int
+        Points at which a density is evaluated together. This and what follows is for a processor's caches.
+    kinds : int
+        Distinct Z_j'W Z_j that are inverted together; counted, whatever their size.
+    effects : int
+        One array while effects are drawn or averaged.
+    predictions : int
+        Rows that are predicted together, times draws.
+    diagnosed : int
+        Draws of the parameters that are diagnosed together.
+    """
+
+    columns: int = 2500
+    products: int = 50_000_000
+    working: int = 2_000_000
+    stored: int = 20_000_000
+    moments: int = 20_000_000
+    points: int = 400_000
+    kinds: int = 4096
+    effects: int = 50_000
+    predictions: int = 64_000
+    diagnosed: int = 2**15
+
+
+_USUAL = Budget()
+_ALLOWED: ContextVar[Budget] = ContextVar("budget", default=_USUAL)
+
+
+def allowed() -> Budget:
+    """The budget in force."""
+    return _ALLOWED.get()
+
+
+@contextmanager
+def allow(**changes: int) -> Iterator[Budget]:
+    """Other budgets within a ``with`` block, of this thread alone; names as in `Budget`."""
+    token = _ALLOWED.set(replace(allowed(), **changes))
+    try:
+        yield allowed()
+    finally:
+        _ALLOWED.reset(token)
+
+
+def at_once(width: int, numbers: int) -> int:
+    """How many items of `width` numbers each fit, at least one."""
+    return max(1, numbers // max(1, width))
+
+
+def chunks(n: int, width: int, numbers: int) -> Iterator[slice]:
+    """Slices of ``range(n)``, in order, of as many items of `width` numbers each as fit; none where n is 0."""
+    step = at_once(width, numbers)
+    for start in range(0, n, step):
+        yield slice(start, min(start + step, n))

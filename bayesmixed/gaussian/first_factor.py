@@ -1,0 +1,392 @@
+"""Integrate out the first factor, whose groups are independent given everything else.
+
+Let C_j = Z_j'W [Z_rest, V] be the cross-products of group j of the first factor with all other columns, S_j that with
+its own. With S_j = Q w Q', R_j = w^(1/2) Q' and c_j = w^(-1/2) Q' C_j, integrating b_j ~ N(0, sigma^2 Sigma) leaves
+the cross-products of the other columns as
+
+    B(Sigma) = E + sum_j c_j' (I + R_j Sigma R_j')^-1 c_j,      E = [Z_rest, V]'W[Z_rest, V] - sum_j c_j'c_j,
+
+a sum of positive semi-definite terms for every Sigma: the usual ``B - C' (Sigma^-1 + S)^-1 C`` cancels where Sigma
+is large. The determinant of the first factor's part is the product of those of I + R_j Sigma R_j'.
+
+B is linear in the inverses, and groups of equal S_j share one: so it is one matrix product for many Sigma at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy import sparse
+
+from bayesmixed.chunks import allowed, chunks
+from bayesmixed.gaussian.batched import (
+    conditional_root,
+    gram,
+    inverse_above_identity,
+    lower,
+    packed_size,
+    quadratic_form,
+    unpack,
+)
+from bayesmixed.gaussian.statistics import CrossProducts
+from bayesmixed.gaussian.units import Rows
+
+_NULL = 1e-12  # relative eigenvalue below which a direction of S_j holds no data
+_ALIKE = 12  # decimals, of the largest entry, to which S_j of groups that share an inverse agree
+_DENSE = 4_000_000  # entries up to which the matrix is kept dense
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns that are left when the first factor is gone: the other factors' effects, then V.
+
+    Attributes
+    ----------
+    factors : tuple of int
+        The other factors, in the order of their columns.
+    offsets : tuple of int
+        First column of each; effect e of level l is column ``offset + l * q + e``.
+    n_effects, n_levels : tuple of int
+        Of each.
+    m : int
+        Number of the factors' columns.
+    total : int
+        m + P.
+    """
+
+    factors: tuple[int, ...]
+    offsets: tuple[int, ...]
+    n_effects: tuple[int, ...]
+    n_levels: tuple[int, ...]
+    m: int
+    total: int
+
+    @classmethod
+    def of(cls, statistics: CrossProducts, factors: tuple[int, ...]) -> Columns:
+        """Lay out the columns."""
+        q = tuple(statistics.n_effects[f] for f in factors)
+        levels = tuple(statistics.n_levels[f] for f in factors)
+        ends = np.cumsum([0, *(a * b for a, b in zip(q, levels, strict=True))]).tolist()
+        return cls(factors, tuple(ends[:-1]), q, levels, ends[-1], ends[-1] + len(statistics.VV))
+
+    def split(self, values: np.ndarray) -> list[np.ndarray]:
+        """Effects of each factor, (q, J, ...), of values in the order of the columns, (m, ...)."""
+        layout = zip(self.offsets, self.n_effects, self.n_levels, strict=True)
+        return [values[at : at + q * J].reshape(J, q, *values.shape[1:]).swapaxes(0, 1) for at, q, J in layout]
+
+    def join(self, effects: list[np.ndarray]) -> np.ndarray:
+        """Inverse of `split`."""
+        return np.concatenate([b.swapaxes(0, 1).reshape(-1, *b.shape[2:]) for b in effects])
+
+
+@dataclass(frozen=True)
+class Entries:
+    """C_j column by column: the columns that occur with each group of the first factor.
+
+    Attributes
+    ----------
+    level, column : numpy.ndarray of int, shape (k,)
+        Sorted by level, then column.
+    values : numpy.ndarray of shape (q, k)
+    """
+
+    level: np.ndarray
+    column: np.ndarray
+    values: np.ndarray
+
+    @classmethod
+    def of(cls, statistics: CrossProducts, first: int, columns: Columns) -> Entries:
+        """Read the cross-products of the first factor."""
+        T = statistics.T[first]
+        q, P, J = T.shape
+        level = [np.tile(np.arange(J), P)]
+        column = [np.repeat(columns.m + np.arange(P), J)]
+        values = [T.reshape(q, P * J)]
+        for f, offset, q_f in zip(columns.factors, columns.offsets, columns.n_effects, strict=True):
+            pairs = statistics.between(first, f)
+            for e in range(q_f):
+                level.append(pairs.first)
+                column.append(offset + pairs.second * q_f + e)
+                values.append(pairs.products[:, e])
+        all_levels, all_columns = np.concatenate(level), np.concatenate(column)
+        order = np.lexsort((all_columns, all_levels))
+        return cls(all_levels[order], all_columns[order], np.concatenate(values, axis=1)[:, order])
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """The distinct S_j of a factor: groups of equal S_j share what follows from it.
+
+    Attributes
+    ----------
+    S : numpy.ndarray of shape (q (q + 1) / 2, U)
+        Packed.
+    of_level : numpy.ndarray of int, shape (n_levels,)
+        Which of them each group has.
+    """
+
+    S: np.ndarray
+    of_level: np.ndarray
+
+    @classmethod
+    def of(cls, S: np.ndarray) -> Kinds:
+        """Sort out the packed S_j of all groups, (q (q + 1) / 2, n_levels)."""
+        scale = np.abs(S).max() or 1.0
+        _, at, kind = np.unique(np.round(S / scale, _ALIKE), axis=1, return_index=True, return_inverse=True)
+        return cls(S[:, at], kind.ravel())
+
+    @cached_property
+    def count(self) -> np.ndarray:
+        """How many groups have each, (U,)."""
+        return np.bincount(self.of_level, minlength=self.S.shape[1]).astype(float)
+
+
+@dataclass(frozen=True)
+class FirstFactor:
+    """The factor that is integrated out first, and what its groups know of the others.
+
+    Attributes
+    ----------
+    statistics : CrossProducts
+    order : tuple of int
+        All factors in the order in which they are integrated out.
+    columns : Columns
+        Of the others.
+    kinds : Kinds
+    """
+
+    statistics: CrossProducts
+    order: tuple[int, ...]
+    columns: Columns
+    kinds: Kinds
+
+    @classmethod
+    def of(cls, statistics: CrossProducts, order: tuple[int, ...]) -> FirstFactor:
+        """Look at the first of some order."""
+        return cls(statistics, order, Columns.of(statistics, order[1:]), Kinds.of(statistics.S[order[0]]))
+
+    @property
+    def position(self) -> int:
+        """Of the factor, among the model's."""
+        return self.order[0]
+
+    @property
+    def products_kept(self) -> int:
+        """How many numbers the matrix of `Remainder` has at most.
+
+        That is one per pair of columns that a group meets, and per entry of its packed inverse; groups of equal S_j
+        share them as far as they meet V alone.
+        """
+        P, statistics, columns = len(self.statistics.VV), self.statistics, self.columns
+        met = np.zeros(statistics.n_levels[self.position], dtype=np.int64)
+        for f, q in zip(columns.factors, columns.n_effects, strict=True):
+            met += q * np.bincount(statistics.between(self.position, f).first, minlength=len(met))
+        with_others = (met * (met + 1) // 2 + P * met).sum()
+        h, kinds = self.kinds.S.shape
+        return (int(with_others) + kinds * P * (P + 1) // 2) * h
+
+    def entries(self) -> Entries:
+        """C_j of all groups."""
+        return Entries.of(self.statistics, self.position, self.columns)
+
+    @cached_property
+    def cross(self) -> list[sparse.csr_array]:
+        """Z_first' W Z_rest, one (n_levels, m) matrix per effect."""
+        entries = self.entries()
+        keep = entries.column < self.columns.m
+        at = (entries.level[keep], entries.column[keep])
+        shape = (len(self.kinds.of_level), self.columns.m)
+        return [sparse.csr_array((values[keep], at), shape) for values in entries.values]
+
+    def without(self, rows: Rows, root: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Eliminate the factor from some rows, for roots of Sigma, (q, q, N).
+
+        Returns
+        -------
+        g : numpy.ndarray of shape (q, n, N)
+            M_j z_i, M_j = (Sigma^-1 + S_j)^-1.
+        left : numpy.ndarray of shape (P, n, N)
+            What is left of V.
+        variance : numpy.ndarray of shape (n, N)
+            z_i' M_j z_i.
+        """
+        kinds, place = np.unique(self.kinds.of_level[rows.codes[0]], return_inverse=True)
+        S = unpack(self.kinds.S[:, kinds], len(root))
+        F, _ = conditional_root(S[..., None], root[:, :, None])
+        g, variance = quadratic_form(F[:, :, place], rows.Z[0][..., None])
+        T = self.statistics.T[self.position][:, :, rows.codes[0], None]
+        return g, rows.V[..., None] - (g[:, None] * T).sum(axis=0), variance
+
+
+@dataclass(frozen=True)
+class Remainder:
+    """B, the cross-products that are left when the first factor is gone.
+
+    Attributes
+    ----------
+    kinds : Kinds
+    targets : numpy.ndarray of int, shape (t,)
+        The entries of B that are not always zero, as ``row * total + column``, row >= column; sorted.
+    linear : numpy.ndarray or sparse array of shape (t, q (q + 1) / 2 * U)
+        B's entries are ``constant + linear @ inverses``.
+    constant : numpy.ndarray of shape (t,)
+        E.
+    _spread : numpy.ndarray of shape (q (q + 1) / 2, U, q (q + 1) / 2)
+        Packed R Sigma R' from packed Sigma, for every distinct S_j.
+    """
+
+    kinds: Kinds
+    targets: np.ndarray
+    linear: np.ndarray | sparse.csr_array
+    constant: np.ndarray
+    _spread: np.ndarray
+
+    @classmethod
+    def of(cls, first: FirstFactor) -> Remainder:
+        """Prepare the matrix."""
+        statistics, columns, kinds = first.statistics, first.columns, first.kinds
+        q = statistics.n_effects[first.position]
+        w, Q = np.linalg.eigh(np.moveaxis(unpack(kinds.S, q), -1, 0))
+        keep = w > _NULL * w[:, -1:]
+        w = np.where(keep, w, 0.0)
+        R = np.sqrt(w)[:, :, None] * np.swapaxes(Q, 1, 2)
+        inverse = np.divide(1, np.sqrt(w), out=np.zeros_like(w), where=keep)[:, :, None] * np.swapaxes(Q, 1, 2)
+        products = _products(first.entries(), inverse, kinds.of_level, columns.total)
+        targets, before = _before(statistics, columns)
+        every = np.unique(np.concatenate([targets, *(target for target, _, _ in products)]))
+        linear = _assemble(products, every, len(kinds.S), len(w))
+        at_zero = np.repeat([float(i == j) for i, j in lower(q)], len(w))  # Sigma = 0: all inverses are I
+        constant = -(linear @ at_zero)
+        constant[np.searchsorted(every, targets)] += before
+        diagonal = every // columns.total == every % columns.total
+        constant[diagonal] = np.maximum(constant[diagonal], 0.0)
+        return cls(kinds, every, linear, constant, _spread(R))
+
+    @property
+    def size(self) -> int:
+        """Numbers of one evaluation's working arrays."""
+        h, U = self.kinds.S.shape
+        return len(self.targets) + 3 * h * min(U, allowed().kinds)
+
+    @property
+    def flops(self) -> float:
+        """Floating point operations of one evaluation, roughly."""
+        return 2.0 * self.linear.size + 10 * self.linear.shape[1]  # of a sparse array: of its entries
+
+    def reduce(self, root: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Entries of B at the targets, (t, N), and the log determinant, (N,), for roots of Sigma, (q, q, N)."""
+        values = np.repeat(self.constant[:, None], root.shape[2], axis=1)
+        log_det = np.zeros(root.shape[2])
+        sigma = gram(root)
+        det_sigma = np.square(root[0, 0] * root[1, 1] - root[0, 1] * root[1, 0]) if len(root) == 2 else None
+        h, U = self.kinds.S.shape
+        together = U if sparse.issparse(self.linear) else allowed().kinds  # a sparse array's columns are not cheap
+        for kinds in chunks(U, 1, together):
+            inverse, log_det_kinds = self._inverses(kinds, sigma, det_sigma, len(root))
+            log_det += self.kinds.count[kinds] @ log_det_kinds
+            if together >= U:
+                values += self.linear @ inverse.reshape(h * U, -1)
+            else:
+                for e in range(h):
+                    values += self.linear[:, e * U + kinds.start : e * U + kinds.stop] @ inverse[e]
+        return values, log_det
+
+    def _inverses(
+        self, kinds: slice, sigma: np.ndarray, det_sigma: np.ndarray | None, q: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Packed inverses of I + R_j Sigma R_j', (q (q + 1) / 2, k, N), and their log determinants, (k, N)."""
+        spread = self._spread[:, kinds]
+        h, k, _ = spread.shape
+        A = (spread.reshape(h * k, h) @ sigma).reshape(h, k, -1)
+        det = None
+        if det_sigma is not None:  # det(I + S Sigma) = 1 + tr(S Sigma) + det S det Sigma, without cancellation
+            S = self.kinds.S[:, kinds]
+            det = 1 + A[0] + A[2] + np.maximum(S[0] * S[2] - np.square(S[1]), 0.0)[:, None] * det_sigma
+        for at, (i, j) in enumerate(lower(q)):
+            if i == j:
+                A[at] += 1
+        return inverse_above_identity(A, q, det)
+
+
+def _spread(R: np.ndarray) -> np.ndarray:
+    """The linear map from packed Sigma to packed R Sigma R', for every R of shape (U, q, q)."""
+    q = R.shape[1]
+    result = np.zeros((packed_size(q), len(R), packed_size(q)))
+    for at, (i, j) in enumerate(lower(q)):
+        for of, (k, m) in enumerate(lower(q)):
+            result[at, :, of] = R[:, i, k] * R[:, j, m] + (R[:, i, m] * R[:, j, k] if k != m else 0.0)
+    return result
+
+
+def _pairs(level: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Positions (a, b), b <= a, of all pairs of entries of one level, some levels at a time."""
+    starts = np.searchsorted(level, level)  # of each entry's level
+    partners = np.arange(len(level)) - starts + 1
+    group = (np.cumsum(partners) - 1) // allowed().working
+    for rows in np.split(np.arange(len(level)), np.flatnonzero(np.diff(group)) + 1):
+        count = partners[rows]
+        a = np.repeat(rows, count)
+        within = np.arange(len(a)) - np.repeat(np.cumsum(count) - count, count)
+        yield a, starts[a] + within
+
+
+def _products(
+    entries: Entries, inverse: np.ndarray, kind: np.ndarray, total: int
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Sums over groups of c_j c_j', as triples (target (k,), kind (k,), packed values (h, k))."""
+    q, U = entries.values.shape[0], len(inverse)
+    of_entry = kind[entries.level]
+    c = np.stack([(inverse[of_entry, e].T * entries.values).sum(axis=0) for e in range(q)])
+    found = []
+    for a, b in _pairs(entries.level):
+        key = (entries.column[a].astype(np.int64) * total + entries.column[b]) * U + of_entry[a]
+        keys, place = np.unique(key, return_inverse=True)
+        values = [c[i][a] * c[j][b] + (c[j][a] * c[i][b] if i != j else 0.0) for i, j in lower(q)]
+        found.append((keys // U, keys % U, np.stack([np.bincount(place, v, len(keys)) for v in values])))
+    return found
+
+
+def _assemble(
+    products: list[tuple[np.ndarray, np.ndarray, np.ndarray]], targets: np.ndarray, h: int, U: int
+) -> np.ndarray | sparse.csr_array:
+    """The matrix from packed inverses, one after the other over kinds, to targets."""
+    shape = (len(targets), h * U)
+    rows = np.concatenate([np.tile(np.searchsorted(targets, target), h) for target, _, _ in products])
+    columns = np.concatenate([(np.arange(h)[:, None] * U + of).ravel() for _, of, _ in products])
+    values = np.concatenate([some.ravel() for _, _, some in products])
+    matrix = sparse.csr_array((values, (rows, columns)), shape)
+    return matrix.toarray() if shape[0] * shape[1] <= _DENSE else matrix
+
+
+def _before(statistics: CrossProducts, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
+    """Targets and values of [Z_rest, V]'W[Z_rest, V], lower triangle."""
+    rows, cols, values = [], [], []
+
+    def add(row: np.ndarray, column: np.ndarray, value: np.ndarray) -> None:
+        row, column = np.broadcast_arrays(row, column)
+        rows.append(np.maximum(row, column).ravel())
+        cols.append(np.minimum(row, column).ravel())
+        values.append(value.ravel())
+
+    P = len(statistics.VV)
+    v = columns.m + np.arange(P)
+    for i, j in lower(P):
+        add(v[i : i + 1], v[j : j + 1], statistics.VV[i : i + 1, j])
+    layout = list(zip(columns.factors, columns.offsets, columns.n_effects, columns.n_levels, strict=True))
+    for at, (f, offset, q, J) in enumerate(layout):
+        own = offset + q * np.arange(J)
+        for of, (i, j) in enumerate(lower(q)):
+            add(own + i, own + j, statistics.S[f][of])
+        for e in range(q):
+            add(v[:, None], own + e, statistics.T[f][e])
+        for g, offset_g, q_g, _ in layout[:at]:
+            pairs = statistics.between(f, g)
+            for e in range(q):
+                for k in range(q_g):
+                    add(offset + pairs.first * q + e, offset_g + pairs.second * q_g + k, pairs.products[e, k])
+    target = np.concatenate(rows).astype(np.int64) * columns.total + np.concatenate(cols)
+    order = np.argsort(target)
+    return target[order], np.concatenate(values)[order]
