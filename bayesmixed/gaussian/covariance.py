@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
-from scipy.special import polygamma
 
 from bayesmixed.design.spec import Design
 from bayesmixed.distributions import Prior
 from bayesmixed.gaussian.units import Units
+from bayesmixed.priors import lkj
 from bayesmixed.priors.priors import Priors
 
 Blocks = tuple[tuple[int, ...], ...]
@@ -70,10 +70,8 @@ class Relative:
 class Covariances:
     """Coordinates of all group covariances: ``log(lambda)`` of every effect, then the partial correlations' ``v``.
 
-    lambda = sd / sigma in working units. The correlation matrix of a block of m effects is a C-vine: the partial
-    correlation of effects i < k given those before i is tanh(s_i v), whose density under LKJ(eta) is that of
-    2 Beta(alpha_i, alpha_i) - 1 with alpha_i = eta + (m - 2 - i) / 2, independently (Lewandowski et al., 2009,
-    section 2.4, i counted from 0). With s_i^2 = psi'(alpha_i) / 2, the variance of its atanh, v is of order one.
+    lambda = sd / sigma in working units. The correlation matrix of a block is a C-vine (`lkj`), whose partial
+    correlations are tanh(s v).
 
     Attributes
     ----------
@@ -144,7 +142,7 @@ class Covariances:
             first += q
             root = np.zeros((q, q, theta.shape[1]))
             for block in factor.blocks:
-                rows, log_density = _vine(len(block), factor.eta, v, theta.shape[1])
+                rows, log_density = _vine(len(block), factor.eta, v)
                 log_prior = log_prior + log_density
                 for k, row in enumerate(rows):
                     for i, entry in enumerate(row):
@@ -172,19 +170,14 @@ class Covariances:
         return (q + 2 * (factor.eta - 1)) * (np.log(at_mean) - np.log(sds[at]))
 
 
-def _vine(m: int, eta: float, v: Iterator[np.ndarray], n: int) -> tuple[list[list[np.ndarray]], np.ndarray]:
+def _vine(m: int, eta: float, v: Iterator[np.ndarray]) -> tuple[list[list[np.ndarray]], np.ndarray | float]:
     """Rows of the Cholesky factor of a block's correlation matrix, and the log prior density of its v's, (N,)."""
-    rows: list[list[np.ndarray]] = []
-    log_density = np.zeros(n)
-    for k in range(m):
-        left = np.ones(n)  # square root of 1 - sum of squares of the row so far
-        row = []
-        for i in range(k):
-            alpha = eta + (m - 2 - i) / 2
-            y = np.sqrt(polygamma(1, alpha) / 2) * next(v)
-            log_cosh = np.logaddexp(y, -y) - np.log(2)
-            log_density = log_density - 2 * alpha * log_cosh  # density of y: (1 - tanh^2)^alpha, Jacobian included
-            row.append(left * np.tanh(y))
-            left = left * np.exp(-log_cosh)  # sqrt(1 - tanh(y)^2)
-        rows.append([*row, left])
-    return rows, log_density
+    log_densities = []
+
+    def partial(k: int, i: int) -> tuple[np.ndarray, np.ndarray]:
+        rho, root_of_rest, log_density = lkj.from_unbounded(next(v), lkj.alpha(i, m, eta))
+        log_densities.append(log_density)
+        return rho, root_of_rest
+
+    rows = lkj.cholesky_rows(m, partial, sqrt=lambda root: root)
+    return rows, sum(log_densities, 0.0)

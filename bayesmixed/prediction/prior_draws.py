@@ -2,17 +2,13 @@
 
 Each number is a quantile of its prior at a uniform number whose key names what is drawn: (seed, variable, effect or
 level). So the draws of one effect are the same whatever other effects and levels the model has.
-
-References
-----------
-Lewandowski, Kurowicka & Joe (2009), Generating random correlation matrices based on vines and extended onion
-method, Journal of Multivariate Analysis 100, 1989-2001.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from scipy.special import betaincinv
@@ -25,6 +21,7 @@ from bayesmixed.distributions import Prior
 from bayesmixed.keyed_random import normals, uniforms
 from bayesmixed.posterior.draws import Draws, covariance_factor, layout
 from bayesmixed.posterior.posterior import Model
+from bayesmixed.priors import lkj
 from bayesmixed.priors.priors import Priors
 from bayesmixed.priors.swept import swept_effects
 
@@ -111,24 +108,19 @@ def _by_name(variable: str, priors: Mapping[str, Prior], n_draws: int, seed: int
 
 
 def _correlation_root(factor: GroupSpec, eta: float, n_draws: int, seed: int) -> np.ndarray:
-    """Cholesky factor of the correlations, LKJ(eta) within each block; (n_draws, q, q).
-
-    In the C-vine, the partial correlation of effects i < k of a block of m, given the effects before i, is
-    2 Beta(alpha_i, alpha_i) - 1 with alpha_i = eta + (m - 2 - i) / 2, all independent (Lewandowski et al.,
-    2009, section 2.4, with i counted from 0).
-    """
+    """Cholesky factor of the correlations, LKJ(eta) within each block (`lkj`); (n_draws, q, q)."""
     names = factor.effect_names
     L = np.zeros((n_draws, len(names), len(names)))  # R = L L'
+
+    def partial_of(block: tuple[int, ...], k: int, i: int) -> tuple[np.ndarray, np.ndarray]:
+        key = (seed, "prior", f"corr_{factor.name}", names[block[i]], names[block[k]])
+        shape = lkj.alpha(i, len(block), eta)
+        return lkj.from_beta(betaincinv(shape, shape, uniforms(key, (n_draws,))))
+
     for block in factor.blocks:
-        for k, effect in enumerate(block):
-            left = np.ones(n_draws)  # 1 - sum of squares of the row so far
-            for i, before in enumerate(block[:k]):
-                alpha = eta + (len(block) - 2 - i) / 2
-                key = (seed, "prior", f"corr_{factor.name}", names[before], names[effect])
-                u = betaincinv(alpha, alpha, uniforms(key, (n_draws,)))
-                L[:, effect, before] = (2 * u - 1) * np.sqrt(left)
-                left = left * 4 * u * (1 - u)  # 1 - (2u - 1)^2
-            L[:, effect, effect] = np.sqrt(left)
+        for k, row in enumerate(lkj.cholesky_rows(len(block), partial(partial_of, block))):
+            for before, entry in zip(block, row, strict=False):
+                L[:, block[k], before] = entry
     return L
 
 

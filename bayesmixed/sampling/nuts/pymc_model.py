@@ -9,16 +9,12 @@ Geometry (why this samples well where a packed Cholesky factor on the data's sca
 - likewise the covariance of group effects, at the slope columns' means where it is stated far from them;
 - group effects are non-centred: ``b = z L'`` with standard normal ``z``;
 - standard deviations and correlations are separate parameters. LKJ(eta) correlations are built from
-  independent partial correlations (C-vine), whose logit is unbounded and of order one.
-
-References
-----------
-Lewandowski, Kurowicka & Joe (2009), Generating random correlation matrices based on vines and extended onion
-method, Journal of Multivariate Analysis 100, 1989-2001.
+  independent partial correlations (`bayesmixed.priors.lkj`), whose logit is unbounded and of order one.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +26,7 @@ from bayesmixed.distributions import Exponential, HalfNormal, HalfStudentT, Norm
 from bayesmixed.families.base import Family
 from bayesmixed.posterior.draws import coordinates
 from bayesmixed.posterior.posterior import Model
+from bayesmixed.priors import lkj
 from bayesmixed.priors.priors import Priors
 from bayesmixed.priors.scaling import Scaling, far_means
 from bayesmixed.priors.swept import swept_columns
@@ -209,28 +206,23 @@ def _move_from_mean(factor: GroupFactor, root: Any, sd: Any, mean: np.ndarray, p
 
 
 def _correlation_factor(factor: GroupFactor, eta: float) -> Any:
-    """Cholesky factor of the effects' correlation matrix, LKJ(eta) within each block; shape (q, q).
-
-    In the C-vine, the partial correlation of effects i < k of a block of m, given the effects before i, is
-    2 Beta(alpha_i, alpha_i) - 1 with alpha_i = eta + (m - 2 - i) / 2, all independent (Lewandowski et al.,
-    2009, section 2.4, with i counted from 0).
-    """
+    """Cholesky factor of the effects' correlation matrix, LKJ(eta) within each block (`lkj`); shape (q, q)."""
     import pymc as pm
     import pytensor.tensor as pt
 
-    alphas = [eta + (len(b) - 2 - i) / 2 for b in factor.blocks for i in range(len(b)) for _ in range(i + 1, len(b))]
+    alphas = [lkj.alpha(i, len(b), eta) for b in factor.blocks for i in range(len(b)) for _ in range(i + 1, len(b))]
     unit = pm.Beta(f"partial_{factor.name}", np.array(alphas), np.array(alphas), dims=f"{factor.name}_pair")
     position = {pair: k for k, pair in enumerate(factor.pairs)}
+
+    def partial_of(block: tuple[int, ...], k: int, i: int) -> tuple[Any, Any]:
+        return lkj.from_beta(unit[position[block[i], block[k]]])
+
     q = len(factor.effect_names)
     rows: list[list[Any]] = [[pt.constant(0.0)] * q for _ in range(q)]
     for block in factor.blocks:
-        for k, effect in enumerate(block):
-            left = pt.constant(1.0)  # 1 - sum of squares of the row so far
-            for before in block[:k]:
-                u = unit[position[before, effect]]
-                rows[effect][before] = (2 * u - 1) * pt.sqrt(left)
-                left = left * 4 * u * (1 - u)  # 1 - (2u - 1)^2
-            rows[effect][effect] = pt.sqrt(left)
+        for k, row in enumerate(lkj.cholesky_rows(len(block), partial(partial_of, block), pt.sqrt)):
+            for before, entry in zip(block, row, strict=False):
+                rows[block[k]][before] = entry
     return pt.stack([pt.stack(row) for row in rows])
 
 
