@@ -17,7 +17,7 @@ from scipy.linalg.lapack import dpotrf
 
 from bayesmixed.gaussian.batched import back_substitute, eliminate, log_det
 from bayesmixed.gaussian.first_factor import Columns, FirstFactor, Remainder
-from bayesmixed.gaussian.units import Rows
+from bayesmixed.gaussian.units import WorkingRows
 
 _LAPACK = 12  # columns from which LAPACK, matrix by matrix, is faster than elimination of all at once
 
@@ -181,7 +181,7 @@ class CrossedFactors:
         by_factor = zip(self.later, self.first.columns.split(u), strict=True)
         return [(root[:, :, None, which] * own).sum(axis=1) for root, own in by_factor]
 
-    def without(self, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+    def without(self, rows: WorkingRows) -> tuple[np.ndarray, np.ndarray]:
         """See `Factorised.without`: the later factors together.
 
         Their columns of a row are r = a - sum_e g_e C_e: a holds its own z, C_e the cross-products of its level of the

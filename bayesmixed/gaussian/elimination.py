@@ -16,7 +16,7 @@ from bayesmixed.gaussian.crossed import Crossed
 from bayesmixed.gaussian.first_factor import FirstFactor
 from bayesmixed.gaussian.nested import Nested, nesting_order
 from bayesmixed.gaussian.statistics import CrossProducts
-from bayesmixed.gaussian.units import Rows
+from bayesmixed.gaussian.units import WorkingRows
 
 
 class Factorised(Protocol):
@@ -46,7 +46,7 @@ class Factorised(Protocol):
             Per factor, working units.
         """
 
-    def without(self, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+    def without(self, rows: WorkingRows) -> tuple[np.ndarray, np.ndarray]:
         """Eliminate the effects from some of the rows that made the statistics.
 
         Returns

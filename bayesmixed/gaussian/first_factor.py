@@ -32,7 +32,7 @@ from bayesmixed.gaussian.batched import (
     unpack,
 )
 from bayesmixed.gaussian.statistics import CrossProducts
-from bayesmixed.gaussian.units import Rows
+from bayesmixed.gaussian.units import WorkingRows
 
 _NULL = 1e-12  # relative eigenvalue below which a direction of S_j holds no data
 _ALIKE = 12  # decimals, of the largest entry, to which S_j of groups that share an inverse agree
@@ -201,7 +201,7 @@ class FirstFactor:
         shape = (len(self.kinds.of_level), self.columns.m)
         return [sparse.csr_array((values[keep], at), shape) for values in entries.values]
 
-    def without(self, rows: Rows, root: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def without(self, rows: WorkingRows, root: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Eliminate the factor from some rows, for roots of Sigma, (q, q, N).
 
         Returns

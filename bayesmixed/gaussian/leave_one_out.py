@@ -21,7 +21,7 @@ from bayesmixed.chunks import allowed, chunks
 from bayesmixed.design.spec import Design
 from bayesmixed.gaussian.density import CollapsedDensity
 from bayesmixed.gaussian.effects import Points
-from bayesmixed.gaussian.units import Rows
+from bayesmixed.gaussian.units import WorkingRows
 
 _LEAST_KEPT = 1e-15  # of 1 - kappa, beyond rounding
 
@@ -51,7 +51,7 @@ def leave_one_out(density: CollapsedDensity, points: Points, design: Design) -> 
         factorised = elimination.factorise([root[..., some] for root in points.roots])
         for some_rows in chunks(design.n_rows, width * len(s), allowed().working):
             at = by_level[some_rows]
-            rows = Rows.of(density.units, order, design, at)
+            rows = WorkingRows.of(density.units, order, design, at)
             left, variance = factorised.without(rows)
             residual, spread = _last_step(density.residual.prior, factorised.G, s, left)
             spread += variance * np.exp(2 * s)

@@ -16,7 +16,7 @@ from scipy import sparse
 from bayesmixed.gaussian.batched import conditional_effects, conditional_root, lower, quadratic_form
 from bayesmixed.gaussian.first_factor import FirstFactor, Remainder
 from bayesmixed.gaussian.statistics import CrossProducts, is_nested
-from bayesmixed.gaussian.units import Rows
+from bayesmixed.gaussian.units import WorkingRows
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ class NestedFactors:
             drawn[at] = conditional_effects(F, t, sigma * normals[at])
         return drawn
 
-    def without(self, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+    def without(self, rows: WorkingRows) -> tuple[np.ndarray, np.ndarray]:
         """See `Factorised.without`: factor by factor."""
         first = self.nested.first
         g, left, variance = first.without(rows, self.root)

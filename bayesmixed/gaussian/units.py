@@ -133,7 +133,7 @@ class Units:
 
 
 @dataclass(frozen=True)
-class Rows:
+class WorkingRows:
     """Some rows in working units, with the factors in the order of their elimination.
 
     Attributes
@@ -150,7 +150,7 @@ class Rows:
     weights: np.ndarray | None
 
     @classmethod
-    def of(cls, units: Units, order: tuple[int, ...], design: Design, at: np.ndarray) -> Rows:
+    def of(cls, units: Units, order: tuple[int, ...], design: Design, at: np.ndarray) -> WorkingRows:
         """Read some rows of a design."""
         Z = [units.group_columns(f, design.groups[f], at).T for f in order]
         codes = [design.groups[f].codes[at] for f in order]

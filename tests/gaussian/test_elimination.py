@@ -8,7 +8,7 @@ from bayesmixed.chunks import allow
 from bayesmixed.gaussian.crossed import Crossed
 from bayesmixed.gaussian.elimination import choose, too_large
 from bayesmixed.gaussian.nested import Nested
-from bayesmixed.gaussian.units import Rows
+from bayesmixed.gaussian.units import WorkingRows
 from helpers.collapsed_twins import learn, make_frame, random_points, row_weights
 
 FRAME = make_frame()
@@ -93,7 +93,9 @@ def test_draws_of_the_later_factors_have_the_dense_mean_and_covariance(case, kin
 def test_rows_without_effects_are_those_of_dense_matrices(case, kind):
     design, density, elimination, roots = make(case, kind)
     at = np.array([5, 0, 31, 6])
-    left, variance = elimination.factorise(roots).without(Rows.of(density.units, elimination.first.order, design, at))
+    left, variance = elimination.factorise(roots).without(
+        WorkingRows.of(density.units, elimination.first.order, design, at)
+    )
     for n in range(3):
         Z, _, V = dense(design, density, elimination.first.order, roots, n)
         C, gain = posterior(design, density, elimination.first.order, roots, n)
