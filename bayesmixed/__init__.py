@@ -1,7 +1,16 @@
 """Bayesian mixed models as scikit-learn estimators."""
 
 from bayesmixed import datasets
-from bayesmixed.distributions import Exponential, HalfNormal, HalfStudentT, Normal, StudentT
+from bayesmixed.distributions import (
+    Exponential,
+    Gamma,
+    HalfNormal,
+    HalfStudentT,
+    InverseGamma,
+    LogNormal,
+    Normal,
+    StudentT,
+)
 from bayesmixed.errors import ConvergenceWarning, FormulaError, NewGroupError, PriorError, SamplerError, StorageError
 from bayesmixed.estimators import MixedModelRegressor, load
 from bayesmixed.posterior.container import split_group_effects
@@ -12,8 +21,11 @@ __all__ = [
     "ConvergenceWarning",
     "Exponential",
     "FormulaError",
+    "Gamma",
     "HalfNormal",
     "HalfStudentT",
+    "InverseGamma",
+    "LogNormal",
     "MixedModelRegressor",
     "NewGroupError",
     "Normal",

@@ -1,4 +1,4 @@
-"""The five prior distributions, as small frozen values on the user's scale."""
+"""The prior distributions, as small frozen values on the user's scale."""
 
 from __future__ import annotations
 
@@ -6,7 +6,21 @@ from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import numpy as np
-from scipy.special import betaincinv, erfinv, gammaln, ndtri, stdtrit
+from scipy.special import (
+    betainc,
+    betaincinv,
+    erf,
+    erfinv,
+    gammainc,
+    gammaincc,
+    gammainccinv,
+    gammaincinv,
+    gammaln,
+    ndtr,
+    ndtri,
+    stdtrit,
+    xlogy,
+)
 
 from bayesmixed.errors import PriorError
 
@@ -29,6 +43,10 @@ class Prior:
 
     def log_density(self, x: np.ndarray) -> np.ndarray:
         """Logarithm of the normalised density at `x`, elementwise; -inf outside the support."""
+        raise NotImplementedError
+
+    def cdf(self, x: np.ndarray) -> np.ndarray:
+        """Distribution function at `x`, elementwise; of priors on (0, inf)."""
         raise NotImplementedError
 
     def quantile(self, u: np.ndarray) -> np.ndarray:
@@ -120,6 +138,9 @@ class HalfNormal(Prior):
     def log_density(self, x: np.ndarray) -> np.ndarray:
         return _where_positive(x, Normal(0.0, self.sigma).log_density(x) + np.log(2))
 
+    def cdf(self, x: np.ndarray) -> np.ndarray:
+        return erf(np.maximum(x, 0.0) / (self.sigma * np.sqrt(2)))
+
     def quantile(self, u: np.ndarray) -> np.ndarray:
         # as ndtri((1 + u) / 2), but with all digits at both ends
         return self.sigma * np.sqrt(2) * erfinv(u)
@@ -151,6 +172,10 @@ class HalfStudentT(Prior):
     def log_density(self, x: np.ndarray) -> np.ndarray:
         return _where_positive(x, StudentT(self.nu, 0.0, self.sigma).log_density(x) + np.log(2))
 
+    def cdf(self, x: np.ndarray) -> np.ndarray:
+        square = np.square(np.maximum(x, 0.0) / self.sigma)
+        return betainc(0.5, self.nu / 2, square / (self.nu + square))
+
     def quantile(self, u: np.ndarray) -> np.ndarray:
         # t^2 / (nu + t^2) has the distribution Beta(1/2, nu/2); its complement has an inverse of its own, so that
         # the ratio of the two keeps all digits at both ends
@@ -181,8 +206,141 @@ class Exponential(Prior):
     def log_density(self, x: np.ndarray) -> np.ndarray:
         return _where_positive(x, np.log(self.rate) - self.rate * np.asarray(x))
 
+    def cdf(self, x: np.ndarray) -> np.ndarray:
+        return -np.expm1(-self.rate * np.maximum(x, 0.0))
+
     def quantile(self, u: np.ndarray) -> np.ndarray:
         return -np.log1p(-np.asarray(u)) / self.rate
+
+
+@dataclass(frozen=True)
+class LogNormal(Prior):
+    """Distribution of a positive parameter whose logarithm is Normal(mu, sigma).
+
+    Parameters
+    ----------
+    mu : float, default=0.0
+        Mean of the logarithm; the median is ``exp(mu)``.
+    sigma : float, default=1.0
+        Standard deviation of the logarithm.
+
+    Examples
+    --------
+    >>> LogNormal(0, 1.5)
+    LogNormal(mu=0, sigma=1.5)
+    """
+
+    positive: ClassVar[bool] = True
+    mu: float = 0.0
+    sigma: float = 1.0
+
+    def log_density(self, x: np.ndarray) -> np.ndarray:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            log_x = np.log(np.maximum(x, 0.0))
+            density = Normal(self.mu, self.sigma).log_density(log_x) - log_x
+        return np.where(np.asarray(x) > 0, density, -np.inf)
+
+    def cdf(self, x: np.ndarray) -> np.ndarray:
+        with np.errstate(divide="ignore"):
+            return ndtr((np.log(np.maximum(x, 0.0)) - self.mu) / self.sigma)
+
+    def quantile(self, u: np.ndarray) -> np.ndarray:
+        return np.exp(self.mu + self.sigma * ndtri(u))
+
+
+@dataclass(frozen=True)
+class Gamma(Prior):
+    """Gamma distribution.
+
+    Parameters
+    ----------
+    alpha : float
+        Shape.
+    beta : float, default=1.0
+        Rate, in inverse units of the parameter; the mean is ``alpha / beta``.
+
+    Examples
+    --------
+    >>> Gamma(2, 0.1)
+    Gamma(alpha=2, beta=0.1)
+    """
+
+    positive: ClassVar[bool] = True
+    alpha: float
+    beta: float = 1.0
+
+    def log_density(self, x: np.ndarray) -> np.ndarray:
+        x = np.asarray(x, dtype=float)
+        constant = self.alpha * np.log(self.beta) - gammaln(self.alpha)
+        return _where_positive(x, constant + xlogy(self.alpha - 1, np.maximum(x, 0.0)) - self.beta * x)
+
+    def cdf(self, x: np.ndarray) -> np.ndarray:
+        return gammainc(self.alpha, self.beta * np.maximum(x, 0.0))
+
+    def quantile(self, u: np.ndarray) -> np.ndarray:
+        return gammaincinv(self.alpha, u) / self.beta
+
+
+@dataclass(frozen=True)
+class InverseGamma(Prior):
+    """Distribution of a positive parameter whose inverse is Gamma(alpha, beta).
+
+    Parameters
+    ----------
+    alpha : float
+        Shape.
+    beta : float, default=1.0
+        Scale, in the units of the parameter; the mode is ``beta / (alpha + 1)``.
+
+    Examples
+    --------
+    >>> InverseGamma(0.5, 0.5)
+    InverseGamma(alpha=0.5, beta=0.5)
+    """
+
+    positive: ClassVar[bool] = True
+    alpha: float
+    beta: float = 1.0
+
+    def log_density(self, x: np.ndarray) -> np.ndarray:
+        x = np.asarray(x, dtype=float)
+        inside = np.where(x > 0, x, 1.0)
+        constant = self.alpha * np.log(self.beta) - gammaln(self.alpha)
+        return np.where(x > 0, constant - (self.alpha + 1) * np.log(inside) - self.beta / inside, -np.inf)
+
+    def cdf(self, x: np.ndarray) -> np.ndarray:
+        x = np.asarray(x, dtype=float)
+        return np.where(x > 0, gammaincc(self.alpha, self.beta / np.where(x > 0, x, 1.0)), 0.0)
+
+    def quantile(self, u: np.ndarray) -> np.ndarray:
+        return self.beta / gammainccinv(self.alpha, u)
+
+
+@dataclass(frozen=True)
+class Truncated(Prior):
+    """A prior of a positive parameter, restricted to values above a bound that the model sets.
+
+    Parameters
+    ----------
+    prior : Prior
+        One that has a `cdf`.
+    lower : float
+    """
+
+    positive: ClassVar[bool] = True
+    prior: Prior
+    lower: float
+
+    def __post_init__(self) -> None:
+        pass  # of two values that are checked where they were made
+
+    def log_density(self, x: np.ndarray) -> np.ndarray:
+        inside = self.prior.log_density(x) - np.log1p(-self.prior.cdf(np.asarray(self.lower)))
+        return np.where(np.asarray(x) < self.lower, -np.inf, inside)
+
+    def quantile(self, u: np.ndarray) -> np.ndarray:
+        below = self.prior.cdf(np.asarray(self.lower))
+        return self.prior.quantile(below + np.asarray(u) * (1 - below))
 
 
 def _t_log_density(z: np.ndarray, nu: float) -> np.ndarray:

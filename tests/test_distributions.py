@@ -4,8 +4,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bayesmixed import Exponential, HalfNormal, HalfStudentT, Normal, StudentT
-from bayesmixed.distributions import Prior
+from bayesmixed import (
+    Exponential,
+    Gamma,
+    HalfNormal,
+    HalfStudentT,
+    InverseGamma,
+    LogNormal,
+    Normal,
+    StudentT,
+)
+from bayesmixed.distributions import Prior, Truncated
 
 
 class FoldedT:
@@ -31,6 +40,11 @@ PAIRS = [
     (HalfStudentT(1, 56), FoldedT(1, 56)),
     (HalfStudentT(1e6, 2), FoldedT(1e6, 2)),
     (Exponential(0.1), stats.expon(scale=10)),
+    (LogNormal(2, 1.5), stats.lognorm(1.5, scale=np.exp(2))),
+    (Gamma(2, 0.1), stats.gamma(2, scale=10)),
+    (Gamma(0.5, 3), stats.gamma(0.5, scale=1 / 3)),
+    (InverseGamma(0.5, 0.5), stats.invgamma(0.5, scale=0.5)),
+    (InverseGamma(3, 2), stats.invgamma(3, scale=2)),
 ]
 each_prior = pytest.mark.parametrize(("prior", "scipys"), PAIRS, ids=[repr(prior) for prior, _ in PAIRS])
 
@@ -68,4 +82,28 @@ def test_quantile_is_elementwise(prior, scipys):
 
 
 def test_every_prior_is_tested():
-    assert {type(prior) for prior, _ in PAIRS} == set(Prior.__subclasses__())
+    assert {type(prior) for prior, _ in PAIRS} == set(Prior.__subclasses__()) - {Truncated}
+
+
+@each_prior
+def test_a_prior_of_positive_support_has_a_distribution_function(prior, scipys):
+    if not prior.positive:
+        with pytest.raises(NotImplementedError):
+            prior.cdf(np.ones(1))
+        return
+    x = prior.quantile(np.array([1e-6, 0.1, 0.5, 0.9, 0.999]))
+
+    np.testing.assert_allclose(prior.cdf(x), scipys.cdf(x), rtol=1e-8)
+    assert prior.cdf(np.array(-1.0)) == 0
+
+
+@pytest.mark.parametrize("inner", [Gamma(2, 0.1), Exponential(0.5), HalfNormal(3), LogNormal(0, 1), InverseGamma(1, 2)])
+def test_a_truncated_prior_is_the_rest_of_the_whole_one(inner):
+    prior = Truncated(inner, 1.0)
+    u = np.linspace(0.01, 0.99, 25)
+    x = prior.quantile(u)
+
+    assert (x > 1).all()
+    np.testing.assert_allclose((inner.cdf(x) - inner.cdf(1.0)) / (1 - inner.cdf(1.0)), u)
+    np.testing.assert_allclose(prior.log_density(x), inner.log_density(x) - np.log(1 - inner.cdf(1.0)))
+    assert prior.log_density(np.array(0.9)) == -np.inf

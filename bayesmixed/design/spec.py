@@ -38,6 +38,8 @@ class Design:
         The response; None for new data.
     weights : numpy.ndarray of shape (n,), or None
         Frequency weights, all positive; None when every row counts once.
+    trials : numpy.ndarray of shape (n,), or None
+        Number of trials of each row, where the response counts successes.
     common_terms : tuple of str, length p
         The formula's term that each column belongs to.
     contains : tuple of tuple of int, length p
@@ -51,6 +53,7 @@ class Design:
     offset: np.ndarray | None = None
     y: np.ndarray | None = None
     weights: np.ndarray | None = None
+    trials: np.ndarray | None = None
     common_terms: tuple[str, ...] = ()
     contains: tuple[tuple[int, ...], ...] = ()
 

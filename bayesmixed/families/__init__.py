@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from bayesmixed.errors import quoted
 from bayesmixed.families.base import Family
+from bayesmixed.families.beta import Beta
+from bayesmixed.families.binomial import Binomial
+from bayesmixed.families.gamma import Gamma
 from bayesmixed.families.gaussian import Gaussian
 from bayesmixed.families.links import LINKS
+from bayesmixed.families.lognormal import LogNormal
+from bayesmixed.families.negativebinomial import NegativeBinomial
+from bayesmixed.families.poisson import Poisson
+from bayesmixed.families.student import StudentT
 
-FAMILIES: dict[str, type[Family]] = {family.name: family for family in (Gaussian,)}
+FAMILIES: dict[str, type[Family]] = {
+    family.name: family for family in (Gaussian, StudentT, LogNormal, Gamma, Beta, Poisson, NegativeBinomial, Binomial)
+}
 
 
 def get_family(name: str, link: str | None = None) -> Family:

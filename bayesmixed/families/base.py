@@ -48,6 +48,30 @@ class Link(ABC):
         """`inverse` of a tensor; `pm` is the module PyMC."""
 
 
+class ProbabilityLink(Link):
+    """A link whose inverse is a distribution function: a mean in (0, 1).
+
+    Attributes
+    ----------
+    latent_variance : float
+        Of that distribution: of what a threshold at zero turns into success and failure.
+    """
+
+    latent_variance: ClassVar[float]
+
+    @abstractmethod
+    def log_inverse(self, eta: Array) -> Array:
+        """Log of `inverse`, with all digits in both tails."""
+
+    @abstractmethod
+    def log_complement(self, eta: Array) -> Array:
+        """Log of one less `inverse`, with all digits in both tails."""
+
+    @abstractmethod
+    def slope(self, mu: Array) -> Array:
+        """Derivative of `inverse` where it is `mu`."""
+
+
 @dataclass(frozen=True)
 class Response:
     """What a family is told of the rows of a fit, to state default priors and to check the response.
@@ -55,7 +79,9 @@ class Response:
     Attributes
     ----------
     y : numpy.ndarray of shape (n,)
-    offset, weights : numpy.ndarray of shape (n,), or None
+    offset, weights, trials : numpy.ndarray of shape (n,), or None
+    centred : bool
+        Whether the model has an intercept.
     location, scale : float
         Weighted mean and standard deviation of `Family.working` of y, less the offset; 0 and root mean square in a
         model without an intercept.
@@ -64,6 +90,8 @@ class Response:
     y: Array
     offset: Array | None
     weights: Array | None
+    trials: Array | None
+    centred: bool
     location: float
     scale: float
 
@@ -89,6 +117,10 @@ class Family(ABC):
         effects integrate out then.
     residual : bool
         Whether a response that the effects explain without residual leaves nothing to estimate its scale from.
+    discrete : bool
+        Whether the response is a whole number.
+    counts_trials : bool
+        Whether a row has a number of trials: ``trials`` stands among the auxiliary parameters of every method then.
     """
 
     name: ClassVar[str]
@@ -97,13 +129,21 @@ class Family(ABC):
     linear: ClassVar[bool] = False
     collapses: ClassVar[bool] = False
     residual: ClassVar[bool] = False
+    discrete: ClassVar[bool] = False
+    counts_trials: ClassVar[bool] = False
 
     def __init__(self, link: Link) -> None:
         self.link = link
 
     @abstractmethod
-    def check(self, y: Array) -> None:
+    def check(self, y: Array, trials: Array | None = None) -> None:
         """Refuse a response that is outside of the support, or leaves nothing to explain.
+
+        Parameters
+        ----------
+        y : numpy.ndarray of shape (n,)
+        trials : numpy.ndarray of shape (n,), optional
+            Of a family that `counts_trials`.
 
         Raises
         ------
@@ -114,6 +154,10 @@ class Family(ABC):
     def working(self, y: Array) -> Array:
         """The response on the scale of the linear predictor, where it has one."""
         return y
+
+    def log_jacobian(self, y: Array) -> Array:
+        """Log of the slope of `working`, elementwise: what a density of the working response lacks."""
+        return np.zeros_like(y)
 
     def location_and_scale(self, response: Response) -> tuple[float, float]:
         """Where the linear predictor is, and how far it may be from there: what default priors are scaled by."""
@@ -173,3 +217,73 @@ class Family(ABC):
         eta : tensor of shape (n,)
         auxiliary : dict of str to tensor
         """
+
+
+def refuse(family: Family, values: Array, wrong: Array, expected: str, *, cure: str = "", of: str = "y") -> None:
+    """Raise for the first row that is wrong.
+
+    Parameters
+    ----------
+    family : Family
+    values : numpy.ndarray of shape (n,)
+    wrong : numpy.ndarray of bool, shape (n,)
+    expected, cure, of : str
+        What was expected, what to do, and the name of the values.
+
+    Raises
+    ------
+    ValueError
+    """
+    if (rows := np.flatnonzero(wrong)).size:
+        cure = f"; {cure}" if cure else ""
+        more = f" ({len(rows):,} rows are like it)" if len(rows) > 1 else ""
+        raise ValueError(
+            f"family={family.name!r} needs {expected}; row {rows[0]} of {of} is {values[rows[0]]:g}{more}{cure}."
+        )
+
+
+def varies(y: Array) -> None:
+    """Refuse a constant response.
+
+    Raises
+    ------
+    ValueError
+    """
+    if np.ptp(y) == 0:
+        raise ValueError(f"y is constant ({y[0]} in all {len(y)} rows): there is nothing to explain.")
+
+
+def counts(family: Family, y: Array) -> None:
+    """Refuse what is no count.
+
+    Raises
+    ------
+    ValueError
+    """
+    refuse(family, y, (y < 0) | (y != np.floor(y)), "non-negative integers")
+
+
+def log_rate(response: Response, more: float = 0.0) -> float:
+    """Log of the response's sum, and some more, over that of exp(offset): of counts per exposure."""
+    w = np.ones_like(response.y) if response.weights is None else response.weights
+    exposure = np.zeros_like(response.y) if response.offset is None else response.offset
+    largest = exposure.max()  # whose exponential would overflow
+    return float(np.log(w @ response.y + more) - np.log(w @ np.exp(exposure - largest)) - largest)
+
+
+def link_of_mean(link: Link, mean: float, response: Response) -> float:
+    """Linear predictor of a mean, less the average offset."""
+    shift = 0.0 if response.offset is None else np.average(response.offset, weights=response.weights)
+    return float(link.link(np.asarray(mean)) - shift)
+
+
+def quantile_of_rows(values: Array, weights: Array | None, p: float) -> float:
+    """Quantile of values, a row of weight w counted w times: the median is the average of the two in the middle."""
+    if weights is None:
+        return float(np.quantile(values, p))
+    order = np.argsort(values)
+    total = np.cumsum(weights[order])
+    goal, ends = p * total[-1], values[order]
+    at = np.searchsorted(total, goal * (1 - 1e-12))
+    after = min(at + int(np.isclose(total[at], goal)), len(ends) - 1)
+    return float((ends[at] + ends[after]) / 2)

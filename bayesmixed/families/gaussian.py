@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from bayesmixed.distributions import HalfStudentT, Prior
-from bayesmixed.families.base import Array, Family
+from bayesmixed.families.base import Array, Family, varies
 
 # The residual sd is kept above this fraction of the response's scale, so that a perfect fit has a posterior.
 SIGMA_FLOOR = 1e-6
@@ -22,9 +22,8 @@ class Gaussian(Family):
     auxiliary = ("sigma",)
     linear = collapses = residual = True
 
-    def check(self, y: Array) -> None:
-        if np.ptp(y) == 0:
-            raise ValueError(f"y is constant ({y[0]} in all {len(y)} rows): there is nothing to explain.")
+    def check(self, y: Array, trials: Array | None = None) -> None:
+        varies(y)
 
     def auxiliary_priors(self, scale: float) -> dict[str, Prior]:
         return {"sigma": HalfStudentT(4.0, scale)}

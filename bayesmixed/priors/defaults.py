@@ -45,7 +45,15 @@ def moments(values: np.ndarray, weights: np.ndarray | None, centred: bool) -> tu
 def predictor_scale(design: Design, family: Family) -> tuple[float, float]:
     """Where the linear predictor of a design is, and how far it may be from there, as its family says."""
     location, scale = moments(design.working(family).response, design.weights, design.has_intercept)
-    response = Response(design.observed, design.offset, design.weights, float(location), float(scale))
+    response = Response(
+        design.observed,
+        design.offset,
+        design.weights,
+        design.trials,
+        design.has_intercept,
+        float(location),
+        float(scale),
+    )
     return family.location_and_scale(response)
 
 

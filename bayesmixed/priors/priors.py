@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from bayesmixed.distributions import Prior
+from bayesmixed.distributions import Prior, Truncated
 from bayesmixed.priors.swept import sweep_matrix
 
 
@@ -175,4 +175,6 @@ def _components(label: str) -> list[str]:
 
 
 def _short(prior: Prior) -> str:
+    if isinstance(prior, Truncated):
+        return f"{_short(prior.prior)} above {prior.lower:g}"
     return f"{type(prior).__name__}({', '.join(f'{getattr(prior, part.name):.4g}' for part in fields(prior))})"

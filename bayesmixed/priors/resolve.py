@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bayesmixed.design.spec import Design
-from bayesmixed.distributions import Prior
+from bayesmixed.distributions import Prior, Truncated
 from bayesmixed.errors import PriorError, quoted
 from bayesmixed.families.base import Family
 from bayesmixed.priors.defaults import default_priors, resolve_eta
@@ -58,8 +58,14 @@ def resolve_priors(
         intercept=given.intercept or default.intercept,
         common=default.common | given.common,
         group_sd={factor: sds | given.group_sd[factor] for factor, sds in default.group_sd.items()},
-        auxiliary=default.auxiliary | given.auxiliary,
+        auxiliary={name: _above(given.auxiliary.get(name, prior), prior) for name, prior in default.auxiliary.items()},
     )
+
+
+def _above(prior: Prior, default: Prior) -> Prior:
+    """A user's prior, restricted as the default is."""
+    is_free = isinstance(default, Truncated) and not isinstance(prior, Truncated)
+    return replace(default, prior=prior) if is_free else prior  # type: ignore[call-arg]
 
 
 def _read(user: Mapping[str, Any], design: Design, family: Family) -> Priors:
@@ -170,7 +176,8 @@ def _prior(name: str, value: Any, positive: bool = False) -> Prior:
         )
     if positive and not value.positive:
         raise PriorError(
-            f"prior of {name!r} must have positive support (HalfNormal, HalfStudentT, Exponential), got {value!r}."
+            f"prior of {name!r} must have positive support (HalfNormal, HalfStudentT, Exponential, LogNormal, Gamma or "
+            f"InverseGamma), got {value!r}."
         )
     return value
 

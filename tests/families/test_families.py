@@ -1,84 +1,216 @@
+"""Each family against SciPy's distribution, and its own functions against each other."""
+
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import integrate, stats
 
-from bayesmixed.families import get_family
+from bayesmixed.families import FAMILIES, get_family
+from bayesmixed.families.base import Response, quantile_of_rows
+from bayesmixed.families.links import LINKS
 
-
-def test_gaussian_equals_scipy():
-    family = get_family("gaussian")
-    y, mu, sigma, u = np.array([[-1.0], [0.5], [3.0]]), np.array([0.0, 1.0]), np.array([0.5, 2.0]), np.array([0.1, 0.9])
-
-    np.testing.assert_allclose(family.log_density(y, mu, sigma=sigma), stats.norm.logpdf(y, mu, sigma))
-    np.testing.assert_allclose(family.cdf(y, mu, sigma=sigma), stats.norm.cdf(y, mu, sigma))
-    np.testing.assert_allclose(family.quantile(u, mu, sigma=sigma), stats.norm.ppf(u, mu, sigma))
-    np.testing.assert_allclose(family.variance(mu, sigma=sigma), sigma**2)
-    np.testing.assert_array_equal(family.link.inverse(family.link.link(mu)), mu)
-
-
-# by family: values of the auxiliary parameters
-AUXILIARY = {"gaussian": {"sigma": np.array([0.3, 1.0, 4.0])}}
-MU = np.array([-2.0, 0.0, 5.0])
-U = np.array([[1e-9], [0.01], [0.3], [0.5], [0.9], [1 - 1e-6]])
-
-
-@pytest.mark.parametrize("name", AUXILIARY)
-def test_the_distribution_function_is_the_inverse_of_the_quantile_function(name):
-    family, auxiliary = get_family(name), AUXILIARY[name]
-
-    np.testing.assert_allclose(family.cdf(family.quantile(U, MU, **auxiliary), MU, **auxiliary), U + 0 * MU, rtol=1e-8)
+ETA = np.array([-2.0, -0.3, 0.0, 1.5, 3.0])
+TRIALS = np.array([[1.0], [3.0], [20.0], [7.0]])
+# by family: values of the auxiliary parameters, and SciPy's distribution given the mean of the link and these
+CASES = {
+    "gaussian": ({"sigma": [0.3, 1, 4, 0.1, 2]}, lambda mu, sigma: stats.norm(loc=mu, scale=sigma)),
+    "t": ({"sigma": [0.3, 1, 4, 0.1, 2], "nu": [2.5, 4, 30, 3, 8]}, lambda mu, sigma, nu: stats.t(nu, mu, sigma)),
+    "lognormal": ({"sigma": [0.3, 1, 0.5, 0.1, 2]}, lambda mu, sigma: stats.lognorm(sigma, scale=np.exp(mu))),
+    "gamma": ({"alpha": [0.3, 1, 4, 100, 2]}, lambda mu, alpha: stats.gamma(alpha, scale=mu / alpha)),
+    "beta": ({"kappa": [0.8, 3, 40, 5, 9]}, lambda mu, kappa: stats.beta(mu * kappa, (1 - mu) * kappa)),
+    "poisson": ({}, stats.poisson),
+    "negativebinomial": ({"alpha": [0.3, 1, 4, 100, 2]}, lambda mu, alpha: stats.nbinom(alpha, alpha / (alpha + mu))),
+    "binomial": ({}, lambda mu, trials: stats.binom(trials.astype(int), mu)),
+}
+FAMILY_LINKS = [(name, link) for name in CASES for link in FAMILIES[name].links]
+U = np.array([[1e-6], [0.01], [0.4], [0.99]])
 
 
-@pytest.mark.parametrize("name", AUXILIARY)
-def test_the_density_is_the_slope_of_the_distribution_function(name):
-    family, auxiliary = get_family(name), AUXILIARY[name]
-    y, h = family.quantile(U[1:-1], MU, **auxiliary), 1e-5
-    slope = (family.cdf(y + h, MU, **auxiliary) - family.cdf(y - h, MU, **auxiliary)) / (2 * h)
+def case(name, link):
+    """Family, its further arguments, and SciPy's distribution at `ETA`."""
+    family = get_family(name, link)
+    values, make = CASES[name]
+    auxiliary = {key: np.array(value, dtype=float) for key, value in values.items()}
+    if family.counts_trials:
+        auxiliary["trials"] = TRIALS
+    return family, auxiliary, make(family.link.inverse(ETA), **auxiliary)
 
-    np.testing.assert_allclose(np.exp(family.log_density(y, MU, **auxiliary)), slope, rtol=1e-6)
+
+def test_every_family_is_tested():
+    assert set(CASES) == set(FAMILIES)
+
+
+@pytest.mark.parametrize(("name", "link"), FAMILY_LINKS)
+def test_a_family_equals_scipys_distribution(name, link):
+    family, auxiliary, scipys = case(name, link)
+    y = scipys.ppf(U)
+    log_density = scipys.logpmf if family.discrete else scipys.logpdf
+
+    np.testing.assert_allclose(family.log_density(y, ETA, **auxiliary), log_density(y), rtol=1e-9, atol=1e-10)
+    np.testing.assert_allclose(family.cdf(y, ETA, **auxiliary), scipys.cdf(y), rtol=1e-9)
+    np.testing.assert_allclose(family.quantile(U, ETA, **auxiliary), y, rtol=1e-9)
+    shape = np.broadcast_shapes(ETA.shape, *(np.shape(values) for values in auxiliary.values()))
+    np.testing.assert_allclose(family.mean(ETA, **auxiliary), np.broadcast_to(scipys.mean(), shape), rtol=1e-9)
+    np.testing.assert_allclose(family.variance(ETA, **auxiliary), np.broadcast_to(scipys.var(), shape), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "link"), FAMILY_LINKS)
+def test_the_distribution_function_is_zero_below_the_support_and_one_above(name, link):
+    family, auxiliary, _ = case(name, link)
+
+    np.testing.assert_allclose(family.cdf(np.full((4, 1), -1e9), ETA, **auxiliary), 0, atol=1e-12)
+    np.testing.assert_allclose(family.cdf(np.full((4, 1), 1e9), ETA, **auxiliary), 1, atol=1e-12)
+
+
+@pytest.mark.parametrize(("name", "link"), FAMILY_LINKS)
+@pytest.mark.parametrize("variance", [0.0, 0.04, 1.0, 9.0])
+def test_the_marginal_mean_is_the_average_over_a_normal_predictor(name, link, variance):
+    family, auxiliary, _ = case(name, link)
+    z, weight = np.polynomial.hermite_e.hermegauss(180)
+    expected = sum(w * family.mean(ETA + np.sqrt(variance) * x, **auxiliary) for x, w in zip(z, weight, strict=True))
+    found = family.marginal_mean(ETA, np.full(5, variance), **auxiliary)
+
+    np.testing.assert_allclose(found, expected / weight.sum(), rtol=1e-5 if variance > 1 else 1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("link", ["logit", "cloglog", "probit"])
+@pytest.mark.parametrize("sd", [0.1, 1.0, 5.0, 12.0])
+def test_a_marginal_probability_equals_quadrature(link, sd):
+    inverse = LINKS[link].inverse
+    for m in (-5.0, -0.5, 3.0):
+        points = [z for z in (0.0, -m / sd) if abs(z) < 12]
+        expected = integrate.quad(
+            lambda z, m=m: float(inverse(np.array(m + sd * z))) * stats.norm.pdf(z), -12, 12, points=points, limit=400
+        )[0]
+        assert LINKS[link].marginal(np.array(m), np.array(sd**2)) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_a_link_and_its_inverse_undo_each_other(link):
+    mu = np.array([1e-9, 0.01, 0.5, 0.9, 1 - 1e-9])
+
+    np.testing.assert_allclose(LINKS[link].inverse(LINKS[link].link(mu)), mu, rtol=1e-6)
+
+
+@pytest.mark.parametrize("link", ["logit", "cloglog", "probit"])
+def test_log_probabilities_keep_their_digits_in_both_tails(link):
+    """Where neither is rounded they are the plain logarithms; far out they neither overflow nor become -inf early."""
+    own, eta = LINKS[link], np.linspace(-4, 1.2, 40)
+    np.testing.assert_allclose(own.log_inverse(eta), np.log(own.inverse(eta)), rtol=1e-9)
+    np.testing.assert_allclose(own.log_complement(eta), np.log1p(-own.inverse(eta)), rtol=1e-9)
+    h = 1e-5
+    slope = (own.inverse(eta + h) - own.inverse(eta - h)) / (2 * h)
+    np.testing.assert_allclose(own.slope(own.inverse(eta)), slope, rtol=1e-6)
+    assert np.isfinite(own.log_inverse(np.array([-50.0, 50.0]))).all()
+    assert own.log_inverse(np.array(-30.0)) < -25
+    assert np.isfinite(own.log_complement(np.array(-50.0)))
+
+
+@pytest.mark.parametrize("link", ["logit", "cloglog", "probit"])
+def test_the_latent_variance_is_that_of_the_density_behind_the_inverse(link):
+    own = LINKS[link]
+    x = np.linspace(-60, 60, 2_000_001)
+    density = np.diff(own.inverse(x))
+    middle = (x[1:] + x[:-1]) / 2
+    mean = density @ middle
+
+    assert density @ (middle - mean) ** 2 == pytest.approx(own.latent_variance, rel=1e-6)
 
 
 @pytest.mark.parametrize("variance", [0.0, 0.01, 1.0, 30.0])
-@pytest.mark.parametrize("name", AUXILIARY)
+@pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if family.collapses])
 def test_a_widened_response_is_the_average_over_a_normal_linear_predictor(name, variance):
     """The distribution function at many points, the predictor at quantiles of its own."""
-    family, auxiliary = get_family(name), AUXILIARY[name]
+    family, auxiliary, _ = case(name, None)
     nodes = stats.norm.ppf((np.arange(20_000) + 0.5) / 20_000)[:, None]
-    mu = family.link.inverse(family.link.link(MU) + np.sqrt(variance) * nodes)
-    wide = family.widened(np.full(3, variance), **auxiliary)
+    wide = family.widened(np.full(5, variance), **auxiliary)
 
     assert set(wide) == set(family.auxiliary)
-    for y in np.linspace(-20, 20, 41):
-        expected = family.cdf(y, mu, **auxiliary).mean(axis=0)
-        np.testing.assert_allclose(family.cdf(y, MU, **wide), expected, atol=1e-5)
+    for y in np.linspace(-20, 20, 21):
+        expected = family.cdf(y, ETA + np.sqrt(variance) * nodes, **auxiliary).mean(axis=0)
+        np.testing.assert_allclose(family.cdf(y, ETA, **wide), expected, atol=2e-5)
 
 
-@pytest.mark.parametrize("name", AUXILIARY)
-def test_no_variance_widens_nothing(name):
-    family, auxiliary = get_family(name), AUXILIARY[name]
-    wide = family.widened(np.zeros(3), **auxiliary)
+@pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if family.collapses])
+def test_the_density_is_the_normal_one_of_the_working_response_times_its_slope(name):
+    family, auxiliary, scipys = case(name, None)
+    y = scipys.ppf([[0.1], [0.7]])
+    working = stats.norm.logpdf(family.working(y), ETA, auxiliary["sigma"]) + family.log_jacobian(y)
 
-    for key, values in auxiliary.items():
-        np.testing.assert_allclose(wide[key], values, rtol=1e-15)
+    np.testing.assert_allclose(family.log_density(y, ETA, **auxiliary), working)
 
 
-def test_variances_of_the_predictor_and_of_the_noise_add_up():
-    """One after the other as well as at once; by draw, or by row and draw."""
-    family, sigma = get_family("gaussian"), np.array([0.5, 2.0])
-    of_rows = np.array([[0.0, 1.0], [4.0, 9.0], [0.25, 16.0]])
-    wide = family.widened(of_rows, sigma=sigma)
+def response_of(y, offset=None, weights=None, trials=None, centred=True):
+    y = np.asarray(y, dtype=float)
+    location, scale = (np.average(y, weights=weights), y.std()) if centred else (0.0, np.sqrt(np.mean(y**2)))
+    return Response(y, offset, weights, trials, centred, float(location), float(scale))
 
-    np.testing.assert_allclose(family.variance(np.zeros((3, 2)), **wide), of_rows + sigma**2)
-    twice = family.widened(of_rows[::-1], **wide)
-    np.testing.assert_allclose(twice["sigma"], family.widened(of_rows + of_rows[::-1], sigma=sigma)["sigma"])
-    np.testing.assert_array_equal(sigma, [0.5, 2.0])
+
+@pytest.mark.parametrize(
+    ("name", "link", "response", "expected"),
+    [
+        ("gaussian", None, response_of([1, 2, 6]), (3, np.std([1, 2, 6]))),
+        ("gaussian", None, response_of([3, 4], centred=False), (0, np.sqrt(12.5))),
+        ("t", None, response_of([1, 2, 3, 4, 1000]), (3, 1.4826)),
+        ("t", None, response_of([5, 5, 5, 9]), (5, np.std([5, 5, 5, 9]))),
+        ("t", None, response_of([3, -4, 5], centred=False), (0, 4 * 1.4826)),
+        ("gamma", None, response_of([1, 2, 6]), (np.log(3), 1)),
+        ("beta", "logit", response_of([0.2, 0.6]), (np.log(0.4 / 0.6), 1)),
+        ("beta", "probit", response_of([0.2, 0.6]), (stats.norm.ppf(0.4), 1 / 1.6)),
+        ("poisson", None, response_of([0, 0, 0]), (np.log(0.5 / 3), 1)),
+        ("poisson", None, response_of([1, 3], offset=np.log([2.0, 6.0])), (np.log(4.5 / 8), 1)),
+        ("negativebinomial", None, response_of([0, 5], weights=np.array([3.0, 1.0])), (np.log(5.5 / 4), 1)),
+        ("binomial", "logit", response_of([0, 3], trials=np.array([4.0, 5.0])), (np.log(3.5 / 6.5), 1)),
+        ("binomial", "probit", response_of([0, 3], trials=np.array([4.0, 5.0])), (stats.norm.ppf(0.35), 1 / 1.6)),
+        ("binomial", "cloglog", response_of([0, 0], trials=np.array([4.0, 5.0])), (np.log(-np.log(0.95)), 1)),
+    ],
+)
+def test_default_priors_are_where_the_pooled_mean_is(name, link, response, expected):
+    np.testing.assert_allclose(get_family(name, link).location_and_scale(response), expected)
+
+
+def test_an_exposure_of_any_unit_does_not_overflow():
+    response = response_of([1, 3], offset=np.array([1000.0, 1001.0]))
+
+    assert get_family("poisson").location_and_scale(response)[0] == pytest.approx(np.log(4.5 / (1 + np.e)) - 1000)
+
+
+def test_quantiles_of_weighted_rows_are_those_of_repeated_ones():
+    rng = np.random.default_rng(0)
+    values, weights = rng.normal(size=40), rng.integers(1, 4, 40)
+
+    expected = np.quantile(np.repeat(values, weights), 0.5)
+    assert quantile_of_rows(values, weights.astype(float), 0.5) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "y", "trials", "message"),
+    [
+        ("poisson", [0, 2.5, -1], None, r"family='poisson' needs non-negative integers; row 1 of y is 2.5 \(2 rows"),
+        ("negativebinomial", [0, 2, -1], None, "needs non-negative integers; row 2 of y is -1"),
+        ("gamma", [1, 0, 2], None, "family='gamma' needs positive numbers; row 1 of y is 0"),
+        ("lognormal", [1, -3, 2], None, "family='lognormal' needs positive numbers; row 1 of y is -3"),
+        ("beta", [0.1, 0.5, 1], None, "needs numbers between 0 and 1, both excluded; row 2 of y is 1; for shares of"),
+        ("beta", [0.1, 0.5, 1.2], None, "family='beta' needs numbers between 0 and 1"),
+        ("binomial", [1, 2, 5], [3, 3, 4], "needs at most as many successes as trials; row 2 of y is 5; y holds succ"),
+        ("binomial", [0.3, 1, 1], [3, 3, 4], "needs non-negative integers; row 0 of y is 0.3"),
+        ("binomial", [0, 1, 1], [3, 0, 4], "a whole number of trials, at least 1, in each row; row 1 of the trials is"),
+        ("binomial", [0, 1, 1], [3, 2.5, 4], "row 1 of the trials is 2.5"),
+        ("gamma", [2, 2, 2], None, "y is constant"),
+        ("t", [2, 2, 2], None, "y is constant"),
+    ],
+)
+def test_what_is_outside_of_the_support_is_refused_with_its_row(name, y, trials, message):
+    trials = None if trials is None else np.array(trials, dtype=float)
+    with pytest.raises(ValueError, match=message):
+        get_family(name).check(np.array(y, dtype=float), trials)
 
 
 @pytest.mark.parametrize(
     ("name", "link", "message"),
     [
-        ("poisson", None, "family must be one of 'gaussian', got 'poisson'"),
+        ("zip", None, "family must be one of 'gaussian', 't', 'lognormal', .*, got 'zip'"),
         ("gaussian", "log", "link of family 'gaussian' must be None or one of 'identity', got 'log'"),
+        ("poisson", "logit", "link of family 'poisson' must be None or one of 'log', got 'logit'"),
     ],
 )
 def test_unknown_families_and_links_list_the_known(name, link, message):

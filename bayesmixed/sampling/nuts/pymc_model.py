@@ -22,7 +22,18 @@ import numpy as np
 from bayesmixed._compat import import_pymc
 from bayesmixed.design.factors import GroupFactor
 from bayesmixed.design.spec import Design
-from bayesmixed.distributions import Exponential, HalfNormal, HalfStudentT, Normal, Prior, StudentT
+from bayesmixed.distributions import (
+    Exponential,
+    Gamma,
+    HalfNormal,
+    HalfStudentT,
+    InverseGamma,
+    LogNormal,
+    Normal,
+    Prior,
+    StudentT,
+    Truncated,
+)
 from bayesmixed.families.base import Family
 from bayesmixed.posterior.draws import coordinates
 from bayesmixed.posterior.posterior import Model
@@ -34,13 +45,16 @@ from bayesmixed.priors.swept import swept_columns
 if TYPE_CHECKING:
     import pymc as pm
 
-# our prior -> PyMC's distribution; the parameters have the same names but for Exponential's
+# our prior -> PyMC's distribution, with its parameters' names
 _DISTRIBUTIONS: dict[type[Prior], tuple[str, dict[str, str]]] = {
     Normal: ("Normal", {"mu": "mu", "sigma": "sigma"}),
     StudentT: ("StudentT", {"nu": "nu", "mu": "mu", "sigma": "sigma"}),
     HalfNormal: ("HalfNormal", {"sigma": "sigma"}),
     HalfStudentT: ("HalfStudentT", {"nu": "nu", "sigma": "sigma"}),
     Exponential: ("Exponential", {"rate": "lam"}),
+    LogNormal: ("LogNormal", {"mu": "mu", "sigma": "sigma"}),
+    Gamma: ("Gamma", {"alpha": "alpha", "beta": "beta"}),
+    InverseGamma: ("InverseGamma", {"alpha": "alpha", "beta": "beta"}),
 }
 
 
@@ -230,7 +244,9 @@ def _auxiliary(name: str, family: Family, priors: Priors, scaling: Scaling) -> A
     """A parameter of the family's own, kept above its floor."""
     import pymc as pm
 
-    distribution, arguments = _arguments([priors.auxiliary[name]])
+    prior = priors.auxiliary[name]
+    # above its floor a truncated prior has the density of the whole one, but for a constant
+    distribution, arguments = _arguments([prior.prior if isinstance(prior, Truncated) else prior])
     arguments = {key: value[0] for key, value in arguments.items()}
     if floor := family.floors(scaling.y_scale).get(name):
         arguments["default_transform"] = pm.distributions.transforms.Interval(floor, None)

@@ -1,0 +1,60 @@
+"""The beta distribution: a proportion, inside (0, 1), that is not a share of counted trials."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.special import betainc, betaincinv, betaln, xlog1py, xlogy
+
+from bayesmixed.distributions import LogNormal, Prior
+from bayesmixed.families.base import Array, Family, ProbabilityLink, Response, link_of_mean, refuse, varies
+
+
+class Beta(Family):
+    """Beta with the precision ``kappa``: Beta(mean kappa, (1 - mean) kappa)."""
+
+    name = "beta"
+    links = ("logit", "probit", "cloglog")
+    auxiliary = ("kappa",)
+    link: ProbabilityLink
+
+    def check(self, y: Array, trials: Array | None = None) -> None:
+        cure = (
+            "for shares of counted trials use family='binomial'; a 0 or 1 that is rounded may be moved inside, for "
+            "example y * (n - 1) / n + 0.5 / n with n = len(y)"
+        )
+        refuse(self, y, (y <= 0) | (y >= 1), "numbers between 0 and 1, both excluded", cure=cure)
+        varies(y)
+
+    def location_and_scale(self, response: Response) -> tuple[float, float]:
+        return link_of_mean(self.link, np.average(response.y, weights=response.weights), response), self.link.scale
+
+    def auxiliary_priors(self, scale: float) -> dict[str, Prior]:
+        return {"kappa": LogNormal(2.0, 1.5)}
+
+    def _shapes(self, eta: Array, kappa: Array) -> tuple[Array, Array]:
+        mu = self.link.inverse(eta)
+        return mu * kappa, (1 - mu) * kappa
+
+    def log_density(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
+        a, b = self._shapes(eta, auxiliary["kappa"])
+        return xlogy(a - 1, y) + xlog1py(b - 1, -y) - betaln(a, b)
+
+    def cdf(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
+        return betainc(*self._shapes(eta, auxiliary["kappa"]), np.clip(y, 0.0, 1.0))
+
+    def quantile(self, u: Array, eta: Array, **auxiliary: Array) -> Array:
+        return betaincinv(*self._shapes(eta, auxiliary["kappa"]), u)
+
+    def variance(self, eta: Array, **auxiliary: Array) -> Array:
+        mu = self.link.inverse(eta)
+        return mu * (1 - mu) / (1 + auxiliary["kappa"])
+
+    def latent_variance(self, mu: Array, **auxiliary: Array) -> Array:
+        """By the delta method: the variance over the squared slope of the inverse link."""
+        return mu * (1 - mu) / (1 + auxiliary["kappa"]) / np.square(self.link.slope(mu))
+
+    def pymc(self, pm: Any, eta: Any, auxiliary: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        mu, kappa = self.link.pymc(pm, eta), auxiliary["kappa"]
+        return pm.Beta, {"alpha": mu * kappa, "beta": (1 - mu) * kappa}

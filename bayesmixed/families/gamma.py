@@ -1,0 +1,50 @@
+"""The gamma distribution: a positive response whose coefficient of variation is constant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.special import gammainc, gammaincinv, gammaln, polygamma
+
+from bayesmixed.distributions import LogNormal, Prior
+from bayesmixed.families.base import Array, Family, Response, log_rate, refuse, varies
+
+
+class Gamma(Family):
+    """Gamma with the shape ``alpha``: the standard deviation is the mean over the root of alpha."""
+
+    name = "gamma"
+    links = ("log",)
+    auxiliary = ("alpha",)
+
+    def check(self, y: Array, trials: Array | None = None) -> None:
+        refuse(self, y, y <= 0, "positive numbers", cure="a gamma response has no zeros")
+        varies(y)
+
+    def location_and_scale(self, response: Response) -> tuple[float, float]:
+        return log_rate(response), self.link.scale
+
+    def auxiliary_priors(self, scale: float) -> dict[str, Prior]:
+        return {"alpha": LogNormal(0.0, 1.5)}
+
+    def log_density(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
+        alpha, ratio = auxiliary["alpha"], np.log(y) - eta  # the log of y over its mean
+        return alpha * (np.log(alpha) + ratio - np.exp(ratio)) - gammaln(alpha) - np.log(y)
+
+    def cdf(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
+        return gammainc(auxiliary["alpha"], auxiliary["alpha"] * np.maximum(y, 0.0) * np.exp(-eta))
+
+    def quantile(self, u: Array, eta: Array, **auxiliary: Array) -> Array:
+        return gammaincinv(auxiliary["alpha"], u) / auxiliary["alpha"] * np.exp(eta)
+
+    def variance(self, eta: Array, **auxiliary: Array) -> Array:
+        return np.exp(2 * eta) / auxiliary["alpha"]
+
+    def latent_variance(self, mu: Array, **auxiliary: Array) -> Array:
+        """Variance of the logarithm."""
+        return polygamma(1, auxiliary["alpha"]) + np.zeros_like(mu)
+
+    def pymc(self, pm: Any, eta: Any, auxiliary: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        alpha = auxiliary["alpha"]
+        return pm.Gamma, {"alpha": alpha, "beta": alpha * pm.math.exp(-eta)}

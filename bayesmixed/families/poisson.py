@@ -1,0 +1,47 @@
+"""The Poisson distribution: counts whose variance is their mean."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import stats
+from scipy.special import gammaln, pdtr, polygamma
+
+from bayesmixed.distributions import Prior
+from bayesmixed.families.base import Array, Family, Response, counts, log_rate
+
+
+class Poisson(Family):
+    """Poisson about the exponential of the linear predictor; an exposure is ``offset(log(exposure))``."""
+
+    name = "poisson"
+    links = ("log",)
+    discrete = True
+
+    def check(self, y: Array, trials: Array | None = None) -> None:
+        counts(self, y)
+
+    def location_and_scale(self, response: Response) -> tuple[float, float]:
+        return log_rate(response, 0.5), self.link.scale
+
+    def auxiliary_priors(self, scale: float) -> dict[str, Prior]:
+        return {}
+
+    def log_density(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
+        return y * eta - np.exp(eta) - gammaln(y + 1)
+
+    def cdf(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
+        return np.where(y < 0, 0.0, pdtr(np.floor(np.maximum(y, 0.0)), np.exp(eta)))
+
+    def quantile(self, u: Array, eta: Array, **auxiliary: Array) -> Array:
+        return stats.poisson.ppf(u, np.exp(eta))
+
+    def variance(self, eta: Array, **auxiliary: Array) -> Array:
+        return np.exp(eta)
+
+    def latent_variance(self, mu: Array, **auxiliary: Array) -> Array:
+        return polygamma(1, mu)
+
+    def pymc(self, pm: Any, eta: Any, auxiliary: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        return pm.Poisson, {"mu": pm.math.exp(eta)}
