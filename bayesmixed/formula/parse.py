@@ -49,6 +49,8 @@ class ParsedFormula:
         The formula as the user wrote it, for messages.
     response : str or None
         The column on the left of ``~``; ``None`` for a one-sided formula.
+    trials : str or None
+        The column of the numbers of trials, in ``p(response, trials) ~ ...``.
     common : str
         The common part, one-sided, in formulae's language; ``"1"`` when only groups are given.
     groups : tuple of GroupTerm
@@ -59,6 +61,7 @@ class ParsedFormula:
 
     text: str
     response: str | None
+    trials: str | None
     common: str
     groups: tuple[GroupTerm, ...]
     variables: tuple[str, ...]
@@ -68,6 +71,11 @@ class ParsedFormula:
         """All columns that the right side uses, grouping factors included."""
         of_groups = [name for term in self.groups for name in (*term.variables, *term.columns)]
         return tuple(dict.fromkeys([*self.variables, *of_groups]))
+
+    @property
+    def left(self) -> tuple[str, ...]:
+        """The columns that the left side uses."""
+        return tuple(name for name in (self.response, self.trials) if name is not None)
 
 
 def parse(formula: str) -> ParsedFormula:
@@ -98,7 +106,7 @@ def parse(formula: str) -> ParsedFormula:
     if not isinstance(formula, str):
         raise FormulaError(f"formula must be a string, got {type(formula).__name__}.")
     tokens = tokenize(formula)
-    response, right = _split_response(tokens, formula)
+    response, trials, right = _split_response(tokens, formula)
     if not right:
         raise FormulaError(f"formula {formula!r} has no terms; write '1' for an intercept alone.")
     common, bars = _split_bars(right, formula)
@@ -106,7 +114,7 @@ def parse(formula: str) -> ParsedFormula:
     groups: list[GroupTerm] = []
     for left, correlated, factor in bars:
         groups.extend(_group_terms(left, correlated, factor, formula))
-    parsed = ParsedFormula(formula, response, join(common) or "1", _merge_spellings(groups), _variables(common))
+    parsed = ParsedFormula(formula, response, trials, join(common) or "1", _merge_spellings(groups), _variables(common))
     if response in parsed.columns:
         raise FormulaError(
             f"formula {formula!r}: the response {response!r} stands on the right side, too; it would explain itself."
@@ -114,22 +122,37 @@ def parse(formula: str) -> ParsedFormula:
     return parsed
 
 
-def _split_response(tokens: list[Token], formula: str) -> tuple[str | None, list[Token]]:
+def _split_response(tokens: list[Token], formula: str) -> tuple[str | None, str | None, list[Token]]:
+    """Names of the response and of the trials, and the right side."""
     tildes = [i for i, token in enumerate(tokens) if token.text == "~"]
     if not tildes:
-        return None, tokens
+        if tokens and tokens[0].kind == "share":
+            raise FormulaError(f"formula {formula!r}: {tokens[0].name}() is a response; write '~' behind it.")
+        return None, None, tokens
     if len(tildes) > 1:
         raise FormulaError(f"formula {formula!r} has more than one '~'.")
     left, right = tokens[: tildes[0]], tokens[tildes[0] + 1 :]
     if not left:
-        return None, right
+        return None, None, right
+    if left[0].kind == "share":
+        return *_successes_and_trials(left, formula), right
     if len(left) > 1 or left[0].kind != "name":
         raise FormulaError(
             f"formula {formula!r}: the left side must be the name of one column, got {join(left)!r}. To model a "
             "transformed response, give the column and wrap the estimator in "
             "sklearn.compose.TransformedTargetRegressor."
         )
-    return left[0].name, right
+    return left[0].name, None, right
+
+
+def _successes_and_trials(left: list[Token], formula: str) -> tuple[str, str]:
+    """The columns of ``p(successes, trials)``."""
+    if [token.kind for token in left] != ["share", "op", "name", "op", "name", "op"] or left[3].text != ",":
+        raise FormulaError(
+            f"formula {formula!r}: expected {left[0].name}(successes, trials), the names of two columns, got "
+            f"{join(left)!r}."
+        )
+    return left[2].name, left[4].name
 
 
 def _refuse_removed_offsets(common: list[Token], formula: str) -> None:

@@ -19,6 +19,8 @@ NUMERIC_FUNCTIONS = (
 # formulae's own functions whose learned state is plain data
 TRANSFORMS = ("C", "I", "S", "T", "bs", "center", "offset", "poly", "scale", "standardize")
 ENCODINGS = ("Sum", "Treatment")
+# the one call of a left side: successes and trials
+SHARES = ("p", "prop", "proportion")
 FUNCTIONS = tuple(sorted((*NUMERIC_FUNCTIONS, *TRANSFORMS, *ENCODINGS), key=str.lower))
 
 _INSTEAD = {
@@ -29,6 +31,7 @@ _INSTEAD = {
     "gr": "write the factor itself, as in '(1 | g)'",
     "binary": "make a 0/1 column, or use C(x)",
     "B": "make a 0/1 column, or use C(x)",
+    **dict.fromkeys(SHARES, "a share of successes stands at the left of '~', as in 'p(successes, trials) ~ x'"),
 }
 
 _PATTERN = re.compile(
@@ -132,7 +135,8 @@ def _resolve_names(tokens: list[Token], formula: str) -> list[Token]:
         token = _resolve(raw, before, following, calls[-1], formula) if is_name else raw
         if token.opens:
             closers.append({"(": ")", "{": "}"}[token.text])
-            calls.append(calls[-1] or token.text == "{" or (i > 0 and resolved[-1].kind == "function"))
+            is_call = i > 0 and resolved[-1].kind in ("function", "share")
+            calls.append(calls[-1] or token.text == "{" or is_call)
         elif token.closes:
             if not closers or token.text != closers[-1]:
                 raise FormulaError(f"formula {formula!r}: a {token.text!r} closes nothing.")
@@ -158,6 +162,8 @@ def _is_stray(token: Token, before: list[Token]) -> bool:
 
 def _resolve(token: Token, before: str, following: str, in_call: bool, formula: str) -> Token:
     name = token.text
+    if following == "(" and name in SHARES and not before:
+        return Token("share", name, name, False)
     if following == "(":
         bare = name.removeprefix("np.").removeprefix("numpy.")
         if bare not in FUNCTIONS or (bare != name and bare not in NUMERIC_FUNCTIONS):
