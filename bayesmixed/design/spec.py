@@ -95,12 +95,15 @@ class DesignSpec:
         The user's text; None when X's columns are the common effects.
     response : str or None
         Column of the response in a two-sided formula.
+    trials : str or None
+        Column of the numbers of trials, where the response counts successes.
     common : ColumnsSpec
     groups : tuple of GroupSpec
     """
 
     formula: str | None
     response: str | None
+    trials: str | None
     common: ColumnsSpec
     groups: tuple[GroupSpec, ...]
 
@@ -119,7 +122,7 @@ class DesignSpec:
         """The columns that the formula uses, the response included; None without a formula, which uses all."""
         if self.formula is None:
             return None
-        names = [*self.common.variables, *([self.response] if self.response else [])]
+        names = [*self.common.variables, *(name for name in (self.response, self.trials) if name)]
         for group in self.groups:
             names += [*group.factor_levels.columns, *(name for bar in group.bars for name in bar.variables)]
         return tuple(dict.fromkeys(names))
@@ -146,6 +149,7 @@ class DesignSpec:
         frame: pd.DataFrame,
         *,
         group_prior: str | Mapping[str, str] = "lkj",
+        trials: str | None = None,
         y: np.ndarray | None = None,
         weights: np.ndarray | None = None,
     ) -> tuple[DesignSpec, Design]:
@@ -157,6 +161,8 @@ class DesignSpec:
         frame : DataFrame of shape (n, k)
         group_prior : {"lkj", "independent"} or dict by factor, default="lkj"
             Whether the effects of a bar ``|`` may correlate; ``||`` never.
+        trials : str, optional
+            Column of the numbers of trials.
         y, weights : numpy.ndarray of shape (n,), or None
             Passed on to the `Design`. Transformations learn from rows as often as these count, if the weights are
             whole numbers and come to at most ten million, else from every row once.
@@ -183,7 +189,9 @@ class DesignSpec:
         text = parsed.text
         of_effects = [*parsed.variables, *(name for term in parsed.groups for name in term.variables)]
         of_groups = [name for term in parsed.groups for name in term.columns]
-        table = Table.read(frame, tuple(of_effects), tuple(of_groups), formula=text, y=y, weights=weights)
+        table = Table.read(
+            frame, tuple(of_effects), tuple(of_groups), formula=text, trials=trials, y=y, weights=weights
+        )
         counts = _counts(weights)
         common = ColumnsSpec.learn(parsed.common, parsed.variables, table, counts)
         by_factor: dict[str, list[GroupTerm]] = {}
@@ -195,7 +203,7 @@ class DesignSpec:
             group, codes = learn_group(factor, terms, table, text, correlated=correlated[factor], counts=counts)
             groups.append(group)
             factors.append(group.evaluate(table, codes, ()))
-        spec = cls(text, parsed.response, common, tuple(groups))
+        spec = cls(text, parsed.response, trials, common, tuple(groups))
         return spec, spec._design(table, tuple(factors))
 
     @classmethod
@@ -203,7 +211,7 @@ class DesignSpec:
         cls, frame: pd.DataFrame, y: np.ndarray | None = None, weights: np.ndarray | None = None
     ) -> tuple[DesignSpec, Design]:
         """Every column of a numeric frame as a common effect, with an intercept."""
-        spec = cls(None, None, ColumnsSpec.plain(list(frame.columns)), ())
+        spec = cls(None, None, None, ColumnsSpec.plain(list(frame.columns)), ())
         return spec, spec.evaluate(spec.read(frame, y=y, weights=weights))
 
     def read(
@@ -235,7 +243,15 @@ class DesignSpec:
                 require_columns(frame, group.factor_levels.columns, self.formula, cure)
                 of_groups += group.factor_levels.columns
                 of_effects += [name for bar in group.bars for name in bar.variables]
-        return Table.read(frame, tuple(of_effects), tuple(of_groups), formula=self.formula, y=y, weights=weights)
+        return Table.read(
+            frame,
+            tuple(of_effects),
+            tuple(of_groups),
+            formula=self.formula,
+            trials=self.trials,
+            y=y,
+            weights=weights,
+        )
 
     def evaluate(self, table: Table, factors: tuple[str, ...] | None = None) -> Design:
         """Evaluate the learned design on rows that `read` has read for the same factors."""
@@ -280,6 +296,7 @@ class DesignSpec:
             offset,
             table.y,
             table.weights,
+            table.trials,
             common_terms=common.term_of_name,
             contains=common.contains,
         )
@@ -290,6 +307,7 @@ class DesignSpec:
         return {
             "formula": self.formula,
             "response": self.response,
+            "trials": self.trials,
             "common": self.common.state,
             "groups": [group.state for group in self.groups],
         }
@@ -304,7 +322,9 @@ class DesignSpec:
             For a spline basis learned by a formulae that means something else by ``bs``.
         """
         groups = tuple(map(GroupSpec.from_state, state["groups"]))
-        return cls(state["formula"], state["response"], ColumnsSpec.from_state(state["common"]), groups)
+        return cls(
+            state["formula"], state["response"], state["trials"], ColumnsSpec.from_state(state["common"]), groups
+        )
 
 
 def _counts(weights: np.ndarray | None) -> np.ndarray | None:

@@ -53,6 +53,8 @@ class Table:
         The response.
     weights : numpy.ndarray of shape (n,), or None
         Frequency weights, all positive; None when every row counts once.
+    trials : numpy.ndarray of shape (n,), or None
+        Number of trials of each row, where the response counts successes.
     """
 
     n_rows: int
@@ -60,6 +62,7 @@ class Table:
     labels: Mapping[str, Labels]
     y: np.ndarray | None = None
     weights: np.ndarray | None = None
+    trials: np.ndarray | None = None
 
     @classmethod
     def read(
@@ -69,6 +72,7 @@ class Table:
         labels: tuple[str, ...] = (),
         *,
         formula: str | None = None,
+        trials: str | None = None,
         y: np.ndarray | None = None,
         weights: np.ndarray | None = None,
     ) -> Table:
@@ -84,6 +88,8 @@ class Table:
             Those that make up grouping factors.
         formula : str, optional
             For messages.
+        trials : str, optional
+            The column of the numbers of trials.
         y, weights : numpy.ndarray of shape (n,), optional
             As `read_numbers` and scikit-learn have checked them.
 
@@ -96,9 +102,12 @@ class Table:
             For missing or infinite values in such a column: its name and their number.
         """
         require_columns(frame, tuple(dict.fromkeys([*columns, *labels])), formula)
+        if trials is not None:
+            require_columns(frame, (trials,), None, " It holds the numbers of trials.")
         typed = {name: _read(frame[name], name) for name in dict.fromkeys(columns)}
         coded = {name: Labels.of(frame[name]) for name in dict.fromkeys(labels)}
-        return cls(len(frame), typed, coded, y, weights)
+        counted = None if trials is None else _numbers(_read(frame[trials], trials), trials)
+        return cls(len(frame), typed, coded, y, weights, counted)
 
     def values(self, name: str) -> np.ndarray:
         """A column that effects are computed from, shape (n,), a category by its levels."""
@@ -130,6 +139,12 @@ class Table:
                     f"{self.n_rows} rows; a row of unknown group cannot be fitted. Drop the rows, or give them a label "
                     "of their own."
                 )
+
+
+def _numbers(column: np.ndarray | Category, name: str) -> np.ndarray:
+    if isinstance(column, Category) or column.dtype.kind != "f":
+        raise FormulaError(f"column {name!r} holds no numbers; expected the number of trials of each row.")
+    return column
 
 
 def _read(column: pd.Series, name: str) -> np.ndarray | Category:

@@ -35,6 +35,7 @@ class MixedModel(Predictions, Summaries, Storage, Display, BaseEstimator):
     """Base of the estimators: a subclass adds its parameters, and what scikit-learn asks of a kind of estimator."""
 
     formula: str | None
+    trials: str | None
     priors: Any
     lkj_eta: Any
     new_groups: Any

@@ -20,11 +20,12 @@ from bayesmixed.design.factors import resolve_group_prior
 from bayesmixed.design.frames import check_size, kind_of, read_numbers, read_response, row_labels, to_pandas
 from bayesmixed.design.spec import Design, DesignSpec
 from bayesmixed.errors import FormulaError, quoted
-from bayesmixed.estimators.residuals import check_groups, check_residuals
-from bayesmixed.estimators.undetermined import check_units, warn_undetermined
+from bayesmixed.estimators.identification.residuals import check_groups, check_residuals
+from bayesmixed.estimators.identification.separation import warn_separated
+from bayesmixed.estimators.identification.undetermined import check_units, warn_undetermined
 from bayesmixed.families import get_family
 from bayesmixed.families.base import Family
-from bayesmixed.formula.parse import parse
+from bayesmixed.formula.parse import ParsedFormula, parse
 from bayesmixed.posterior.container import check_columns, check_names
 
 
@@ -57,27 +58,47 @@ def learn(
     """
     family = get_family(estimator.family, estimator.link)
     parsed = None if estimator.formula is None else parse(estimator.formula)
-    frame = as_frame(estimator, X, None if parsed is None else (*parsed.columns, str(parsed.response)), reset)
+    trials = _trials(estimator.trials, parsed, family)
+    used = None if parsed is None else tuple(name for name in (*parsed.columns, parsed.response, trials) if name)
+    frame = as_frame(estimator, X, used, reset)
     if parsed is None and (name := _name(y)) in list(frame.columns):
         raise FormulaError(f"X has a column {name!r}, the name of y: the response would predict itself. Drop it.")
     y = read_response(frame, y, None if parsed is None else parsed.response, type(estimator).__name__)
     frame, y, weights, obs = rows_that_count(X, frame, y, sample_weight)
     check_size(y)
-    family.check(y)
     if parsed is None:
         resolve_group_prior(estimator.group_prior, ())
         spec, design = DesignSpec.plain(frame, y, weights)
     else:
         check_columns(parsed.columns)
-        spec, design = DesignSpec.learn(parsed, frame, group_prior=estimator.group_prior, y=y, weights=weights)
+        spec, design = DesignSpec.learn(
+            parsed, frame, group_prior=estimator.group_prior, trials=trials, y=y, weights=weights
+        )
         check_names(spec, family.auxiliary)
+    family.check(design.observed, design.trials)
     check_units(design)
     if parsed is not None:
         warn_undetermined(design)
     if family.residual:
         check_residuals(design.working(family), refuse=parsed is not None)
         check_groups(design.working(family))
+    if family.counts_trials:
+        warn_separated(design)
     return spec, design, obs, family
+
+
+def _trials(column: str | None, parsed: ParsedFormula | None, family: Family) -> str | None:
+    """The column of the numbers of trials: of the parameter, or of the formula's left side."""
+    given = [name for name in (column, parsed and parsed.trials) if name is not None]
+    if not family.counts_trials and given:
+        raise ValueError(f"the trials {given[0]!r} are for family='binomial', not for family={family.name!r}.")
+    if family.counts_trials and (parsed is None or len(given) != 1):
+        found = "both are given" if given else "neither is given" if parsed else "there is no formula"
+        raise ValueError(
+            f"family={family.name!r} needs the number of trials of each row: a formula 'p(successes, trials) ~ ...', "
+            f"or a formula and trials='column', with successes as y; {found}."
+        )
+    return given[0] if given else None
 
 
 def fitted_rows(estimator: Any, X: Any, y: Any, sample_weight: Any) -> tuple[Design, np.ndarray]:
@@ -228,7 +249,8 @@ def checksum(design: Design) -> int:
     those of the same row among others.
     """
     weights = np.ones(design.n_rows) if design.weights is None else design.weights
-    columns = [design.response, weights, *design.X.T]
+    trials = [] if design.trials is None else [design.trials]
+    columns = [design.response, weights, *trials, *design.X.T]
     for factor in design.groups:
         columns += [factor.codes, *factor.Z.T]
     mixed = np.zeros(design.n_rows, dtype=np.uint64)

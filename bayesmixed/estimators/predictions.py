@@ -386,6 +386,7 @@ class Predictions:
         table = spec.read(frame, factors)
         design = spec.evaluate(table, factors)
         group_modes.check_new_levels(design, modes, table, spec)
+        self._posterior.family.check_trials(design.trials)
         return design, modes
 
 

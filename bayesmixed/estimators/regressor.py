@@ -37,6 +37,9 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
         Distribution of the response.
     link : {"identity"}, optional
         None: the family's usual link.
+    trials : str, optional
+        ``family="binomial"``: the column of X with the number of trials of each row, of which y counts the successes. A
+        formula ``"p(successes, trials) ~ ..."`` says the same.
     group_prior : {"lkj", "independent"} or dict by factor, default="lkj"
         Whether the effects of a bar ``|`` may correlate. ``||`` in the formula always means independent.
     lkj_eta : float or dict by factor, default=2.0
@@ -106,6 +109,7 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
         "formula": [str, None],
         "family": [str],
         "link": [str, None],
+        "trials": [str, None],
         "group_prior": [StrOptions(set(GROUP_PRIORS)), dict],
         "lkj_eta": [Interval(Real, 0, None, closed="neither"), dict],
         "priors": [dict, Priors, None],
@@ -127,6 +131,7 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
         *,
         family: str = "gaussian",
         link: str | None = None,
+        trials: str | None = None,
         group_prior: str | dict[str, str] = "lkj",
         lkj_eta: float | dict[str, float] = 2.0,
         priors: dict[str, Any] | Priors | None = None,
@@ -144,6 +149,7 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
         self.formula = formula
         self.family = family
         self.link = link
+        self.trials = trials
         self.group_prior = group_prior
         self.lkj_eta = lkj_eta
         self.priors = priors

@@ -151,6 +151,12 @@ class Family(ABC):
             Names the first row that is wrong, and the cure.
         """
 
+    def check_trials(self, trials: Array | None) -> None:
+        """Refuse numbers of trials that are none."""
+        if trials is not None:
+            wrong = (trials < 1) | (trials != np.floor(trials))
+            refuse(self, trials, wrong, "a whole number of trials, at least 1, in each row", of="the trials")
+
     def working(self, y: Array) -> Array:
         """The response on the scale of the linear predictor, where it has one."""
         return y

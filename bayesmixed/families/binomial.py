@@ -26,8 +26,7 @@ class Binomial(Family):
     def check(self, y: Array, trials: Array | None = None) -> None:
         counts(self, y)
         if trials is not None:
-            whole = (trials < 1) | (trials != np.floor(trials))
-            refuse(self, trials, whole, "a whole number of trials, at least 1, in each row", of="the trials")
+            self.check_trials(trials)
             refuse(self, y, y > trials, "at most as many successes as trials", cure="y holds successes, not a share")
 
     def location_and_scale(self, response: Response) -> tuple[float, float]:

@@ -10,8 +10,8 @@ from sklearn.exceptions import DataConversionWarning
 from bayesmixed.design.frames import check_size, read_numbers
 from bayesmixed.design.spec import DesignSpec
 from bayesmixed.errors import FormulaError
-from bayesmixed.estimators.residuals import check_groups, check_residuals
-from bayesmixed.estimators.undetermined import check_units, warn_undetermined
+from bayesmixed.estimators.identification.residuals import check_groups, check_residuals
+from bayesmixed.estimators.identification.undetermined import check_units, warn_undetermined
 from bayesmixed.families import get_family
 from bayesmixed.formula.parse import parse
 

@@ -25,7 +25,7 @@ class Waiting(Family):
     name = "waiting"
     links = ("log",)
 
-    def check(self, y):
+    def check(self, y, trials=None):
         if (y <= 0).any():
             row = int(np.flatnonzero(y <= 0)[0])
             raise ValueError(f"family='waiting' needs positive numbers; row {row} of y is {y[row]:g}.")

@@ -336,5 +336,5 @@ def test_where_it_refuses_or_gives_up_the_next_one_is_asked(options, reason, mon
 def test_causes_and_cures_of_a_warning_come_from_the_engine_that_ran(monkeypatch):
     own = with_engine(monkeypatch, OwnEngine())
     with pytest.warns(bm.ConvergenceWarning, match="Usual causes: a cause of its own. Remedies: a remedy of its own"):
-        fit(priors={"Intercept": HalfNormal(100)}, draws=5)
+        fit(priors={"Intercept": HalfNormal(100)}, draws=3)
     assert len(own.asked) == 1

@@ -90,7 +90,10 @@ def build_model(definition: Model, design: Design, obs: np.ndarray | None = None
             eta = eta + (Z * b[code]).sum(axis=-1)
         if design.offset is not None:
             eta = eta + pm.Data("offset", design.offset, dims="obs")
-        _response(design, family, {name: _auxiliary(name, family, priors, scaling) for name in family.auxiliary}, eta)
+        auxiliary = {name: _auxiliary(name, family, priors, scaling) for name in family.auxiliary}
+        if design.trials is not None:
+            auxiliary["trials"] = pm.Data("trials", design.trials, dims="obs")
+        _response(design, family, auxiliary, eta)
     return model
 
 

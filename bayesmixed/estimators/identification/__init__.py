@@ -1,0 +1,1 @@
+"""What the data cannot tell, in front of a fit: refused, or named in a warning."""
