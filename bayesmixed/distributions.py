@@ -231,6 +231,7 @@ class LogNormal(Prior):
     """
 
     positive: ClassVar[bool] = True
+    STORED: ClassVar[tuple[str, ...]] = ("mu", "sigma")
     mu: float = 0.0
     sigma: float = 1.0
 
@@ -266,6 +267,7 @@ class Gamma(Prior):
     """
 
     positive: ClassVar[bool] = True
+    STORED: ClassVar[tuple[str, ...]] = ("alpha", "beta")
     alpha: float
     beta: float = 1.0
 
@@ -299,6 +301,7 @@ class InverseGamma(Prior):
     """
 
     positive: ClassVar[bool] = True
+    STORED: ClassVar[tuple[str, ...]] = ("alpha", "beta")
     alpha: float
     beta: float = 1.0
 
@@ -328,6 +331,7 @@ class Truncated(Prior):
     """
 
     positive: ClassVar[bool] = True
+    STORED: ClassVar[tuple[str, ...]] = ("prior", "lower")
     prior: Prior
     lower: float
 

@@ -19,7 +19,17 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from bayesmixed.distributions import Exponential, HalfNormal, HalfStudentT, Normal, StudentT
+from bayesmixed.distributions import (
+    Exponential,
+    Gamma,
+    HalfNormal,
+    HalfStudentT,
+    InverseGamma,
+    LogNormal,
+    Normal,
+    StudentT,
+    Truncated,
+)
 from bayesmixed.errors import StorageError, quoted
 from bayesmixed.estimators.inputs import Rows
 from bayesmixed.gaussian.common import Residual
@@ -43,6 +53,10 @@ KINDS: dict[str, type[Any]] = {
     "HalfNormal": HalfNormal,
     "HalfStudentT": HalfStudentT,
     "Exponential": Exponential,
+    "LogNormal": LogNormal,
+    "Gamma": Gamma,
+    "InverseGamma": InverseGamma,
+    "Truncated": Truncated,
     "priors": Priors,
     "draws": Draws,
     "rows": Rows,
