@@ -19,13 +19,35 @@ FAMILIES: dict[str, type[Family]] = {
 }
 
 
+# what others offer under these names, and what to do here
+_NOT_OFFERED = {
+    **dict.fromkeys(
+        ("zip", "zinb", "zero_inflated_poisson", "zero_inflated_negativebinomial", "zero_inflated_binomial"),
+        "zero-inflated families are not offered; family='negativebinomial' takes many zeros, too",
+    ),
+    **dict.fromkeys(
+        ("hurdle_poisson", "hurdle_negativebinomial", "hurdle_gamma", "hurdle_lognormal"),
+        "hurdle families are not offered; model whether y is zero and, in the rows where it is not, y apart",
+    ),
+    **dict.fromkeys(
+        ("categorical", "multinomial", "nominal"),
+        "nominal responses are not offered; model one category against the rest",
+    ),
+    **dict.fromkeys(("cens", "censored", "weibull", "exponential"), "censored times are not offered"),
+    **dict.fromkeys(("student", "studentt", "student_t"), "family='t' is Student's"),
+    **dict.fromkeys(("negbinomial", "nbinom", "negative_binomial", "nb"), "write family='negativebinomial'"),
+    **dict.fromkeys(("normal", "gauss"), "write family='gaussian'"),
+}
+
+
 def get_family(name: str, link: str | None = None) -> Family:
     """Look up a family.
 
     Parameters
     ----------
-    name : {"gaussian"}
-    link : {"identity"}, optional
+    name : str
+        One of `FAMILIES`.
+    link : str, optional
         Default: the family's usual link.
 
     Raises
@@ -39,7 +61,8 @@ def get_family(name: str, link: str | None = None) -> Family:
     ('sigma',)
     """
     if name not in FAMILIES:
-        raise ValueError(f"family must be one of {quoted(FAMILIES)}, got {name!r}.")
+        cure = f" ({_NOT_OFFERED[name]})" if name in _NOT_OFFERED else ""
+        raise ValueError(f"family must be one of {quoted(FAMILIES)}, got {name!r}{cure}.")
     family = FAMILIES[name]
     if link is not None and link not in family.links:
         raise ValueError(f"link of family {name!r} must be None or one of {quoted(family.links)}, got {link!r}.")
