@@ -89,7 +89,7 @@ def learn(
 
 def _trials(column: str | None, parsed: ParsedFormula | None, family: Family) -> str | None:
     """The column of the numbers of trials: of the parameter, or of the formula's left side."""
-    given = [name for name in (column, parsed and parsed.trials) if name is not None]
+    given = [name for name in (column, None if parsed is None else parsed.trials) if name is not None]
     if not family.counts_trials and given:
         raise ValueError(f"the trials {given[0]!r} are for family='binomial', not for family={family.name!r}.")
     if family.counts_trials and (parsed is None or len(given) != 1):
