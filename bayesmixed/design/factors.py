@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -76,6 +76,10 @@ class GroupFactor(_Effects):
     effect_terms: tuple[str, ...]
     contains: tuple[tuple[int, ...], ...]
     new_labels: tuple[Any, ...] = ()
+
+    def take(self, rows: slice | np.ndarray) -> GroupFactor:
+        """The factor in some rows, with the same levels; `rows` as NumPy takes them."""
+        return replace(self, codes=self.codes[rows], Z=self.Z[rows])
 
 
 @dataclass(frozen=True)

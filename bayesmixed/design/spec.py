@@ -13,6 +13,7 @@ import pandas as pd
 from bayesmixed.design.columns import ColumnsSpec
 from bayesmixed.design.factors import GroupFactor, GroupSpec, learn_group, resolve_group_prior
 from bayesmixed.design.frames import require_columns
+from bayesmixed.design.statistics import SufficientStatistics
 from bayesmixed.design.table import Table
 from bayesmixed.errors import quoted
 from bayesmixed.families.base import Family
@@ -82,7 +83,32 @@ class Design:
     def working(self, family: Family) -> Design:
         """The same with the response on the scale of the linear predictor: see `Family.working`."""
         y = family.working(self.observed)
-        return self if y is self.y else replace(self, y=y)
+        return self if y is self.y else self._on_scale_of.setdefault(family, replace(self, y=y))
+
+    @cached_property
+    def _on_scale_of(self) -> dict[Family, Design]:
+        """By family, what `working` has made: its statistics are measured once, too."""
+        return {}
+
+    @cached_property
+    def statistics(self) -> SufficientStatistics:
+        """All sums over the rows that a fit reads, from one pass; needs a response, and codes that are levels."""
+        return SufficientStatistics.of(self)
+
+    def take(self, rows: slice | np.ndarray) -> Design:
+        """The design of some rows, with the same levels; `rows` as NumPy takes them."""
+
+        def some(values: np.ndarray | None) -> np.ndarray | None:
+            return None if values is None else values[rows]
+
+        return replace(
+            self,
+            X=self.X[rows],
+            groups=tuple(factor.take(rows) for factor in self.groups),
+            offset=some(self.offset),
+            y=some(self.y),
+            weights=some(self.weights),
+        )
 
 
 @dataclass(frozen=True)

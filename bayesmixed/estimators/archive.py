@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from bayesmixed.design.statistics import CrossProducts, Pairs
 from bayesmixed.distributions import (
     Exponential,
     Gamma,
@@ -36,7 +37,6 @@ from bayesmixed.gaussian.common import Residual
 from bayesmixed.gaussian.covariance import Covariances, FactorPrior
 from bayesmixed.gaussian.density import CollapsedDensity
 from bayesmixed.gaussian.effects import Coefficients, FirstEffects, Points
-from bayesmixed.gaussian.statistics import CrossProducts, Pairs
 from bayesmixed.gaussian.units import Units
 from bayesmixed.posterior.draws import CONTRACT_VERSION, Draws
 from bayesmixed.priors.priors import Priors

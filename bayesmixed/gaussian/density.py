@@ -19,11 +19,11 @@ import numpy as np
 
 from bayesmixed.chunks import allowed, chunks
 from bayesmixed.design.spec import Design
+from bayesmixed.design.statistics import CrossProducts
 from bayesmixed.families.gaussian import SIGMA_FLOOR
 from bayesmixed.gaussian.common import Reduced, Residual
 from bayesmixed.gaussian.covariance import Covariances
 from bayesmixed.gaussian.elimination import Elimination, choose
-from bayesmixed.gaussian.statistics import CrossProducts
 from bayesmixed.gaussian.units import Units
 from bayesmixed.priors.priors import Priors
 

@@ -11,11 +11,11 @@ from typing import Protocol
 import numpy as np
 
 from bayesmixed.chunks import allowed
+from bayesmixed.design.statistics import CrossProducts
 from bayesmixed.errors import quoted
 from bayesmixed.gaussian.crossed import Crossed
 from bayesmixed.gaussian.first_factor import FirstFactor
 from bayesmixed.gaussian.nested import Nested, nesting_order
-from bayesmixed.gaussian.statistics import CrossProducts
 from bayesmixed.gaussian.units import WorkingRows
 
 

@@ -22,6 +22,7 @@ import numpy as np
 from scipy import sparse
 
 from bayesmixed.chunks import allowed, chunks
+from bayesmixed.design.statistics import CrossProducts
 from bayesmixed.gaussian.batched import (
     conditional_root,
     gram,
@@ -31,7 +32,6 @@ from bayesmixed.gaussian.batched import (
     quadratic_form,
     unpack,
 )
-from bayesmixed.gaussian.statistics import CrossProducts
 from bayesmixed.gaussian.units import WorkingRows
 
 _NULL = 1e-12  # relative eigenvalue below which a direction of S_j holds no data

@@ -13,9 +13,10 @@ from itertools import pairwise
 import numpy as np
 from scipy import sparse
 
+from bayesmixed.design.statistics import CrossProducts
 from bayesmixed.gaussian.batched import conditional_effects, conditional_root, lower, quadratic_form
 from bayesmixed.gaussian.first_factor import FirstFactor, Remainder
-from bayesmixed.gaussian.statistics import CrossProducts, is_nested
+from bayesmixed.gaussian.statistics import is_nested
 from bayesmixed.gaussian.units import WorkingRows
 
 

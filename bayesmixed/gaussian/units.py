@@ -12,9 +12,8 @@ from bayesmixed.design.spec import Design
 from bayesmixed.distributions import Normal
 from bayesmixed.families.gaussian import Gaussian
 from bayesmixed.families.links import Identity
-from bayesmixed.priors.defaults import moments
 from bayesmixed.priors.priors import Priors
-from bayesmixed.priors.scaling import Scaling, far_means
+from bayesmixed.priors.scaling import Scaling, far_means, parts
 from bayesmixed.priors.swept import swept_columns, swept_effects
 
 # Standard deviations between zero and the mean of a slope column from which its covariance is sampled at the mean.
@@ -57,13 +56,13 @@ class Units:
     def learn(cls, design: Design, priors: Priors) -> Units:
         """Measure a design."""
         T = tuple(priors.group_sweep(factor.name, factor.effect_names) for factor in design.groups)
-        swept = [swept_columns(own, factor.Z) for own, factor in zip(T, design.groups, strict=True)]
+        statistics = design.statistics
+        swept = [measured.combined(own) for measured, own in zip(statistics.effects, T, strict=True)]
         location = tuple(
-            far_means(Z, factor, design.weights, _FAR) for Z, factor in zip(swept, design.groups, strict=True)
+            far_means(measured, is_binary, factor, _FAR)
+            for measured, is_binary, factor in zip(swept, statistics.is_binary, design.groups, strict=True)
         )
-        scale = tuple(
-            moments(Z - mean, design.weights, centred=False)[1] for Z, mean in zip(swept, location, strict=True)
-        )
+        scale = tuple(measured.size_about(mean) for measured, mean in zip(swept, location, strict=True))
         names = [factor.effect_names for factor in design.groups]
         intercept_at = tuple(effects.index("Intercept") if "Intercept" in effects else None for effects in names)
         return cls(Scaling.learn(design, _GAUSSIAN, priors), design.has_intercept, location, scale, T, intercept_at)
@@ -78,6 +77,24 @@ class Units:
     def group_columns(self, f: int, factor: GroupFactor, rows: slice | np.ndarray) -> np.ndarray:
         """Z_w of some rows, shape (n, q)."""
         return (swept_columns(self.T[f], factor.Z[rows]) - self.location[f]) / self.scale[f]
+
+    def common_map(self, origin: np.ndarray) -> np.ndarray:
+        """V of ``[1, X - origin, response - origin]``: the matrix from these to V, (p + 2, P)."""
+        scaling, p = self.scaling, len(self.scaling.x_scale)
+        among, shift = parts(scaling.T, p)
+        A = np.zeros((p + 2, p + 2))
+        A[0, 0] = 1.0
+        A[1:-1, 1:-1] = among / scaling.x_scale
+        A[0, 1:-1] = (origin[:p] @ among + shift - scaling.x_location) / scaling.x_scale
+        A[:, -1] = [(origin[p] - scaling.y_location) / scaling.y_scale, *np.zeros(p), 1 / scaling.y_scale]
+        return A if self.has_intercept else A[:, 1:]
+
+    def group_map(self, f: int, origin: np.ndarray) -> np.ndarray:
+        """The matrix from a factor's columns less their origin, which is 0 for its intercept, to Z_w; (q, q)."""
+        B = self.T[f].copy()
+        if (at := self.intercept_at[f]) is not None:
+            B[at] += origin @ self.T[f] - self.location[f]
+        return B / self.scale[f]
 
     def effect_units(self, f: int) -> np.ndarray:
         """Size of one working unit of each effect of a factor, on the user's scale; shape (q,)."""

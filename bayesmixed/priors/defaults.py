@@ -8,43 +8,21 @@ from types import MappingProxyType
 import numpy as np
 
 from bayesmixed.design.factors import GroupFactor, by_factor
+from bayesmixed.design.moments import Moments
 from bayesmixed.design.spec import Design
 from bayesmixed.distributions import HalfNormal, Normal, Prior
 from bayesmixed.errors import PriorError, quoted, warn
 from bayesmixed.families.base import Family, Response
 from bayesmixed.priors.priors import Priors
-from bayesmixed.priors.swept import Moments, sweep
+from bayesmixed.priors.swept import sweep
 
 FAR = 3  # standard deviations between zero and the mean of a slope column before we warn
 
 
-def moments(values: np.ndarray, weights: np.ndarray | None, centred: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Location and scale of columns, weighted, with ddof 0.
-
-    Parameters
-    ----------
-    values : numpy.ndarray of shape (n,) or (n, k)
-    weights : numpy.ndarray of shape (n,), or None
-    centred : bool
-        True: mean and standard deviation. False: zero and root mean square.
-
-    Returns
-    -------
-    location, scale : numpy.ndarray of shape () or (k,)
-        The scale of a constant column is its root mean square, of a zero column 1.
-    """
-    share = np.full(len(values), 1 / len(values)) if weights is None else weights / weights.sum()
-    location = share @ values
-    square = share @ np.square(values)
-    spread = np.sqrt(share @ np.square(values - location))
-    rms = np.where(square > 0, np.sqrt(square), 1.0)
-    scale = np.where(spread > 1e-14 * rms, spread, rms) if centred else rms
-    return (location if centred else np.zeros_like(location)), scale
-
-
 def predictor_scale(design: Design, family: Family) -> tuple[float, float]:
     """Where the linear predictor of a design is, and how far it may be from there, as its family says."""
-    location, scale = moments(design.working(family).response, design.weights, design.has_intercept)
+    measured = design.working(family).statistics.common
+    (*_, location), (*_, scale) = measured.location_and_scale(design.has_intercept)
     response = Response(
         design.observed,
         design.offset,
@@ -104,7 +82,7 @@ def default_priors(
     names, users = design.common_names, stated.get("beta", ())
     location, scale = predictor_scale(design, family)
     common = sweep(
-        Moments.of(design.X, design.weights),
+        design.statistics.common.select(slice(len(names))),
         design.contains or [()] * len(names),
         design.common_terms or names,
         centred=design.has_intercept,
@@ -112,8 +90,9 @@ def default_priors(
         kept={at for at, name in enumerate(names) if name in users},
     )
     group_sd, group_swept = {}, {}
-    for factor in design.groups:  # a comprehension would be one more frame on some Pythons
-        default = _default_sds(factor, scale, design.weights, stated.get(factor.name, ()))
+    for f, factor in enumerate(design.groups):
+        of_effects, is_binary = design.statistics.effects[f], design.statistics.is_binary[f]
+        default = _default_sds(factor, of_effects, is_binary, scale, stated.get(factor.name, ()))
         group_sd[factor.name], group_swept[factor.name] = default
     return Priors(
         intercept=Normal(location, 2.5 * scale) if design.has_intercept else None,
@@ -127,11 +106,10 @@ def default_priors(
 
 
 def _default_sds(
-    factor: GroupFactor, y_scale: float, weights: np.ndarray | None, stated: Collection[str]
+    factor: GroupFactor, measured: Moments, is_binary: np.ndarray, y_scale: float, stated: Collection[str]
 ) -> tuple[dict[str, Prior], dict[str, dict[str, float]]]:
     """Priors of a factor's sds, and how its correlated blocks are swept."""
     names = np.array(factor.effect_names)
-    measured = Moments.of(factor.Z, weights)
     centred = "Intercept" in factor.effect_names
     scale, of_intercept, undetermined = np.ones(len(names)), *np.zeros((2, len(names)), dtype=bool)
     swept: dict[str, dict[str, float]] = {}
@@ -139,7 +117,7 @@ def _default_sds(
         slopes = [at for at in block if names[at] != "Intercept"]
         has_intercept = len(slopes) < len(block)
         own = sweep(
-            Moments(measured.mean[slopes], measured.covariance[np.ix_(slopes, slopes)]),
+            measured.select(slopes),
             [[slopes.index(other) for other in factor.contains[at] if other in slopes] for at in slopes],
             [factor.effect_terms[at] for at in slopes],
             # an intercept in another bar holds what a slope adds at its mean, so that sds are what scales the slope
@@ -151,7 +129,7 @@ def _default_sds(
         of_intercept[slopes] = has_intercept and "Intercept" not in stated
         swept |= own.entries([str(name) for name in names[slopes]])
     at_zero = ~of_intercept & ~undetermined & (names != "Intercept")
-    if np.any(far := far_slopes(factor.Z, factor, weights) & at_zero):
+    if np.any(far := far_slopes(measured, is_binary, factor) & at_zero):
         warn(
             f"grouping factor {factor.name!r}: {quoted(names[far])} has its mean more than "
             f"{FAR} standard deviations from zero, so the group intercepts describe a point far outside the data. "
@@ -164,24 +142,24 @@ def _default_sds(
     return sds, swept
 
 
-def far_slopes(Z: np.ndarray, factor: GroupFactor, weights: np.ndarray | None, far: float = FAR) -> np.ndarray:
+def far_slopes(measured: Moments, is_binary: np.ndarray, factor: GroupFactor, far: float = FAR) -> np.ndarray:
     """Which slope columns, beside a group intercept, have their mean more than `far` sds from zero; bool (q,).
 
     A column of zeros and ones is never far: zero is one of its values.
 
     Parameters
     ----------
-    Z : numpy.ndarray of shape (n, q)
-        The factor's columns, perhaps swept.
+    measured : Moments
+        Of the factor's columns, perhaps swept.
+    is_binary : numpy.ndarray of bool, shape (q,)
+        Which columns hold zeros and ones alone, as written.
     factor : GroupFactor
-    weights : numpy.ndarray of shape (n,), or None
     far : float, default=3
     """
     if "Intercept" not in factor.effect_names:
         return np.zeros(len(factor.effect_names), dtype=bool)
-    mean, scale = moments(Z, weights, centred=True)
-    is_dummy = np.all((factor.Z == 0) | (factor.Z == 1), axis=0)
-    return (np.abs(mean) > far * scale) & ~is_dummy
+    mean, scale = measured.location_and_scale(centred=True)
+    return (np.abs(mean) > far * scale) & ~is_binary
 
 
 def resolve_eta(lkj_eta: float | Mapping[str, float], design: Design) -> dict[str, float]:

@@ -8,9 +8,10 @@ from typing import ClassVar
 import numpy as np
 
 from bayesmixed.design.factors import GroupFactor
+from bayesmixed.design.moments import Moments
 from bayesmixed.design.spec import Design
 from bayesmixed.families.base import Family
-from bayesmixed.priors.defaults import FAR, far_slopes, moments, predictor_scale
+from bayesmixed.priors.defaults import FAR, far_slopes, predictor_scale
 from bayesmixed.priors.priors import Priors
 from bayesmixed.priors.swept import swept_columns
 
@@ -52,8 +53,10 @@ class Scaling:
         then stay where they are.
         """
         y_location, y_scale = predictor_scale(design, family)
+        measured, p = design.statistics.common, len(design.common_names)
         T = priors.common_sweep(design.common_names)
-        x_location, x_scale = moments(_swept(T, design.X), design.weights, design.has_intercept)
+        swept = measured.select(slice(p)).combined(*parts(T, p))
+        x_location, x_scale = swept.location_and_scale(design.has_intercept)
         centred = design.has_intercept and not (priors.intercept is not None and priors.intercept.positive)
         x_location = np.where(centred & (np.abs(x_location) > _ROUNDING * x_scale), x_location, 0.0)
         return cls(y_location, y_scale, x_location, x_scale, T)
@@ -65,28 +68,33 @@ class Scaling:
 
 def _swept(T: np.ndarray, X: np.ndarray) -> np.ndarray:
     """``[1, X] T`` without its first column, if T has one for the intercept."""
-    p = X.shape[1]
-    columns = swept_columns(T[-p:, -p:] if p else T[:0, :0], X)
-    return columns + T[0, 1:] if len(T) > p else columns
+    among, shift = parts(T, X.shape[1])
+    return swept_columns(among, X) + shift
 
 
-def far_means(Z: np.ndarray, factor: GroupFactor, weights: np.ndarray | None, far: float = FAR) -> np.ndarray:
+def parts(T: np.ndarray, p: int) -> tuple[np.ndarray, np.ndarray]:
+    """What T does among the p columns, (p, p), and what it takes from each of the intercept, (p,)."""
+    return T[len(T) - p :, len(T) - p :], T[0, 1:] if len(T) > p else np.zeros(p)
+
+
+def far_means(measured: Moments, is_binary: np.ndarray, factor: GroupFactor, far: float = FAR) -> np.ndarray:
     """Where a factor's covariance is sampled: the slopes' means if one is more than `far` sds from zero, else 0; (q,).
 
     Only slopes that may correlate with the group intercept move, and then all of them.
 
     Parameters
     ----------
-    Z : numpy.ndarray of shape (n, q)
-        The factor's columns, swept as its prior is stated.
+    measured : Moments
+        Of the factor's columns, swept as its prior is stated.
+    is_binary : numpy.ndarray of bool, shape (q,)
+        As in `far_slopes`.
     factor : GroupFactor
-    weights : numpy.ndarray of shape (n,), or None
     far : float, default=3
     """
     at = factor.effect_names.index("Intercept") if "Intercept" in factor.effect_names else None
     block = next((list(block) for block in factor.blocks if at in block), [])
     mean = np.zeros(len(factor.effect_names))
-    if np.any(far_slopes(Z, factor, weights, far)[block]):
-        mean[block] = moments(Z, weights, centred=True)[0][block]
+    if np.any(far_slopes(measured, is_binary, factor, far)[block]):
+        mean[block] = measured.mean[block]
         mean[at] = 0.0
     return mean

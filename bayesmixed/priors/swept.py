@@ -21,32 +21,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bayesmixed.design.moments import Moments
+
 NOTHING_LEFT = 1e-7  # of a column's norm: what sums of squares, of 16 digits, still tell from rounding
 _ROUNDING = 1e-14  # of a column's size: a spread, a mean or a part of it that is rounding
 
 Swept = Mapping[str, Mapping[str, float]]
-
-
-@dataclass(frozen=True)
-class Moments:
-    """First and second moments of columns, weighted, ddof 0.
-
-    Attributes
-    ----------
-    mean : numpy.ndarray of shape (k,)
-    covariance : numpy.ndarray of shape (k, k)
-    """
-
-    mean: np.ndarray
-    covariance: np.ndarray
-
-    @classmethod
-    def of(cls, columns: np.ndarray, weights: np.ndarray | None) -> Moments:
-        """Measure columns, (n, k), with weights, (n,)."""
-        share = np.full(len(columns), 1 / len(columns)) if weights is None else weights / weights.sum()
-        mean = share @ columns
-        centred = columns - mean
-        return cls(mean, centred.T @ (centred * share[:, None]))
 
 
 @dataclass(frozen=True)

@@ -570,3 +570,19 @@ def test_memory_is_that_of_a_few_frames_whatever_the_number_of_levels():
 
     assert len(design.groups[0].levels) == 10_000
     assert peak < 8 * frame.memory_usage(index=False).sum()
+
+
+@pytest.mark.parametrize("rows", [slice(3, None, 2), np.array([5, 5, 0]), np.arange(48) % 3 == 1], ids=str)
+def test_some_rows_of_a_design_are_those_of_every_array(rows, pupils):
+    """With the same levels, though some may not occur."""
+    y, weights = pupils["y"].to_numpy(), np.arange(48) + 1.0
+    _, design = learn("x + offset(z) + (x | g) + (1 | h)", pupils, y=y, weights=weights)
+    some = design.take(rows)
+
+    for found, whole in [(some.X, design.X), (some.offset, design.offset), (some.y, y), (some.weights, weights)]:
+        np.testing.assert_array_equal(found, whole[rows])
+    for found, whole in zip(some.groups, design.groups, strict=True):
+        np.testing.assert_array_equal(found.codes, whole.codes[rows])
+        np.testing.assert_array_equal(found.Z, whole.Z[rows])
+        np.testing.assert_array_equal(found.levels, whole.levels)
+    assert learn("x", pupils)[1].take(rows).y is None

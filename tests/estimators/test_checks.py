@@ -8,10 +8,11 @@ import pytest
 from sklearn.exceptions import DataConversionWarning
 
 from bayesmixed.design.frames import check_size, read_numbers
+from bayesmixed.design.moments import Moments
 from bayesmixed.design.spec import DesignSpec
 from bayesmixed.errors import FormulaError
 from bayesmixed.estimators.identification.residuals import check_groups, check_residuals
-from bayesmixed.estimators.identification.undetermined import check_units, warn_undetermined
+from bayesmixed.estimators.identification.undetermined import check_units, plainly_independent, warn_undetermined
 from bayesmixed.families import get_family
 from bayesmixed.formula.parse import parse
 
@@ -178,6 +179,24 @@ def test_of_independent_columns_nothing_is_said(formula, frame):
         warn_undetermined(design(formula, frame))
 
     assert caught == []
+
+
+def test_sums_alone_tell_what_is_plainly_independent():
+    """Far from zero, too. What hides behind columns that are nearly combinations themselves is left to the rows."""
+    rng = np.random.default_rng(2)
+    x, z = rng.normal(size=(2, 500))
+
+    def plainly(*columns):
+        return plainly_independent(Moments.of(np.column_stack(columns)), centred=True)
+
+    assert plainly(x, z, x * z)
+    assert plainly(1e6 + x, 1e-9 * z)
+    assert plainly(x, x + 1e-2 * z)
+    assert not plainly(x, 2 * x)
+    assert not plainly(x, np.full(500, 7.1))
+    assert not plainly(x, x + 1e-6 * z, z)
+    assert not plainly(1e9 + x, z)
+    assert not plainly_independent(Moments.of(np.column_stack([x, 3 * x])), centred=False)
 
 
 def test_years_and_their_powers_are_told_apart():

@@ -9,7 +9,7 @@ from bayesmixed import Exponential, HalfNormal, HalfStudentT, MixedModelRegresso
 from bayesmixed._compat import dataset
 from bayesmixed.estimators.inputs import learn
 from bayesmixed.gaussian.density import CollapsedDensity
-from bayesmixed.gaussian.statistics import CrossProducts
+from bayesmixed.gaussian.statistics import working_products
 from bayesmixed.gaussian.units import Units
 from bayesmixed.priors.resolve import resolve_priors
 from bayesmixed.sampling.collapsed.regression import Rotated
@@ -85,7 +85,7 @@ def collapsed(case, X, y, sample_weight=None):
         s = np.linspace(-2, 2, 50)
         sigma = units.scaling.y_scale * np.exp(s)
         return Rotated.of(design, priors, units).log_likelihood(s) + priors.auxiliary["sigma"].log_density(sigma)
-    density = CollapsedDensity.of(design, priors, units, CrossProducts.of(design, units))
+    density = CollapsedDensity.of(design, priors, units, working_products(design, units))
     return evaluate(density, *random_points(density, 50))
 
 

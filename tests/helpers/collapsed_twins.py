@@ -12,7 +12,7 @@ from bayesmixed.design.spec import Design, DesignSpec
 from bayesmixed.families import get_family
 from bayesmixed.formula.parse import parse
 from bayesmixed.gaussian.density import CollapsedDensity
-from bayesmixed.gaussian.statistics import CrossProducts
+from bayesmixed.gaussian.statistics import working_products
 from bayesmixed.gaussian.units import Units
 from bayesmixed.priors.priors import Priors
 from bayesmixed.priors.resolve import resolve_priors
@@ -57,7 +57,7 @@ def learn(formula, frame, *, user=None, weights=None, lkj_eta=1.7, seed=3, y=Non
     design = DesignSpec.learn(parse(formula), frame, y=y, weights=weights, **options)[1]
     priors = resolve_priors(design, FAMILY, user, lkj_eta)
     units = Units.learn(design, priors)
-    return Model(design, priors, CollapsedDensity.of(design, priors, units, CrossProducts.of(design, units)))
+    return Model(design, priors, CollapsedDensity.of(design, priors, units, working_products(design, units)))
 
 
 def random_points(density, n, seed=0, center=-0.7):

@@ -4,6 +4,7 @@ import functools
 import json
 import subprocess
 import sys
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,22 @@ def code_by_dict(known, values):
             new.append(value)
         codes.append(table[label_key(value)])
     return codes, new
+
+
+def exact_moments(columns, weights):
+    """Mean and covariance (ddof 0) of columns in rational numbers: Fractions, (k,) and (k, k) as lists."""
+    rows = [[Fraction(float(value)) for value in row] for row in columns]
+    weights = [Fraction(float(w)) for w in weights]
+    total, k = sum(weights), len(rows[0])
+    mean = [sum(w * row[i] for w, row in zip(weights, rows, strict=True)) / total for i in range(k)]
+    covariance = [
+        [
+            sum(w * (row[i] - mean[i]) * (row[j] - mean[j]) for w, row in zip(weights, rows, strict=True)) / total
+            for j in range(k)
+        ]
+        for i in range(k)
+    ]
+    return mean, covariance
 
 
 def one_hot(codes, n_levels):

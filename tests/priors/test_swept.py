@@ -17,7 +17,7 @@ from bayesmixed.formula.parse import parse
 from bayesmixed.posterior.posterior import Model
 from bayesmixed.priors.defaults import default_priors
 from bayesmixed.priors.resolve import resolve_priors
-from bayesmixed.priors.swept import Moments, swept_columns, swept_effects
+from bayesmixed.priors.swept import swept_columns, swept_effects
 from bayesmixed.sampling.nuts.pymc_model import build_model
 from helpers.twins import common_sweep_of, sweep_of, swept_by_rows
 
@@ -239,15 +239,6 @@ def test_columns_and_effects_go_to_and_fro_entry_by_entry():
     np.testing.assert_allclose(swept_effects(T, b), np.tensordot(T, b, 1))
     np.testing.assert_array_equal(swept_columns(T, Z)[3:5], swept_columns(T, Z[3:5]))
     assert swept_columns(np.eye(4), Z) is Z
-
-
-def test_moments_of_parts_give_those_of_the_whole():
-    """T comes from first and second moments alone."""
-    X, w = FRAME[["x", "z"]].to_numpy(), np.arange(60) % 4 + 0.5
-    moments = Moments.of(X, w)
-
-    np.testing.assert_allclose(moments.mean, np.average(X, axis=0, weights=w))
-    np.testing.assert_allclose(moments.covariance, np.cov(X.T, aweights=w, ddof=0))
 
 
 # ---- what is printed, and refused

@@ -9,10 +9,11 @@ from scipy import sparse
 from scipy.sparse.linalg import lsmr
 
 from bayesmixed.design.factors import GroupFactor
+from bayesmixed.design.moments import Moments
 from bayesmixed.design.spec import Design
 from bayesmixed.errors import FormulaError, quoted, warn
+from bayesmixed.estimators.identification.undetermined import plainly_independent
 from bayesmixed.families.gaussian import SIGMA_FLOOR
-from bayesmixed.priors.defaults import moments
 
 _ROUNDING = 1e-10  # relative size below which a residual of the common effects is rounding error
 _NOTHING_LEFT = 1e-13  # share of y's sum of squares below which groups leave no residual
@@ -32,6 +33,8 @@ def check_residuals(design: Design, refuse: bool) -> None:
     refuse : bool
         Raise instead of warn.
     """
+    if plainly_independent(design.statistics.common, design.has_intercept):  # the response, of the columns
+        return
     columns, y = _standard(design)
     if _n_rows(design) <= columns.shape[1]:
         return
@@ -47,6 +50,9 @@ def check_residuals(design: Design, refuse: bool) -> None:
 
 def check_groups(design: Design) -> None:
     """Refuse a response that the effects of a factor, or of all factors together, explain without residual.
+
+    The rows tell, not sums over levels: a slope that varies a thousand times less within levels than between them
+    leaves these 5e-10 of y where there is nothing (measured), and what is looked for is 1e-13.
 
     A school's score on its pupils' rows does not vary within schools; nor does one that lies on each school's own line.
     Where there are no more rows than effects nothing can be said, and nothing is refused.
@@ -94,10 +100,9 @@ def _n_rows(design: Design) -> float:
 
 def _standard(design: Design) -> tuple[np.ndarray, np.ndarray]:
     """Common columns, the intercept among them, scaled, and response; both centred where there is an intercept."""
-    location, scale = moments(design.X, design.weights, design.has_intercept)
-    y_location, _ = moments(design.response, design.weights, design.has_intercept)
+    location, scale = design.statistics.common.location_and_scale(design.has_intercept)
     intercept = np.ones((design.n_rows, int(design.has_intercept)))
-    return np.column_stack([intercept, (design.X - location) / scale]), design.response - y_location
+    return np.column_stack([intercept, (design.X - location[:-1]) / scale[:-1]]), design.response - location[-1]
 
 
 def _left(columns: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -110,17 +115,11 @@ def _explains(design: Design, factor: GroupFactor, floor: float) -> bool:
     last = np.searchsorted(np.cumsum(np.bincount(factor.codes)), _SOME + 10 * design.X.shape[1])
     some = np.flatnonzero(factor.codes <= last)
     if len(some) < design.n_rows:
-        left, spare = _within(_rows(design, some), replace(factor, codes=factor.codes[some], Z=factor.Z[some]))
+        left, spare = _within(replace(design, groups=()).take(some), factor.take(some))
         if spare > 0 and left > floor:
             return False
     left, spare = _within(design, factor)
     return spare > 0 and left <= floor
-
-
-def _rows(design: Design, rows: np.ndarray) -> Design:
-    """Common part and response of some rows."""
-    weights = None if design.weights is None else design.weights[rows]
-    return replace(design, X=design.X[rows], y=design.response[rows], offset=None, weights=weights, groups=())
 
 
 def _within(design: Design, factor: GroupFactor) -> tuple[float, float]:
@@ -144,7 +143,7 @@ def _within(design: Design, factor: GroupFactor) -> tuple[float, float]:
 def _standard_effects(factor: GroupFactor) -> np.ndarray:
     """The factor's columns, (n, q), scaled, and centred beside an intercept: the same span in every level."""
     has_intercept = "Intercept" in factor.effect_names
-    location, scale = moments(factor.Z, None, has_intercept)
+    location, scale = Moments.of(factor.Z).location_and_scale(has_intercept)
     slopes = np.array([name != "Intercept" for name in factor.effect_names])
     return (factor.Z - np.where(slopes, location, 0.0)) / scale
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from bayesmixed.design.factors import GroupFactor
+from bayesmixed.design.moments import Moments
 from bayesmixed.design.spec import Design
 from bayesmixed.errors import FormulaError, quoted, warn
-from bayesmixed.priors.defaults import moments
 from bayesmixed.priors.swept import NOTHING_LEFT
 
 MOST_NAMED = 10  # columns in one warning
+# Share of a column that earlier ones leave, of which sums alone are trusted to tell. Its square is known to 1e-14, and
+# to 1e-14 / 1e-3^2 beside earlier columns of which as little is left: far less than the square itself
+_PLAIN = 1e-3
+_NEARLY = 1 - 1e-8  # cosine of two columns from which the rows are asked whether they are multiples
+_CONSTANT = 1e-7  # of a column's root mean square: sums alone are not asked about less spread
 _TINY = 1e-100  # of numbers whose squares, and sums of these, are safe
 
 
@@ -34,6 +39,26 @@ def check_units(design: Design) -> None:
             )
 
 
+def plainly_independent(measured: Moments, centred: bool) -> bool:
+    """Whether sums alone show that no column is a combination of those before it; if not, the rows have to tell.
+
+    Parameters
+    ----------
+    measured : Moments
+    centred : bool
+        Whether the intercept counts among the columns.
+    """
+    products = measured.covariance if centred else measured.raw
+    size = np.sqrt(np.maximum(np.diag(products), 0.0))
+    if np.any(size <= _CONSTANT * np.sqrt(np.diag(measured.raw))):
+        return False
+    try:
+        root = np.linalg.cholesky(products / np.outer(size, size))
+    except np.linalg.LinAlgError:
+        return False
+    return bool(np.all(np.diag(root) > _PLAIN))
+
+
 def warn_undetermined(design: Design) -> None:
     """Name the columns that the data cannot tell from others, in one warning; they are fitted, by their priors.
 
@@ -44,17 +69,18 @@ def warn_undetermined(design: Design) -> None:
     -----
     UserWarning
     """
-    weights = design.weights
-    found = _undetermined(design.X, weights, design.common_names, design.has_intercept)
-    for factor in design.groups:
+    common = design.statistics.common.select(slice(len(design.common_names)))
+    found = _undetermined(design.X, common, design.common_names, design.has_intercept)
+    for factor, measured in zip(design.groups, design.statistics.effects, strict=True):
         names = factor.effect_names
         for block in factor.blocks:
             slopes = [k for k in block if names[k] != "Intercept"]
             # with columns of other bars they may be combinations: (1 | g) + (0 + k | g) means what it says
             has_intercept = len(slopes) < len(block) or (len(block) == 1 and "Intercept" in names)
-            own = _undetermined(factor.Z[:, slopes], weights, tuple(names[k] for k in slopes), has_intercept)
+            own_names = tuple(names[k] for k in slopes)
+            own = _undetermined(factor.Z[:, slopes], measured.select(slopes), own_names, has_intercept)
             found += [f"{text} left of the bar of {factor.name!r}" for text in own]
-        found += [f"{text} left of the bars of {factor.name!r}" for text in _proportional(factor)]
+        found += [f"{text} left of the bars of {factor.name!r}" for text in _proportional(factor, measured)]
     if found:
         few = found if len(found) <= MOST_NAMED else [*found[:MOST_NAMED], f"{len(found) - MOST_NAMED} more"]
         warn(
@@ -63,22 +89,28 @@ def warn_undetermined(design: Design) -> None:
         )
 
 
-def _proportional(factor: GroupFactor) -> list[str]:
+def _proportional(factor: GroupFactor, measured: Moments) -> list[str]:
     """Slopes in different blocks of which one is a multiple of another, with its name."""
-    size = np.linalg.norm(factor.Z, axis=0)
-    unit = factor.Z / np.where(size > 0, size, 1.0)
-    alike = np.abs(unit.T @ unit) > 1 - NOTHING_LEFT**2
+    size = np.sqrt(np.diag(measured.raw))
+    size = np.where(size > 0, size, 1.0)
+    nearly = np.abs(measured.raw / np.outer(size, size)) > _NEARLY
     block = {k: at for at, block in enumerate(factor.blocks) for k in block}
     names = factor.effect_names
-    pairs = [(i, j) for j in range(len(names)) for i in range(j) if alike[i, j] and block[i] != block[j]]
-    return [f"{names[j]!r} is a multiple of {names[i]!r}" for i, j in pairs if names[i] != "Intercept"]
+    pairs = [(i, j) for j in range(len(names)) for i in range(j) if nearly[i, j] and block[i] != block[j]]
+    found = [(i, j) for i, j in pairs if names[i] != "Intercept" and _is_multiple(factor.Z[:, i], factor.Z[:, j])]
+    return [f"{names[j]!r} is a multiple of {names[i]!r}" for i, j in found]
 
 
-def _undetermined(
-    columns: np.ndarray, weights: np.ndarray | None, names: tuple[str, ...], has_intercept: bool
-) -> list[str]:
+def _is_multiple(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether one of two columns, neither of them zero, is a multiple of the other."""
+    return abs((a / np.linalg.norm(a)) @ (b / np.linalg.norm(b))) > 1 - NOTHING_LEFT**2
+
+
+def _undetermined(columns: np.ndarray, measured: Moments, names: tuple[str, ...], has_intercept: bool) -> list[str]:
     """What is wrong with each column that earlier ones and the intercept determine, with its name."""
-    mean, scale = moments(columns, weights, has_intercept)
+    if plainly_independent(measured, has_intercept):
+        return []
+    mean, scale = measured.location_and_scale(has_intercept)
     root = np.asarray(np.linalg.qr((columns - mean) / scale, mode="r"))  # the same inner products, in few rows
     basis = np.empty((len(root), 0))
     independent: list[int] = []

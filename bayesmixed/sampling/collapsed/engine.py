@@ -16,7 +16,7 @@ from __future__ import annotations
 from bayesmixed.design.spec import Design
 from bayesmixed.errors import SamplerError
 from bayesmixed.gaussian.density import CollapsedDensity
-from bayesmixed.gaussian.statistics import CrossProducts
+from bayesmixed.gaussian.statistics import working_products
 from bayesmixed.gaussian.units import Units
 from bayesmixed.posterior.draws import Draws
 from bayesmixed.posterior.posterior import Model
@@ -48,7 +48,7 @@ def sample(model: Model, design: Design, settings: Settings) -> Draws:
         clock.lap("sample")
         result.diagnostics["seconds"] = clock.seconds
         return result
-    statistics = CrossProducts.of(design, units)
+    statistics = working_products(design, units)
     clock.lap("statistics")
     if reason := too_large(design, statistics):
         raise SamplerError(reason)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bayesmixed.design.spec import Design, DesignSpec
+from bayesmixed.design.statistics import CrossProducts
 from bayesmixed.distributions import Normal
 from bayesmixed.gaussian import elimination
-from bayesmixed.gaussian.statistics import CrossProducts
 from bayesmixed.priors.priors import Priors
 
 MAX_DIMENSION = 21  # coordinates of the covariances up to which one t distribution covers them

@@ -23,7 +23,7 @@ from bayesmixed.errors import SamplerError
 from bayesmixed.gaussian.density import CollapsedDensity
 from bayesmixed.gaussian.effects import Points
 from bayesmixed.gaussian.leave_one_out import leave_one_out
-from bayesmixed.gaussian.statistics import CrossProducts
+from bayesmixed.gaussian.statistics import working_products
 from bayesmixed.keyed_random import uniforms
 from bayesmixed.posterior.diagnostics import pareto_k
 from bayesmixed.posterior.draws import Draws
@@ -81,7 +81,7 @@ class State:
         """Learn from further rows; see `FitState.update`. ``diagnostics["reason"]`` says which way it went."""
         clock = Clock()
         chains, n_draws = draws.shape
-        statistics = self.density.statistics + CrossProducts.of(design, self.density.units)
+        statistics = self.density.statistics + working_products(design, self.density.units)
         if reason := too_large(spec, statistics):
             raise SamplerError(reason)
         density = self.density.with_statistics(statistics)

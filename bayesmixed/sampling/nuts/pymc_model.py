@@ -40,7 +40,6 @@ from bayesmixed.posterior.posterior import Model
 from bayesmixed.priors import lkj
 from bayesmixed.priors.priors import Priors
 from bayesmixed.priors.scaling import Scaling, far_means
-from bayesmixed.priors.swept import swept_columns
 
 if TYPE_CHECKING:
     import pymc as pm
@@ -83,8 +82,11 @@ def build_model(definition: Model, design: Design, obs: np.ndarray | None = None
     coords = {"obs": np.arange(design.n_rows) if obs is None else obs} | coordinates(design)
     with pm.Model(coords=coords) as model:
         eta = _common_part(design, priors, scaling)
-        for factor in design.groups:
-            b = _group_effects(factor, priors, design.weights)
+        for f, factor in enumerate(design.groups):
+            T = priors.group_sweep(factor.name, factor.effect_names)
+            swept = design.statistics.effects[f].combined(T)
+            mean = far_means(swept, design.statistics.is_binary[f], factor)
+            b = _group_effects(factor, priors, T, mean)
             Z = pm.Data(f"Z_{factor.name}", factor.Z, dims=("obs", f"{factor.name}_effect"))
             code = pm.Data(f"code_{factor.name}", factor.codes, dims="obs")
             eta = eta + (Z * b[code]).sum(axis=-1)
@@ -161,18 +163,17 @@ def _arguments(priors: list[Prior]) -> tuple[str, dict[str, Any]]:
     return distribution, {theirs: np.array([float(getattr(p, ours)) for p in priors]) for ours, theirs in names.items()}
 
 
-def _group_effects(factor: GroupFactor, priors: Priors, weights: np.ndarray | None) -> Any:
+def _group_effects(factor: GroupFactor, priors: Priors, T: np.ndarray, mean: np.ndarray) -> Any:
     """Group effects of one factor, (n_levels, q): non-centred, ``b = z root'`` with ``Sigma = root root'``.
 
-    The prior is one of the swept columns' covariance, Sigma_s; of the effects as written it is T Sigma_s T'.
+    The prior is one of the swept columns' covariance, Sigma_s; of the effects as written it is T Sigma_s T'. It is
+    sampled at the slopes' means, `mean`.
     """
     import pymc as pm
     import pytensor.tensor as pt
 
     name, dims = factor.name, (factor.name, f"{factor.name}_effect")
     sd_priors = [priors.group_sd[name][effect] for effect in factor.effect_names]
-    T = priors.group_sweep(name, factor.effect_names)
-    mean = far_means(swept_columns(T, factor.Z), factor, weights)
     is_swept = bool(np.any(np.eye(len(T)) != T))
     sampled = "_at_mean" if mean.any() else "_swept" if is_swept else ""
     sd = _vector(f"sd_{name}{sampled}", sd_priors, dims[1])

@@ -1,0 +1,284 @@
+"""Sufficient statistics: all cross-products of a design's columns, from one pass over its rows; they add up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from bayesmixed.chunks import allowed, chunks
+from bayesmixed.design.moments import Moments, binary, mean
+
+if TYPE_CHECKING:
+    from bayesmixed.design.factors import GroupFactor
+    from bayesmixed.design.spec import Design
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Cross-products of two factors, for the pairs of levels that occur together.
+
+    Attributes
+    ----------
+    first, second : numpy.ndarray of int, shape (k,)
+        Codes of the pair, sorted by first, then second.
+    products : numpy.ndarray of shape (q_first, q_second, k)
+        ``Z_first' W Z_second`` over the pair's rows.
+    """
+
+    STORED: ClassVar[tuple[str, ...]] = ("first", "second", "products")
+
+    first: np.ndarray
+    second: np.ndarray
+    products: np.ndarray
+
+    def __add__(self, other: Pairs) -> Pairs:
+        """Statistics of both sets of rows."""
+        first = np.concatenate([self.first, other.first])
+        second = np.concatenate([self.second, other.second])
+        return _sum_pairs(first, second, np.concatenate([self.products, other.products], axis=2))
+
+
+def _sum_pairs(first: np.ndarray, second: np.ndarray, products: np.ndarray) -> Pairs:
+    """Add up the products of equal pairs."""
+    width = int(second.max(initial=0)) + 1
+    keys, place = np.unique(first.astype(np.int64) * width + second, return_inverse=True)
+    summed = np.stack([[np.bincount(place, values, len(keys)) for values in row] for row in products])
+    return Pairs(keys // width, keys % width, summed)
+
+
+@dataclass(frozen=True)
+class CrossProducts:
+    """Everything that a Gaussian mixed model needs to know of its rows; ``a + b`` is that of both sets of rows.
+
+    W being the frequency weights, V the common columns and the response, P of them, and Z those of a factor's effects,
+    in units that are the owner's:
+
+    Attributes
+    ----------
+    n : float
+        Number of rows; the sum of the weights.
+    VV : numpy.ndarray of shape (P, P)
+        V' W V.
+    S : tuple of numpy.ndarray of shape (q (q + 1) / 2, n_levels)
+        Z' W Z of every level of a factor: its lower triangle, row by row.
+    T : tuple of numpy.ndarray of shape (q, P, n_levels)
+        Z' W V of every level of a factor.
+    pairs : dict of (int, int) to Pairs
+        Z_f' W Z_g of the factors f < g.
+    """
+
+    STORED: ClassVar[tuple[str, ...]] = ("n", "VV", "S", "T", "pairs")
+
+    n: float
+    VV: np.ndarray
+    S: tuple[np.ndarray, ...]
+    T: tuple[np.ndarray, ...]
+    pairs: dict[tuple[int, int], Pairs]
+
+    @classmethod
+    def of(
+        cls, V: np.ndarray, Z: list[np.ndarray], codes: list[np.ndarray], levels: list[int], weights: np.ndarray | None
+    ) -> CrossProducts:
+        """Sum over rows: of V (n, P), and per factor Z (n, q), codes (n,) and the number of its levels."""
+        weighted = V if weights is None else V * weights[:, None]
+        heavy = Z if weights is None else [z * weights[:, None] for z in Z]
+        S, T = [], []
+        for f, J in enumerate(levels):
+            lower = zip(*np.tril_indices(Z[f].shape[1]), strict=True)
+            S.append(np.stack([np.bincount(codes[f], heavy[f][:, i] * Z[f][:, j], J) for i, j in lower]))
+            T.append(np.stack([[np.bincount(codes[f], e * v, J) for v in weighted.T] for e in Z[f].T]))
+        pairs = {
+            (f, g): _sum_pairs(codes[f], codes[g], heavy[f].T[:, None] * Z[g].T[None])
+            for g in range(len(Z))
+            for f in range(g)
+        }
+        return cls(float(len(V) if weights is None else weights.sum()), weighted.T @ V, tuple(S), tuple(T), pairs)
+
+    def __add__(self, other: CrossProducts) -> CrossProducts:
+        """Statistics of both sets of rows; a factor may have got further levels at the end of its codes."""
+        return CrossProducts(
+            self.n + other.n,
+            self.VV + other.VV,
+            tuple(_add_levels(a, b) for a, b in zip(self.S, other.S, strict=True)),
+            tuple(_add_levels(a, b) for a, b in zip(self.T, other.T, strict=True)),
+            {key: pairs + other.pairs[key] for key, pairs in self.pairs.items()},
+        )
+
+    def combined(self, A: np.ndarray, B: list[np.ndarray]) -> CrossProducts:
+        """Statistics of the columns ``V @ A`` and, per factor, ``Z @ B``, without the rows."""
+        return CrossProducts(
+            self.n,
+            A.T @ self.VV @ A,
+            tuple(_packed(_both_sides(b, _unpacked(S, len(b)), b)) for S, b in zip(self.S, B, strict=True)),
+            tuple(_both_sides(b, T, A) for T, b in zip(self.T, B, strict=True)),
+            {
+                (f, g): replace(pairs, products=_both_sides(B[f], pairs.products, B[g]))
+                for (f, g), pairs in self.pairs.items()
+            },
+        )
+
+    @property
+    def n_levels(self) -> tuple[int, ...]:
+        """Levels of each factor."""
+        return tuple(S.shape[1] for S in self.S)
+
+    @property
+    def n_effects(self) -> tuple[int, ...]:
+        """Effects of each factor."""
+        return tuple(len(T) for T in self.T)
+
+    def between(self, f: int, g: int) -> Pairs:
+        """`Pairs` of two factors in either order."""
+        if f < g:
+            return self.pairs[f, g]
+        turned = self.pairs[g, f]
+        order = np.lexsort((turned.first, turned.second))
+        return Pairs(turned.second[order], turned.first[order], turned.products.swapaxes(0, 1)[:, :, order])
+
+
+def _add_levels(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    longer, shorter = (a, b) if a.shape[-1] >= b.shape[-1] else (b, a)
+    total = longer.copy()
+    total[..., : shorter.shape[-1]] += shorter
+    return total
+
+
+def _both_sides(left: np.ndarray, products: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """``left' M right`` of every matrix M of an array (a, b, J)."""
+    return np.matmul(right.T, np.tensordot(left.T, products, 1))
+
+
+def _unpacked(S: np.ndarray, q: int) -> np.ndarray:
+    """Symmetric matrices, (q, q, J), of their lower triangles."""
+    rows, columns = np.tril_indices(q)
+    full = np.empty((q, q, S.shape[1]))
+    full[rows, columns] = full[columns, rows] = S
+    return full
+
+
+def _packed(full: np.ndarray) -> np.ndarray:
+    return full[np.tril_indices(len(full))]
+
+
+@dataclass(frozen=True)
+class SufficientStatistics:
+    """What a fit learns from its rows, in the columns' own units; ``a + b`` is that of both sets of rows.
+
+    The columns are kept about an origin, so that sums of squares lose nothing where a column is far from zero, and
+    sums about two origins are shifted to that of the part of more weight. A part of a share s of the weight has its
+    mean within sqrt(1 / s - 1) standard deviations of that of all rows: squares lose the factor 1 / s at most. Columns
+    without an intercept beside them stay as they are: their zero means something.
+
+    Attributes
+    ----------
+    origin : numpy.ndarray of shape (p + 1,)
+        Of X and the response, which is y less the offset.
+    effect_origins : tuple of numpy.ndarray of shape (q,)
+        Of the columns of each factor's effects; 0 for its intercept.
+    intercept_at : tuple of int or None
+        Position of each factor's intercept.
+    products : CrossProducts
+        Of V = [1, X, response] and Z, less their origins.
+    is_binary : tuple of numpy.ndarray of bool, shape (q,)
+        Which columns of each factor's effects hold zeros and ones alone.
+    """
+
+    origin: np.ndarray
+    effect_origins: tuple[np.ndarray, ...]
+    intercept_at: tuple[int | None, ...]
+    products: CrossProducts
+    is_binary: tuple[np.ndarray, ...]
+
+    @classmethod
+    def of(cls, design: Design) -> SufficientStatistics:
+        """Pass once over the rows of a design that has a response; the first rows' means are the origin."""
+        first, *others = parts(design)
+        total = cls._of_rows(design, first, None)
+        for rows in others:
+            total = total + cls._of_rows(design, rows, total)
+        return total
+
+    @classmethod
+    def _of_rows(cls, design: Design, rows: slice, like: SufficientStatistics | None) -> SufficientStatistics:
+        columns = np.column_stack([design.X[rows], design.response[rows]])
+        weights = None if design.weights is None else design.weights[rows]
+        Z, codes = [factor.Z[rows] for factor in design.groups], [factor.codes[rows] for factor in design.groups]
+        if like is None:
+            origin = mean(columns, weights) * design.has_intercept
+            effect_origins = tuple(_origin(factor, z, weights) for factor, z in zip(design.groups, Z, strict=True))
+        else:
+            origin, effect_origins = like.origin, like.effect_origins
+        V = np.column_stack([np.ones(len(columns)), columns - origin])
+        moved = [z - at for z, at in zip(Z, effect_origins, strict=True)]
+        levels = [len(factor.levels) for factor in design.groups]
+        return cls(
+            origin,
+            effect_origins,
+            tuple(map(_intercept_at, design.groups)),
+            CrossProducts.of(V, moved, codes, levels, weights),
+            tuple(map(binary, Z)),
+        )
+
+    def __add__(self, other: SufficientStatistics) -> SufficientStatistics:
+        """Statistics of both sets of rows; a factor may have got further levels at the end of its codes."""
+        heavy, light = (self, other) if self.products.n >= other.products.n else (other, self)
+        return replace(
+            heavy,
+            products=heavy.products + light._about(heavy.origin, heavy.effect_origins),
+            is_binary=tuple(a & b for a, b in zip(heavy.is_binary, light.is_binary, strict=True)),
+        )
+
+    def _about(self, origin: np.ndarray, effect_origins: tuple[np.ndarray, ...]) -> CrossProducts:
+        """Cross-products about other origins."""
+        moves = [self.origin - origin, *(a - b for a, b in zip(self.effect_origins, effect_origins, strict=True))]
+        if not any(move.any() for move in moves):
+            return self.products
+        A, B = np.eye(len(origin) + 1), [np.eye(len(move)) for move in moves[1:]]
+        A[0, 1:] = moves[0]
+        for own, move, at in zip(B, moves[1:], self.intercept_at, strict=True):
+            if at is not None:
+                own[at] += move
+        return self.products.combined(A, B)
+
+    @cached_property
+    def common(self) -> Moments:
+        """Moments of X, then the response."""
+        VV = self.products.VV
+        return Moments(self.products.n, self.origin, VV[0, 1:], VV[1:, 1:])
+
+    @cached_property
+    def effects(self) -> tuple[Moments, ...]:
+        """Moments of the columns of each factor's effects."""
+        found = []
+        for f, at in enumerate(self.intercept_at):
+            origin, sums = self.effect_origins[f].copy(), self.products.T[f][:, 0].sum(axis=1)
+            products = _unpacked(self.products.S[f].sum(axis=1, keepdims=True), len(sums))[:, :, 0]
+            if at is not None:  # a column of ones is its own origin
+                origin[at], sums[at] = 1.0, 0.0
+                products[at] = products[:, at] = 0.0
+            found.append(Moments(self.products.n, origin, sums, products))
+        return tuple(found)
+
+
+def parts(design: Design) -> Iterator[slice]:
+    """Rows of a design that are read together."""
+    width = design.X.shape[1] + 2 + sum(len(factor.effect_names) for factor in design.groups)
+    return chunks(design.n_rows, width, allowed().working)
+
+
+def _intercept_at(factor: GroupFactor) -> int | None:
+    return factor.effect_names.index("Intercept") if "Intercept" in factor.effect_names else None
+
+
+def _origin(factor: GroupFactor, Z: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """Means of a factor's columns beside its intercept; zero without one."""
+    at = _intercept_at(factor)
+    if at is None:
+        return np.zeros(Z.shape[1])
+    origin = mean(Z, weights)
+    origin[at] = 0.0
+    return origin
