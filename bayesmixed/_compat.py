@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -34,10 +35,9 @@ def dataset(container: Any, group: str | None) -> xr.Dataset:
 
 
 def container(groups: dict[str, xr.Dataset], attrs: dict[str, Any]) -> Any:
-    """Put datasets into ArviZ's container: InferenceData with ArviZ 0.x, DataTree with 1.x."""
-    arviz = import_arviz()
-    if int(arviz.__version__.split(".")[0]) == 0:
-        return arviz.InferenceData(**groups, attrs=attrs)
+    """Put datasets into ArviZ's container: InferenceData with ArviZ 0.x, DataTree, which is xarray's, with 1.x."""
+    if int(version("arviz").split(".")[0]) == 0:
+        return import_arviz().InferenceData(**groups, attrs=attrs)
     import xarray as xr
 
     tree = xr.DataTree.from_dict({f"/{name}": group for name, group in groups.items()})

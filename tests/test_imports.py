@@ -3,6 +3,8 @@
 That the package alone loads nothing, whatever its modules import, is in ``test_architecture``.
 """
 
+from importlib.metadata import version
+
 import pytest
 
 from helpers.twins import in_new_process
@@ -44,7 +46,9 @@ WITH_XARRAY = {
     "draw_group_effects": "[est.draw_group_effects(g.name) for g in est.design_spec_.groups]",
     "bayes_r2": "est.bayes_r2(df, df['Reaction'])",
 }
-WITH_ARVIZ = {"idata_": "est.idata_"}
+# the container is ArviZ's own with ArviZ 0.x, and xarray's with 1.x
+WITH_CONTAINER = {"idata_": "est.idata_; est.sample_prior(df, draws=10); est.sample_posterior_predictive(new)"}
+ARVIZ = {"arviz": "bm._compat.import_arviz()"}
 # runs the parts for every formula, one part after the other, and tells what is loaded after each step
 RUN = """
 import json, sys
@@ -64,7 +68,9 @@ print(json.dumps(loaded))
 @pytest.fixture(scope="module")
 def loaded():
     """By formula and step; in a process in which a warning is an error."""
-    return in_new_process(RUN, [FORMULAS, [LIGHT, WITH_XARRAY, WITH_ARVIZ], HEAVY], "-W", "error", timeout=120)
+    return in_new_process(
+        RUN, [FORMULAS, [LIGHT, WITH_XARRAY, WITH_CONTAINER, ARVIZ], HEAVY], "-W", "error", timeout=120
+    )
 
 
 @pytest.mark.parametrize("step", LIGHT)
@@ -79,6 +85,15 @@ def test_a_labelled_array_loads_xarray_alone(formula, step, loaded):
     assert loaded[formula][step] == ["xarray"]
 
 
-def test_the_posterior_loads_arviz(loaded):
-    """So that what is looked for has the names of what is loaded."""
-    assert {"arviz", "xarray"} <= set(loaded["groups"]["idata_"])
+@pytest.mark.parametrize("formula", FORMULAS)
+def test_the_posterior_loads_arviz_where_the_container_is_arvizs(formula, loaded):
+    """That of ArviZ 1.x is xarray's, and ArviZ is not imported for the number of its version."""
+    own = version("arviz").startswith("0.")
+
+    assert ("arviz" in loaded[formula]["idata_"]) == own
+    assert "xarray" in loaded[formula]["idata_"]
+    assert "pymc" not in loaded[formula]["idata_"]
+
+
+def test_what_is_looked_for_has_the_names_of_what_is_loaded(loaded):
+    assert {"arviz", "xarray"} <= set(loaded["groups"]["arviz"])
