@@ -55,6 +55,38 @@ def row_uniforms(key: tuple[int | str, ...], start: int, stop: int, width: int) 
     return _to_unit(words.reshape(stop - start, -1)[:, :width])
 
 
+def cell_uniforms(
+    key: tuple[int | str, ...], rows: np.ndarray, columns: np.ndarray, count: int, width: int
+) -> np.ndarray:
+    """Some runs of numbers from the table of `row_uniforms`, without the rest of their rows.
+
+    Parameters
+    ----------
+    key : tuple of int and str
+    rows, columns : numpy.ndarray of int, shape (k,)
+        Where each run starts.
+    count : int
+        Length of the runs, which end within their rows.
+    width : int
+        Of the table.
+
+    Returns
+    -------
+    numpy.ndarray of shape (k, count)
+    """
+    stride = -(-width // _WORDS_PER_STEP)
+    steps = rows.astype(np.int64) * stride + columns // _WORDS_PER_STEP
+    within, read = columns % _WORDS_PER_STEP, count + _WORDS_PER_STEP - 1
+    words = np.empty((len(rows), read), dtype=np.uint64)
+    generator, here = _generator(key), 0
+    for at in np.argsort(steps, kind="stable"):
+        generator.advance(int(steps[at]) - here)
+        words[at] = generator.random_raw(read)
+        here = int(steps[at]) - (-read // _WORDS_PER_STEP)
+    taken = np.take_along_axis(words, within[:, None] + np.arange(count), axis=1)
+    return _to_unit(taken)
+
+
 def _generator(key: tuple[int | str, ...]) -> np.random.Philox:
     digest = hashlib.blake2b(json.dumps(key).encode(), digest_size=16).digest()
     return np.random.Philox(key=int.from_bytes(digest, "little"))

@@ -2,9 +2,10 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 from scipy import stats
 
-from bayesmixed.keyed_random import normals, row_uniforms, uniforms
+from bayesmixed.keyed_random import cell_uniforms, normals, row_uniforms, uniforms
 
 
 def test_same_key_same_numbers_in_another_process():
@@ -50,3 +51,13 @@ def test_numbers_are_uniform_and_independent_between_keys():
     assert abs(np.corrcoef(draws[0], draws[1])[0, 1]) < 0.25
     assert stats.kstest(normals((0, "n"), (5000,)), "norm").pvalue > 1e-3
     assert 0 < draws.min() < draws.max() < 1
+
+
+@pytest.mark.parametrize(("width", "count"), [(12, 1), (12, 3), (7, 2), (1, 1), (40, 5)])
+def test_runs_of_a_table_are_those_of_its_rows(width, count):
+    rng = np.random.default_rng(0)
+    rows, columns = rng.integers(0, 9, 30), rng.integers(0, width - count + 1, 30)
+    table = row_uniforms((3, "a"), 0, 9, width)
+    expected = [table[row, column : column + count] for row, column in zip(rows, columns, strict=True)]
+
+    np.testing.assert_array_equal(cell_uniforms((3, "a"), rows, columns, count, width), expected)

@@ -153,9 +153,10 @@ class Predictions:
         Returns
         -------
         numpy.ndarray of shape (n, k)
-            Those of the response have noise, and the effects of sampled new groups, integrated out rather than drawn. A
-            row's quantiles do not depend on the other rows or on their order, but where a missing label's effect is
-            drawn: under ``"donor"``, and for the other kinds.
+            Those of the response have noise, and the effects of sampled new groups, integrated out rather than drawn.
+            Where the collapsed sampler has fitted a Gaussian model with one factor, all coefficients are integrated
+            out, for every kind; only donors are drawn. A row's quantiles do not depend on the other rows or on their
+            order, but where a missing label's effect is drawn.
 
         Raises
         ------

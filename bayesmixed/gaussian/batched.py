@@ -26,7 +26,7 @@ def packed_size(q: int) -> int:
 
 def pack(matrix: np.ndarray) -> np.ndarray:
     """Lower triangle of matrices of shape (q, q, ...), as (q (q + 1) / 2, ...)."""
-    rows, columns = np.array(lower(len(matrix))).reshape(-1, 2).T
+    rows, columns = np.array(lower(len(matrix)), dtype=int).reshape(-1, 2).T
     return matrix[rows, columns]
 
 

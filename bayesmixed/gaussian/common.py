@@ -18,7 +18,7 @@ from typing import ClassVar
 import numpy as np
 
 from bayesmixed.distributions import Prior
-from bayesmixed.gaussian.batched import back_substitute, eliminate, log_det
+from bayesmixed.gaussian.batched import back_substitute, eliminate, log_det, pack
 
 _STEP = 0.03  # of log(sigma), for derivatives; with many rows, the root of one over their number
 _LEAST_CURVATURE = 0.25  # of the log density of log(sigma): a standard deviation of 2
@@ -148,6 +148,16 @@ class Residual:
         half = np.linalg.solve(L, right)
         both = np.linalg.solve(L.swapaxes(1, 2), np.concatenate([half, half + normals.T[:, :, None]], axis=2))
         return both[:, :, 0].T, both[:, :, 1].T
+
+    def moments(self, G: np.ndarray, s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Conditional mean (P - 1, S) and packed covariance (P (P - 1) / 2, S) of gamma, for G (P, P, S) and s (S,)."""
+        p = len(self.prior) - 1
+        H = np.moveaxis(G * np.exp(-2 * s) + self.prior[:, :, None], -1, 0)
+        L = np.linalg.cholesky(H[:, :p, :p])
+        half = np.linalg.solve(L, np.concatenate([H[:, :p, p:], np.broadcast_to(np.eye(p), (len(H), p, p))], axis=2))
+        root = half[:, :, 1:]  # L^-1: the covariance is its square
+        mean = (root.swapaxes(1, 2) @ half[:, :, :1])[:, :, 0]
+        return mean.T, pack(np.moveaxis(root.swapaxes(1, 2) @ root, 0, -1))
 
 
 def _complete_square(H: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -22,8 +22,9 @@ from scipy.special import ndtri
 from bayesmixed.chunks import allowed, chunks
 from bayesmixed.gaussian.batched import conditional_effects, conditional_root, unpack
 from bayesmixed.gaussian.density import CollapsedDensity
-from bayesmixed.gaussian.first_factor import Entries, FirstFactor
-from bayesmixed.keyed_random import normals, row_uniforms
+from bayesmixed.gaussian.elimination import integration_order
+from bayesmixed.gaussian.first_factor import Columns, Entries, FirstFactor
+from bayesmixed.keyed_random import cell_uniforms, normals, row_uniforms
 
 
 @dataclass(frozen=True)
@@ -103,10 +104,14 @@ class FirstEffects:
         """The factor, and its groups' data."""
         return self.density.elimination.first
 
+    @cached_property
+    def _order(self) -> tuple[int, ...]:
+        return integration_order(self.density.statistics)[1]
+
     @property
     def factor(self) -> int:
         """Position of the factor."""
-        return self.first.position
+        return self._order[0]
 
     @property
     def n_levels(self) -> int:
@@ -137,6 +142,35 @@ class FirstEffects:
             result[:, some] = np.moveaxis(b, 0, -1).swapaxes(0, 1)
         return result
 
+    def draw_each(self, levels: np.ndarray) -> np.ndarray:
+        """Effects of another level at every draw, those that `draw` gives it there.
+
+        Parameters
+        ----------
+        levels : numpy.ndarray of int, shape (S,)
+
+        Returns
+        -------
+        numpy.ndarray of shape (S, q)
+        """
+        levels = np.asarray(levels)
+        points, kinds, q = self.points, self.first.kinds, self.n_effects
+        S = len(points.which)
+        T = self.density.statistics.T[self.factor][:, :, levels]
+        t = T[:, -1].copy()
+        for i, gamma in enumerate(self.coefficients.gamma):
+            t -= T[:, i] * gamma
+        if len(self.coefficients.later):
+            for e, C in enumerate(self.first.cross):
+                met = C[levels]
+                draw = np.repeat(np.arange(S), np.diff(met.indptr))
+                t[e] -= np.bincount(draw, met.data * self.coefficients.later[met.indices, draw], S)
+        at = points.roots[self.factor][..., points.which]
+        F, _ = conditional_root(unpack(kinds.S[:, kinds.of_level[levels]], q), at)
+        z = ndtri(cell_uniforms(self.key, levels, np.arange(S) * q, q, S * q)).T
+        b = conditional_effects(F, t, np.exp(points.s)[points.which] * z)
+        return self.density.units.group_effects(self.factor, b).T
+
     def _draw(self, levels: np.ndarray) -> np.ndarray:
         """Working units, (q, k, S)."""
         statistics, which = self.density.statistics, self.points.which
@@ -158,46 +192,73 @@ class FirstEffects:
         F, _ = conditional_root(unpack(all_kinds.S[:, kinds], len(root))[..., None], root[:, :, None])
         return F[:, :, place[:, None], self.points.which]
 
-    @cached_property
-    def _entries(self) -> Entries:
-        return self.first.entries()
-
-    @cached_property
+    @property
     def mean(self) -> np.ndarray:
-        """Exact posterior means given the covariances' draws, on the user's scale; shape (n_levels, q).
+        """Exact posterior means of all levels, (n_levels, q); see `means`."""
+        return self.means(np.arange(self.n_levels))
+
+    def means(self, levels: np.ndarray) -> np.ndarray:
+        """Exact posterior means given the covariances' draws, on the user's scale; a level's are computed once.
 
         E[b_j] = mean over draws of M_j Z_j'W (y - X E[gamma] - Z_later E[b_later]), all conditional on the draw's
         covariances. The sums over draws are taken once for all groups of equal S_j.
+
+        Parameters
+        ----------
+        levels : numpy.ndarray of int, shape (k,)
+            Distinct; a level's means are the same to the last bit whichever levels are asked for together.
+
+        Returns
+        -------
+        numpy.ndarray of shape (k, q)
         """
-        first, entries = self.first, self._entries
-        kind = first.kinds.of_level[entries.level]
-        order = np.argsort(kind, kind="stable")
-        q, U = self.n_effects, first.kinds.S.shape[1]
-        b = np.zeros((q, self.n_levels))
-        for kinds in chunks(U, q * q * first.columns.total, allowed().moments):
-            mine = order[slice(*np.searchsorted(kind[order], [kinds.start, kinds.stop]))]
-            moments = self._moments(kinds)
-            at, column, values = kind[mine] - kinds.start, entries.column[mine], entries.values[:, mine]
+        missing = levels[np.isnan(self._means[levels, 0])]
+        if len(missing):
+            self._means[missing] = self._exact_means(missing)
+        return self._means[levels]
+
+    @cached_property
+    def _means(self) -> np.ndarray:
+        """`means` so far; NaN where nobody has asked."""
+        return np.full((self.n_levels, self.n_effects), np.nan)
+
+    def _exact_means(self, levels: np.ndarray) -> np.ndarray:
+        q, columns = self.n_effects, Columns.of(self.density.statistics, self._order[1:])
+        S, kind = np.unique(self.density.statistics.S[self.factor][:, levels], axis=1, return_inverse=True)
+        entries = Entries.of(self.density.statistics, self.factor, columns, levels)
+        kind_of_entry = kind.ravel()[entries.level]
+        order = np.argsort(kind_of_entry, kind="stable")
+        b = np.zeros((q, len(levels)))
+        known = self._known_at_points()
+        for kinds in chunks(S.shape[1], q * q * columns.total, allowed().moments):
+            mine = order[slice(*np.searchsorted(kind_of_entry[order], [kinds.start, kinds.stop]))]
+            moments = self._moments(unpack(S[:, kinds], q), known)
+            at, column, values = kind_of_entry[mine] - kinds.start, entries.column[mine], entries.values[:, mine]
             for e in range(q):
-                taken = sum(moments[e, k, at, column] * values[k] for k in range(q))
-                b[e] -= np.bincount(entries.level[mine], taken, self.n_levels)
+                taken = sum(moments[at, e, k, column] * values[k] for k in range(q))
+                b[e] -= np.bincount(entries.level[mine], taken, len(levels))
         return self.density.units.group_effects(self.factor, b).T
 
-    def _moments(self, kinds: slice) -> np.ndarray:
-        """Means over draws of M_j times all that is known, (later, gamma, -1), of some S_j; (q, q, k, m + P)."""
-        points, q = self.points, self.n_effects
-        known = np.vstack([self.coefficients.later_mean, self.coefficients.gamma_mean])
-        S = unpack(self.first.kinds.S[:, kinds], q)[..., None]
+    def _known_at_points(self) -> np.ndarray:
+        """All that is known, (later, gamma, -1), times the share of draws, at every point; (n, m + P)."""
+        points = self.points
         weight = np.bincount(points.which, minlength=len(points.s)) / len(points.which)
-        first_draw = np.unique(points.which, return_index=True)[1]  # conditional means are those of the draw's point
-        moments = np.zeros((q * q * S.shape[2], len(known) + 1))
-        for some in chunks(len(points.s), len(moments), allowed().effects):
-            F, _ = conditional_root(S, points.roots[self.factor][:, :, None, some])
+        at = np.unique(points.which, return_index=True)[1]  # conditional means are those of the draw's point
+        c = self.coefficients
+        return (np.vstack([c.later_mean[:, at], c.gamma_mean[:, at], np.full((1, len(at)), -1.0)]) * weight).T
+
+    def _moments(self, S: np.ndarray, known: np.ndarray) -> np.ndarray:
+        """Means over draws of M_j times all that is known, of some S_j (q, q, k); shape (k, q, q, m + P)."""
+        q, _, n_kinds = S.shape
+        root = self.points.roots[self.factor][:, :, None]
+        moments = np.empty((n_kinds, q * q, known.shape[1]))
+        for some in chunks(n_kinds, len(known), allowed().effects):
+            F, _ = conditional_root(S[:, :, some, None], root)
             M = (F[:, None] * F[None]).sum(axis=2)
-            at = first_draw[some]
-            taken = np.vstack([known[:, at], np.full((1, len(at)), -1.0)])
-            moments += M.reshape(len(moments), -1) @ (taken * weight[some]).T
-        return moments.reshape(q, q, S.shape[2], -1)
+            by_kind = np.ascontiguousarray(np.moveaxis(M.reshape(q * q, -1, len(known)), 1, 0))
+            for own, result in zip(by_kind, moments[some], strict=True):  # one product each: always the same numbers
+                np.matmul(own, known, out=result)
+        return moments.reshape(n_kinds, q, q, -1)
 
 
 def level_normals(key: tuple[int | str, ...], levels: np.ndarray, S: int, q: int) -> np.ndarray:
@@ -213,8 +274,14 @@ def draw_coefficients(
     names: list[str],
     seed: int,
     advance: Callable[[int], None] = lambda n: None,
+    *,
+    common: np.ndarray | None = None,
 ) -> Coefficients:
-    """Draw common effects and the later factors' effects; `advance` is told the number of points after every chunk."""
+    """Draw common effects and the later factors' effects.
+
+    `advance` is told the number of points after every chunk; `common` takes the means and packed covariances of the
+    common effects at the points.
+    """
     elimination = density.elimination
     P, S, columns = len(density.residual.prior), len(points.which), elimination.first.columns
     gamma, gamma_mean = np.empty((2, P - 1, S))
@@ -227,6 +294,8 @@ def draw_coefficients(
     for some, draws in points.with_draws(density.chunks(len(points.s))):
         factorised = elimination.factorise([root[..., some] for root in points.roots])
         which, s = points.which[draws] - some.start, points.s[points.which[draws]]
+        if common is not None:
+            common[:, some] = np.vstack(density.residual.moments(factorised.G, points.s[some]))
         gamma_mean[:, draws], gamma[:, draws] = density.residual.draw(factorised.G[..., which], s, z_gamma[:, draws])
         if columns.m:
             # the conditional mean is a draw without noise

@@ -106,10 +106,19 @@ def too_large(statistics: CrossProducts, names: list[str]) -> str:
     return ""
 
 
-def _first(statistics: CrossProducts) -> tuple[bool, FirstFactor]:
-    """Whether all factors are nested, and the first: from the leaves to the root, else the one with most effects."""
+def integration_order(statistics: CrossProducts) -> tuple[bool, tuple[int, ...]]:
+    """Whether all factors are nested, and their order: from the leaves to the root, else most effects first.
+
+    It is known without preparing an elimination, which takes a while after a fit has been read or unpickled.
+    """
     order = nesting_order(statistics)
     if order is not None:
-        return True, FirstFactor.of(statistics, order)
+        return True, order
     size = [q * J for q, J in zip(statistics.n_effects, statistics.n_levels, strict=True)]
-    return False, FirstFactor.of(statistics, tuple(sorted(range(len(size)), key=lambda f: -size[f])))
+    return False, tuple(sorted(range(len(size)), key=lambda f: -size[f]))
+
+
+def _first(statistics: CrossProducts) -> tuple[bool, FirstFactor]:
+    """Whether all factors are nested, and the first."""
+    nested, order = integration_order(statistics)
+    return nested, FirstFactor.of(statistics, order)

@@ -98,19 +98,24 @@ class Entries:
     values: np.ndarray
 
     @classmethod
-    def of(cls, statistics: CrossProducts, first: int, columns: Columns) -> Entries:
-        """Read the cross-products of the first factor."""
-        T = statistics.T[first]
+    def of(cls, statistics: CrossProducts, first: int, columns: Columns, levels: np.ndarray | None = None) -> Entries:
+        """Read the cross-products of the first factor, of all levels, or of some distinct ones, renumbered."""
+        T = statistics.T[first] if levels is None else statistics.T[first][:, :, levels]
         q, P, J = T.shape
         level = [np.tile(np.arange(J), P)]
         column = [np.repeat(columns.m + np.arange(P), J)]
         values = [T.reshape(q, P * J)]
+        number = np.arange(J)
+        if levels is not None:
+            number = np.full(statistics.n_levels[first], -1)
+            number[levels] = np.arange(J)
         for f, offset, q_f in zip(columns.factors, columns.offsets, columns.n_effects, strict=True):
             pairs = statistics.between(first, f)
+            mine = number[pairs.first] >= 0
             for e in range(q_f):
-                level.append(pairs.first)
-                column.append(offset + pairs.second * q_f + e)
-                values.append(pairs.products[:, e])
+                level.append(number[pairs.first[mine]])
+                column.append(offset + pairs.second[mine] * q_f + e)
+                values.append(pairs.products[:, e, mine])
         all_levels, all_columns = np.concatenate(level), np.concatenate(column)
         order = np.lexsort((all_columns, all_levels))
         return cls(all_levels[order], all_columns[order], np.concatenate(values, axis=1)[:, order])

@@ -22,18 +22,49 @@ class EffectSource(Protocol):
 
     @property
     def mean(self) -> np.ndarray:
-        """Exact posterior means, (n_levels, q), computed when first asked for."""
+        """Exact posterior means of all levels, (n_levels, q), computed when first asked for."""
+
+    def means(self, levels: np.ndarray) -> np.ndarray:
+        """The same of some distinct levels, (k, q), without the others."""
 
     def draw(self, levels: np.ndarray) -> np.ndarray:
         """Effects of some levels, (chain * draw, k, q), the same whichever levels are asked for together."""
 
+    def draw_each(self, levels: np.ndarray) -> np.ndarray:
+        """Effects of one level per draw, (chain * draw,), as `draw` has them; shape (chain * draw, q)."""
+
+
+class CoefficientMoments(Protocol):
+    """Exact moments of the coefficients, which are normal given the covariances and the noise of a draw."""
+
+    def linear_predictor(self, design: Design, rows: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance of the linear predictor over each part of the draws.
+
+        Parameters
+        ----------
+        design : Design
+            Effects of new levels are 0.
+        rows : numpy.ndarray of int, shape (n,)
+        label : numpy.ndarray of int, shape (S,)
+            The part of every draw, 0 to K - 1.
+
+        Returns
+        -------
+        mean, variance : numpy.ndarray of shape (n, K)
+        """
+
 
 class FitState(Protocol):
-    """What an engine leaves behind: with it further rows can be learned from, and fitted rows be left out.
+    """What an engine leaves behind.
 
-    A class whose values can be saved declares what is stored of it, a tuple ``STORED`` of names of its parameters, and
-    has a kind in `bayesmixed.estimators.archive`.
+    With it further rows can be learned from, fitted rows be left out, and linear predictors be known by their moments
+    instead of by draws. A class whose values can be saved declares what is stored of it, a tuple ``STORED`` of names of
+    its parameters, and has a kind in `bayesmixed.estimators.archive`.
     """
+
+    @property
+    def coefficients(self) -> CoefficientMoments | None:
+        """Moments given the covariances; None where they are not known, or are dear."""
 
     def update(self, draws: Draws, spec: DesignSpec, design: Design, *, seed: int, progressbar: bool) -> Draws:
         """Draw from the posterior of old and new rows.
@@ -120,6 +151,22 @@ class Draws:
             return self.means[name]
         factor = name.removeprefix("b_")
         return self.lazy[factor].mean if factor in self.lazy else self.flat(name).mean(axis=0)
+
+    def effect_means(self, factor: str, levels: np.ndarray) -> np.ndarray:
+        """Posterior means of the effects of some distinct levels, as `mean` has them; (k, q).
+
+        Effects that are not stored have no table of means either: only those asked for are computed.
+        """
+        name = f"b_{factor}"
+        if name in self.means:
+            return self.means[name][levels]
+        return self.lazy[factor].means(levels) if factor in self.lazy else self.flat(name)[:, levels].mean(axis=0)
+
+    def effects_each(self, factor: str, levels: np.ndarray) -> np.ndarray:
+        """Effects of one level per draw, (chain * draw,), as `effects` has them; shape (chain * draw, q)."""
+        if factor in self.lazy:
+            return self.lazy[factor].draw_each(levels)
+        return self.flat(f"b_{factor}")[np.arange(len(levels)), levels]
 
     def all_effects(self, factor: GroupFactor | GroupSpec) -> Iterator[tuple[slice, np.ndarray]]:
         """Group effects of all fitted levels, some at a time: positions, and `effects` of these."""

@@ -1,4 +1,4 @@
-"""Quantiles of a response whose linear predictor is known by draws: of a mixture with one component per draw."""
+"""Quantiles of a response, of a mixture with a component per draw of its linear predictor, or with few and weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ _ITERATIONS = 200  # at most: a bracket halved so often is a point
 
 
 def mixture_quantiles(
-    family: Family, eta: np.ndarray, auxiliary: Mapping[str, np.ndarray], probabilities: np.ndarray
+    family: Family,
+    eta: np.ndarray,
+    auxiliary: Mapping[str, np.ndarray],
+    probabilities: np.ndarray,
+    weights: np.ndarray | None = None,
 ) -> np.ndarray:
     """Solve ``mean over draws of cdf(t, eta, **auxiliary) = p`` for t, row by row, by Newton's method in a bracket.
 
@@ -32,6 +36,8 @@ def mixture_quantiles(
     auxiliary : dict of str to numpy.ndarray of shape (S,) or (n, S)
     probabilities : numpy.ndarray of shape (k,)
         In (0, 1).
+    weights : numpy.ndarray of shape (S,), optional
+        Of the components, with a sum of one; default: equal ones.
 
     Returns
     -------
@@ -46,7 +52,8 @@ def mixture_quantiles(
     [[0.0, 1.96]]
     """
     variance = family.variance(eta, **auxiliary)
-    starts, narrow = _starts(family.mean(eta, **auxiliary), variance, probabilities), np.sqrt(variance.min(axis=1))
+    starts = _starts(family.mean(eta, **auxiliary), variance, weights, probabilities)
+    narrow = np.sqrt(variance.min(axis=1))
     result = np.empty(starts.shape)
     for at, p in enumerate(probabilities):
         # a quantile of a mixture is between those of its components
@@ -58,8 +65,8 @@ def mixture_quantiles(
             mine = slice(None) if len(active) == len(eta) else active  # without a copy while all are active
             some = {name: values if values.ndim == 1 else values[mine] for name, values in auxiliary.items()}
             here = t[active, None]
-            excess = family.cdf(here, eta[mine], **some).mean(axis=1) - p
-            density = np.exp(family.log_density(here, eta[mine], **some)).mean(axis=1)
+            excess = _mean(family.cdf(here, eta[mine], **some), weights) - p
+            density = _mean(np.exp(family.log_density(here, eta[mine], **some)), weights)
             low[active] = np.where(excess < 0, t[active], low[active])
             high[active] = np.where(excess > 0, t[active], high[active])
             with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # between components there may be none
@@ -78,18 +85,23 @@ def mixture_quantiles(
     return result
 
 
-def _starts(mu: np.ndarray, variance: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+def _mean(values: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """Over the components, row by row: a row's number does not depend on the others."""
+    return values.mean(axis=1) if weights is None else np.einsum("ns,s->n", values, weights)
+
+
+def _starts(mu: np.ndarray, variance: np.ndarray, weights: np.ndarray | None, probabilities: np.ndarray) -> np.ndarray:
     """Approximate quantiles, (n, k), of mixtures of normal components.
 
     The Cornish-Fisher expansion to the fourth moment (e.g. Abramowitz & Stegun, 1964, Handbook of Mathematical
     Functions, 26.2.49).
     """
-    centre = mu.mean(axis=1, keepdims=True)
+    centre = _mean(mu, weights)[:, None]
     d = mu - centre
     d2 = np.square(d)
-    second = np.mean(d2 + variance, axis=1)
-    third = np.mean(d * (d2 + 3 * variance), axis=1)
-    fourth = np.mean(d2 * (d2 + 6 * variance) + 3 * np.square(variance), axis=1)
+    second = _mean(d2 + variance, weights)
+    third = _mean(d * (d2 + 3 * variance), weights)
+    fourth = _mean(d2 * (d2 + 6 * variance) + 3 * np.square(variance), weights)
     spread = np.sqrt(second)
     skew = (third / spread**3)[:, None]
     excess = (fourth / second**2)[:, None] - 3

@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bayesmixed.chunks import allowed, chunks
 from bayesmixed.design.factors import GroupFactor, GroupSpec, by_factor
 from bayesmixed.design.labels import label_key, label_text
 from bayesmixed.design.spec import Design, DesignSpec
@@ -20,6 +19,7 @@ from bayesmixed.design.table import Table
 from bayesmixed.errors import NewGroupError, quoted, warn
 from bayesmixed.keyed_random import normals, uniforms
 from bayesmixed.posterior.draws import Draws, covariance_factor
+from bayesmixed.posterior.parts import Parts
 
 MODES = ("sample", "donor", "zero", "nan", "error")
 
@@ -106,7 +106,7 @@ def _describe_new(factor: GroupFactor, group: GroupSpec, table: Table) -> str:
     return f"{text} {cure}"
 
 
-def is_new(factor: GroupFactor, rows: slice = slice(None)) -> np.ndarray:
+def is_new(factor: GroupFactor, rows: slice | np.ndarray = slice(None)) -> np.ndarray:
     """Rows whose level was not seen in fit, or is missing."""
     codes = factor.codes[rows]
     return (codes < 0) | (codes >= len(factor.levels))
@@ -132,12 +132,12 @@ class NewLevels:
     factor: GroupFactor
     mode: str
 
-    def effects(self, rows: slice, how: How) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Rows, counted within the chunk, and the effects that they share, (S, q); none where these are zero.
+    def effects(self, rows: np.ndarray, how: How) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Rows, counted within `rows`, and the effects that they share, (S, q); none where these are zero.
 
         Parameters
         ----------
-        rows : slice
+        rows : numpy.ndarray of int, shape (n,)
         how : {"drawn", "expected", "integrated"}
             Draws; their expectations given the posterior draw; draws but for normal ones, left to `variance`.
         """
@@ -152,7 +152,13 @@ class NewLevels:
             for key, row_set in _new_levels(self.factor, new, rows):
                 yield row_set, self.draw(key)
 
-    def variance(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
+    def expected(self) -> np.ndarray:
+        """Expectation of a new level's effects at every draw, (S, q)."""
+        if self.mode == "donor":
+            return self._mean_donor
+        return np.full((self._total, self._q), np.nan if self.mode == "nan" else 0.0)
+
+    def variance(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Rows whose effect is normal, and the variance of its part of the linear predictor at every draw, (k, S)."""
         at = np.flatnonzero(is_new(self.factor, rows)) if self.mode == "sample" else np.empty(0, dtype=int)
         Z = self.factor.Z[rows][at]
@@ -162,6 +168,16 @@ class NewLevels:
                 total += np.square(Z @ self._roots[:, :, k].T)
         return at, total
 
+    def variance_over(self, rows: np.ndarray, parts: Parts) -> np.ndarray:
+        """Mean over each part of the draws of what `variance` has, 0 for other rows; (len(rows), K)."""
+        total = np.zeros((len(rows), len(parts.weights)))
+        at = np.flatnonzero(is_new(self.factor, rows)) if self.mode == "sample" else np.empty(0, dtype=int)
+        if len(at):
+            Z = self.factor.Z[rows][at]
+            covariance = parts.mean(self._roots @ self._roots.swapaxes(1, 2)).reshape(-1, self._q**2)
+            total[at] = (Z[:, :, None] * Z[:, None]).reshape(len(at), -1) @ covariance.T
+        return total
+
     def draw(self, key: tuple[str, str]) -> np.ndarray:
         """Effects of one level at every posterior draw, (S, q)."""
         full_key = (self.seed, self.mode, self.factor.name, *key)
@@ -169,12 +185,12 @@ class NewLevels:
             return np.einsum("sij,sj->si", self._roots, normals(full_key, (self._total, self._q)))
         if self.mode == "donor":
             donor = np.floor(uniforms(full_key, (self._total,)) * len(self.factor.levels)).astype(int)
-            return _effects_of_donors(self.draws, self.factor, donor)
+            return self.draws.effects_each(self.factor.name, donor)
         return np.full((self._total, self._q), np.nan if self.mode == "nan" else 0.0)
 
     def every_level(self) -> Iterator[tuple[str, np.ndarray]]:
         """Text and effects, (S, q), of each new level of the call; a missing label says which row it is of."""
-        every = slice(0, len(self.factor.codes))
+        every = np.arange(len(self.factor.codes))
         for key, row_set in _new_levels(self.factor, is_new(self.factor), every):
             code = self.factor.codes[row_set[0]]
             text = f"missing in row {key[1]}" if code < 0 else label_text(self._label(code))
@@ -200,11 +216,11 @@ class NewLevels:
         return _mean_donor(self.draws, self.factor)
 
 
-def _new_levels(factor: GroupFactor, new: np.ndarray, rows: slice) -> Iterator[tuple[tuple[str, str], np.ndarray]]:
-    """Key and rows of each new level in a chunk; a missing label is a level of its own, keyed by its row."""
+def _new_levels(factor: GroupFactor, new: np.ndarray, rows: np.ndarray) -> Iterator[tuple[tuple[str, str], np.ndarray]]:
+    """Key and rows of each new level in some rows; a missing label is a level of its own, keyed by its row."""
     codes = factor.codes[rows]
     for row in np.flatnonzero(codes < 0):
-        yield ("row", str(rows.start + row)), np.array([row])
+        yield ("row", str(rows[row])), np.array([row])
     labelled = np.flatnonzero(new & (codes >= 0))
     order = labelled[np.argsort(codes[labelled], kind="stable")]
     starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
@@ -219,16 +235,6 @@ def _mean_donor(draws: Draws, factor: GroupFactor) -> np.ndarray:
     for _, b in draws.all_effects(factor):
         total += b.sum(axis=1)
     return total / len(factor.levels)
-
-
-def _effects_of_donors(draws: Draws, factor: GroupFactor, donor: np.ndarray) -> np.ndarray:
-    """Effects of another fitted level at every draw, (draws, q)."""
-    levels, place = np.unique(donor, return_inverse=True)
-    result = np.empty((len(donor), factor.Z.shape[1]))
-    for some in chunks(len(levels), len(donor), allowed().working):
-        mine = np.flatnonzero((place >= some.start) & (place < some.stop))
-        result[mine] = draws.effects(factor.name, levels[some])[mine, place[mine] - some.start]
-    return result
 
 
 def new_covariance(draws: Draws, factor: GroupFactor, modes: Mapping[str, str]) -> np.ndarray | None:

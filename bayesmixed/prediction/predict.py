@@ -18,6 +18,8 @@ from bayesmixed.keyed_random import row_uniforms
 from bayesmixed.posterior.posterior import Posterior
 from bayesmixed.prediction.mixture import mixture_quantiles
 from bayesmixed.prediction.new_groups import How, NewLevels, is_new, new_covariance
+from bayesmixed.prediction.normal import normal_quantiles
+from bayesmixed.prediction.spread import expected_varies, linear_variance
 
 KINDS = ("response", "mean", "linear")
 
@@ -39,11 +41,13 @@ def mean(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> np.n
     if design.common_names:
         eta += design.X @ draws.mean("beta")
     for factor in design.groups:
-        b = draws.mean(f"b_{factor.name}")
-        of_new = {"donor": b.mean(axis=0), "nan": np.full(b.shape[1], np.nan)}.get(modes[factor.name])
-        # the last row of the table serves all new levels
-        table = np.vstack([b, np.zeros(b.shape[1]) if of_new is None else of_new])
-        eta += np.sum(factor.Z * table[np.where(is_new(factor), len(b), factor.codes)], axis=1)
+        new = is_new(factor)
+        levels, place = np.unique(factor.codes[~new], return_inverse=True)
+        b = np.zeros(factor.Z.shape)
+        b[~new] = draws.effect_means(factor.name, levels)[place]
+        if new.any() and modes[factor.name] in ("donor", "nan"):
+            b[new] = draws.mean(f"b_{factor.name}").mean(axis=0) if modes[factor.name] == "donor" else np.nan
+        eta += np.sum(factor.Z * b, axis=1)
     return eta
 
 
@@ -64,7 +68,8 @@ def standard_deviation(posterior: Posterior, design: Design, modes: Mapping[str,
 
     Where the mean is the linear predictor, its square is E[sigma^2] + Var(eta) + E[z' Sigma z] for the new levels of
     each factor, where Sigma is the group covariance under ``"sample"`` and the covariance of the fitted levels' effects
-    under ``"donor"``: the law of total variance over draws; no noise is drawn. Elsewhere the effects of new levels are
+    under ``"donor"``: the law of total variance over draws; no noise is drawn. Var(eta) is exact given the covariances'
+    draws where effects are not stored (`spread`), else that of the draws. Elsewhere the effects of new levels are
     drawn.
     """
     draws = posterior.draws
@@ -76,11 +81,7 @@ def standard_deviation(posterior: Posterior, design: Design, modes: Mapping[str,
     for factor in design.groups:
         if (new := is_new(factor)).any() and (covariance := new_covariance(draws, factor, modes)) is not None:
             spread[new] += np.einsum("ni,ij,nj->n", factor.Z[new], covariance, factor.Z[new])
-    new_levels = _by_factor(posterior, design, modes)
-    variance = np.empty(design.n_rows)
-    every = np.arange(int(np.prod(draws.shape)))
-    for rows in _chunks(design.n_rows, len(every)):
-        variance[rows] = _linear(posterior, design, new_levels, rows=rows, keep=every, how="expected").var(axis=1)
+    variance = linear_variance(draws, design, _by_factor(posterior, design, modes))
     return np.sqrt(noise + variance + spread)
 
 
@@ -122,7 +123,7 @@ def draw(posterior: Posterior, design: Design, modes: Mapping[str, str], kind: s
         if kind == "mean":
             values = family.mean(values, **auxiliary)
         elif kind == "response":
-            u = row_uniforms((posterior.seed, "noise"), rows.start, rows.stop, total)[:, keep]
+            u = row_uniforms((posterior.seed, "noise"), int(rows[0]), int(rows[-1]) + 1, total)[:, keep]
             values = family.quantile(u, values, **auxiliary)
         result[:, rows] = values.T
     return result
@@ -133,8 +134,9 @@ def quantiles(
 ) -> np.ndarray:
     """Posterior quantiles of the response, of its mean, or of the linear predictor.
 
-    Those of the response have its noise integrated out, and with the noise the normal effects of new levels. The
-    others are quantiles of draws.
+    Those of the response have its noise integrated out, and with the noise the normal effects of new levels. Where the
+    sampler knows exact moments of the coefficients, these too are integrated out, for all kinds (`normal`); else the
+    other kinds are quantiles of draws.
 
     Parameters
     ----------
@@ -149,22 +151,46 @@ def quantiles(
     -------
     numpy.ndarray of shape (n, k)
     """
+    new_levels, state, family = _by_factor(posterior, design, modes), posterior.draws.state, posterior.family
+    by_draws = np.ones(design.n_rows, dtype=bool)
     result = np.empty((design.n_rows, len(probabilities)))
+    normal = family.linear and family.collapses  # given a normal linear predictor, mean and response are so, too
+    if normal and state is not None and (exact := state.coefficients) is not None:
+        by_draws = expected_varies(design, new_levels)
+        rows = np.flatnonzero(~by_draws)
+        result[rows] = normal_quantiles(posterior, exact, design, new_levels, rows=rows, kind=kind, p=probabilities)
+    if by_draws.any():
+        _quantiles_of_draws(posterior, design, new_levels, which=by_draws, kind=kind, p=probabilities, to=result)
+    return result
+
+
+def _quantiles_of_draws(
+    posterior: Posterior,
+    design: Design,
+    new_levels: Mapping[str, NewLevels],
+    *,
+    which: np.ndarray,
+    kind: str,
+    p: np.ndarray,
+    to: np.ndarray,
+) -> None:
+    """Fill in the rows `which` of `to`, (n, k)."""
     every = np.arange(int(np.prod(posterior.draws.shape)))
-    new_levels = _by_factor(posterior, design, modes)
     family, auxiliary = posterior.family, auxiliary_draws(posterior, every)
     how: How = "integrated" if kind == "response" and family.collapses else "drawn"
-    for rows in _chunks(design.n_rows, len(every)):
+    for chunk in _chunks(design.n_rows, len(every)):
+        rows = chunk[which[chunk]]
+        if not len(rows):
+            continue
         values = _linear(posterior, design, new_levels, rows=rows, keep=every, how=how)
         if kind == "response":
             of_rows = auxiliary
             if how == "integrated" and np.any(variance := _new_variance(new_levels, rows, values.shape)):
                 of_rows = family.widened(variance, **auxiliary)
-            result[rows] = mixture_quantiles(family, values, of_rows, probabilities)
+            to[rows] = mixture_quantiles(family, values, of_rows, p)
         else:
             values = family.mean(values, **auxiliary) if kind == "mean" else values
-            result[rows] = np.quantile(values, probabilities, axis=1).T
-    return result
+            to[rows] = np.quantile(values, p, axis=1).T
 
 
 def bayes_r2(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> np.ndarray:
@@ -231,8 +257,9 @@ def check_kind(kind: str) -> None:
         raise ValueError(f"kind must be one of {quoted(KINDS)}, got {kind!r}.")
 
 
-def _chunks(n_rows: int, n_draws: int) -> Iterator[slice]:
-    return chunks(n_rows, n_draws, allowed().predictions)
+def _chunks(n_rows: int, n_draws: int) -> Iterator[np.ndarray]:
+    for rows in chunks(n_rows, n_draws, allowed().predictions):
+        yield np.arange(rows.start, rows.stop)
 
 
 def _by_factor(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> dict[str, NewLevels]:
@@ -241,7 +268,7 @@ def _by_factor(posterior: Posterior, design: Design, modes: Mapping[str, str]) -
     }
 
 
-def _new_variance(new_levels: Mapping[str, NewLevels], rows: slice, shape: tuple[int, ...]) -> np.ndarray:
+def _new_variance(new_levels: Mapping[str, NewLevels], rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Variance of the linear predictor that new levels' normal effects add, by row and draw."""
     total = np.zeros(shape)
     for new in new_levels.values():
@@ -260,7 +287,7 @@ def _linear(
     design: Design,
     new_levels: Mapping[str, NewLevels],
     *,
-    rows: slice,
+    rows: np.ndarray,
     keep: np.ndarray,
     how: How,
 ) -> np.ndarray:
@@ -269,11 +296,11 @@ def _linear(
     A row's draws lie side by side in memory, where everything that follows runs over them.
     """
     draws = posterior.draws
-    eta = np.zeros((rows.stop - rows.start, len(keep)))
+    eta = np.zeros((len(rows), len(keep)))
     if design.has_intercept:
         eta += draws.flat("Intercept")[keep]
     if design.offset is not None:
-        eta += design.offset[rows, None]
+        eta += design.offset[rows][:, None]
     if design.common_names:
         eta += design.X[rows] @ draws.flat("beta")[keep].T
     for factor in design.groups:

@@ -141,7 +141,10 @@ class PriorEffects:
 
     @property
     def mean(self) -> np.ndarray:
-        return np.zeros((len(self.factor.levels), self.root.shape[1]))
+        return self.means(np.arange(len(self.factor.levels)))
+
+    def means(self, levels: np.ndarray) -> np.ndarray:
+        return np.zeros((len(levels), self.root.shape[1]))
 
     def draw(self, levels: np.ndarray) -> np.ndarray:
         S, q, _ = self.root.shape
@@ -149,4 +152,11 @@ class PriorEffects:
         for at, label in enumerate(self.factor.levels[levels]):
             key = (self.seed, "prior", f"b_{self.factor.name}", label_key(label))
             b[:, at] = np.einsum("sij,sj->si", self.root, normals(key, (S, q)))
+        return b
+
+    def draw_each(self, levels: np.ndarray) -> np.ndarray:
+        b = np.empty((len(levels), self.root.shape[1]))
+        for level in np.unique(levels):
+            mine = levels == level
+            b[mine] = self.draw(np.array([level]))[mine, 0]
         return b

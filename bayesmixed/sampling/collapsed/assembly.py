@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bayesmixed.chunks import allowed
 from bayesmixed.design.spec import Design, DesignSpec
+from bayesmixed.gaussian.batched import packed_size
 from bayesmixed.gaussian.effects import FirstEffects, Points, draw_coefficients, later_effects
 from bayesmixed.gaussian.units import Units
 from bayesmixed.posterior.draws import Draws, layout
@@ -42,17 +44,19 @@ def assemble(
     """
     density, shape, points = state.density, state.which.shape, state.points()
     names = [factor.name for factor in design.groups]
-    coefficients = draw_coefficients(density, points, names, seed, advance)
+    first, p = density.elimination.first.position, len(density.residual.prior) - 1
+    statistics = density.statistics
+    lazy = statistics.n_levels[first] * statistics.n_effects[first] * np.prod(shape) > allowed().stored
+    common = np.empty((p + packed_size(p), len(points.s))) if lazy and len(names) == 1 else None
+    coefficients = draw_coefficients(density, points, names, seed, advance, common=common)
     values, means = common_values(design, density.units, coefficients.gamma, coefficients.gamma_mean, shape)
     values |= _covariance_values(design, density.units, points, shape)
     for f, b in later_effects(density, coefficients.later).items():
         values[f"b_{names[f]}"] = _by_draw(b.swapaxes(0, 1), shape)
     for f, b in later_effects(density, coefficients.later_mean.mean(axis=1)).items():
         means[f"b_{names[f]}"] = b.T
-    first = density.elimination.first.position
     source = FirstEffects(density, points, coefficients, (seed, "effects", names[first]))
     name = f"b_{names[first]}"
-    lazy = source.n_levels * source.n_effects * np.prod(shape) > allowed().stored
     if not lazy:
         b = source.draw(np.arange(source.n_levels))
         values[name] = b.reshape(*shape, *b.shape[1:])
@@ -64,7 +68,7 @@ def assemble(
     }
     ordered = {key: values[key] for key in layout(design, ("sigma",)) if key in values}
     lazy_sources = {names[first]: source} if lazy else {}
-    return Draws(ordered, stats, diagnostics, means, state, lazy_sources)
+    return Draws(ordered, stats, diagnostics, means, replace(state, common=common), lazy_sources)
 
 
 def _by_draw(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -163,6 +163,10 @@ class Regression:
     units: Units
     sigma_prior: Prior
 
+    @property
+    def coefficients(self) -> None:
+        """None; see `FitState.coefficients`."""
+
     def sample(self, design: Design | DesignSpec, shape: tuple[int, int], seed: int) -> Draws:
         """Independent draws, in `shape` (chain, draw)."""
         rotated, scaling = self.rotated, self.units.scaling

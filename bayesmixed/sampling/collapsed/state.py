@@ -13,8 +13,9 @@ weights cannot carry that, the sampler runs on the merged statistics.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -29,6 +30,7 @@ from bayesmixed.posterior.diagnostics import pareto_k
 from bayesmixed.posterior.draws import Draws
 from bayesmixed.sampling.clock import Clock
 from bayesmixed.sampling.collapsed.assembly import assemble
+from bayesmixed.sampling.collapsed.conditional import ConditionalMoments
 from bayesmixed.sampling.collapsed.limits import too_large
 from bayesmixed.sampling.collapsed.search import K_HAT_LIMIT, Sampled, sample_covariances
 from bayesmixed.sampling.progress import Progress
@@ -50,6 +52,9 @@ class State:
         log p(y, theta, s).
     which : numpy.ndarray of int, shape (chain, draw)
         The point of every draw.
+    common : numpy.ndarray of shape (k, n), optional
+        Conditional means of the common effects at the points, then their packed covariances; kept where the effects
+        are too many to store, and computed anew else, and from a file.
     """
 
     STORED: ClassVar[tuple[str, ...]] = ("density", "theta", "s", "log_joint", "which")
@@ -59,6 +64,11 @@ class State:
     s: np.ndarray
     log_joint: np.ndarray
     which: np.ndarray
+    common: np.ndarray | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What follows from the fields is made again when it is needed."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @classmethod
     def of(cls, sampled: Sampled) -> State:
@@ -76,6 +86,16 @@ class State:
     def points(self) -> Points:
         """The covariances at the points."""
         return Points(self.density.covariances.at(self.theta).roots, self.s, self.which.ravel())
+
+    @cached_property
+    def coefficients(self) -> ConditionalMoments | None:
+        """Exact moments given the covariances, of a model with one factor; see `FitState.coefficients`."""
+        if len(self.density.statistics.S) > 1:
+            return None
+        if self.common is None:
+            return ConditionalMoments.of(self.density, self.points())
+        p = len(self.density.residual.prior) - 1
+        return ConditionalMoments(self.density, self.points(), self.common[:p], self.common[p:])
 
     def update(self, draws: Draws, spec: DesignSpec, design: Design, *, seed: int, progressbar: bool) -> Draws:
         """Learn from further rows; see `FitState.update`. ``diagnostics["reason"]`` says which way it went."""

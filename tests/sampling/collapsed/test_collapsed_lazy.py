@@ -76,7 +76,9 @@ def test_predictions_are_the_same(pair):
             est.predict(NEW, return_std=True, new_groups=mode) for est in (lazy, stored)
         )
         np.testing.assert_array_equal(mean, their_mean)
-        np.testing.assert_allclose(std, their_std, rtol=1e-14)  # a sum over levels in another order
+        # a sum over levels in another order; or exact moments instead of 400 draws of the effects
+        exact = lazy._posterior.draws.state.coefficients is not None
+        np.testing.assert_allclose(std, their_std, rtol=0.01 if exact else 1e-14)
         for kind in ("linear", "response"):
             options = {"kind": kind, "new_groups": mode}
             assert lazy.predict_draws(NEW, **options).identical(stored.predict_draws(NEW, **options))

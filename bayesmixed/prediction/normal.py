@@ -1,0 +1,103 @@
+"""Quantiles where the linear predictor is normal given a draw's covariances and noise, with moments that are known.
+
+The posterior of a linear predictor, and of a normal response, is then a mixture of normal distributions over the draws
+of the covariances alone; no effect is drawn. Neighbouring draws of the covariances have nearly the same component, so
+that a part of them (`Parts`) is one, with the mean and variance that the part has by the laws of total expectation and
+variance: the mixture keeps mean and variance of that over all draws, and what it loses is of third order in the
+scatter within parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from bayesmixed.chunks import allowed, chunks
+from bayesmixed.design.spec import Design
+from bayesmixed.families.base import Family
+from bayesmixed.posterior.draws import CoefficientMoments
+from bayesmixed.posterior.parts import Parts
+from bayesmixed.posterior.posterior import Posterior
+from bayesmixed.prediction.mixture import mixture_quantiles
+from bayesmixed.prediction.new_groups import NewLevels, is_new
+
+# Components of the mixture. Measured against 160,000 draws, the largest error over rows of quantiles from 0.005 to
+# 0.995 for models of 4 to 30 groups and sleepstudy: with 64, rows far outside the data were worse at the ends than a
+# mixture over 4,000 draws of effects; with 256 none is, at a tenth of its time, and what is left is mostly the error of
+# the covariances' draws
+_PARTS = 256
+# How much more the noise counts than group standard deviations when draws are parted: components of known groups differ
+# by the noise, those of new ones by the standard deviations
+_NOISE_OF_KNOWN, _NOISE_OF_NEW = 3.0, 1.0
+
+
+def normal_quantiles(
+    posterior: Posterior,
+    exact: CoefficientMoments,
+    design: Design,
+    new_levels: Mapping[str, NewLevels],
+    *,
+    rows: np.ndarray,
+    kind: str,
+    p: np.ndarray,
+) -> np.ndarray:
+    """Posterior quantiles of the response, of its mean, or of the linear predictor.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    exact : CoefficientMoments
+        Of its draws.
+    design : Design
+    new_levels : dict of str to NewLevels
+    rows : numpy.ndarray of int, shape (n,)
+    kind : {"response", "mean", "linear"}
+    p : numpy.ndarray of shape (k,)
+        Probabilities.
+
+    Returns
+    -------
+    numpy.ndarray of shape (n, k)
+    """
+    result = np.empty((len(rows), len(p)))
+    sampled = np.zeros(len(rows), dtype=bool)
+    for factor in design.groups:
+        if new_levels[factor.name].mode == "sample":
+            sampled |= is_new(factor, rows)
+    for which, noise in ((~sampled, _NOISE_OF_KNOWN), (sampled, _NOISE_OF_NEW)):
+        at = np.flatnonzero(which)
+        for factor in design.groups:  # rows of a level stand together
+            at = at[np.argsort(factor.codes[rows[at]], kind="stable")]
+        parts = Parts.alike(posterior.draws, posterior.spec, posterior.family.auxiliary, _PARTS, noise)
+        for chunk in chunks(len(at), len(parts.weights), allowed().predictions):
+            some = at[chunk]
+            mean, variance = _moments(posterior, exact, design, new_levels, rows=rows[some], parts=parts, kind=kind)
+            result[some] = _mixture(posterior.family, mean, variance, parts.weights, p)
+    return result
+
+
+def _moments(
+    posterior: Posterior,
+    exact: CoefficientMoments,
+    design: Design,
+    new_levels: Mapping[str, NewLevels],
+    *,
+    rows: np.ndarray,
+    parts: Parts,
+    kind: str,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of each component, (n, K)."""
+    mean, variance = exact.linear_predictor(design, rows, parts.label)
+    for new in new_levels.values():
+        variance += new.variance_over(rows, parts)
+    if kind == "response":
+        auxiliary = {name: posterior.draws.flat(name) for name in posterior.family.auxiliary}
+        variance += parts.mean(posterior.family.variance(np.zeros(len(parts.label)), **auxiliary))
+    return mean, variance
+
+
+def _mixture(family: Family, mean: np.ndarray, variance: np.ndarray, weights: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """Quantiles of mixtures of normal distributions, as responses without noise but that of their linear predictor."""
+    no_noise = dict.fromkeys(family.auxiliary, np.zeros(1))
+    return mixture_quantiles(family, mean, family.widened(variance, **no_noise), p, weights)
