@@ -113,7 +113,9 @@ def loo(posterior: Posterior, design: Design, obs: np.ndarray) -> Any:
     if state is None:
         values = conditional_log_density(posterior, design, keep)
     else:
-        values = state.leave_one_out(posterior.draws, design.working(posterior.family), keep)
+        working = design.working(posterior.family)
+        slopes = posterior.family.log_jacobian(design.observed)
+        values = state.leave_one_out(posterior.draws, working, keep) + _weighted(slopes, design)
     log_likelihood = xr.DataArray(
         values.reshape(chains, len(within), -1),
         {"chain": np.arange(chains), "draw": within, "obs": obs},
@@ -130,9 +132,14 @@ def conditional_log_density(posterior: Posterior, design: Design, keep: np.ndarr
     """Log density of each row given the effects of the kept draws, times its weight; shape (s, n)."""
     modes = dict.fromkeys((factor.name for factor in design.groups), "error")
     eta = prediction.draw(posterior, design, modes, "linear", keep)
-    auxiliary = prediction.auxiliary_draws(posterior, keep)
+    auxiliary = prediction.auxiliary_draws(posterior, design, np.arange(design.n_rows), keep)
     density = posterior.family.log_density(design.observed[:, None], eta.T, **auxiliary).T
-    return density if design.weights is None else density * design.weights
+    return _weighted(density, design)
+
+
+def _weighted(log_density: np.ndarray, design: Design) -> np.ndarray:
+    """A row of weight w stands for w equal rows."""
+    return log_density if design.weights is None else log_density * design.weights
 
 
 def _relative_ess(posterior: Posterior, kept: int) -> float:

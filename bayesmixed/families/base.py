@@ -158,8 +158,12 @@ class Family(ABC):
             refuse(self, trials, wrong, "a whole number of trials, at least 1, in each row", of="the trials")
 
     def working(self, y: Array) -> Array:
-        """The response on the scale of the linear predictor, where it has one."""
+        """The response on the real line: on the scale of the linear predictor, where it has one."""
         return y
+
+    def from_working(self, x: Array) -> Array:
+        """Inverse of `working`, which increases."""
+        return x
 
     def log_jacobian(self, y: Array) -> Array:
         """Log of the slope of `working`, elementwise: what a density of the working response lacks."""

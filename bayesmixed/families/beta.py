@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.special import betainc, betaincinv, betaln, xlog1py, xlogy
+from scipy.special import betainc, betaincinv, betaln, expit, logit, xlog1py, xlogy
 
 from bayesmixed.distributions import LogNormal, Prior
 from bayesmixed.families.base import Array, Family, ProbabilityLink, Response, link_of_mean, refuse, varies
@@ -26,6 +26,15 @@ class Beta(Family):
         )
         refuse(self, y, (y <= 0) | (y >= 1), "numbers between 0 and 1, both excluded", cure=cure)
         varies(y)
+
+    def working(self, y: Array) -> Array:
+        return logit(y)
+
+    def from_working(self, x: Array) -> Array:
+        return expit(x)
+
+    def log_jacobian(self, y: Array) -> Array:
+        return -np.log(y) - np.log1p(-y)
 
     def location_and_scale(self, response: Response) -> tuple[float, float]:
         return link_of_mean(self.link, np.average(response.y, weights=response.weights), response), self.link.scale

@@ -22,6 +22,15 @@ class Gamma(Family):
         refuse(self, y, y <= 0, "positive numbers", cure="a gamma response has no zeros")
         varies(y)
 
+    def working(self, y: Array) -> Array:
+        return np.log(y)
+
+    def from_working(self, x: Array) -> Array:
+        return np.exp(x)
+
+    def log_jacobian(self, y: Array) -> Array:
+        return -np.log(y)
+
     def location_and_scale(self, response: Response) -> tuple[float, float]:
         return log_rate(response), self.link.scale
 

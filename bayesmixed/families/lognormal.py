@@ -30,6 +30,9 @@ class LogNormal(Family):
     def working(self, y: Array) -> Array:
         return np.log(y)
 
+    def from_working(self, x: Array) -> Array:
+        return np.exp(x)
+
     def log_jacobian(self, y: Array) -> Array:
         return -np.log(y)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.special import ndtri
@@ -14,6 +16,7 @@ from bayesmixed.families.base import Family
 _LAST_STEP = 1e-3
 _POINT = 1e-9  # half a bracket so narrow, in the same unit, is the last step
 _ITERATIONS = 200  # at most: a bracket halved so often is a point
+_ROUNDING = 1e-12  # of an average of distribution functions
 
 
 def mixture_quantiles(
@@ -23,17 +26,17 @@ def mixture_quantiles(
     probabilities: np.ndarray,
     weights: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Solve ``mean over draws of cdf(t, eta, **auxiliary) = p`` for t, row by row, by Newton's method in a bracket.
+    """Solve ``mean over draws of cdf(t, eta, **auxiliary) = p`` for t, row by row.
 
-    The noise is integrated, not drawn: a row's quantiles depend on nothing but the draws of its linear predictor.
+    The noise is integrated, not drawn: a row's quantiles depend on nothing but the draws of its linear predictor. Of a
+    discrete response they are the least numbers at which the averaged distribution function is at least p.
 
     Parameters
     ----------
     family : Family
-        Of a continuous response.
     eta : numpy.ndarray of shape (n, S)
         Draws of the linear predictor.
-    auxiliary : dict of str to numpy.ndarray of shape (S,) or (n, S)
+    auxiliary : dict of str to numpy.ndarray of shape (S,), (n, S) or (n, 1)
     probabilities : numpy.ndarray of shape (k,)
         In (0, 1).
     weights : numpy.ndarray of shape (S,), optional
@@ -51,38 +54,94 @@ def mixture_quantiles(
     >>> mixture_quantiles(get_family("gaussian"), eta, {"sigma": sigma}, np.array([0.5, 0.975])).round(2).tolist()
     [[0.0, 1.96]]
     """
-    variance = family.variance(eta, **auxiliary)
-    starts = _starts(family.mean(eta, **auxiliary), variance, weights, probabilities)
-    narrow = np.sqrt(variance.min(axis=1))
-    result = np.empty(starts.shape)
+    mixture = _Mixture(family, eta, auxiliary, weights)
+    if family.discrete:
+        return np.stack([_whole(mixture, p) for p in probabilities], axis=1)
+    if family.collapses:  # normal on the real line
+        variance = family.latent_variance(eta, **auxiliary)
+        starts, narrow = _starts(eta, variance, weights, probabilities), np.sqrt(variance.min(axis=1))
+    else:
+        starts, narrow = None, (mixture.components(0.84) - mixture.components(0.16)).min(axis=1) / 2
+    result = np.empty((len(eta), len(probabilities)))
     for at, p in enumerate(probabilities):
-        # a quantile of a mixture is between those of its components
-        components = family.quantile(p, eta, **auxiliary)
-        low, high = components.min(axis=1), components.max(axis=1)
-        t = np.clip(starts[:, at], low, high)
-        active, step = np.arange(len(eta)), np.full(len(eta), np.inf)
-        for _ in range(_ITERATIONS):
-            mine = slice(None) if len(active) == len(eta) else active  # without a copy while all are active
-            some = {name: values if values.ndim == 1 else values[mine] for name, values in auxiliary.items()}
-            here = t[active, None]
-            excess = _mean(family.cdf(here, eta[mine], **some), weights) - p
-            density = _mean(np.exp(family.log_density(here, eta[mine], **some)), weights)
-            low[active] = np.where(excess < 0, t[active], low[active])
-            high[active] = np.where(excess > 0, t[active], high[active])
-            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # between components there may be none
-                newton = t[active] - excess / density
-            # far out in a tail, Newton's steps hardly get shorter
-            fits = (newton >= low[active]) & (newton <= high[active])
-            fits &= np.abs(newton - t[active]) <= step[active] / 2
-            new = np.where(fits, newton, (low[active] + high[active]) / 2)
-            step[active] = np.abs(new - t[active])
-            t[active] = new
-            last = np.where(fits, _LAST_STEP, _POINT) * narrow[active]
-            active = active[step[active] > last]  # not so for NaN
-            if not len(active):
-                break
-        result[:, at] = t
-    return result
+        result[:, at] = _solve(mixture, p, None if starts is None else starts[:, at], narrow)
+    return family.from_working(result)
+
+
+@dataclass(frozen=True)
+class _Mixture:
+    """Averages over the components, row by row: a row's number does not depend on the others."""
+
+    family: Family
+    eta: np.ndarray
+    auxiliary: Mapping[str, np.ndarray]
+    weights: np.ndarray | None
+
+    def components(self, p: float) -> np.ndarray:
+        """Quantiles of the components on the real line (`Family.working`), (n, S)."""
+        return self.family.working(self.family.quantile(np.asarray(p), self.eta, **self.auxiliary))
+
+    def cdf(self, y: np.ndarray, rows: Any) -> np.ndarray:
+        """Distribution function of some rows, each at its y."""
+        eta, auxiliary = self._of(rows)
+        return _mean(self.family.cdf(y[:, None], eta, **auxiliary), self.weights)
+
+    def density(self, y: np.ndarray, rows: Any) -> np.ndarray:
+        """Density on the real line of some rows, each at its y."""
+        eta, auxiliary = self._of(rows)
+        log_density = self.family.log_density(y[:, None], eta, **auxiliary) - self.family.log_jacobian(y)[:, None]
+        return _mean(np.exp(log_density), self.weights)
+
+    def _of(self, rows: Any) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        some = {name: values if values.ndim == 1 else values[rows] for name, values in self.auxiliary.items()}
+        return self.eta[rows], some
+
+
+def _solve(mixture: _Mixture, p: float, start: np.ndarray | None, narrow: np.ndarray) -> np.ndarray:
+    """Newton's method in a bracket, on the real line."""
+    components = mixture.components(p)
+    # a quantile of a mixture is between those of its components
+    low, high = components.min(axis=1), components.max(axis=1)
+    x = np.clip(_mean(components, mixture.weights) if start is None else start, low, high)
+    active, step = np.arange(len(x)), np.full(len(x), np.inf)
+    for _ in range(_ITERATIONS):
+        mine = slice(None) if len(active) == len(x) else active  # without a copy while all are active
+        here = mixture.family.from_working(x[active])
+        excess, density = mixture.cdf(here, mine) - p, mixture.density(here, mine)
+        low[active] = np.where(excess < 0, x[active], low[active])
+        high[active] = np.where(excess > 0, x[active], high[active])
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # between components there may be none
+            newton = x[active] - excess / density
+        # far out in a tail, Newton's steps hardly get shorter
+        fits = (newton >= low[active]) & (newton <= high[active])
+        fits &= np.abs(newton - x[active]) <= step[active] / 2
+        new = np.where(fits, newton, (low[active] + high[active]) / 2)
+        step[active] = np.abs(new - x[active])
+        x[active] = new
+        last = np.where(fits, _LAST_STEP, _POINT) * narrow[active]
+        active = active[step[active] > last]  # not so for NaN
+        if not len(active):
+            break
+    return x
+
+
+def _whole(mixture: _Mixture, p: float) -> np.ndarray:
+    """Least whole number at which the averaged distribution function is at least p: doubling, then bisection."""
+
+    def reaches(t: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        return mixture.cdf(t[rows], rows) >= p - _ROUNDING
+
+    n = len(mixture.eta)
+    low, high = np.full(n, -1.0), np.zeros(n)
+    finite = ~np.isnan(mixture.eta).any(axis=1)
+    active = np.flatnonzero(finite)
+    while len(active := active[~reaches(high, active)]):
+        low[active], high[active] = high[active], 2 * high[active] + 1
+    while len(active := np.flatnonzero(finite & (high - low > 1))):
+        middle = np.floor((low + high) / 2)
+        above = reaches(middle, active)
+        high[active[above]], low[active[~above]] = middle[active[above]], middle[active[~above]]
+    return np.where(finite, high, np.nan)
 
 
 def _mean(values: np.ndarray, weights: np.ndarray | None) -> np.ndarray:

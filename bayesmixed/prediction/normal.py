@@ -15,7 +15,8 @@ import numpy as np
 
 from bayesmixed.chunks import allowed, chunks
 from bayesmixed.design.spec import Design
-from bayesmixed.families.base import Family
+from bayesmixed.families.gaussian import Gaussian
+from bayesmixed.families.links import Identity
 from bayesmixed.posterior.draws import CoefficientMoments
 from bayesmixed.posterior.parts import Parts
 from bayesmixed.posterior.posterior import Posterior
@@ -30,6 +31,7 @@ _PARTS = 256
 # How much more the noise counts than group standard deviations when draws are parted: components of known groups differ
 # by the noise, those of new ones by the standard deviations
 _NOISE_OF_KNOWN, _NOISE_OF_NEW = 3.0, 1.0
+_GAUSSIAN = Gaussian(Identity())
 
 
 def normal_quantiles(
@@ -73,8 +75,8 @@ def normal_quantiles(
         for chunk in chunks(len(at), len(parts.weights), allowed().predictions):
             some = at[chunk]
             mean, variance = _moments(posterior, exact, design, new_levels, rows=rows[some], parts=parts, kind=kind)
-            result[some] = _mixture(posterior.family, mean, variance, parts.weights, p)
-    return result
+            result[some] = mixture_quantiles(_GAUSSIAN, mean, {"sigma": np.sqrt(variance)}, p, parts.weights)
+    return posterior.family.from_working(result) if kind == "response" else result
 
 
 def _moments(
@@ -93,11 +95,5 @@ def _moments(
         variance += new.variance_over(rows, parts)
     if kind == "response":
         auxiliary = {name: posterior.draws.flat(name) for name in posterior.family.auxiliary}
-        variance += parts.mean(posterior.family.variance(np.zeros(len(parts.label)), **auxiliary))
+        variance += parts.mean(posterior.family.latent_variance(np.zeros(len(parts.label)), **auxiliary))
     return mean, variance
-
-
-def _mixture(family: Family, mean: np.ndarray, variance: np.ndarray, weights: np.ndarray, p: np.ndarray) -> np.ndarray:
-    """Quantiles of mixtures of normal distributions, as responses without noise but that of their linear predictor."""
-    no_noise = dict.fromkeys(family.auxiliary, np.zeros(1))
-    return mixture_quantiles(family, mean, family.widened(variance, **no_noise), p, weights)

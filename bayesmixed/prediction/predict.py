@@ -55,10 +55,13 @@ def _averaged_mean(posterior: Posterior, design: Design, modes: Mapping[str, str
     """Mean over the draws of the response's mean, the normal effects of new levels integrated out at each."""
     result = np.empty(design.n_rows)
     every = np.arange(int(np.prod(posterior.draws.shape)))
-    new_levels, auxiliary = _by_factor(posterior, design, modes), auxiliary_draws(posterior, every)
+    new_levels = _by_factor(posterior, design, modes)
     for rows in _chunks(design.n_rows, len(every)):
         eta = _linear(posterior, design, new_levels, rows=rows, keep=every, how="integrated")
-        variance = _new_variance(new_levels, rows, eta.shape)
+        variance, auxiliary = (
+            _new_variance(new_levels, rows, eta.shape),
+            auxiliary_draws(posterior, design, rows, every),
+        )
         result[rows] = posterior.family.marginal_mean(eta, variance, **auxiliary).mean(axis=1)
     return result
 
@@ -90,8 +93,8 @@ def _averaged_deviation(posterior: Posterior, design: Design, modes: Mapping[str
     result = np.empty(design.n_rows)
     every = np.arange(int(np.prod(posterior.draws.shape)))
     family, new_levels = posterior.family, _by_factor(posterior, design, modes)
-    auxiliary = auxiliary_draws(posterior, every)
     for rows in _chunks(design.n_rows, len(every)):
+        auxiliary = auxiliary_draws(posterior, design, rows, every)
         eta = _linear(posterior, design, new_levels, rows=rows, keep=every, how="drawn")
         variance = family.mean(eta, **auxiliary).var(axis=1) + family.variance(eta, **auxiliary).mean(axis=1)
         result[rows] = np.sqrt(variance)
@@ -117,9 +120,10 @@ def draw(posterior: Posterior, design: Design, modes: Mapping[str, str], kind: s
     result = np.empty((len(keep), design.n_rows))
     total = int(np.prod(posterior.draws.shape))
     new_levels = _by_factor(posterior, design, modes)
-    family, auxiliary = posterior.family, auxiliary_draws(posterior, keep)
+    family = posterior.family
     for rows in _chunks(design.n_rows, total if kind == "response" else len(keep)):
         values = _linear(posterior, design, new_levels, rows=rows, keep=keep, how="drawn")
+        auxiliary = auxiliary_draws(posterior, design, rows, keep)
         if kind == "mean":
             values = family.mean(values, **auxiliary)
         elif kind == "response":
@@ -154,7 +158,8 @@ def quantiles(
     new_levels, state, family = _by_factor(posterior, design, modes), posterior.draws.state, posterior.family
     by_draws = np.ones(design.n_rows, dtype=bool)
     result = np.empty((design.n_rows, len(probabilities)))
-    normal = family.linear and family.collapses  # given a normal linear predictor, mean and response are so, too
+    # given a normal linear predictor the response is so, too, where it collapses; its mean, where that is the predictor
+    normal = family.collapses and (kind != "mean" or family.linear)
     if normal and state is not None and (exact := state.coefficients) is not None:
         by_draws = expected_varies(design, new_levels)
         rows = np.flatnonzero(~by_draws)
@@ -176,18 +181,18 @@ def _quantiles_of_draws(
 ) -> None:
     """Fill in the rows `which` of `to`, (n, k)."""
     every = np.arange(int(np.prod(posterior.draws.shape)))
-    family, auxiliary = posterior.family, auxiliary_draws(posterior, every)
+    family = posterior.family
     how: How = "integrated" if kind == "response" and family.collapses else "drawn"
     for chunk in _chunks(design.n_rows, len(every)):
         rows = chunk[which[chunk]]
         if not len(rows):
             continue
         values = _linear(posterior, design, new_levels, rows=rows, keep=every, how=how)
+        auxiliary = auxiliary_draws(posterior, design, rows, every)
         if kind == "response":
-            of_rows = auxiliary
             if how == "integrated" and np.any(variance := _new_variance(new_levels, rows, values.shape)):
-                of_rows = family.widened(variance, **auxiliary)
-            to[rows] = mixture_quantiles(family, values, of_rows, p)
+                auxiliary = family.widened(variance, **auxiliary)
+            to[rows] = mixture_quantiles(family, values, auxiliary, p)
         else:
             values = family.mean(values, **auxiliary) if kind == "mean" else values
             to[rows] = np.quantile(values, p, axis=1).T
@@ -203,9 +208,10 @@ def bayes_r2(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> 
     new_levels = _by_factor(posterior, design, modes)
     origin = mean(posterior, design, modes).mean()  # sums of squares about it do not cancel
     total, square, noise = np.zeros((3, len(every)))
-    family, auxiliary = posterior.family, auxiliary_draws(posterior, every)
+    family = posterior.family
     for rows in _chunks(design.n_rows, len(every)):
         eta = _linear(posterior, design, new_levels, rows=rows, keep=every, how="drawn")
+        auxiliary = auxiliary_draws(posterior, design, rows, every)
         mu = family.mean(eta, **auxiliary)
         noise += family.variance(eta, **auxiliary).sum(axis=0)
         total += (mu - origin).sum(axis=0)
@@ -277,9 +283,10 @@ def _new_variance(new_levels: Mapping[str, NewLevels], rows: np.ndarray, shape: 
     return total
 
 
-def auxiliary_draws(posterior: Posterior, keep: np.ndarray) -> dict[str, np.ndarray]:
-    """The family's further parameters at the kept draws, each (s,)."""
-    return {name: posterior.draws.flat(name)[keep] for name in posterior.family.auxiliary}
+def auxiliary_draws(posterior: Posterior, design: Design, rows: np.ndarray, keep: np.ndarray) -> dict[str, np.ndarray]:
+    """The family's further parameters at the kept draws, each (s,), and the rows' numbers of trials, (n, 1)."""
+    found = {name: posterior.draws.flat(name)[keep] for name in posterior.family.auxiliary}
+    return found if design.trials is None else {**found, "trials": design.trials[rows, None]}
 
 
 def _linear(
