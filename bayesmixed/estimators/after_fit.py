@@ -18,6 +18,7 @@ from bayesmixed.posterior.diagnostics import convergence
 from bayesmixed.posterior.draws import Draws
 from bayesmixed.posterior.posterior import Posterior
 from bayesmixed.prediction import predict as prediction
+from bayesmixed.prediction.linear import Predictors
 from bayesmixed.sampling import choose as sampling
 
 _DRAWS = 400  # that the pointwise log likelihood has at least
@@ -131,9 +132,10 @@ def loo(posterior: Posterior, design: Design, obs: np.ndarray) -> Any:
 def conditional_log_density(posterior: Posterior, design: Design, keep: np.ndarray) -> np.ndarray:
     """Log density of each row given the effects of the kept draws, times its weight; shape (s, n)."""
     modes = dict.fromkeys((factor.name for factor in design.groups), "error")
-    eta = prediction.draw(posterior, design, modes, "linear", keep)
-    auxiliary = prediction.auxiliary_draws(posterior, design, np.arange(design.n_rows), keep)
-    density = posterior.family.log_density(design.observed[:, None], eta.T, **auxiliary).T
+    predictors, density = Predictors(posterior, design, modes), np.empty((len(keep), design.n_rows))
+    for rows in predictors.chunks(len(keep)):
+        eta, auxiliary = predictors.at(rows, keep, "drawn"), predictors.auxiliary(rows, keep)
+        density[:, rows] = posterior.family.log_density(design.observed[rows, None], eta, **auxiliary).T
     return _weighted(density, design)
 
 

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from bayesmixed.design.frames import read_numbers, row_labels, to_pandas
 from bayesmixed.design.spec import Design, DesignSpec
+from bayesmixed.errors import warn
 from bayesmixed.estimators.inputs import as_frame
 from bayesmixed.posterior.container import container
 from bayesmixed.posterior.posterior import Posterior
@@ -87,7 +88,15 @@ class Predictions:
         """
         design, modes = self._new_design(X, include_groups, new_groups)
         mean = prediction.mean(self._posterior, design, modes)
-        return (mean, prediction.standard_deviation(self._posterior, design, modes)) if return_std else mean
+        if not return_std:
+            return mean
+        std = prediction.standard_deviation(self._posterior, design, modes)
+        if np.isinf(std).any():
+            warn(
+                "the predictive standard deviation is infinite: the posterior has draws without one (of family='t', nu "
+                "of at most 2). Use predict_interval."
+            )
+        return mean, std
 
     def predict_interval(
         self,

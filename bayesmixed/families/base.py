@@ -24,11 +24,14 @@ class Link(ABC):
     Attributes
     ----------
     name : str
+    bounded : bool
+        Whether the mean is.
     scale : float
         What a coefficient of one on the logit scale is on this one, roughly: default priors are as wide.
     """
 
     name: ClassVar[str]
+    bounded: ClassVar[bool] = False
     scale: ClassVar[float] = 1.0
 
     @abstractmethod
@@ -57,6 +60,7 @@ class ProbabilityLink(Link):
         Of that distribution: of what a threshold at zero turns into success and failure.
     """
 
+    bounded = True
     latent_variance: ClassVar[float]
 
     @abstractmethod

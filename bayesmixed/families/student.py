@@ -56,7 +56,8 @@ class StudentT(Family):
         return np.square(auxiliary["sigma"]) * ratio + np.zeros_like(eta)
 
     def latent_variance(self, mu: Array, **auxiliary: Array) -> Array:
-        return self.variance(mu, **auxiliary)
+        """The squared scale: the variance itself does not exist where nu is at most 2."""
+        return np.square(auxiliary["sigma"]) + np.zeros_like(mu)
 
     def pymc(self, pm: Any, eta: Any, auxiliary: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         return pm.StudentT, {"nu": auxiliary["nu"], "mu": eta, "sigma": auxiliary["sigma"]}

@@ -1,21 +1,18 @@
-"""Predictions as plain arithmetic on the draws: means, standard deviations, draws; new groups included.
-
-The linear predictor of a row is ``Intercept + x'beta + offset + sum over factors of z'b[level]``. A level that
-was not seen in fit has an effect by its factor's mode (`new_groups`).
-"""
+"""Predictions as plain arithmetic on the draws: means, standard deviations, draws, quantiles; new groups included."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
-from bayesmixed.chunks import allowed, chunks
 from bayesmixed.design.factors import GroupFactor
 from bayesmixed.design.spec import Design
 from bayesmixed.errors import quoted
 from bayesmixed.keyed_random import row_uniforms
 from bayesmixed.posterior.posterior import Posterior
+from bayesmixed.prediction.averaged import averaged_deviation, averaged_mean
+from bayesmixed.prediction.linear import Predictors
 from bayesmixed.prediction.mixture import mixture_quantiles
 from bayesmixed.prediction.new_groups import How, NewLevels, is_new, new_covariance
 from bayesmixed.prediction.normal import normal_quantiles
@@ -34,7 +31,7 @@ def mean(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> np.n
     """
     draws = posterior.draws
     if not posterior.family.linear:
-        return _averaged_mean(posterior, design, modes)
+        return averaged_mean(Predictors(posterior, design, modes))
     eta = np.zeros(design.n_rows) if design.offset is None else design.offset.copy()
     if design.has_intercept:
         eta += draws.mean("Intercept")
@@ -51,21 +48,6 @@ def mean(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> np.n
     return eta
 
 
-def _averaged_mean(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> np.ndarray:
-    """Mean over the draws of the response's mean, the normal effects of new levels integrated out at each."""
-    result = np.empty(design.n_rows)
-    every = np.arange(int(np.prod(posterior.draws.shape)))
-    new_levels = _by_factor(posterior, design, modes)
-    for rows in _chunks(design.n_rows, len(every)):
-        eta = _linear(posterior, design, new_levels, rows=rows, keep=every, how="integrated")
-        variance, auxiliary = (
-            _new_variance(new_levels, rows, eta.shape),
-            auxiliary_draws(posterior, design, rows, every),
-        )
-        result[rows] = posterior.family.marginal_mean(eta, variance, **auxiliary).mean(axis=1)
-    return result
-
-
 def standard_deviation(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> np.ndarray:
     """Predictive standard deviation of the response, shape (n,).
 
@@ -77,28 +59,15 @@ def standard_deviation(posterior: Posterior, design: Design, modes: Mapping[str,
     """
     draws = posterior.draws
     if not posterior.family.linear:
-        return _averaged_deviation(posterior, design, modes)
+        return averaged_deviation(Predictors(posterior, design, modes))
     auxiliary = {name: draws.flat(name) for name in posterior.family.auxiliary}
     noise = float(np.mean(posterior.family.variance(np.zeros(1), **auxiliary)))
     spread = np.zeros(design.n_rows)
     for factor in design.groups:
         if (new := is_new(factor)).any() and (covariance := new_covariance(draws, factor, modes)) is not None:
             spread[new] += np.einsum("ni,ij,nj->n", factor.Z[new], covariance, factor.Z[new])
-    variance = linear_variance(draws, design, _by_factor(posterior, design, modes))
+    variance = linear_variance(draws, design, Predictors(posterior, design, modes).new_levels)
     return np.sqrt(noise + variance + spread)
-
-
-def _averaged_deviation(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> np.ndarray:
-    """Law of total variance over the draws of the linear predictor, those of new levels' effects among them."""
-    result = np.empty(design.n_rows)
-    every = np.arange(int(np.prod(posterior.draws.shape)))
-    family, new_levels = posterior.family, _by_factor(posterior, design, modes)
-    for rows in _chunks(design.n_rows, len(every)):
-        auxiliary = auxiliary_draws(posterior, design, rows, every)
-        eta = _linear(posterior, design, new_levels, rows=rows, keep=every, how="drawn")
-        variance = family.mean(eta, **auxiliary).var(axis=1) + family.variance(eta, **auxiliary).mean(axis=1)
-        result[rows] = np.sqrt(variance)
-    return result
 
 
 def draw(posterior: Posterior, design: Design, modes: Mapping[str, str], kind: str, keep: np.ndarray) -> np.ndarray:
@@ -118,12 +87,10 @@ def draw(posterior: Posterior, design: Design, modes: Mapping[str, str], kind: s
     numpy.ndarray of shape (s, n)
     """
     result = np.empty((len(keep), design.n_rows))
-    total = int(np.prod(posterior.draws.shape))
-    new_levels = _by_factor(posterior, design, modes)
-    family = posterior.family
-    for rows in _chunks(design.n_rows, total if kind == "response" else len(keep)):
-        values = _linear(posterior, design, new_levels, rows=rows, keep=keep, how="drawn")
-        auxiliary = auxiliary_draws(posterior, design, rows, keep)
+    family, predictors = posterior.family, Predictors(posterior, design, modes)
+    total = len(predictors.every)
+    for rows in predictors.chunks(total if kind == "response" else len(keep)):
+        values, auxiliary = predictors.at(rows, keep, "drawn"), predictors.auxiliary(rows, keep)
         if kind == "mean":
             values = family.mean(values, **auxiliary)
         elif kind == "response":
@@ -155,42 +122,31 @@ def quantiles(
     -------
     numpy.ndarray of shape (n, k)
     """
-    new_levels, state, family = _by_factor(posterior, design, modes), posterior.draws.state, posterior.family
+    predictors, state, family = Predictors(posterior, design, modes), posterior.draws.state, posterior.family
     by_draws = np.ones(design.n_rows, dtype=bool)
     result = np.empty((design.n_rows, len(probabilities)))
     # given a normal linear predictor the response is so, too, where it collapses; its mean, where that is the predictor
     normal = family.collapses and (kind != "mean" or family.linear)
     if normal and state is not None and (exact := state.coefficients) is not None:
-        by_draws = expected_varies(design, new_levels)
-        rows = np.flatnonzero(~by_draws)
+        by_draws = expected_varies(design, predictors.new_levels)
+        rows, new_levels = np.flatnonzero(~by_draws), predictors.new_levels
         result[rows] = normal_quantiles(posterior, exact, design, new_levels, rows=rows, kind=kind, p=probabilities)
     if by_draws.any():
-        _quantiles_of_draws(posterior, design, new_levels, which=by_draws, kind=kind, p=probabilities, to=result)
+        _quantiles_of_draws(predictors, which=by_draws, kind=kind, p=probabilities, to=result)
     return result
 
 
-def _quantiles_of_draws(
-    posterior: Posterior,
-    design: Design,
-    new_levels: Mapping[str, NewLevels],
-    *,
-    which: np.ndarray,
-    kind: str,
-    p: np.ndarray,
-    to: np.ndarray,
-) -> None:
+def _quantiles_of_draws(predictors: Predictors, *, which: np.ndarray, kind: str, p: np.ndarray, to: np.ndarray) -> None:
     """Fill in the rows `which` of `to`, (n, k)."""
-    every = np.arange(int(np.prod(posterior.draws.shape)))
-    family = posterior.family
+    family, every = predictors.posterior.family, predictors.every
     how: How = "integrated" if kind == "response" and family.collapses else "drawn"
-    for chunk in _chunks(design.n_rows, len(every)):
+    for chunk in predictors.chunks(len(every)):
         rows = chunk[which[chunk]]
         if not len(rows):
             continue
-        values = _linear(posterior, design, new_levels, rows=rows, keep=every, how=how)
-        auxiliary = auxiliary_draws(posterior, design, rows, every)
+        values, auxiliary = predictors.at(rows, every, how), predictors.auxiliary(rows, every)
         if kind == "response":
-            if how == "integrated" and np.any(variance := _new_variance(new_levels, rows, values.shape)):
+            if how == "integrated" and np.any(variance := predictors.new_variance(rows)):
                 auxiliary = family.widened(variance, **auxiliary)
             to[rows] = mixture_quantiles(family, values, auxiliary, p)
         else:
@@ -204,14 +160,12 @@ def bayes_r2(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> 
     Gelman, Goodrich, Gabry & Vehtari (2019), R-squared for Bayesian regression models, The American Statistician 73,
     equation (3), with the residual variance that the model states.
     """
-    every = np.arange(int(np.prod(posterior.draws.shape)))
-    new_levels = _by_factor(posterior, design, modes)
+    family, predictors = posterior.family, Predictors(posterior, design, modes)
+    every = predictors.every
     origin = mean(posterior, design, modes).mean()  # sums of squares about it do not cancel
     total, square, noise = np.zeros((3, len(every)))
-    family = posterior.family
-    for rows in _chunks(design.n_rows, len(every)):
-        eta = _linear(posterior, design, new_levels, rows=rows, keep=every, how="drawn")
-        auxiliary = auxiliary_draws(posterior, design, rows, every)
+    for rows in predictors.chunks(len(every)):
+        eta, auxiliary = predictors.at(rows, every, "drawn"), predictors.auxiliary(rows, every)
         mu = family.mean(eta, **auxiliary)
         noise += family.variance(eta, **auxiliary).sum(axis=0)
         total += (mu - origin).sum(axis=0)
@@ -261,61 +215,3 @@ def check_kind(kind: str) -> None:
     """Refuse an unknown kind of prediction."""
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {quoted(KINDS)}, got {kind!r}.")
-
-
-def _chunks(n_rows: int, n_draws: int) -> Iterator[np.ndarray]:
-    for rows in chunks(n_rows, n_draws, allowed().predictions):
-        yield np.arange(rows.start, rows.stop)
-
-
-def _by_factor(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> dict[str, NewLevels]:
-    return {
-        factor.name: NewLevels(posterior.draws, posterior.seed, factor, modes[factor.name]) for factor in design.groups
-    }
-
-
-def _new_variance(new_levels: Mapping[str, NewLevels], rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Variance of the linear predictor that new levels' normal effects add, by row and draw."""
-    total = np.zeros(shape)
-    for new in new_levels.values():
-        at, variance = new.variance(rows)
-        total[at] += variance
-    return total
-
-
-def auxiliary_draws(posterior: Posterior, design: Design, rows: np.ndarray, keep: np.ndarray) -> dict[str, np.ndarray]:
-    """The family's further parameters at the kept draws, each (s,), and the rows' numbers of trials, (n, 1)."""
-    found = {name: posterior.draws.flat(name)[keep] for name in posterior.family.auxiliary}
-    return found if design.trials is None else {**found, "trials": design.trials[rows, None]}
-
-
-def _linear(
-    posterior: Posterior,
-    design: Design,
-    new_levels: Mapping[str, NewLevels],
-    *,
-    rows: np.ndarray,
-    keep: np.ndarray,
-    how: How,
-) -> np.ndarray:
-    """Linear predictor of some rows at the kept draws, (rows, s); `how` new levels enter, `NewLevels.effects` says.
-
-    A row's draws lie side by side in memory, where everything that follows runs over them.
-    """
-    draws = posterior.draws
-    eta = np.zeros((len(rows), len(keep)))
-    if design.has_intercept:
-        eta += draws.flat("Intercept")[keep]
-    if design.offset is not None:
-        eta += design.offset[rows][:, None]
-    if design.common_names:
-        eta += design.X[rows] @ draws.flat("beta")[keep].T
-    for factor in design.groups:
-        codes, Z = factor.codes[rows], factor.Z[rows]
-        known = np.flatnonzero(~is_new(factor, rows))
-        levels, place = np.unique(codes[known], return_inverse=True)
-        for k, b in enumerate(np.ascontiguousarray(draws.effects(factor.name, levels)[keep].T)):
-            eta[known] += b[place] * Z[known, k, None]
-        for row_set, effects in new_levels[factor.name].effects(rows, how):
-            eta[row_set] += Z[row_set] @ effects[keep].T
-    return eta

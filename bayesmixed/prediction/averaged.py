@@ -1,0 +1,54 @@
+"""Mean and standard deviation of a response whose mean is not its linear predictor: averages over the draws."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bayesmixed.errors import warn
+from bayesmixed.posterior.diagnostics import pareto_k
+from bayesmixed.prediction.linear import Predictors
+
+_K_HAT = 0.7  # Vehtari et al. (2024), section 3.2.3: an average of draws with a heavier tail does not settle
+
+
+def averaged_mean(predictors: Predictors) -> np.ndarray:
+    """Mean over the draws of the response's mean, (n,), the normal effects of new levels integrated out at each.
+
+    Warns
+    -----
+    UserWarning
+        Pareto k-hat of the draws of some row's mean exceeds 0.7: perhaps it has none.
+    """
+    family, every = predictors.posterior.family, predictors.every
+    result, widest, spread = np.empty(predictors.design.n_rows), np.ones(len(every)), 1.0
+    for rows in predictors.chunks(len(every)):
+        eta, auxiliary = predictors.at(rows, every, "integrated"), predictors.auxiliary(rows, every)
+        mu, variance = family.mean(eta, **auxiliary), predictors.new_variance(rows)
+        if (new := variance.any(axis=1)).any():
+            of_new = {name: values if values.ndim == 1 else values[new] for name, values in auxiliary.items()}
+            mu[new] = family.marginal_mean(eta[new], variance[new], **of_new)
+        result[rows] = mu.mean(axis=1)
+        wide = np.nan_to_num(mu.max(axis=1) / result[rows])  # a mean that its largest draw makes up
+        if wide.max(initial=0.0) > spread:
+            spread, widest = wide.max(), mu[wide.argmax()]
+    if not family.link.bounded and (k_hat := pareto_k(np.log(widest))) > _K_HAT:
+        warn(
+            f"Pareto k-hat of the draws of a predicted mean is {k_hat:.2f} (above {_K_HAT}): the mean may not exist, "
+            "as that of exp(eta) does not where a standard deviation has a long tail. Use the median, "
+            "predict_quantiles(X, 0.5), and predict_interval."
+        )
+    return result
+
+
+def averaged_deviation(predictors: Predictors) -> np.ndarray:
+    """Standard deviation of the response, (n,): the law of total variance over draws of the linear predictor.
+
+    The effects of new levels are drawn.
+    """
+    result = np.empty(predictors.design.n_rows)
+    family, every = predictors.posterior.family, predictors.every
+    for rows in predictors.chunks(len(every)):
+        eta, auxiliary = predictors.at(rows, every, "drawn"), predictors.auxiliary(rows, every)
+        variance = family.mean(eta, **auxiliary).var(axis=1) + family.variance(eta, **auxiliary).mean(axis=1)
+        result[rows] = np.sqrt(variance)
+    return result

@@ -1,0 +1,87 @@
+"""The linear predictor of rows at the posterior's draws, and what goes with it: ``Intercept + x'beta + offset + z'b``.
+
+A level that was not seen in fit has an effect by its factor's mode (`new_groups`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from bayesmixed.chunks import allowed, chunks
+from bayesmixed.design.spec import Design
+from bayesmixed.posterior.posterior import Posterior
+from bayesmixed.prediction.new_groups import How, NewLevels, is_new
+
+
+@dataclass(frozen=True)
+class Predictors:
+    """The linear predictors of the rows of one call.
+
+    Attributes
+    ----------
+    posterior : Posterior
+    design : Design
+    modes : dict of str to str
+        For new levels, by factor.
+    """
+
+    posterior: Posterior
+    design: Design
+    modes: Mapping[str, str]
+
+    @cached_property
+    def every(self) -> np.ndarray:
+        """All draws, counted through the chains, (S,)."""
+        return np.arange(int(np.prod(self.posterior.draws.shape)))
+
+    @cached_property
+    def new_levels(self) -> dict[str, NewLevels]:
+        """By factor."""
+        draws, seed = self.posterior.draws, self.posterior.seed
+        return {f.name: NewLevels(draws, seed, f, self.modes[f.name]) for f in self.design.groups}
+
+    def chunks(self, n_draws: int) -> Iterator[np.ndarray]:
+        """Positions of rows that are predicted together, at so many draws."""
+        for rows in chunks(self.design.n_rows, n_draws, allowed().predictions):
+            yield np.arange(rows.start, rows.stop)
+
+    def at(self, rows: np.ndarray, keep: np.ndarray, how: How) -> np.ndarray:
+        """Linear predictor of some rows at some draws, (rows, s); `how` new levels enter, `NewLevels.effects` says.
+
+        A row's draws lie side by side in memory, where everything that follows runs over them.
+        """
+        draws, design = self.posterior.draws, self.design
+        eta = np.zeros((len(rows), len(keep)))
+        if design.has_intercept:
+            eta += draws.flat("Intercept")[keep]
+        if design.offset is not None:
+            eta += design.offset[rows][:, None]
+        if design.common_names:
+            eta += design.X[rows] @ draws.flat("beta")[keep].T
+        for factor in design.groups:
+            codes, Z = factor.codes[rows], factor.Z[rows]
+            known = np.flatnonzero(~is_new(factor, rows))
+            levels, place = np.unique(codes[known], return_inverse=True)
+            for k, b in enumerate(np.ascontiguousarray(draws.effects(factor.name, levels)[keep].T)):
+                eta[known] += b[place] * Z[known, k, None]
+            for row_set, effects in self.new_levels[factor.name].effects(rows, how):
+                eta[row_set] += Z[row_set] @ effects[keep].T
+        return eta
+
+    def new_variance(self, rows: np.ndarray) -> np.ndarray:
+        """Variance that the normal effects of new levels add at every draw, (rows, S)."""
+        total = np.zeros((len(rows), len(self.every)))
+        for new in self.new_levels.values():
+            at, variance = new.variance(rows)
+            total[at] += variance
+        return total
+
+    def auxiliary(self, rows: np.ndarray, keep: np.ndarray) -> dict[str, np.ndarray]:
+        """The family's further parameters at some draws, each (s,), and the rows' numbers of trials, (rows, 1)."""
+        posterior, trials = self.posterior, self.design.trials
+        found = {name: posterior.draws.flat(name)[keep] for name in posterior.family.auxiliary}
+        return found if trials is None else {**found, "trials": trials[rows, None]}
