@@ -16,6 +16,8 @@ from helpers.waiting import Log, Waiting
 MODE = "FAST_COMPILE"  # in Python: nothing is compiled
 FORMULA = "x + (x | g)"
 
+pytestmark = pytest.mark.filterwarnings("ignore:Pareto k-hat of the draws of a predicted mean")  # made by hand
+
 
 @pytest.fixture(autouse=True)
 def known(monkeypatch):
