@@ -46,6 +46,7 @@ PAIRS = [
     (InverseGamma(0.5, 0.5), stats.invgamma(0.5, scale=0.5)),
     (InverseGamma(3, 2), stats.invgamma(3, scale=2)),
 ]
+DIGITS = 1e-10  # relative; SciPy's t has eleven digits before 1.17
 each_prior = pytest.mark.parametrize(("prior", "scipys"), PAIRS, ids=[repr(prior) for prior, _ in PAIRS])
 
 
@@ -53,7 +54,7 @@ each_prior = pytest.mark.parametrize(("prior", "scipys"), PAIRS, ids=[repr(prior
 def test_quantile_inverts_the_distribution_function(prior, scipys):
     u = np.linspace(0.001, 0.999, 201)
 
-    np.testing.assert_allclose(scipys.cdf(prior.quantile(u)), u, rtol=1e-12)
+    np.testing.assert_allclose(scipys.cdf(prior.quantile(u)), u, rtol=DIGITS)
 
 
 @each_prior
@@ -61,8 +62,8 @@ def test_quantile_keeps_its_digits_in_both_tails(prior, scipys):
     from_zero = np.array([2.0**-54, 1e-12, 1e-8, 1e-4])
     to_one = 1 - np.array([2.0**-53, 1e-12, 1e-8, 1e-4])
 
-    np.testing.assert_allclose(scipys.cdf(prior.quantile(from_zero)), from_zero, rtol=1e-12)
-    np.testing.assert_allclose(scipys.sf(prior.quantile(to_one)), 1 - to_one, rtol=1e-12)
+    np.testing.assert_allclose(scipys.cdf(prior.quantile(from_zero)), from_zero, rtol=DIGITS)
+    np.testing.assert_allclose(scipys.sf(prior.quantile(to_one)), 1 - to_one, rtol=DIGITS)
 
 
 @each_prior

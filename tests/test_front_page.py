@@ -1,10 +1,12 @@
-"""The figures of README are those of the results that are kept."""
+"""The figures of README are those of the results that are kept, and the version is one."""
 
 import subprocess
 import sys
 from pathlib import Path
 
 import pandas as pd
+
+import bayesmixed
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -26,3 +28,10 @@ def test_calibration_is_as_the_readme_says():
         left = (table["outside"] > 0).sum()
         assert f"{replications} replications for each group prior, {left} of {len(table)}" in " ".join(README.split())
         assert (table["replications"] == replications).all()
+
+
+def test_files_that_have_to_repeat_the_version_agree_with_the_package():
+    version = bayesmixed.__version__
+
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
+    assert (ROOT / "CHANGELOG.md").read_text().startswith(f"# Changelog\n\n## {version} ")
