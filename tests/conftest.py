@@ -3,10 +3,23 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, settings
 
 from bayesmixed.estimators import base
 from bayesmixed.sampling.nuts import engine
 from helpers.made import make_draws
+
+# The same examples in every run; `--hypothesis-profile=search` looks for others, and longer.
+QUIET = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}  # a machine may be slow
+settings.register_profile("repeat", derandomize=True, **QUIET)
+settings.register_profile("search", max_examples=2000, **QUIET)
+settings.load_profile("repeat")
+LONGEST = ("test_readme", "test_parallel", "test_coverage")
+
+
+def pytest_collection_modifyitems(items):
+    """Start with what takes longest, so that in the end no worker waits for another."""
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
 
 
 @pytest.fixture

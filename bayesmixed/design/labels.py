@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+SCALARS = (bool, int, float, str, np.number, np.bool_, np.datetime64, pd.Timestamp)
+
 
 def label_key(label: Any) -> str:
     """Text that names a label, equal for equal labels and for nothing else.
@@ -42,6 +44,11 @@ def _nanoseconds(date: Any) -> Any:
         return pd.Timestamp(date).value
     except OverflowError:
         return date
+
+
+def _typed_key(label: Any) -> str:
+    """`label_key`, with the type of what is known by its text: a date is not the text of it."""
+    return label_key(label) if isinstance(label, SCALARS) else f"{type(label).__name__}:{label}"
 
 
 def label_text(label: Any) -> str:
@@ -82,7 +89,7 @@ class Labels:
             return cls(name, used.cat.codes.to_numpy(np.int64), np.asarray(used.cat.categories), True, dtype)
         if column.dtype == object and any(isinstance(label, (bool, np.bool_)) for label in column):
             # pandas takes True for 1
-            codes, _ = pd.factorize(column.map(label_key, na_action="ignore"))
+            codes, _ = pd.factorize(column.map(_typed_key, na_action="ignore"))
             present, first = np.unique(codes, return_index=True)
             distinct = column.to_numpy(dtype=object)[first[present >= 0]]
         else:

@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayesmixed.design.labels import Labels, label_key
+from bayesmixed.design.labels import SCALARS, Labels, label_key
 from bayesmixed.design.table import Table
 from bayesmixed.errors import FormulaError, quoted
 
 State = dict[str, Any]
 _INT64 = np.iinfo(np.int64)
-_SCALARS = (bool, int, float, str, np.number, np.bool_, np.datetime64, pd.Timestamp)
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ class ColumnLevels:
         else:  # 308 is not "308", but in a column of both each is itself
             if kind == "other":
                 labels = np.empty(len(uniques), dtype=object)
-                labels[:] = [label if isinstance(label, _SCALARS) else str(label) for label in uniques]
+                labels[:] = [label if isinstance(label, SCALARS) else str(label) for label in uniques]
             position = {label_key(label): i for i, label in enumerate(_scalars(self.labels))}
             known = np.array([position.get(label_key(label), -1) for label in _scalars(labels)], dtype=np.int64)
         new = np.flatnonzero(known < 0)

@@ -114,7 +114,9 @@ class Moments:
 
 
 def mean(columns: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    """Mean of columns, (n, k), weighted."""
+    """Mean of columns, (n, k), weighted; of no rows, 0."""
+    if len(columns) == 0:
+        return np.zeros(columns.shape[1])
     share = np.full(len(columns), 1 / len(columns)) if weights is None else weights / weights.sum()
     return np.asarray(share @ columns)
 

@@ -89,8 +89,9 @@ class CrossProducts:
         S, T = [], []
         for f, J in enumerate(levels):
             lower = zip(*np.tril_indices(Z[f].shape[1]), strict=True)
-            S.append(np.stack([np.bincount(codes[f], heavy[f][:, i] * Z[f][:, j], J) for i, j in lower]))
-            T.append(np.stack([[np.bincount(codes[f], e * v, J) for v in weighted.T] for e in Z[f].T]))
+            # of no rows, `bincount` returns integers
+            S.append(np.array([np.bincount(codes[f], heavy[f][:, i] * Z[f][:, j], J) for i, j in lower], float))
+            T.append(np.array([[np.bincount(codes[f], e * v, J) for v in weighted.T] for e in Z[f].T], float))
         pairs = {
             (f, g): _sum_pairs(codes[f], codes[g], heavy[f].T[:, None] * Z[g].T[None])
             for g in range(len(Z))
@@ -265,9 +266,9 @@ class SufficientStatistics:
 
 
 def parts(design: Design) -> Iterator[slice]:
-    """Rows of a design that are read together."""
+    """Rows of a design that are read together; one part at least, if an empty one."""
     width = design.X.shape[1] + 2 + sum(len(factor.effect_names) for factor in design.groups)
-    return chunks(design.n_rows, width, allowed().working)
+    return chunks(max(design.n_rows, 1), width, allowed().working)
 
 
 def _intercept_at(factor: GroupFactor) -> int | None:

@@ -116,6 +116,8 @@ def _scan(formula: str) -> list[Token]:
             )
         if kind == "quoted":
             tokens.append(Token("name", text, text[1:-1], True))
+        elif kind == "number" and np.isinf(float(text)):  # formulae would read 'inf' as a column
+            raise FormulaError(f"formula {formula!r}: the number {text} is too large.")
         elif kind == "number":  # formulae reads '1e3' as 1 followed by a name
             plain = np.format_float_positional(float(text), trim="-") if "e" in text.lower() else text
             tokens.append(Token("number", f"{plain}0" if plain.endswith(".") else plain, text, False))

@@ -5,7 +5,7 @@ from operator import add
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bayesmixed.design.moments import Moments, binary
@@ -40,7 +40,6 @@ def test_equal_sums_in_rational_numbers(seed):
 
 
 @given(st.integers(0, 2**32 - 1), st.lists(st.integers(0, 5), min_size=2, max_size=40), st.randoms())
-@settings(deadline=None)
 def test_parts_add_up_in_any_partition_and_order(seed, part, random):
     columns, weights = far_columns(len(part), seed)
     labels = sorted(set(part))

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from bayesmixed import HalfNormal, MixedModelRegressor, Normal, PriorError
@@ -387,7 +387,7 @@ BARS = [
 DEGREE = {"k*x*z": 2, "{x ** 2}": 2, "{x ** 3}": 3, "poly(x, 2)": 2, "raw": 2, "x*z": 1, "bs(": 2}
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25)
 @given(
     common=st.sampled_from(COMMON),
     bar=st.sampled_from(BARS),
