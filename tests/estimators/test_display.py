@@ -7,7 +7,6 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
-import sklearn
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -113,7 +112,7 @@ def test_showing_does_not_assemble_the_posterior(fitted, monkeypatch):
     est = pickle.loads(pickle.dumps(fitted))
 
     assert "idata_" not in est._repr_html_()
-    assert "coef_" in est._repr_html_() or sklearn.__version__ < "1.8"  # earlier ones show no attributes
+    assert "coef_" in est._repr_html_()
     assert repr(est)
     with pytest.raises(AssertionError, match="assembled"):
         est.idata_  # noqa: B018
