@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from bayesmixed.design.factors import GROUP_PRIORS
-from bayesmixed.design.frames import read_response
+from bayesmixed.design.frames import read_response, to_pandas
 from bayesmixed.estimators.base import MixedModel, showing_what_it_inherits
 from bayesmixed.prediction.new_groups import MODES
 from bayesmixed.priors.priors import Priors
@@ -165,7 +165,11 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
         self.progressbar = progressbar
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """R² of `predict`.
+        """R² of `predict`; of successes among trials, that of their share, a row weighted by its trials.
+
+        It asks how near predictions are to the response in squares. For counts and shares scikit-learn has deviances,
+        such as ``sklearn.metrics.d2_tweedie_score(y, est.predict(X), power=1)``, and `loo` judges the whole predictive
+        distribution.
 
         Parameters
         ----------
@@ -183,7 +187,12 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
             check_consistent_length(X, y, sample_weight)
             rows = np.flatnonzero(np.asarray(sample_weight) != 0)
             X, y, sample_weight = _safe_indexing(X, rows), np.asarray(y)[rows], np.asarray(sample_weight)[rows]
-        return float(r2_score(y, self.predict(X), sample_weight=sample_weight))
+        predicted = self.predict(X)
+        if (column := self.design_spec_.trials) is not None:
+            trials = np.asarray(to_pandas(X, (column,))[column], dtype=float)
+            y, predicted = np.asarray(y) / trials, predicted / trials
+            sample_weight = trials if sample_weight is None else sample_weight * trials
+        return float(r2_score(y, predicted, sample_weight=sample_weight))
 
     def __sklearn_tags__(self) -> Any:
         return self._with_formula(super().__sklearn_tags__())

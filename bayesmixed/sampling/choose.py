@@ -97,7 +97,7 @@ def update(draws: Draws, spec: DesignSpec, design: Design, *, seed: int, progres
         except (SamplerError, np.linalg.LinAlgError) as error:
             why = f"which cannot take in all rows: {error}"
         else:
-            summary = summarise(result)
+            summary = result.diagnostics if "max_r_hat" in result.diagnostics else summarise(result)
             chains, n_draws = result.shape
             settings = Settings("collapsed", n_draws, chains, seed, progressbar)
             warn_of_draws(summary, design, result, collapsed, settings)

@@ -140,7 +140,8 @@ class State:
         result = assemble(spec, resampled, seed, acceptance, diagnostics)
         clock.lap("effects")
         # what a warning complains of is not accepted here
-        return result, "; ".join(shortcomings(summarise(result), result))
+        result.diagnostics.update(summary := summarise(result))
+        return result, "; ".join(shortcomings(summary, result))
 
     def leave_one_out(self, draws: Draws, design: Design, keep: np.ndarray) -> np.ndarray:
         """Log density of each row given all others; see `FitState.leave_one_out`."""
