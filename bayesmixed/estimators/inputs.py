@@ -93,7 +93,7 @@ def _trials(column: str | None, parsed: ParsedFormula | None, family: Family) ->
     if not family.counts_trials and given:
         raise ValueError(f"the trials {given[0]!r} are for family='binomial', not for family={family.name!r}.")
     if family.counts_trials and (parsed is None or len(given) != 1):
-        found = "both are given" if given else "neither is given" if parsed else "there is no formula"
+        found = "there is no formula" if parsed is None else "both are given" if given else "neither is given"
         raise ValueError(
             f"family={family.name!r} needs the number of trials of each row: a formula 'p(successes, trials) ~ ...', "
             f"or a formula and trials='column', with successes as y; {found}."

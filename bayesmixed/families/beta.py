@@ -10,6 +10,8 @@ from scipy.special import betainc, betaincinv, betaln, expit, logit, xlog1py, xl
 from bayesmixed.distributions import LogNormal, Prior
 from bayesmixed.families.base import Array, Family, ProbabilityLink, Response, link_of_mean, refuse, varies
 
+_INSIDE = np.finfo(float).tiny, 1 - 2.0**-53  # what a double can tell from 0 and from 1
+
 
 class Beta(Family):
     """Beta with the precision ``kappa``: Beta(mean kappa, (1 - mean) kappa)."""
@@ -43,8 +45,7 @@ class Beta(Family):
         return {"kappa": LogNormal(2.0, 1.5)}
 
     def _shapes(self, eta: Array, kappa: Array) -> tuple[Array, Array]:
-        mu = self.link.inverse(eta)
-        return mu * kappa, (1 - mu) * kappa
+        return np.exp(self.link.log_inverse(eta)) * kappa, np.exp(self.link.log_complement(eta)) * kappa
 
     def log_density(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
         a, b = self._shapes(eta, auxiliary["kappa"])
@@ -54,7 +55,7 @@ class Beta(Family):
         return betainc(*self._shapes(eta, auxiliary["kappa"]), np.clip(y, 0.0, 1.0))
 
     def quantile(self, u: Array, eta: Array, **auxiliary: Array) -> Array:
-        return betaincinv(*self._shapes(eta, auxiliary["kappa"]), u)
+        return np.clip(betaincinv(*self._shapes(eta, auxiliary["kappa"]), u), *_INSIDE)
 
     def variance(self, eta: Array, **auxiliary: Array) -> Array:
         mu = self.link.inverse(eta)

@@ -119,7 +119,7 @@ class Probit(ProbabilityLink):
         return np.exp(-0.5 * np.square(ndtri(mu))) / np.sqrt(2 * np.pi)
 
     def pymc(self, pm: Any, eta: Any) -> Any:
-        return pm.math.invprobit(eta)
+        return 0.5 * pm.math.erfc(-eta / np.sqrt(2))
 
 
 class Cloglog(ProbabilityLink):
@@ -149,7 +149,8 @@ class Cloglog(ProbabilityLink):
         return -(1 - mu) * np.log1p(-mu)
 
     def pymc(self, pm: Any, eta: Any) -> Any:
-        return -pm.math.expm1(-pm.math.exp(eta))
+        half = pm.math.tanh(pm.math.exp(eta) / 2)
+        return 2 * half / (1 + half)  # 1 - exp(-hazard), with all digits of a tiny one
 
 
 LINKS: dict[str, Link] = {link.name: link for link in (Identity(), Log(), Logit(), Probit(), Cloglog())}

@@ -28,7 +28,8 @@ def averaged_mean(predictors: Predictors) -> np.ndarray:
             of_new = {name: values if values.ndim == 1 else values[new] for name, values in auxiliary.items()}
             mu[new] = family.marginal_mean(eta[new], variance[new], **of_new)
         result[rows] = mu.mean(axis=1)
-        wide = np.nan_to_num(mu.max(axis=1) / result[rows])  # a mean that its largest draw makes up
+        with np.errstate(invalid="ignore"):  # of rows without a prediction, or with an infinite one
+            wide = np.nan_to_num(mu.max(axis=1) / result[rows], nan=0.0)  # a mean that its largest draw makes up
         if wide.max(initial=0.0) > spread:
             spread, widest = wide.max(), mu[wide.argmax()]
     if not family.link.bounded and (k_hat := pareto_k(np.log(widest))) > _K_HAT:
