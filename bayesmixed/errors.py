@@ -31,26 +31,26 @@ class ConvergenceWarning(_SklearnConvergenceWarning):
     """The posterior draws are not trustworthy yet; the text lists causes and remedies."""
 
 
-def quoted(names: Iterable[object], most: int = 10) -> str:
+def quoted(names: Iterable[object], at_most: int = 10) -> str:
     """List names in quotes for a message, cutting a long list.
 
     Parameters
     ----------
     names : iterable
         What to list; each is shown by its ``repr``.
-    most : int, default=10
+    at_most : int, default=10
         How many are shown before the rest is counted.
 
     Examples
     --------
     >>> quoted(["a", "b"])
     "'a', 'b'"
-    >>> quoted(range(12), most=2)
+    >>> quoted(range(12), at_most=2)
     '0, 1 and 10 more'
     """
     shown = [_plain(name) for name in names]
-    text = ", ".join(shown[:most])
-    return text if len(shown) <= most else f"{text} and {len(shown) - most} more"
+    text = ", ".join(shown[:at_most])
+    return text if len(shown) <= at_most else f"{text} and {len(shown) - at_most} more"
 
 
 def _plain(name: object) -> str:

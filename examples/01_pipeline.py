@@ -3,7 +3,7 @@
 The estimator takes part in everything that scikit-learn has: here a `ColumnTransformer` standardises a column, a
 `Pipeline` hands a frame on to the model (`set_output`), and the whole is cross-validated and searched.
 
-Two questions have two answers. Folds of rows ask how well further days of *known* subjects are predicted; folds of
+Two questions have two answers. Folds of rows ask how well new days of *known* subjects are predicted; folds of
 subjects (`GroupKFold`) ask the same for subjects *never seen*, and no setting is needed for it: new groups are drawn
 from the fitted population. The grouping column lives in X, so nothing has to be routed anywhere. Of a person never seen
 no model can know the level: R² of all three is near 0 there, and what a mixed model adds is an honest interval
@@ -31,7 +31,7 @@ def make_pipe(formula):
 
 
 def cross_validate(models, X, y, groups):
-    """Mean R² of each model, for further rows of known subjects and for new subjects."""
+    """Mean R² of each model, for new rows of known subjects and for new subjects."""
     rows, subjects = KFold(6, shuffle=True, random_state=0), GroupKFold(6)
     table = {}
     for name, (model, columns) in models.items():

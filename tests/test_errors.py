@@ -37,4 +37,4 @@ def test_a_warning_is_of_the_line_that_called_us(formula, message, how):
 
 
 def test_a_long_list_is_cut():
-    assert quoted(range(12), most=2) == "0, 1 and 10 more"
+    assert quoted(range(12), at_most=2) == "0, 1 and 10 more"

@@ -20,7 +20,7 @@ from bayesmixed.families.base import Family
 from bayesmixed.formula.parse import GroupTerm, ParsedFormula
 
 State = dict[str, Any]
-MOST_REPEATED = 10_000_000  # rows
+MAX_REPEATED = 10_000_000  # rows
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,7 @@ class Design:
             offset=some(self.offset),
             y=some(self.y),
             weights=some(self.weights),
+            trials=some(self.trials),
         )
 
 
@@ -355,6 +356,6 @@ class DesignSpec:
 
 def _counts(weights: np.ndarray | None) -> np.ndarray | None:
     """Weights as numbers of rows, if they are whole and few enough to repeat the rows."""
-    if weights is None or np.any(weights != np.floor(weights)) or weights.sum() > MOST_REPEATED:
+    if weights is None or np.any(weights != np.floor(weights)) or weights.sum() > MAX_REPEATED:
         return None
     return weights.astype(np.int64)

@@ -100,7 +100,7 @@ class CrossProducts:
         return cls(float(len(V) if weights is None else weights.sum()), weighted.T @ V, tuple(S), tuple(T), pairs)
 
     def __add__(self, other: CrossProducts) -> CrossProducts:
-        """Statistics of both sets of rows; a factor may have got further levels at the end of its codes."""
+        """Statistics of both sets of rows; a factor may have got new levels at the end of its codes."""
         return CrossProducts(
             self.n + other.n,
             self.VV + other.VV,
@@ -225,7 +225,7 @@ class SufficientStatistics:
         )
 
     def __add__(self, other: SufficientStatistics) -> SufficientStatistics:
-        """Statistics of both sets of rows; a factor may have got further levels at the end of its codes."""
+        """Statistics of both sets of rows; a factor may have got new levels at the end of its codes."""
         heavy, light = (self, other) if self.products.n >= other.products.n else (other, self)
         return replace(
             heavy,

@@ -1,4 +1,4 @@
-"""After the fit: learn from further rows without fitting again, and predict each fitted row from all others."""
+"""After the fit: learn from new rows without fitting again, and predict each fitted row from all others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pandas as pd
 
 from bayesmixed import _compat
 from bayesmixed.chunks import allowed, at_once
-from bayesmixed.design.frames import read_numbers
 from bayesmixed.design.spec import Design
 from bayesmixed.errors import quoted
 from bayesmixed.estimators.inputs import checksum
@@ -22,35 +21,40 @@ from bayesmixed.prediction.linear import Predictors
 from bayesmixed.sampling import choose as sampling
 
 _DRAWS = 400  # that the pointwise log likelihood has at least
-_LEAST = 25  # draws whose tail Pareto k-hat can be fitted to
+_MIN_DRAWS = 25  # draws whose tail Pareto k-hat can be fitted to
 _INTEGRATED = "group and common effects are integrated out, given all other rows: valid for LOO, not for WAIC"
 _CONDITIONAL = "given the effects of each draw: valid for LOO, less dependable where groups are small, and for WAIC"
 
 
-def condition(posterior: Posterior, frame: pd.DataFrame, y: Any, *, progressbar: bool) -> tuple[Posterior, Design]:
-    """The posterior of the fitted rows and further ones, and the further rows' design.
+def condition(
+    posterior: Posterior, frame: pd.DataFrame, y: np.ndarray, weights: np.ndarray | None, *, progressbar: bool
+) -> tuple[Posterior, Design]:
+    """The posterior of the fitted rows and new ones, and the new rows' design.
 
     Parameters
     ----------
     posterior : Posterior
     frame : DataFrame of shape (n, k)
         Of known and new groups.
-    y : array-like of shape (n,)
+    y, weights : numpy.ndarray of shape (n,)
+        As `rows_that_count` has read them.
     progressbar : bool
 
     Raises
     ------
     ValueError
-        Missing labels or values; a new label whose type is not that of the fitted ones.
+        Missing labels or values; a response outside of the family's support; a new label whose type is not that of the
+        fitted ones.
     SamplerError
         The draws are not the collapsed sampler's, or the model of all rows is not one for it.
     """
-    table = posterior.spec.read(frame, y=read_numbers(y, len(frame)))
+    table = posterior.spec.read(frame, y=y, weights=weights)
     for group in posterior.spec.groups:
         table.refuse_missing_labels(group.factor_levels.columns, group.name)
     design = posterior.spec.evaluate(table)
     if design.n_rows == 0:
-        raise ValueError("condition needs at least one row, got a frame of 0 rows.")
+        raise ValueError("condition needs at least one row of positive weight, got a frame without one.")
+    posterior.family.check(design.observed, design.trials)
     spec, design = posterior.spec.extended(design)
     working = design.working(posterior.family)
     draws = sampling.update(posterior.draws, spec, working, seed=posterior.seed, progressbar=progressbar)
@@ -107,8 +111,10 @@ def loo(posterior: Posterior, design: Design, obs: np.ndarray) -> Any:
     wanted = min(per_chain, max(_DRAWS, at_once(design.n_rows, allowed().stored)) // chains)
     within = prediction.thin((chains, per_chain), chains * max(1, wanted))
     keep = prediction.positions((chains, per_chain), within)
-    if len(keep) < _LEAST:
-        raise ValueError(f"loo needs at least {_LEAST} draws for Pareto k-hat, got {len(keep)}; fit with more draws.")
+    if len(keep) < _MIN_DRAWS:
+        raise ValueError(
+            f"loo needs at least {_MIN_DRAWS} draws for Pareto k-hat, got {len(keep)}; fit with more draws."
+        )
     state = posterior.draws.state
     integrated = state is not None
     if state is None:

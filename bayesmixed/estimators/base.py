@@ -15,7 +15,7 @@ from bayesmixed.design.frames import read_response, row_labels
 from bayesmixed.errors import FormulaError
 from bayesmixed.estimators import after_fit
 from bayesmixed.estimators.display import Display
-from bayesmixed.estimators.inputs import Rows, as_frame, fitted_rows, learn
+from bayesmixed.estimators.inputs import Rows, as_frame, fitted_rows, learn, rows_that_count
 from bayesmixed.estimators.predictions import Predictions
 from bayesmixed.estimators.storage import Storage
 from bayesmixed.estimators.summaries import Summaries
@@ -101,8 +101,8 @@ class MixedModel(Predictions, Summaries, Storage, Display, BaseEstimator):
         )
         return self._keep(Posterior(model, sample(model, design, settings), seed), Rows.of(design, obs))
 
-    def condition(self, X: Any, y: Any = None) -> Self:
-        """Learn from further rows, of known or new groups, without fitting again.
+    def condition(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Learn from new rows, of known or new groups, without fitting again.
 
         The result is the posterior of all rows so far; priors, the place where they are stated, and transformations of
         columns stay those of the first fit. The draws of the covariances and sigma are weighted by the density of the
@@ -117,6 +117,8 @@ class MixedModel(Predictions, Summaries, Storage, Display, BaseEstimator):
             At least one row. New labels become levels, behind those of the fit; missing ones are an error.
         y : array-like of shape (n,), optional
             The response; with a two-sided formula None takes the left-hand column of X.
+        sample_weight : array-like of shape (n,), optional
+            Frequency weights, as in `fit`.
 
         Returns
         -------
@@ -155,9 +157,10 @@ class MixedModel(Predictions, Summaries, Storage, Display, BaseEstimator):
         check_is_fitted(self)
         frame = as_frame(self, X, self.design_spec_.columns, reset=False)
         y = read_response(frame, y, self.design_spec_.response, type(self).__name__)
-        posterior, design = after_fit.condition(self._posterior, frame, y, progressbar=self.progressbar)
-        further = Rows.of(design, row_labels(X, start=len(self._rows.y)))
-        return copy(self)._keep(posterior, self._rows + further)
+        obs = row_labels(X, start=len(self._rows.y))
+        frame, y, weights, obs = rows_that_count(obs, frame, y, sample_weight)
+        posterior, design = after_fit.condition(self._posterior, frame, y, weights, progressbar=self.progressbar)
+        return copy(self)._keep(posterior, self._rows + Rows.of(design, obs))
 
     def loo(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
         """Estimate how well new rows of the same kind are predicted, by leaving out each row of the fit.
@@ -166,7 +169,7 @@ class MixedModel(Predictions, Summaries, Storage, Display, BaseEstimator):
         ----------
         X, y, sample_weight
             The rows of the fit; in the same order wherever results are compared, as ArviZ pairs them by position. After
-            `condition`, those of the fit and of `condition`, whose weights are 1, in one frame.
+            `condition`, those of the fit and of `condition`, in one frame.
 
         Returns
         -------

@@ -19,7 +19,7 @@ from bayesmixed.design.spec import DesignSpec
 from bayesmixed.estimators.inputs import Rows
 from bayesmixed.posterior.posterior import Posterior
 
-MOST = 12  # lines of one section before the rest is counted
+MAX_LINES = 12  # lines of one section before the rest is counted
 _FIGURES = [
     ("largest R-hat", "max_r_hat", ".3f"),
     ("smallest bulk ESS", "min_ess_bulk", ",.0f"),
@@ -86,7 +86,9 @@ def sections(posterior: Posterior, rows: Rows) -> Sections:
 def _formula(spec: DesignSpec) -> str:
     if spec.formula is not None:
         return spec.formula
-    return f"none; all columns: {', '.join(spec.common_names[:MOST])}{', ...' * (len(spec.common_names) > MOST)}"
+    return (
+        f"none; all columns: {', '.join(spec.common_names[:MAX_LINES])}{', ...' * (len(spec.common_names) > MAX_LINES)}"
+    )
 
 
 def _factor(factor: GroupSpec) -> str:
@@ -97,9 +99,9 @@ def _factor(factor: GroupSpec) -> str:
 
 
 def _cut(lines: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    hidden = len(lines) - MOST
+    hidden = len(lines) - MAX_LINES
     # two lines are no longer than the one that would stand for them
-    return lines if hidden < 2 else [*lines[: MOST - 2], ("...", f"{hidden} more in priors_"), *lines[-2:]]
+    return lines if hidden < 2 else [*lines[: MAX_LINES - 2], ("...", f"{hidden} more in priors_"), *lines[-2:]]
 
 
 def _sampling(posterior: Posterior) -> list[tuple[str, str]]:

@@ -64,7 +64,7 @@ def learn(
     if parsed is None and (name := _name(y)) in list(frame.columns):
         raise FormulaError(f"X has a column {name!r}, the name of y: the response would predict itself. Drop it.")
     y = read_response(frame, y, None if parsed is None else parsed.response, type(estimator).__name__)
-    frame, y, weights, obs = rows_that_count(X, frame, y, sample_weight)
+    frame, y, weights, obs = rows_that_count(row_labels(X), frame, y, sample_weight)
     check_size(y)
     if parsed is None:
         resolve_group_prior(estimator.group_prior, ())
@@ -75,7 +75,7 @@ def learn(
             parsed, frame, group_prior=estimator.group_prior, trials=trials, y=y, weights=weights
         )
         check_names(spec, family.auxiliary)
-    family.check(design.observed, design.trials)
+    family.check_fit(design.observed, design.trials)
     check_units(design)
     if parsed is not None:
         warn_undetermined(design)
@@ -114,15 +114,14 @@ def fitted_rows(estimator: Any, X: Any, y: Any, sample_weight: Any) -> tuple[Des
     spec = estimator.design_spec_
     frame = as_frame(estimator, X, spec.columns, reset=False)
     y = read_response(frame, y, spec.response, type(estimator).__name__)
-    frame, y, weights, obs = rows_that_count(X, frame, y, sample_weight)
+    frame, y, weights, obs = rows_that_count(row_labels(X), frame, y, sample_weight)
     return spec.evaluate(spec.read(frame, y=y, weights=weights)), obs
 
 
 def rows_that_count(
-    X: Any, frame: pd.DataFrame, y: Any, sample_weight: Any
+    obs: np.ndarray, frame: pd.DataFrame, y: Any, sample_weight: Any
 ) -> tuple[pd.DataFrame, np.ndarray, np.ndarray | None, np.ndarray]:
-    """Frame, response, weights and labels of the rows of positive weight."""
-    obs = row_labels(X)
+    """Frame, response, weights and labels of the rows of positive weight, of rows labelled `obs`."""
     if sample_weight is None:
         return frame, read_numbers(y, len(frame)), None, obs
     weights = _check_sample_weight(sample_weight, frame, dtype=np.float64, ensure_non_negative=True)
@@ -187,19 +186,20 @@ class Rows:
         The response.
     obs : numpy.ndarray of shape (n,), or range
         Labels of the rows; consecutive integers as a range.
-    weight : float
-        Sum of the weights.
+    weight, total : float
+        Sum of the weights, and of the response, weighted.
     squares : dict of str to numpy.ndarray of shape (q, q)
         By factor: the sum over rows of z z', weighted.
     checksum : int
         Tells these rows from others, whatever their order.
     """
 
-    STORED: ClassVar[tuple[str, ...]] = ("y", "obs", "weight", "squares", "checksum")
+    STORED: ClassVar[tuple[str, ...]] = ("y", "obs", "weight", "total", "squares", "checksum")
 
     y: np.ndarray
     obs: np.ndarray | range
     weight: float
+    total: float
     squares: dict[str, np.ndarray]
     checksum: int
 
@@ -207,9 +207,10 @@ class Rows:
     def of(cls, design: Design, obs: np.ndarray) -> Rows:
         """Measure the rows of a fit."""
         w = design.weights
-        total = float(design.n_rows if w is None else w.sum())
+        weight = float(design.n_rows if w is None else w.sum())
+        total = float(design.observed.sum() if w is None else w @ design.observed)
         squares = {f.name: (f.Z if w is None else f.Z * w[:, None]).T @ f.Z for f in design.groups}
-        return cls(np.asarray(design.y), _brief(obs), total, squares, checksum(design))
+        return cls(design.observed, _brief(obs), weight, total, squares, checksum(design))
 
     def __add__(self, other: Rows) -> Rows:
         """Both sets of rows."""
@@ -217,6 +218,7 @@ class Rows:
             np.concatenate([self.y, other.y]),
             _brief(_join_labels(np.asarray(self.obs), np.asarray(other.obs))),
             self.weight + other.weight,
+            self.total + other.total,
             {name: square + other.squares[name] for name, square in self.squares.items()},
             (self.checksum + other.checksum) % 2**64,
         )

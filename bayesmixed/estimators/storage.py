@@ -17,7 +17,7 @@ from bayesmixed.posterior.draws import Draws
 from bayesmixed.posterior.posterior import Model, Posterior
 
 _PACKAGE = __name__.partition(".")[0]
-PARTS = ("params", "spec", "draws", "seed", "priors", "rows", "n_features_in", "feature_names_in")
+PARTS = ("params", "family", "spec", "draws", "seed", "priors", "rows", "n_features_in", "feature_names_in")
 
 _Estimator = TypeVar("_Estimator", bound="Storage")
 
@@ -76,6 +76,7 @@ class Storage:
         names = getattr(self, "feature_names_in_", None)
         tree = {
             "params": params,
+            "family": (posterior.family.name, posterior.family.link.name),
             "spec": posterior.spec.state,
             "draws": _with_means(posterior.draws),
             "seed": posterior.seed,
@@ -104,6 +105,6 @@ def restore(cls: type[_Estimator], tree: dict[str, Any]) -> _Estimator:
     est.n_features_in_ = tree["n_features_in"]
     if tree["feature_names_in"] is not None:
         est.feature_names_in_ = np.array(tree["feature_names_in"], dtype=object)
-    model = Model(DesignSpec.from_state(tree["spec"]), get_family(est.family, est.link), tree["priors"])
+    model = Model(DesignSpec.from_state(tree["spec"]), get_family(*tree["family"]), tree["priors"])
     fitted: _Estimator = est._keep(Posterior(model, tree["draws"], tree["seed"]), tree["rows"])
     return fitted

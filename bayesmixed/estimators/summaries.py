@@ -233,7 +233,7 @@ class Summaries:
         check_is_fitted(self)
         rows = self._rows
         squares = {name: total / rows.weight for name, total in rows.squares.items()}
-        return tables.variance_components(self._posterior, squares, float(rows.y.mean()), coverage)
+        return tables.variance_components(self._posterior, squares, rows.total / rows.weight, coverage)
 
     def group_covariance(self, factor: str, coverage: float = 0.9) -> pd.DataFrame:
         """Tabulate the covariance matrix of a factor's effects, with its uncertainty.

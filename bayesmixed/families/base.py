@@ -78,7 +78,7 @@ class ProbabilityLink(Link):
 
 @dataclass(frozen=True)
 class Response:
-    """What a family is told of the rows of a fit, to state default priors and to check the response.
+    """What a family is told of the rows of a fit, to state default priors.
 
     Attributes
     ----------
@@ -113,9 +113,9 @@ class Family(ABC):
     links : tuple of str
         Names of the links that may be used, the usual one first.
     auxiliary : tuple of str
-        Names of the further parameters, as in the posterior; all are positive.
+        Names of the auxiliary parameters, as in the posterior; all are positive.
     linear : bool
-        Whether the mean of the response is the linear predictor itself.
+        Whether the mean of the response is the linear predictor itself, and its variance the same at each.
     collapses : bool
         Whether `working` of the response is normal about the linear predictor, with standard deviation ``sigma``:
         effects integrate out then.
@@ -139,9 +139,8 @@ class Family(ABC):
     def __init__(self, link: Link) -> None:
         self.link = link
 
-    @abstractmethod
-    def check(self, y: Array, trials: Array | None = None) -> None:
-        """Refuse a response that is outside of the support, or leaves nothing to explain.
+    def check(self, y: Array, trials: Array | None = None) -> None:  # noqa: B027 - any number is in the real line
+        """Refuse a response that is outside of the support, which is the real line unless a family says otherwise.
 
         Parameters
         ----------
@@ -155,8 +154,19 @@ class Family(ABC):
             Names the first row that is wrong, and the cure.
         """
 
+    def check_fit(self, y: Array, trials: Array | None = None) -> None:
+        """Refuse what `check` does, and a constant response of a continuous family: there is nothing to explain.
+
+        Raises
+        ------
+        ValueError
+        """
+        self.check(y, trials)
+        if not self.discrete and np.ptp(y) == 0:
+            raise ValueError(f"y is constant ({y[0]} in all {len(y)} rows): there is nothing to explain.")
+
     def check_trials(self, trials: Array | None) -> None:
-        """Refuse numbers of trials that are none."""
+        """Refuse invalid numbers of trials."""
         if trials is not None:
             wrong = (trials < 1) | (trials != np.floor(trials))
             refuse(self, trials, wrong, "a whole number of trials, at least 1, in each row", of="the trials")
@@ -250,25 +260,14 @@ def refuse(family: Family, values: Array, wrong: Array, expected: str, *, cure: 
     """
     if (rows := np.flatnonzero(wrong)).size:
         cure = f"; {cure}" if cure else ""
-        more = f" ({len(rows):,} rows are like it)" if len(rows) > 1 else ""
+        more = f" ({len(rows):,} rows in all)" if len(rows) > 1 else ""
         raise ValueError(
             f"family={family.name!r} needs {expected}; row {rows[0]} of {of} is {values[rows[0]]:g}{more}{cure}."
         )
 
 
-def varies(y: Array) -> None:
-    """Refuse a constant response.
-
-    Raises
-    ------
-    ValueError
-    """
-    if np.ptp(y) == 0:
-        raise ValueError(f"y is constant ({y[0]} in all {len(y)} rows): there is nothing to explain.")
-
-
 def counts(family: Family, y: Array) -> None:
-    """Refuse what is no count.
+    """Refuse values that are not counts.
 
     Raises
     ------

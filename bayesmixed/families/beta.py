@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import betainc, betaincinv, betaln, expit, logit, xlog1py, xlogy
 
 from bayesmixed.distributions import LogNormal, Prior
-from bayesmixed.families.base import Array, Family, ProbabilityLink, Response, link_of_mean, refuse, varies
+from bayesmixed.families.base import Array, Family, ProbabilityLink, Response, link_of_mean, refuse
 
 _INSIDE = np.finfo(float).tiny, 1 - 2.0**-53  # what a double can tell from 0 and from 1
 
@@ -27,7 +27,6 @@ class Beta(Family):
             "example y * (n - 1) / n + 0.5 / n with n = len(y)"
         )
         refuse(self, y, (y <= 0) | (y >= 1), "numbers between 0 and 1, both excluded", cure=cure)
-        varies(y)
 
     def working(self, y: Array) -> Array:
         return logit(y)

@@ -13,10 +13,7 @@ from bayesmixed.families.base import Array, Family, ProbabilityLink, Response, c
 
 
 class Binomial(Family):
-    """Successes among ``trials``, which every method takes beside the auxiliary parameters; the mean is their product.
-
-    Without trials there is one: the mean is the probability.
-    """
+    """Successes among ``trials``, which methods take among the auxiliary parameters; the mean is their expectation."""
 
     name = "binomial"
     links = ("logit", "probit", "cloglog")

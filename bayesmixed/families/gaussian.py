@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from bayesmixed.distributions import HalfStudentT, Prior
-from bayesmixed.families.base import Array, Family, varies
+from bayesmixed.families.base import Array, Family
 
 # The residual sd is kept above this fraction of the response's scale, so that a perfect fit has a posterior.
 SIGMA_FLOOR = 1e-6
@@ -21,9 +21,6 @@ class Gaussian(Family):
     links = ("identity",)
     auxiliary = ("sigma",)
     linear = collapses = residual = True
-
-    def check(self, y: Array, trials: Array | None = None) -> None:
-        varies(y)
 
     def auxiliary_priors(self, scale: float) -> dict[str, Prior]:
         return {"sigma": HalfStudentT(4.0, scale)}

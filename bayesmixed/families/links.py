@@ -12,7 +12,7 @@ from bayesmixed.families.base import Array, Link, ProbabilityLink
 _LARGE = 700.0  # whose exponential a double still holds
 # Of the trapezoidal rule, in standard deviations: the step is as long for a predictor that spreads no wider than _WIDE,
 # and in proportion shorter for one that does, as the error falls with exp(-2 pi^2 / (sd step)); at most so many nodes
-_STEP, _REACH, _WIDE, _MOST = 0.25, 8.0, 1.5, 1025
+_STEP, _REACH, _WIDE, _MAX_NODES = 0.25, 8.0, 1.5, 1025
 
 
 def _trapezoidal(link: Link, m: Array, v: Array) -> Array:
@@ -22,7 +22,7 @@ def _trapezoidal(link: Link, m: Array, v: Array) -> Array:
     """
     sd, total = np.sqrt(v), np.zeros(np.broadcast_shapes(np.shape(m), np.shape(v)))
     step = _STEP * min(1.0, _WIDE / max(float(np.nanmax(sd, initial=0.0)), 1e-300))
-    nodes = np.linspace(-_REACH, _REACH, min(1 + 2 * int(np.ceil(_REACH / step)), _MOST))
+    nodes = np.linspace(-_REACH, _REACH, min(1 + 2 * int(np.ceil(_REACH / step)), _MAX_NODES))
     weights = np.exp(-0.5 * np.square(nodes))
     for node, weight in zip(nodes, weights / weights.sum(), strict=True):
         total += weight * link.inverse(m + sd * node)

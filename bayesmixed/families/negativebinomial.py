@@ -11,6 +11,8 @@ from scipy.special import betainc, gammaln, polygamma
 from bayesmixed.distributions import InverseGamma, Prior
 from bayesmixed.families.base import Array, Family, Response, counts, log_rate
 
+_RARE = 1e-8  # a mean below which the variance of the logarithm is as good as infinite
+
 
 class NegativeBinomial(Family):
     """Poisson whose mean varies as gamma with shape ``alpha``: the variance is mean + mean^2 / alpha."""
@@ -50,7 +52,7 @@ class NegativeBinomial(Family):
         return mu + np.square(mu) / auxiliary["alpha"]
 
     def latent_variance(self, mu: Array, **auxiliary: Array) -> Array:
-        return polygamma(1, 1 / (1 / mu + 1 / auxiliary["alpha"]))
+        return polygamma(1, 1 / (1 / np.maximum(mu, _RARE) + 1 / auxiliary["alpha"]))
 
     def pymc(self, pm: Any, eta: Any, auxiliary: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         return pm.NegativeBinomial, {"mu": pm.math.exp(eta), "alpha": auxiliary["alpha"]}

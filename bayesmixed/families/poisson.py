@@ -11,6 +11,8 @@ from scipy.special import gammaln, pdtr, polygamma
 from bayesmixed.distributions import Prior
 from bayesmixed.families.base import Array, Family, Response, counts, log_rate
 
+_RARE = 1e-8  # a mean below which the variance of the logarithm is as good as infinite
+
 
 class Poisson(Family):
     """Poisson about the exponential of the linear predictor; an exposure is ``offset(log(exposure))``."""
@@ -41,7 +43,7 @@ class Poisson(Family):
         return np.exp(eta)
 
     def latent_variance(self, mu: Array, **auxiliary: Array) -> Array:
-        return polygamma(1, mu)
+        return polygamma(1, np.maximum(mu, _RARE))
 
     def pymc(self, pm: Any, eta: Any, auxiliary: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         return pm.Poisson, {"mu": pm.math.exp(eta)}

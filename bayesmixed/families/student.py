@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import gammaln, stdtr, stdtrit
 
 from bayesmixed.distributions import Gamma, HalfStudentT, Prior, Truncated
-from bayesmixed.families.base import Array, Family, Response, quantile_of_rows, varies
+from bayesmixed.families.base import Array, Family, Response, quantile_of_rows
 from bayesmixed.families.gaussian import SIGMA_FLOOR
 
 _NU_FLOOR = 1.0  # without a mean there is nothing to predict
@@ -21,9 +21,6 @@ class StudentT(Family):
     links = ("identity",)
     auxiliary = ("sigma", "nu")
     linear = residual = True
-
-    def check(self, y: Array, trials: Array | None = None) -> None:
-        varies(y)
 
     def location_and_scale(self, response: Response) -> tuple[float, float]:
         """Median and 1.4826 times the median absolute deviation, which outliers do not move; sd where that is 0."""

@@ -172,7 +172,7 @@ def _resolve(token: Token, before: str, following: str, in_call: bool, formula: 
             hint = f" Here, {_INSTEAD[name]}." if name in _INSTEAD else ""
             raise FormulaError(
                 f"formula {formula!r} calls {name!r}, which is not a known function.{hint} "
-                f"Known functions: {quoted(FUNCTIONS, most=len(FUNCTIONS))}."
+                f"Known functions: {quoted(FUNCTIONS, at_most=len(FUNCTIONS))}."
             )
         return Token("function", bare, bare, False)
     if in_call and (following == "=" or (name in ENCODINGS and before in (",", "="))):

@@ -21,7 +21,7 @@ from bayesmixed.distributions import Prior
 from bayesmixed.gaussian.batched import back_substitute, eliminate, log_det, pack
 
 _STEP = 0.03  # of log(sigma), for derivatives; with many rows, the root of one over their number
-_LEAST_CURVATURE = 0.25  # of the log density of log(sigma): a standard deviation of 2
+_MIN_CURVATURE = 0.25  # of the log density of log(sigma): a standard deviation of 2
 _NEWTON = 25  # iterations at most
 _LAPACK = 8  # common columns from which LAPACK, matrix by matrix, is faster than elimination of all at once
 _TINY = 1e-300  # least pivot, and least sigma^2 to start from
@@ -116,9 +116,9 @@ class Residual:
             with np.errstate(invalid="ignore"):  # points that are ruled out, whatever sigma
                 slope = np.nan_to_num((high - low) / (2 * h))
                 curvature = np.nan_to_num(-(high - 2 * mid + low) / h**2)
-            sd[active] = 1 / np.sqrt(np.maximum(curvature, _LEAST_CURVATURE))
+            sd[active] = 1 / np.sqrt(np.maximum(curvature, _MIN_CURVATURE))
             # where the density is convex, or as good as flat, n is a safe curvature
-            curvature = np.where(curvature > _LEAST_CURVATURE, curvature, _LEAST_CURVATURE + 0.1 * self.n)
+            curvature = np.where(curvature > _MIN_CURVATURE, curvature, _MIN_CURVATURE + 0.1 * self.n)
             step = np.clip(slope / curvature, -1, 1)
             s[active] = np.maximum(s[active] + step, self.log_floor + 2 * _STEP)
             active = active[np.abs(step) > _CLOSE * sd[active]]

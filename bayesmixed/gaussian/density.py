@@ -38,6 +38,8 @@ class CollapsedDensity:
     units : Units
     covariances : Covariances
     residual : Residual
+    known : Elimination, optional
+        That of the statistics, where another density of the same rows has it.
     """
 
     STORED: ClassVar[tuple[str, ...]] = ("statistics", "units", "covariances", "residual")
@@ -46,6 +48,7 @@ class CollapsedDensity:
     units: Units
     covariances: Covariances
     residual: Residual
+    known: Elimination | None = None
 
     @classmethod
     def of(cls, design: Design, priors: Priors, units: Units, statistics: CrossProducts) -> CollapsedDensity:
@@ -66,11 +69,11 @@ class CollapsedDensity:
     @cached_property
     def elimination(self) -> Elimination:
         """How the factors are integrated out; follows from the statistics alone."""
-        return choose(self.statistics)
+        return choose(self.statistics) if self.known is None else self.known
 
     def __getstate__(self) -> dict[str, Any]:
         """What follows from the fields is made again when it is needed."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        return {field.name: getattr(self, field.name) for field in fields(self)} | {"known": None}
 
     @property
     def dimension(self) -> int:
@@ -84,14 +87,12 @@ class CollapsedDensity:
         return self.elimination.flops + 20 * P**3
 
     def with_statistics(self, statistics: CrossProducts) -> CollapsedDensity:
-        """The same model, priors and units with other rows; their factors may have got further levels."""
-        return replace(self, statistics=statistics, residual=replace(self.residual, n=statistics.n))
+        """The same model, priors and units with other rows; their factors may have got new levels."""
+        return replace(self, statistics=statistics, residual=replace(self.residual, n=statistics.n), known=None)
 
     def with_covariances(self, covariances: Covariances) -> CollapsedDensity:
         """The same rows with other coordinates of the covariances."""
-        changed = replace(self, covariances=covariances)
-        changed.__dict__["elimination"] = self.elimination  # of the rows alone; what a cached property is stored as
-        return changed
+        return replace(self, covariances=covariances, known=self.elimination)
 
     def reduce(self, theta: np.ndarray) -> Reduced:
         """Integrate all group effects out at N points, (dimension, N)."""

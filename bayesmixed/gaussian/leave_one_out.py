@@ -23,7 +23,7 @@ from bayesmixed.gaussian.density import CollapsedDensity
 from bayesmixed.gaussian.effects import Points
 from bayesmixed.gaussian.units import WorkingRows
 
-_LEAST_KEPT = 1e-15  # of 1 - kappa, beyond rounding
+_MIN_KEPT = 1e-15  # of 1 - kappa, beyond rounding
 
 
 def leave_one_out(density: CollapsedDensity, points: Points, design: Design) -> np.ndarray:
@@ -91,7 +91,7 @@ def left_out_density(
     See `bayesmixed.gaussian.leave_one_out`.
     """
     w = np.ones(1) if weights is None else weights
-    kept = np.maximum(1 - w * spread / variance, _LEAST_KEPT)  # 1 - kappa
+    kept = np.maximum(1 - w * spread / variance, _MIN_KEPT)  # 1 - kappa
     # w equal rows: N(y | ., sigma^2 / w) times (2 pi sigma^2)^(-(w - 1) / 2) w^(-1/2), whose w's cancel
     total = -0.5 * w * np.log(2 * np.pi * variance) + 0.5 * np.log(kept)
     return total - 0.5 * w * np.square(residual) / (variance * kept) - w * np.log(y_scale)

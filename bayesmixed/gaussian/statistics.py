@@ -11,7 +11,7 @@ from bayesmixed.gaussian.units import Units
 # Size of what is subtracted from a column while it is swept, in working units. A sum of squares that is derived from
 # those of unswept columns loses the square of it: here 3 of a double's 16 digits. A year's square, swept of the year,
 # would lose 6, its cube 11, and a group's null directions are told at 1e-12 (`elimination`)
-_MOST_SUBTRACTED = 30.0
+_MAX_SUBTRACTED = 30.0
 
 
 def working_products(design: Design, units: Units) -> CrossProducts:
@@ -23,7 +23,7 @@ def working_products(design: Design, units: Units) -> CrossProducts:
     statistics = design.statistics
     A = units.common_map(statistics.origin)
     B = [units.group_map(f, origin) for f, origin in enumerate(statistics.effect_origins)]
-    if _subtracted(statistics.products, A, B) <= _MOST_SUBTRACTED:
+    if _subtracted(statistics.products, A, B) <= _MAX_SUBTRACTED:
         return statistics.products.combined(A, B)
     return products_of_rows(design, units)
 

@@ -15,7 +15,7 @@ from bayesmixed.plots.shared import (
     BLACK,
     BLUE,
     GREY,
-    MOST_PANELS,
+    MAX_PANELS,
     SKY,
     finish,
     height_of_levels,
@@ -224,9 +224,9 @@ def _choose_levels(est: MixedModelRegressor, group: GroupFactor, x: str, levels:
     texts = [*level_texts(group.levels), *level_texts(group.new_labels)]
     if levels is not None:
         chosen = _find_levels(group, present, texts, levels)
-    elif len(present) > MOST_PANELS:
+    elif len(present) > MAX_PANELS:
         raise ValueError(
-            f"X has {len(present)} levels of {group.name!r}, and more than {MOST_PANELS} panels are too small to read; "
+            f"X has {len(present)} levels of {group.name!r}, and more than {MAX_PANELS} panels are too small to read; "
             "pass a list of those to draw as levels=."
         )
     else:

@@ -10,7 +10,7 @@ from scipy.special import betaln
 
 from bayesmixed.distributions import Prior
 from bayesmixed.errors import quoted
-from bayesmixed.plots.shared import BLACK, MOST_PANELS, ORANGE, SKY, check_fitted, finish, literal, panels, read_rows
+from bayesmixed.plots.shared import BLACK, MAX_PANELS, ORANGE, SKY, check_fitted, finish, literal, panels, read_rows
 from bayesmixed.posterior.draws import covariance_factor
 from bayesmixed.priors.priors import place_of, stated_at
 from bayesmixed.priors.swept import swept_effects
@@ -155,10 +155,10 @@ def prior_posterior(est: MixedModelRegressor, *, variables: Any = None, axes: An
         if not wanted or not set(wanted) <= set(known):
             raise ValueError(f"variables must be a list of some of {quoted(known)}, got {variables!r}.")
         parameters = [parameter for parameter in parameters if parameter.variable in wanted]
-    elif len(parameters) > MOST_PANELS:
+    elif len(parameters) > MAX_PANELS:
         names = quoted(dict.fromkeys(parameter.variable for parameter in parameters))
         raise ValueError(
-            f"the model has {len(parameters)} parameters, and more than {MOST_PANELS} panels are too small to read; "
+            f"the model has {len(parameters)} parameters, and more than {MAX_PANELS} panels are too small to read; "
             f"pass variables=, a list of some of {names}."
         )
     axes, figure = panels(axes, len(parameters), (2.6, 2.1))

@@ -25,13 +25,14 @@ from bayesmixed.plots.shared import (
 from bayesmixed.posterior import tables
 from bayesmixed.posterior.draws import Draws
 from bayesmixed.prediction.new_groups import is_new
+from bayesmixed.prediction.predict import linear_mean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from bayesmixed.estimators.regressor import MixedModelRegressor
 
-MOST_NAMES = 30  # of arrows in a plane
+MAX_NAMES = 30  # of arrows in a plane
 # a ring that shows about the dot, too, where pooling changes nothing
 NO_POOLING: dict[str, Any] = {"marker": "o", "linestyle": "", "color": ORANGE, "markerfacecolor": "none"}
 NO_POOLING["label"] = "no pooling: least squares"
@@ -104,8 +105,16 @@ def shrinkage(
     group = est.design_spec_.apply(frame, (name,)).groups[0]
     if new := np.count_nonzero(is_new(group)):
         raise ValueError(f"{new} rows of X have no level of {name!r} that was in the fit; drop them.")
+    family = est._posterior.family
+    if not (family.linear or family.collapses):
+        raise ValueError(
+            f"shrinkage compares with least squares of the response, which has no place on the {family.link.name} "
+            f"scale of family={family.name!r}; use group_lattice."
+        )
+    observed = family.working(observed)
     pooled, common = _coefficients(est, group)
-    rest = est.predict(frame) - np.sum(group.Z * pooled[group.codes], axis=1)
+    design, modes = est.design_spec_.apply(frame), dict.fromkeys((g.name for g in est.design_spec_.groups), "zero")
+    rest = linear_mean(est._posterior, design, modes) - np.sum(group.Z * pooled[group.codes], axis=1)
     own = _least_squares(group, observed - rest, np.ones(len(frame)) if weights is None else weights)
     texts, names = level_texts(group.levels), group.effect_names
     if len(names) == 2:
@@ -142,7 +151,7 @@ def _coefficients(est: MixedModelRegressor, group: GroupFactor) -> tuple[np.ndar
 
 def _name_arrows(ax: Axes, own: np.ndarray, pooled: np.ndarray, texts: list[str]) -> None:
     """Write the level's name at the tail of its arrow, on the far side of the head; where there is room for names."""
-    if len(texts) > MOST_NAMES:
+    if len(texts) > MAX_NAMES:
         return
     for tail, (dx, dy), text in zip(own, pooled - own, texts, strict=True):
         if not np.isnan(dx):

@@ -9,7 +9,7 @@ import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
 from bayesmixed.design.factors import GroupSpec
-from bayesmixed.design.frames import read_response, to_pandas
+from bayesmixed.design.frames import read_response, row_labels, to_pandas
 from bayesmixed.design.labels import label_text
 from bayesmixed.errors import quoted
 from bayesmixed.estimators.inputs import as_frame, rows_that_count
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # Okabe & Ito's colours, which colour-blind readers can tell apart
 BLUE, SKY, ORANGE, BLACK, GREY = "#0072B2", "#56B4E9", "#D55E00", "#000000", "0.6"
-MOST_PANELS = 30  # of one figure that can still be read
+MAX_PANELS = 30  # of one figure that can still be read
 _SMALLEST = 5  # points, of a letter that can still be read
 _WIDE = 1.8  # columns over rows of a figure's panels
 
@@ -157,7 +157,7 @@ def read_rows(
         raise ValueError("X has no rows to draw.")
     y = read_response(frame, y, spec.response, type(est).__name__)
     name = getattr(y, "name", None)
-    frame, observed, weights, _ = rows_that_count(X, frame, y, sample_weight)
+    frame, observed, weights, _ = rows_that_count(row_labels(X), frame, y, sample_weight)
     return frame, observed, weights, str(spec.response or "y") if name is None else str(name)
 
 

@@ -36,7 +36,7 @@ class Convergence:
     ess_tail: np.ndarray
 
 
-def least_ess(shape: tuple[int, ...]) -> float:
+def min_ess(shape: tuple[int, ...]) -> float:
     """Effective sample size below which draws of `shape` (chain, draw) are not trusted.
 
     400 (section 4.3), or a quarter of the draws where these are few, made for a quick look.

@@ -57,14 +57,14 @@ class CoefficientMoments(Protocol):
 class FitState(Protocol):
     """What an engine leaves behind.
 
-    With it further rows can be learned from, fitted rows be left out, and linear predictors be known by their moments
+    With it new rows can be learned from, fitted rows be left out, and linear predictors be known by their moments
     instead of by draws. A class whose values can be saved declares what is stored of it, a tuple ``STORED`` of names of
     its parameters, and has a kind in `bayesmixed.estimators.archive`.
     """
 
     @property
     def coefficients(self) -> CoefficientMoments | None:
-        """Moments given the covariances; None where they are not known, or are dear."""
+        """Moments given the covariances; None where they are not known, or expensive."""
 
     def update(self, draws: Draws, spec: DesignSpec, design: Design, *, seed: int, progressbar: bool) -> Draws:
         """Draw from the posterior of old and new rows.
@@ -197,7 +197,7 @@ def layout(design: Design | DesignSpec, auxiliary: tuple[str, ...]) -> dict[str,
     ----------
     design : Design or DesignSpec
     auxiliary : tuple of str
-        The family's further parameters.
+        The family's auxiliary parameters.
 
     Examples
     --------

@@ -20,7 +20,7 @@ def averaged_mean(predictors: Predictors) -> np.ndarray:
         Pareto k-hat of the draws of some row's mean exceeds 0.7: perhaps it has none.
     """
     family, every = predictors.posterior.family, predictors.every
-    result, widest, spread = np.empty(predictors.design.n_rows), np.ones(len(every)), 1.0
+    result, widest, spread = np.empty(predictors.design.n_rows), None, 1.0
     for rows in predictors.chunks(len(every)):
         eta, auxiliary = predictors.at(rows, every, "integrated"), predictors.auxiliary(rows, every)
         mu, variance = family.mean(eta, **auxiliary), predictors.new_variance(rows)
@@ -32,7 +32,7 @@ def averaged_mean(predictors: Predictors) -> np.ndarray:
             wide = np.nan_to_num(mu.max(axis=1) / result[rows], nan=0.0)  # a mean that its largest draw makes up
         if wide.max(initial=0.0) > spread:
             spread, widest = wide.max(), mu[wide.argmax()]
-    if not family.link.bounded and (k_hat := pareto_k(np.log(widest))) > _K_HAT:
+    if widest is not None and not family.link.bounded and (k_hat := pareto_k(np.log(widest))) > _K_HAT:
         warn(
             f"Pareto k-hat of the draws of a predicted mean is {k_hat:.2f} (above {_K_HAT}): the mean may not exist, "
             "as that of exp(eta) does not where a standard deviation has a long tail. Use the median, "

@@ -81,7 +81,7 @@ class Predictors:
         return total
 
     def auxiliary(self, rows: np.ndarray, keep: np.ndarray) -> dict[str, np.ndarray]:
-        """The family's further parameters at some draws, each (s,), and the rows' numbers of trials, (rows, 1)."""
+        """The family's auxiliary parameters at some draws, each (s,), and the rows' numbers of trials, (rows, 1)."""
         posterior, trials = self.posterior, self.design.trials
         found = {name: posterior.draws.flat(name)[keep] for name in posterior.family.auxiliary}
         return found if trials is None else {**found, "trials": trials[rows, None]}

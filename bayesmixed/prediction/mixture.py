@@ -126,7 +126,10 @@ def _solve(mixture: _Mixture, p: float, start: np.ndarray | None, narrow: np.nda
 
 
 def _whole(mixture: _Mixture, p: float) -> np.ndarray:
-    """Least whole number at which the averaged distribution function is at least p: doubling, then bisection."""
+    """Smallest whole number at which the averaged distribution function is at least p: doubling, then bisection.
+
+    Beyond 2^53 a double is no longer every whole number: the smallest that it is. Infinite where the mean overflows.
+    """
 
     def reaches(t: np.ndarray, rows: np.ndarray) -> np.ndarray:
         return mixture.cdf(t[rows], rows) >= p - _ROUNDING
@@ -135,12 +138,14 @@ def _whole(mixture: _Mixture, p: float) -> np.ndarray:
     low, high = np.full(n, -1.0), np.zeros(n)
     finite = ~np.isnan(mixture.eta).any(axis=1)
     active = np.flatnonzero(finite)
-    while len(active := active[~reaches(high, active)]):
-        low[active], high[active] = high[active], 2 * high[active] + 1
-    while len(active := np.flatnonzero(finite & (high - low > 1))):
-        middle = np.floor((low + high) / 2)
+    while len(active := active[np.isfinite(high[active]) & ~reaches(high, active)]):
+        with np.errstate(over="ignore"):
+            low[active], high[active] = high[active], 2 * high[active] + 1
+    middle = np.floor(low / 2 + high / 2)
+    while len(active := np.flatnonzero(finite & np.isfinite(high) & (low < middle) & (middle < high))):
         above = reaches(middle, active)
         high[active[above]], low[active[~above]] = middle[active[above]], middle[active[~above]]
+        middle = np.floor(low / 2 + high / 2)
     return np.where(finite, high, np.nan)
 
 

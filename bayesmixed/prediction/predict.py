@@ -29,9 +29,14 @@ def mean(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> np.n
     mean over fitted levels under ``"donor"``. Elsewhere the mean is averaged over the draws, and at each of them over
     the population of new levels.
     """
-    draws = posterior.draws
     if not posterior.family.linear:
         return averaged_mean(Predictors(posterior, design, modes))
+    return linear_mean(posterior, design, modes)
+
+
+def linear_mean(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> np.ndarray:
+    """Posterior mean of the linear predictor, shape (n,)."""
+    draws = posterior.draws
     eta = np.zeros(design.n_rows) if design.offset is None else design.offset.copy()
     if design.has_intercept:
         eta += draws.mean("Intercept")

@@ -47,7 +47,8 @@ def resolve_priors(
     """
     if isinstance(user, Priors):
         _check_fits(user, design, family)
-        return user
+        bounds = family.auxiliary_priors(1.0)
+        return replace(user, auxiliary={name: _above(prior, bounds[name]) for name, prior in user.auxiliary.items()})
     if not isinstance(user, Mapping | None):
         raise PriorError(f"priors must be a dict, the priors_ of a fit, or None, got {type(user).__name__}.")
     given = _read(user or {}, design, family)
@@ -154,7 +155,9 @@ def _set_common(common: dict[str, Prior], name: str, value: Any, design: Design,
     labels = _labels_of(name, design)
     if not labels:
         terms = dict.fromkeys([*design.common_names, *design.common_terms])
-        raise PriorError(f"unknown prior {name!r}; valid names: {quoted([*_names(design, family), *terms], most=50)}.")
+        raise PriorError(
+            f"unknown prior {name!r}; valid names: {quoted([*_names(design, family), *terms], at_most=50)}."
+        )
     for label in labels:
         if label in common:
             raise PriorError(f"the common effect {label!r} is given two priors; keep one of the entries that name it.")

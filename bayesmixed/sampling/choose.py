@@ -48,7 +48,7 @@ def sample(model: Model, design: Design, settings: Settings) -> Draws:
     refusal = ""
     for engine in candidates:
         if refusal and engine is ENGINES[-1]:
-            warn(f"NUTS is used, slower by far: {refusal}.")
+            warn(f"{engine.NAME.upper()} is used, slower by far: {refusal}.")
         reason = engine.refuses(model, design, settings)
         if not reason:
             try:
@@ -66,7 +66,7 @@ def sample(model: Model, design: Design, settings: Settings) -> Draws:
 
 
 def update(draws: Draws, spec: DesignSpec, design: Design, *, seed: int, progressbar: bool) -> Draws:
-    """Draws from the posterior of old and new rows, where the collapsed sampler made those of the old.
+    """Draws from the posterior of old and new rows, where the engine of the old left a state behind.
 
     Parameters
     ----------
@@ -82,28 +82,29 @@ def update(draws: Draws, spec: DesignSpec, design: Design, *, seed: int, progres
     Raises
     ------
     SamplerError
-        The draws are not the collapsed sampler's, or the model of all rows is not one for it.
+        There is no state, or the model of all rows is not one for the engine.
 
     Warns
     -----
     ConvergenceWarning
         As in `sample`.
     """
+    name = draws.diagnostics["sampler"]
     if draws.state is None:
-        why = f"but this fit is of {draws.diagnostics['sampler'].upper()} ({draws.diagnostics['reason']})"
+        why = f"a fit of {name.upper()} ({draws.diagnostics['reason']}) cannot"
     else:
         try:
             result = draws.state.update(draws, spec, design, seed=seed, progressbar=progressbar)
         except (SamplerError, np.linalg.LinAlgError) as error:
-            why = f"which cannot take in all rows: {error}"
+            why = f"the {name} sampler cannot take in all rows: {error}"
         else:
+            engine = next(engine for engine in ENGINES if name == engine.NAME)
             summary = result.diagnostics if "max_r_hat" in result.diagnostics else summarise(result)
             chains, n_draws = result.shape
-            settings = Settings("collapsed", n_draws, chains, seed, progressbar)
-            warn_of_draws(summary, design, result, collapsed, settings)
+            warn_of_draws(summary, design, result, engine, Settings(name, n_draws, chains, seed, progressbar))
             result.diagnostics.update(summary)
             return result
     raise SamplerError(
-        f"condition works with the collapsed sampler, {why}. Fit old and new rows together, with priors=est.priors_ "
-        "for the same model."
+        f"condition learns from new rows by what an exact sampler keeps: {why}. Fit old and new rows together, with "
+        "priors=est.priors_ for the same model."
     )

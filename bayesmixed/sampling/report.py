@@ -8,7 +8,7 @@ import numpy as np
 
 from bayesmixed.design.spec import Design
 from bayesmixed.errors import ConvergenceWarning, quoted, warn
-from bayesmixed.posterior.diagnostics import convergence, largest_r_hat, least_ess
+from bayesmixed.posterior.diagnostics import convergence, largest_r_hat, min_ess
 from bayesmixed.posterior.draws import Draws
 from bayesmixed.sampling.engine import Engine, Settings
 
@@ -47,7 +47,7 @@ def shortcomings(summary: dict[str, Any], draws: Draws) -> list[str]:
         found.append(
             f"R-hat of {summary['max_r_hat_of']!r} is {summary['max_r_hat']:.3f} (should be below {limit:.3g})"
         )
-    ess, least = min(summary["min_ess_bulk"], summary["min_ess_tail"]), least_ess(draws.shape)
+    ess, least = min(summary["min_ess_bulk"], summary["min_ess_tail"]), min_ess(draws.shape)
     if ess < least:
         of = summary["min_ess_bulk_of" if ess == summary["min_ess_bulk"] else "min_ess_tail_of"]
         found.append(f"the effective sample size of {of!r} is {ess:.0f} (should be above {least:.0f})")

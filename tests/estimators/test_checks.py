@@ -31,7 +31,7 @@ THREE = [
 def read_response_of_a_fit(y, n_rows, counts=None):
     values = read_numbers(y, n_rows, counts)
     check_size(values)
-    get_family("gaussian").check(values)
+    get_family("gaussian").check_fit(values)
     return values
 
 

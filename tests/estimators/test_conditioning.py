@@ -690,7 +690,7 @@ def test_what_a_warning_complains_of_is_not_accepted(monkeypatch):
     est = fit(formula, frame[:66], y[:66])
     assert est.condition(frame[66:], y[66:]).diagnostics_["reason"] == WEIGHTED
     with monkeypatch.context() as few:
-        few.setattr(report, "least_ess", lambda shape: 4001.0)
+        few.setattr(report, "min_ess", lambda shape: 4001.0)
         with pytest.warns(bm.ConvergenceWarning, match="should be above 4001"):  # of the new run, too
             updated = est.condition(frame[66:], y[66:])
 

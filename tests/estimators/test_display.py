@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from bayesmixed import HalfNormal, MixedModelRegressor, Normal, StudentT
 from bayesmixed.datasets import load_pastes, load_sleepstudy
 from bayesmixed.estimators import summaries as posterior_mixin
-from bayesmixed.estimators.display import MOST
+from bayesmixed.estimators.display import MAX_LINES
 from bayesmixed.estimators.inputs import learn
 from bayesmixed.priors.priors import Priors
 from bayesmixed.priors.resolve import resolve_priors
@@ -148,19 +148,19 @@ def test_a_fit_by_nuts_counts_its_divergences(fake_nuts):
     assert "Pareto k-hat" not in lines_of(repr(est))["Sampling"]
 
 
-@pytest.mark.parametrize("p", [MOST - 2, MOST - 1, MOST, 40])
+@pytest.mark.parametrize("p", [MAX_LINES - 2, MAX_LINES - 1, MAX_LINES, 40])
 def test_many_priors_are_cut_and_the_rest_is_counted(p):
     X = np.random.default_rng(0).normal(size=(80, p))
     est = MixedModelRegressor(random_state=0).fit(X, X @ np.ones(p) + np.cos(np.arange(80)))
     shown, every = lines_of(repr(est))["Priors"], dict(est.priors_.rows)
 
     assert len(every) == p + 2  # and the intercept, and sigma
-    if len(every) <= MOST + 1:
+    if len(every) <= MAX_LINES + 1:
         assert shown == every
     else:
-        assert shown.pop("...") == f"{len(every) - MOST} more in priors_"
+        assert shown.pop("...") == f"{len(every) - MAX_LINES} more in priors_"
         assert shown.items() <= every.items()
-        assert len(shown) == MOST
+        assert len(shown) == MAX_LINES
         assert {"sigma", "beta[x0]"} <= set(shown)
     assert len(str(est.priors_).splitlines()) == len(every)
 

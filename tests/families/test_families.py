@@ -202,7 +202,7 @@ def test_quantiles_of_weighted_rows_are_those_of_repeated_ones():
 def test_what_is_outside_of_the_support_is_refused_with_its_row(name, y, trials, message):
     trials = None if trials is None else np.array(trials, dtype=float)
     with pytest.raises(ValueError, match=message):
-        get_family(name).check(np.array(y, dtype=float), trials)
+        get_family(name).check_fit(np.array(y, dtype=float), trials)
 
 
 @pytest.mark.parametrize(

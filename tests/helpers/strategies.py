@@ -103,7 +103,7 @@ def weights(n):
     return st.one_of(st.none(), st.lists(st.sampled_from([0.5, 1.0, 3.0]), min_size=n, max_size=n).map(np.array))
 
 
-def parts(n, most=4):
-    """The rows 0 to n - 1 in up to `most` parts, some of them empty, in any order."""
-    of_row = st.lists(st.integers(0, most - 1), min_size=n, max_size=n).map(np.array)
-    return of_row.map(lambda part: [np.flatnonzero(part == i) for i in range(most)])
+def parts(n, at_most=4):
+    """The rows 0 to n - 1 in up to `at_most` parts, some of them empty, in any order."""
+    of_row = st.lists(st.integers(0, at_most - 1), min_size=n, max_size=n).map(np.array)
+    return of_row.map(lambda part: [np.flatnonzero(part == i) for i in range(at_most)])

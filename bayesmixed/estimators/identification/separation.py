@@ -8,8 +8,8 @@ from scipy.optimize import linprog
 from bayesmixed.design.spec import Design
 from bayesmixed.errors import quoted, warn
 
-MOST_COLUMNS = 50  # of a linear program that takes no time
-MOST_ROWS = 10_000  # distinct ones
+MAX_COLUMNS = 50  # of a linear program that takes no time
+MAX_ROWS = 10_000  # distinct ones
 _SEPARATES = 1e-6  # of a coefficient, in units of the column's scale
 
 
@@ -31,17 +31,17 @@ def warn_separated(design: Design) -> None:
     -----
     UserWarning
     """
-    if not 0 < design.X.shape[1] <= MOST_COLUMNS:
-        return
     trials = np.ones(design.n_rows) if design.trials is None else design.trials
     outcome = np.where(design.observed == 0, -1.0, np.where(design.observed == trials, 1.0, 0.0))
-    rows = np.unique(np.column_stack([design.X, outcome]), axis=0)
-    columns, outcome = rows[:, :-1], rows[:, -1]
-    if len(rows) > MOST_ROWS:
-        return
     if np.ptp(outcome) == 0 and outcome[0]:
         kind = "successes" if outcome[0] > 0 else "failures"
-        warn(f"y holds {kind} alone: the priors decide how large the intercept is.")
+        warn(f"y holds {kind} alone: the priors decide how far the linear predictor is from zero.")
+        return
+    if not 0 < design.X.shape[1] <= MAX_COLUMNS:
+        return
+    rows = np.unique(np.column_stack([design.X, outcome]), axis=0)
+    columns, outcome = rows[:, :-1], rows[:, -1]
+    if len(rows) > MAX_ROWS:
         return
     V = columns / np.maximum(np.abs(columns).max(axis=0), 1e-300)
     if _separates(V, outcome, design.has_intercept):

@@ -10,7 +10,7 @@ from bayesmixed.design.spec import Design
 from bayesmixed.errors import FormulaError, quoted, warn
 from bayesmixed.priors.swept import NOTHING_LEFT
 
-MOST_NAMED = 10  # columns in one warning
+MAX_NAMED = 10  # columns in one warning
 # Share of a column that earlier ones leave, of which sums alone are trusted to tell. Its square is known to 1e-14, and
 # to 1e-14 / 1e-3^2 beside earlier columns of which as little is left: far less than the square itself
 _PLAIN = 1e-3
@@ -82,7 +82,7 @@ def warn_undetermined(design: Design) -> None:
             found += [f"{text} left of the bar of {factor.name!r}" for text in own]
         found += [f"{text} left of the bars of {factor.name!r}" for text in _proportional(factor, measured)]
     if found:
-        few = found if len(found) <= MOST_NAMED else [*found[:MOST_NAMED], f"{len(found) - MOST_NAMED} more"]
+        few = found if len(found) <= MAX_NAMED else [*found[:MAX_NAMED], f"{len(found) - MAX_NAMED} more"]
         warn(
             f"some columns are not identified by the data, only by their priors: {'; '.join(few)}. The model is "
             "fitted; drop a term that is redundant as a whole."

@@ -73,7 +73,7 @@ class Rotated:
         return nothing.with_rows(design, units)
 
     def with_rows(self, design: Design, units: Units) -> Rotated:
-        """Take in further rows; what is known of those before are ``r`` rows in the singular directions."""
+        """Take in new rows; what is known of those before are ``r`` rows in the singular directions."""
         V = units.common_columns(design, slice(None))
         if design.weights is not None:
             V = V * np.sqrt(design.weights)[:, None]
@@ -185,7 +185,7 @@ class Regression:
         return Draws(values, stats, {"sampler": "collapsed", "acceptance": 1.0}, means, self)
 
     def update(self, draws: Draws, spec: DesignSpec, design: Design, *, seed: int, progressbar: bool) -> Draws:
-        """Learn from further rows: draws are independent, and made anew; see `FitState.update`."""
+        """Learn from new rows: draws are independent, and made anew; see `FitState.update`."""
         clock = Clock()
         more = replace(self, rotated=self.rotated.with_rows(design, self.units))
         result = more.sample(spec, draws.shape, seed)

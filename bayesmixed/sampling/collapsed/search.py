@@ -1,4 +1,4 @@
-"""From a density to a proposal that covers it, and to chains: modes, adaptation, the final block, the gates."""
+"""From a density to a proposal that covers it, and to chains: modes, adaptation, the final run, the gates."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ GRID = 4  # axes at most that take these values one by one
 ROUND = (500, 100, 4000)  # points of the first round of adaptation: at least, per dimension, at most
 PROPOSALS = 1.2  # per kept draw, over the proposal's efficiency
 THIN = 10  # proposals per kept draw at most
-PROPOSALS_LEAST = 1000  # in a block, whatever few draws are kept: what the gates judge by
-PASSES = 3  # final blocks at most
-K_HAT_WANTED, K_HAT_LIMIT = 0.5, 0.7  # above the first the block is done again, above the second it is refused
+MIN_PROPOSALS = 1000  # in a run, whatever few draws are kept: what the gates judge by
+PASSES = 3  # final runs at most
+K_HAT_WANTED, K_HAT_LIMIT = 0.5, 0.7  # above the first the run is done again, above the second it is refused
 STAY_WANTED, STAY_LIMIT = 0.01, 0.05  # share of a chain that the heaviest point may be expected to last; as above
 ACCEPTANCE_LIMIT = 0.15
 EDGE_LIMIT = 0.001  # share of the draws at the edge of what can be computed
-# Dear evaluations: floating point operations that a round and the final block may take, and points they always get
-ROUND_FLOPS, ROUND_LEAST = 2e10, 50
-BLOCK_FLOPS, BLOCK_LEAST = 2e11, 500  # the least is per chain
+# Expensive evaluations: floating point operations that a round and the final run may take, and points they always get
+ROUND_FLOPS, MIN_ROUND = 2e10, 50
+RUN_FLOPS, MIN_RUN = 2e11, 500  # the minimum is per chain
 
 
 @dataclass(frozen=True)
-class Block:
-    """Chains over one block of evaluated proposals, and what the gates measured.
+class Run:
+    """Chains over one run of evaluated proposals, and what the gates measured.
 
     Attributes
     ----------
@@ -100,14 +100,14 @@ class Sampled:
     ----------
     density : CollapsedDensity
         The model's, perhaps with another order of the effects in the vines.
-    block : Block
+    run : Run
         The last one.
     passes, modes, evaluations : int
-        Blocks that were needed, modes that were found, points at which the density was evaluated.
+        Runs that were needed, modes that were found, points at which the density was evaluated.
     """
 
     density: CollapsedDensity
-    block: Block
+    run: Run
     passes: int
     modes: int
     evaluations: int
@@ -134,18 +134,18 @@ def sample_covariances(
     size = round_size(density)
     proposal, pool, centres, share = adapt(target.integrated, start(centres), centres, rng, size)
     for passes in range(1, PASSES + 1):
-        block = walk_block(target, proposal, pool, Shape.of(density, share, draws, chains), rng)
-        if block.wanted or passes == PASSES:
+        run = walk_run(target, proposal, pool, Shape.of(density, share, draws, chains), rng)
+        if run.wanted or passes == PASSES:
             break
         proposal, centres, share = learn(target, pool, centres, rng, size)
-    return Sampled(density, block, passes, len(modes), target.evaluations)
+    return Sampled(density, run, passes, len(modes), target.evaluations)
 
 
 def round_size(density: CollapsedDensity) -> int:
     """Points of the first round of adaptation."""
     least, per_dimension, most = ROUND
     wanted = min(most, max(least, per_dimension * density.dimension))
-    return max(min(wanted, int(ROUND_FLOPS / density.flops)), min(wanted, ROUND_LEAST * density.dimension))
+    return max(min(wanted, int(ROUND_FLOPS / density.flops)), min(wanted, MIN_ROUND * density.dimension))
 
 
 def locate(density: CollapsedDensity, advance: Callable[[int], None]) -> tuple[CollapsedDensity, list[Mode], int]:
@@ -204,7 +204,7 @@ def _warped(mode: Mode, warp: Warp) -> Mode:
 
 @dataclass(frozen=True)
 class Shape:
-    """Size of a block: draws that are kept per chain, chains, proposals per kept draw, kept draws per proposal."""
+    """Size of a run: draws that are kept per chain, chains, proposals per kept draw, kept draws per proposal."""
 
     draws: int
     chains: int
@@ -213,10 +213,10 @@ class Shape:
 
     @classmethod
     def of(cls, density: CollapsedDensity, share: float, draws: int, chains: int) -> Shape:
-        """Plan a block for a proposal of efficiency `share`, within what evaluations may cost."""
+        """Plan a run for a proposal of efficiency `share`, within what evaluations may cost."""
         wanted = int(np.clip(np.ceil(PROPOSALS / share), 1, THIN))
-        wanted = max(wanted, -(-PROPOSALS_LEAST // (draws * chains)))
-        affordable = max(BLOCK_LEAST, int(BLOCK_FLOPS / density.flops / chains))
+        wanted = max(wanted, -(-MIN_PROPOSALS // (draws * chains)))
+        affordable = max(MIN_RUN, int(RUN_FLOPS / density.flops / chains))
         return cls(draws, chains, max(1, min(wanted, affordable // draws)), -(-draws // affordable))
 
     @property
@@ -225,7 +225,7 @@ class Shape:
         return -(-self.draws // self.hold) * self.thin
 
 
-def walk_block(target: Target, proposal: StudentMixture, pool: Pool, shape: Shape, rng: np.random.Generator) -> Block:
+def walk_run(target: Target, proposal: StudentMixture, pool: Pool, shape: Shape, rng: np.random.Generator) -> Run:
     """Evaluate fresh proposals with sigma, and walk the chains over them; the pool takes the proposals in."""
     chains, n = shape.chains, shape.proposals
     weights = pool.weights()
@@ -239,8 +239,8 @@ def walk_block(target: Target, proposal: StudentMixture, pool: Pool, shape: Shap
     order = np.hstack([np.arange(chains)[:, None], chains + np.arange(chains * n).reshape(chains, n)])
     walked = walk(log_w[order], order, rng, shape.thin, shape.hold)
     kept = Chains(walked.state[:, : shape.draws], walked.acceptance[:, : shape.draws])
-    stay = longest_stay(log_w[fresh], shape.thin) * shape.hold / max(shape.draws, PROPOSALS_LEAST // chains)
-    return Block(
+    stay = longest_stay(log_w[fresh], shape.thin) * shape.hold / max(shape.draws, MIN_PROPOSALS // chains)
+    return Run(
         evaluated,
         kept,
         k_hat=pareto_k(log_w[fresh]),
@@ -255,7 +255,7 @@ def walk_block(target: Target, proposal: StudentMixture, pool: Pool, shape: Shap
 def learn(
     target: Target, pool: Pool, centres: Centres, rng: np.random.Generator, size: int
 ) -> tuple[StudentMixture, Centres, float]:
-    """Fit the proposal to all points, the last block's too; one more round; fit again.
+    """Fit the proposal to all points, the last run's too; one more round; fit again.
 
     Returns
     -------

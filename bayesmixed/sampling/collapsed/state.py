@@ -1,6 +1,6 @@
-"""What a fit keeps, and what can be done with it: sample, learn from further rows, leave rows out.
+"""What a fit keeps, and what can be done with it: sample, learn from new rows, leave rows out.
 
-Further rows need no new fit: the draws that are there are weighted, or chains started anew.
+New rows need no new fit: the draws that are there are weighted, or chains started anew.
 
 The statistics of old and new rows add up, so that the density of all of them is at hand. With theta and s the group
 covariances and log(sigma) of a draw, its weight is
@@ -73,8 +73,8 @@ class State:
     @classmethod
     def of(cls, sampled: Sampled) -> State:
         """Keep the points that the chains visited."""
-        evaluated = sampled.block.evaluated
-        every = cls(sampled.density, evaluated.theta, evaluated.s, evaluated.log_joint, sampled.block.chains.state)
+        evaluated = sampled.run.evaluated
+        every = cls(sampled.density, evaluated.theta, evaluated.s, evaluated.log_joint, sampled.run.chains.state)
         return every.visited()
 
     def visited(self) -> State:
@@ -98,7 +98,7 @@ class State:
         return ConditionalMoments(self.density, self.points(), self.common[:p], self.common[p:])
 
     def update(self, draws: Draws, spec: DesignSpec, design: Design, *, seed: int, progressbar: bool) -> Draws:
-        """Learn from further rows; see `FitState.update`. ``diagnostics["reason"]`` says which way it went."""
+        """Learn from new rows; see `FitState.update`. ``diagnostics["reason"]`` says which way it went."""
         clock = Clock()
         chains, n_draws = draws.shape
         statistics = self.density.statistics + working_products(design, self.density.units)
@@ -167,22 +167,22 @@ def sample_density(
         try:
             sampled = sample_covariances(density, draws=draws, chains=chains, rng=rng, advance=progress.advance)
             clock.lap("sample")
-            block = sampled.block
-            if block.refusal:
-                raise SamplerError(f"the proposal does not cover the posterior: {block.refusal}")
+            run = sampled.run
+            if run.refusal:
+                raise SamplerError(f"the proposal does not cover the posterior: {run.refusal}")
             diagnostics = {
                 "sampler": "collapsed",
-                "k_hat": block.k_hat,
-                "acceptance": block.acceptance,
-                "longest_stay": block.longest_stay,
-                "proposals_per_draw": block.thin / block.hold,
+                "k_hat": run.k_hat,
+                "acceptance": run.acceptance,
+                "longest_stay": run.longest_stay,
+                "proposals_per_draw": run.thin / run.hold,
                 "passes": sampled.passes,
                 "modes": sampled.modes,
                 "evaluations": sampled.evaluations,
                 "seconds": clock.seconds,
             }
             state = State.of(sampled)
-            result = assemble(design, state, seed, block.chains.acceptance, diagnostics, advance=progress.advance)
+            result = assemble(design, state, seed, run.chains.acceptance, diagnostics, advance=progress.advance)
         except np.linalg.LinAlgError as error:
             raise SamplerError(f"the linear algebra failed: {error}") from error
     clock.lap("effects")

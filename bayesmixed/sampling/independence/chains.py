@@ -40,7 +40,7 @@ def walk(log_w: np.ndarray, start: np.ndarray, rng: np.random.Generator, thin: i
     thin : int
         Proposals per kept draw.
     hold : int
-        Kept draws per proposal, where proposals are dear: then `thin` is 1.
+        Kept draws per proposal, where proposals are expensive: then `thin` is 1.
 
     Returns
     -------

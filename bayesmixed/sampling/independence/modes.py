@@ -13,13 +13,13 @@ from bayesmixed.errors import SamplerError
 LogDensity = Callable[[np.ndarray], np.ndarray]
 
 _STEP = 0.02  # of a coordinate, for derivatives
-_LEAST_CURVATURE = 1 / 9  # a direction without curvature has a scale of 3
+_MIN_CURVATURE = 1 / 9  # a direction without curvature has a scale of 3
 _ITERATIONS = 30
 _CLOSE = 0.02  # expected gain of log density below which a start has arrived
 _LENGTHS = np.array([1.5, 1.0, 0.5, 0.2, 0.05, 0.01])  # of a Newton step
 _FAR = 3.0  # no coordinate moves further in one step
 _SAME = 0.5  # standard deviations within which two modes are one
-_LEAST = -1e200  # log density of a point that is ruled out, or less
+_RULED_OUT = -1e200  # log density of a point that is ruled out, or less
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def find_modes(log_density: LogDensity, starts: np.ndarray) -> list[Mode]:
     SamplerError
         No start has density.
     """
-    x = starts[:, log_density(starts) > _LEAST].astype(float)
+    x = starts[:, log_density(starts) > _RULED_OUT].astype(float)
     d, k = x.shape
     if not k:
         raise SamplerError("the posterior has no density where the search for its modes begins")
@@ -96,7 +96,7 @@ def _derivatives(log_density: LogDensity, x: np.ndarray) -> tuple[np.ndarray, np
     moves = [np.zeros(d), *unit, *-unit, *(s * (unit[i] + unit[j]) for i, j in pairs for s in (1, -1))]
     moved = x[:, :, None] + np.array(moves).T[:, None]
     values = log_density(moved.reshape(d, -1)).reshape(k, -1)
-    values = np.where(values > _LEAST, values, values[:, :1] - 1e3)  # a step over the edge of the domain
+    values = np.where(values > _RULED_OUT, values, values[:, :1] - 1e3)  # a step over the edge of the domain
     mid, plus, minus = values[:, :1], values[:, 1 : d + 1], values[:, d + 1 : 2 * d + 1]
     gradient = (plus - minus) / (2 * _STEP)
     hessian = np.zeros((k, d, d))
@@ -106,7 +106,7 @@ def _derivatives(log_density: LogDensity, x: np.ndarray) -> tuple[np.ndarray, np
         both = values[:, 2 * d + 1 + 2 * at] - 2 * mid[:, 0] + values[:, 2 * d + 2 + 2 * at]
         hessian[:, i, j] = hessian[:, j, i] = (both - own[:, i] - own[:, j]) / 2
     w, Q = np.linalg.eigh(-hessian / _STEP**2)
-    w = np.maximum(np.abs(w), _LEAST_CURVATURE)
+    w = np.maximum(np.abs(w), _MIN_CURVATURE)
     return mid[:, 0], gradient, (Q * w[:, None]) @ np.swapaxes(Q, 1, 2)
 
 
@@ -136,7 +136,7 @@ def peaks(log_density: LogDensity, axes: list[tuple[np.ndarray, tuple[float, ...
     grid = np.array(list(product(*(values for _, values in axes))))
     points = grid @ np.array([direction for direction, _ in axes])
     heights = log_density(points.T).reshape([len(values) for _, values in axes])
-    is_peak = heights > _LEAST
+    is_peak = heights > _RULED_OUT
     heights = np.where(is_peak, heights, -np.inf)
     for axis in range(len(axes)):
         padded = np.pad(heights, [(int(a == axis),) * 2 for a in range(len(axes))], constant_values=-np.inf)

@@ -20,7 +20,7 @@ from bayesmixed.sampling.independence.modes import LogDensity, Mode
 _NU_WIDE, _WIDE = 3, 5.0  # degrees of freedom of the wide part, and its covariance's factor
 _FIRST = (4, 1.25, 0.15)  # degrees of freedom, factor of the covariance, share of the wide part: about a mode
 _FITTED = (4, 1.25, 0.1)  # the same of a fitted proposal
-_LEAST_MASS = 1e-3  # a part of the posterior of less mass than this is left to the wide part of the others
+_MIN_MASS = 1e-3  # a part of the posterior of less mass than this is left to the wide part of the others
 _ROUNDS = 6
 _GOOD, _GOOD_ENOUGH, _STALLED = 0.7, 0.3, 1.1  # efficiencies at which adaptation ends, and gain below which
 
@@ -202,7 +202,7 @@ class Pool:
         for k, (_, old) in enumerate(previous):
             mine = part == k
             mass = w[mine].sum()
-            if mass < _LEAST_MASS and len(previous) > 1:
+            if mass < _MIN_MASS and len(previous) > 1:
                 continue
             share_of = w[mine] / mass
             ess = 1 / np.square(share_of).sum()
@@ -229,7 +229,7 @@ def _nearest(x: np.ndarray, centres: Centres) -> np.ndarray:
 
 def centres_of(modes: list[Mode]) -> Centres:
     """Modes that hold some of the mass, as (mean, covariance); the others are left to the wide part."""
-    least = modes[0].log_mass + np.log(_LEAST_MASS)
+    least = modes[0].log_mass + np.log(_MIN_MASS)
     return [(mode.x, mode.covariance) for mode in modes if mode.log_mass > least]
 
 

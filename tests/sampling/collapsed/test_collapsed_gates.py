@@ -10,7 +10,7 @@ from bayesmixed.datasets import load_sleepstudy
 from bayesmixed.errors import SamplerError
 from bayesmixed.posterior.diagnostics import convergence
 from bayesmixed.sampling.collapsed import search
-from bayesmixed.sampling.collapsed.search import Block, Shape, sample_covariances
+from bayesmixed.sampling.collapsed.search import Run, Shape, sample_covariances
 from bayesmixed.sampling.independence.proposal import Pool
 from helpers.collapsed_twins import learn
 
@@ -53,24 +53,24 @@ def spoil(monkeypatch):
 
 
 def chains_of_sleepstudy():
-    """The block of chains, and R-hat of every coordinate of its points."""
+    """The run of chains, and R-hat of every coordinate of its points."""
     density = learn(FORMULA, DATA, y=DATA["Reaction"].to_numpy()).density
     rng = np.random.default_rng(0)
     sampled = sample_covariances(density, draws=500, chains=4, rng=rng, advance=lambda n: None)
-    points = np.vstack([sampled.block.evaluated.theta, sampled.block.evaluated.s])[:, sampled.block.chains.state]
+    points = np.vstack([sampled.run.evaluated.theta, sampled.run.evaluated.s])[:, sampled.run.chains.state]
     return sampled, convergence(np.moveaxis(points, 0, -1)).r_hat
 
 
 def test_a_good_proposal_passes():
     sampled, r_hat = chains_of_sleepstudy()
-    block = sampled.block
+    run = sampled.run
 
     assert r_hat.max() < 1.01
-    assert block.refusal == ""
-    assert block.wanted
+    assert run.refusal == ""
+    assert run.wanted
     assert sampled.passes == 1
-    assert block.k_hat < 0.5
-    assert block.acceptance > 0.4
+    assert run.k_hat < 0.5
+    assert run.acceptance > 0.4
 
 
 @pytest.mark.parametrize("case", BAD)
@@ -80,7 +80,7 @@ def test_chains_of_a_bad_proposal_disagree_and_are_refused(case, spoil):
 
     assert r_hat.max() > 1.05
     for gate in ("Pareto k-hat is ", "acceptance is ", "a point is expected to last "):
-        assert gate in sampled.block.refusal
+        assert gate in sampled.run.refusal
     assert sampled.passes == search.PASSES, "it has tried to learn"
 
 
@@ -90,7 +90,7 @@ def test_chains_that_pass_agree(by, spoil):
     spoil(lambda proposal: shrink(proposal, by))
     sampled, r_hat = chains_of_sleepstudy()
 
-    assert r_hat.max() < 1.01 or sampled.block.refusal
+    assert r_hat.max() < 1.01 or sampled.run.refusal
 
 
 @pytest.mark.parametrize("case", BAD)
@@ -120,14 +120,14 @@ def test_collapsed_raises_and_names_the_gate(spoil, fake_nuts):
 def test_chains_start_where_the_target_is_not_where_the_proposal_is(spoil):
     """Else the chains of a proposal beside the posterior would agree with each other."""
     spoil(BAD["as wide, beside the posterior"])
-    log_joint = chains_of_sleepstudy()[0].block.evaluated.log_joint
+    log_joint = chains_of_sleepstudy()[0].run.evaluated.log_joint
     starts, proposals = log_joint[:4], log_joint[4:]
 
     assert starts.min() > np.quantile(proposals, 0.99)
 
 
 def test_a_bad_proposal_learns_from_its_proposals(monkeypatch):
-    """Where only the first proposal is bad, the block is done again and passes."""
+    """Where only the first proposal is bad, the run is done again and passes."""
     adapt = search.adapt
 
     def bad(*arguments):
@@ -138,7 +138,7 @@ def test_a_bad_proposal_learns_from_its_proposals(monkeypatch):
     sampled, r_hat = chains_of_sleepstudy()
 
     assert sampled.passes > 1
-    assert sampled.block.refusal == ""
+    assert sampled.run.refusal == ""
     assert r_hat.max() < 1.01
 
 
@@ -161,7 +161,7 @@ def test_a_bad_proposal_learns_from_its_proposals(monkeypatch):
     ],
 )
 def test_each_gate_is_named(change, text):
-    good = Block(None, None, k_hat=0.3, acceptance=0.6, longest_stay=0.002, at_edge=0.0, thin=2, hold=1)
+    good = Run(None, None, k_hat=0.3, acceptance=0.6, longest_stay=0.002, at_edge=0.0, thin=2, hold=1)
 
     assert replace(good, **change).refusal == text
 
@@ -175,8 +175,8 @@ def test_each_gate_is_named(change, text):
         ({"longest_stay": 0.011, "hold": 2}, True),
     ],
 )
-def test_a_block_is_done_again_before_a_gate_closes(change, wanted):
-    good = Block(None, None, k_hat=0.3, acceptance=0.6, longest_stay=0.002, at_edge=0.0, thin=2, hold=1)
+def test_a_run_is_done_again_before_a_gate_closes(change, wanted):
+    good = Run(None, None, k_hat=0.3, acceptance=0.6, longest_stay=0.002, at_edge=0.0, thin=2, hold=1)
 
     assert replace(good, **change).wanted is wanted
 
@@ -189,7 +189,7 @@ class Costs:
         self.dimension = 4
 
 
-LEAST = search.BLOCK_LEAST
+LEAST = search.MIN_RUN
 
 
 @pytest.mark.parametrize(
@@ -198,11 +198,11 @@ LEAST = search.BLOCK_LEAST
         (1e3, 0.9, 1000, (2, 1, 2000)),
         (1e3, 0.5, 1000, (3, 1, 3000)),
         (1e3, 0.01, 1000, (search.THIN, 1, 1000 * search.THIN)),
-        (search.BLOCK_FLOPS / 8000, 0.5, 1000, (2, 1, 2000)),  # 2000 per chain are affordable, not the 3000 wanted
-        (search.BLOCK_FLOPS / 2000, 0.5, 1000, (1, 2, 500)),
+        (search.RUN_FLOPS / 8000, 0.5, 1000, (2, 1, 2000)),  # 2000 per chain are affordable, not the 3000 wanted
+        (search.RUN_FLOPS / 2000, 0.5, 1000, (1, 2, 500)),
         (1e15, 0.5, 4 * LEAST, (1, 4, LEAST)),
         (1e15, 0.5, 3 * LEAST + 1, (1, 4, -(-(3 * LEAST + 1) // 4))),
-        (1e3, 0.9, 10, (search.PROPOSALS_LEAST // 40, 1, search.PROPOSALS_LEAST // 4)),  # what the gates judge by
+        (1e3, 0.9, 10, (search.MIN_PROPOSALS // 40, 1, search.MIN_PROPOSALS // 4)),  # what the gates judge by
     ],
 )
 def test_dear_evaluations_are_held_and_cheap_ones_thinned(flops, share, draws, expected):
@@ -215,28 +215,28 @@ def test_dear_evaluations_are_held_and_cheap_ones_thinned(flops, share, draws, e
 def test_dear_evaluations_make_the_rounds_smaller_but_not_tiny():
     assert search.round_size(Costs(1e3)) == 500
     assert search.round_size(Costs(search.ROUND_FLOPS / 300)) == 300
-    assert search.round_size(Costs(1e15)) == 4 * search.ROUND_LEAST
+    assert search.round_size(Costs(1e15)) == 4 * search.MIN_ROUND
 
 
 def test_held_chains_have_the_number_of_draws_that_was_asked_for(monkeypatch):
     """Where too few evaluations can be had, each of them is held for three draws."""
     density = learn(FORMULA, DATA, y=DATA["Reaction"].to_numpy()).density
-    monkeypatch.setattr(search, "BLOCK_FLOPS", 0.0)
+    monkeypatch.setattr(search, "RUN_FLOPS", 0.0)
     draws = 3 * LEAST - 1
     rng = np.random.default_rng(0)
-    block = sample_covariances(density, draws=draws, chains=4, rng=rng, advance=lambda n: None).block
+    run = sample_covariances(density, draws=draws, chains=4, rng=rng, advance=lambda n: None).run
 
-    assert block.chains.state.shape == block.chains.acceptance.shape == (4, draws)
-    assert (block.thin, block.hold) == (1, 3)
-    np.testing.assert_array_equal(block.chains.state[:, ::3], block.chains.state[:, 1::3])
+    assert run.chains.state.shape == run.chains.acceptance.shape == (4, draws)
+    assert (run.thin, run.hold) == (1, 3)
+    np.testing.assert_array_equal(run.chains.state[:, ::3], run.chains.state[:, 1::3])
 
 
 @pytest.mark.parametrize(("draws", "chains"), [(1, 1), (2, 2), (7, 3)])
 def test_few_draws_are_drawn_from_as_many_proposals_as_the_gates_need(draws, chains):
     density = learn(FORMULA, DATA, y=DATA["Reaction"].to_numpy()).density
     rng = np.random.default_rng(0)
-    block = sample_covariances(density, draws=draws, chains=chains, rng=rng, advance=lambda n: None).block
+    run = sample_covariances(density, draws=draws, chains=chains, rng=rng, advance=lambda n: None).run
 
-    assert block.chains.state.shape == (chains, draws)
-    assert len(block.evaluated.s) >= search.PROPOSALS_LEAST
-    assert block.refusal == ""
+    assert run.chains.state.shape == (chains, draws)
+    assert len(run.evaluated.s) >= search.MIN_PROPOSALS
+    assert run.refusal == ""
