@@ -53,7 +53,8 @@ def condition(
         table.refuse_missing_labels(group.factor_levels.columns, group.name)
     design = posterior.spec.evaluate(table)
     if design.n_rows == 0:
-        raise ValueError("condition needs at least one row of positive weight, got a frame without one.")
+        kind = "" if weights is None else " of positive weight"
+        raise ValueError(f"condition needs at least one row, got a frame of 0 rows{kind}.")
     posterior.family.check(design.observed, design.trials)
     spec, design = posterior.spec.extended(design)
     working = design.working(posterior.family)

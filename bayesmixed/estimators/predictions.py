@@ -58,7 +58,7 @@ class Predictions:
         Returns
         -------
         mean : numpy.ndarray of shape (n,)
-            Without Monte Carlo noise for new groups: their effect is 0 on average.
+            Of the response; of successes among trials, their expected number.
         std : numpy.ndarray of shape (n,)
             If `return_std`: residual noise, uncertainty of the parameters and, for new groups, the spread
             of the population.
@@ -67,13 +67,23 @@ class Predictions:
         ------
         NewGroupError
             New levels, under ``new_groups="error"``.
+        FormulaError
+            A column of the formula, or that of the trials, is not in X.
+
+        Warns
+        -----
+        UserWarning
+            Pareto k-hat of the draws of a mean exceeds 0.7: under a log link it may not exist. Or the standard
+            deviation is infinite: that of "t" where nu is at most 2.
 
         Notes
         -----
-        Under the identity link, the only one so far, the average group (``"zero"``) and the average over groups
-        (``"sample"``) have the same mean, and differ in what they leave uncertain: for a new subject of sleepstudy
-        after 9 days both predict 346 ms, with a standard deviation of 30 ms for the average subject and of 69 ms for
-        any.
+        The average group (``"zero"``) and the average over groups (``"sample"``) differ where the link is not the
+        identity: averaged over eta ~ N(m, v), exp(eta) is exp(m + v / 2), and a probability is nearer to one half than
+        that of m. With m = 1 and v = 1 a rate of 2.72 for the average group is one of 4.48 on average over groups, and
+        with the logit link 0.73 becomes 0.70. Under the identity link both have the same mean, and differ in what they
+        leave uncertain: for a new subject of sleepstudy after 9 days both predict 346 ms, with a standard deviation of
+        30 ms for the average subject and of 69 ms for any. A known group's mean is averaged over the posterior.
 
         Examples
         --------
@@ -93,8 +103,8 @@ class Predictions:
         std = prediction.standard_deviation(self._posterior, design, modes)
         if np.isinf(std).any():
             warn(
-                "the predictive standard deviation is infinite: the posterior has draws without one (of family='t', nu "
-                "of at most 2). Use predict_interval."
+                "the predictive standard deviation is infinite: in some draws of the posterior the response has none. "
+                "Use predict_interval."
             )
         return mean, std
 
@@ -268,7 +278,7 @@ class Predictions:
         X : DataFrame or array of shape (n, k)
             At least two rows.
         y : ignored
-            The residual variance is the one that the model states, sigma squared; here for the order of arguments.
+            The residual variance is the one that the model states; here for the order of arguments.
         include_groups, new_groups
             As in `predict`.
 

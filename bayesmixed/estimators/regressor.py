@@ -23,20 +23,25 @@ from bayesmixed.sampling.nuts.engine import BACKENDS
 
 @showing_what_it_inherits
 class MixedModelRegressor(RegressorMixin, MixedModel):
-    r"""Bayesian linear mixed model.
+    r"""Bayesian mixed model.
 
-    .. math:: y_i \sim N(\alpha + x_i'\beta + \sum_f z_{fi}' b_{f,g_f(i)}, \sigma^2), \qquad
-              b_{f,j} \sim N(0, \Sigma_f)
+    .. math:: y_i \sim \text{family}(\text{link}^{-1}(\eta_i), \ldots), \qquad
+              \eta_i = \alpha + x_i'\beta + \sum_f z_{fi}' b_{f,g_f(i)}, \qquad b_{f,j} \sim N(0, \Sigma_f)
 
     Parameters
     ----------
     formula : str, optional
         ``"Days + (Days | Subject)"`` or ``"Reaction ~ Days + (Days | Subject)"``, as in lme4 and brms. Needs X
         to be a DataFrame (pandas, polars, ...). None: Bayesian linear regression on all columns of X.
-    family : {"gaussian"}, default="gaussian"
-        Distribution of the response.
-    link : {"identity"}, optional
-        None: the family's usual link.
+    family : str, default="gaussian"
+        Distribution of the response: "gaussian"; "t" (outliers; scale ``sigma``, ``nu`` degrees of freedom);
+        "lognormal" (``sigma`` of the logarithm); "gamma" (shape ``alpha``); "beta" (precision ``kappa``; y in (0, 1));
+        "poisson"; "negativebinomial" (``alpha``; the variance is mean + mean^2 / alpha); "binomial" (successes among
+        `trials`). An exposure is ``offset(log(exposure))``.
+    link : str, optional
+        None: the family's usual link. "identity" for "gaussian" and "t", and for "lognormal", whose linear predictor is
+        the logarithm of the median; "log" for "gamma", "poisson" and "negativebinomial"; "logit", "probit" or "cloglog"
+        for "beta" and "binomial".
     trials : str, optional
         ``family="binomial"``: the column of X with the number of trials of each row, of which y counts the successes. A
         formula ``"p(successes, trials) ~ ..."`` says the same.
@@ -47,9 +52,10 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
     priors : dict or Priors, optional
         Overrides of the data-scaled defaults, on the user's scale: see `priors_`.
     sampler : {"auto", "collapsed", "nuts"}, default="auto"
-        "collapsed" integrates all effects out and needs no compiler. It raises where common effects have priors
-        other than Normal, where there are more than 21 group sds and correlations, and where crossed factors beside
-        the largest have more than 2,500 effects. "auto" is NUTS there: `diagnostics_` says which and why.
+        "collapsed" integrates all effects out and needs no compiler. It takes the families "gaussian" and "lognormal",
+        and raises where common effects have priors other than Normal, where there are more than 21 group sds and
+        correlations, and where crossed factors beside the largest have more than 2,500 effects. "auto" is NUTS there:
+        `diagnostics_` says which and why.
     draws : int, default=1000
         Kept draws per chain.
     chains : int, default=4

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 from scipy import stats
-from scipy.special import gammaln, pdtr, polygamma
+from scipy.special import gammaln, ndtri, pdtr, polygamma
 
 from bayesmixed.distributions import Prior
 from bayesmixed.families.base import Array, Family, Response, counts, log_rate
 
+_NORMAL = 1e15
 _RARE = 1e-8  # a mean below which the variance of the logarithm is as good as infinite
 
 
@@ -37,7 +38,9 @@ class Poisson(Family):
         return np.where(y < 0, 0.0, pdtr(np.floor(np.maximum(y, 0.0)), np.exp(eta)))
 
     def quantile(self, u: Array, eta: Array, **auxiliary: Array) -> Array:
-        return stats.poisson.ppf(u, np.exp(eta))
+        mu = np.exp(eta)
+        # SciPy has none where the mean is beyond 2^53, and the distribution is normal
+        return np.where(mu < _NORMAL, stats.poisson.ppf(u, np.minimum(mu, _NORMAL)), mu + np.sqrt(mu) * ndtri(u))
 
     def variance(self, eta: Array, **auxiliary: Array) -> Array:
         return np.exp(eta)

@@ -28,11 +28,15 @@ def averaged_mean(predictors: Predictors) -> np.ndarray:
             of_new = {name: values if values.ndim == 1 else values[new] for name, values in auxiliary.items()}
             mu[new] = family.marginal_mean(eta[new], variance[new], **of_new)
         result[rows] = mu.mean(axis=1)
-        with np.errstate(invalid="ignore"):  # of rows without a prediction, or with an infinite one
+        with np.errstate(invalid="ignore"):  # of rows without a prediction
             wide = np.nan_to_num(mu.max(axis=1) / result[rows], nan=0.0)  # a mean that its largest draw makes up
+        wide[np.isinf(result[rows])] = np.inf
         if wide.max(initial=0.0) > spread:
             spread, widest = wide.max(), mu[wide.argmax()]
-    if widest is not None and not family.link.bounded and (k_hat := pareto_k(np.log(widest))) > _K_HAT:
+    if widest is None or family.link.bounded:
+        return result
+    k_hat = pareto_k(np.log(widest)) if np.isfinite(widest).all() else np.inf
+    if k_hat > _K_HAT:
         warn(
             f"Pareto k-hat of the draws of a predicted mean is {k_hat:.2f} (above {_K_HAT}): the mean may not exist, "
             "as that of exp(eta) does not where a standard deviation has a long tail. Use the median, "

@@ -48,7 +48,8 @@ def resolve_priors(
     if isinstance(user, Priors):
         _check_fits(user, design, family)
         bounds = family.auxiliary_priors(1.0)
-        return replace(user, auxiliary={name: _above(prior, bounds[name]) for name, prior in user.auxiliary.items()})
+        auxiliary = {name: _above(prior, bounds[name]) for name, prior in user.auxiliary.items()}
+        return user if auxiliary == user.auxiliary else replace(user, auxiliary=auxiliary)
     if not isinstance(user, Mapping | None):
         raise PriorError(f"priors must be a dict, the priors_ of a fit, or None, got {type(user).__name__}.")
     given = _read(user or {}, design, family)

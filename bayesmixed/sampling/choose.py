@@ -91,12 +91,12 @@ def update(draws: Draws, spec: DesignSpec, design: Design, *, seed: int, progres
     """
     name = draws.diagnostics["sampler"]
     if draws.state is None:
-        why = f"a fit of {name.upper()} ({draws.diagnostics['reason']}) cannot"
+        why = f"collapsed sampler, but this fit is of {name.upper()} ({draws.diagnostics['reason']})"
     else:
         try:
             result = draws.state.update(draws, spec, design, seed=seed, progressbar=progressbar)
         except (SamplerError, np.linalg.LinAlgError) as error:
-            why = f"the {name} sampler cannot take in all rows: {error}"
+            why = f"{name} sampler, which cannot take in all rows: {error}"
         else:
             engine = next(engine for engine in ENGINES if name == engine.NAME)
             summary = result.diagnostics if "max_r_hat" in result.diagnostics else summarise(result)
@@ -105,6 +105,5 @@ def update(draws: Draws, spec: DesignSpec, design: Design, *, seed: int, progres
             result.diagnostics.update(summary)
             return result
     raise SamplerError(
-        f"condition learns from new rows by what an exact sampler keeps: {why}. Fit old and new rows together, with "
-        "priors=est.priors_ for the same model."
+        f"condition works with the {why}. Fit old and new rows together, with priors=est.priors_ for the same model."
     )

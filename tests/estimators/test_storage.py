@@ -242,7 +242,7 @@ def test_the_format_is_that_of_its_version():
         "Truncated": "prior lower",
         "priors": "intercept common group_sd lkj_eta auxiliary swept group_swept",
         "draws": "values sample_stats diagnostics means state lazy",
-        "rows": "y obs weight squares checksum",
+        "rows": "y obs weight total squares checksum",
         "scaling": "y_location y_scale x_location x_scale T",
         "units": "scaling has_intercept location scale T intercept_at",
         "statistics": "n VV S T pairs",

@@ -14,8 +14,11 @@ from sklearn.metrics import r2_score
 import bayesmixed as bm
 from bayesmixed import Gamma, LogNormal, MixedModelRegressor
 from bayesmixed._compat import dataset
+from bayesmixed.design.spec import DesignSpec
 from bayesmixed.distributions import Truncated
 from bayesmixed.families import FAMILIES, get_family
+from bayesmixed.formula.parse import parse
+from bayesmixed.priors.resolve import resolve_priors
 
 MODE = "FAST_COMPILE"  # in Python: nothing is compiled
 FAMILY_LINKS = [(name, link) for name in FAMILIES for link in FAMILIES[name].links]
@@ -354,7 +357,7 @@ def test_counts_may_be_constant_and_zero(fake_nuts):
     ("y", "message"),
     [
         (lambda d: np.where(d["x"] > 0, d["n"], 0), "the common effects 'x' separate successes from failures"),
-        (lambda d: d["n"], "y holds successes alone: the priors decide how large the intercept is"),
+        (lambda d: d["n"], "y holds successes alone: the priors decide how far"),
         (lambda d: 0 * d["n"], "y holds failures alone"),
     ],
 )
@@ -390,3 +393,98 @@ def test_condition_and_loo_of_nuts(fake_nuts):
     est = fitted("poisson", sampler="nuts")
     with pytest.raises(bm.SamplerError, match="condition works with the collapsed sampler, but this fit is of NUTS"):
         est.condition(DATA.head(3), DATA["poisson"].head(3))
+
+
+# ---- corners
+
+
+def design_of(formula, **options):
+    return DesignSpec.learn(parse(formula), DATA, **options)[1]
+
+
+@HAND_MADE
+@pytest.mark.parametrize("eta", [36.9, 40.0, 300.0, 800.0])
+def test_counts_beyond_what_a_double_tells_apart_have_quantiles(eta, fake_nuts):
+    """From 2^53 on; where the mean overflows they are infinite."""
+    est = make("poisson", formula="x + (1 | g)", sampler="nuts").fit(DATA, DATA["poisson"])
+    values = {key: 0 * of for key, of in est._posterior.draws.values.items()}
+    est._posterior = _with_draws(est, values | {"Intercept": values["Intercept"] + eta})
+    with np.errstate(over="ignore"):
+        low, high = est.predict_interval(DATA.head(1))[0]
+
+    if eta < 700:
+        expected = np.exp(eta) + stats.norm.ppf([0.05, 0.95]) * np.exp(eta / 2)  # SciPy has none
+        np.testing.assert_allclose([low, high], expected, rtol=1e-12)
+    else:
+        assert low == high == np.inf
+
+
+def test_a_file_keeps_the_family_of_the_fit_whatever_the_parameters_say_now(tmp_path):
+    est = fitted("lognormal")
+    expected = est.predict(DATA)
+    est.set_params(family="gaussian").save(tmp_path / "fit.bm")
+
+    np.testing.assert_array_equal(bm.load(tmp_path / "fit.bm").predict(DATA), expected)
+
+
+def test_new_rows_have_to_be_in_the_support():
+    est = fitted("lognormal")
+    with pytest.raises(ValueError, match="family='lognormal' needs positive numbers; row 1 of y is 0"):
+        est.condition(DATA.head(3), [1.0, 0.0, 2.0])
+
+
+def test_condition_takes_weights_as_numbers_of_rows():
+    known, new = DATA.head(100), DATA.tail(20)
+    est = make("lognormal").fit(known, known["lognormal"])
+    weights = np.arange(20) % 3
+    one = est.condition(new, new["lognormal"], weights)
+    repeated = new.loc[new.index.repeat(weights)]
+    two = est.condition(repeated, repeated["lognormal"])
+
+    for name, values in one._posterior.draws.values.items():
+        np.testing.assert_allclose(two._posterior.draws.values[name], values, rtol=1e-6, atol=1e-9)
+
+
+@HAND_MADE
+@pytest.mark.parametrize("name", FAMILIES)
+def test_no_rows_and_rows_without_a_prediction_are_predicted_in_silence(name, fake_nuts):
+    est = fitted(name, sampler="nuts")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", message="the predictive standard deviation is infinite")
+        assert est.predict(DATA.head(0)).shape == (0,)
+        assert est.predict_interval(DATA.head(0)).shape == (0, 2)
+        new = DATA.head(2).assign(g=99)
+        assert np.isnan(est.predict(new, new_groups="nan", return_std=True)).all()
+        assert np.isnan(est.predict_draws(new, new_groups="nan")).all()
+
+
+@HAND_MADE
+@pytest.mark.parametrize("name", FAMILIES)
+def test_tables_take_a_weight_of_two_as_the_row_twice(name, fake_nuts):
+    rows = DATA.head(40)
+    weights = np.arange(40) % 3 + 1
+    repeated = rows.loc[rows.index.repeat(weights)]
+    one = make(name, formula="x + (1 | g)", sampler="nuts").fit(rows, rows[name], sample_weight=weights)
+    two = make(name, formula="x + (1 | g)", sampler="nuts").fit(repeated, repeated[name])
+
+    pd.testing.assert_frame_equal(one.variance_components(), two.variance_components())
+    assert one.priors_.rows == two.priors_.rows
+
+
+def test_a_prior_of_nu_keeps_its_bound_in_priors_that_are_passed_whole():
+    family, design = get_family("t"), design_of("x + (1 | g)", y=DATA["t"].to_numpy())
+    priors = resolve_priors(design, family)
+    changed = replace(priors, auxiliary={**priors.auxiliary, "nu": Gamma(2, 2)})
+
+    assert resolve_priors(design, family, priors) is priors
+    assert resolve_priors(design, family, changed).auxiliary["nu"] == Truncated(Gamma(2, 2), 1.0)
+
+
+def test_some_rows_of_a_design_have_all_that_belongs_to_a_row():
+    y, weights = DATA["binomial"].to_numpy(float), np.ones(120)
+    some = design_of("x + offset(time) + (1 | g)", trials="n", y=y, weights=weights).take(np.arange(5))
+    of_rows = {name: value for name, value in vars(some).items() if isinstance(value, np.ndarray)}
+
+    assert set(of_rows) == {"X", "offset", "y", "weights", "trials"}
+    assert {len(value) for value in of_rows.values()} == {5}

@@ -13,7 +13,7 @@ from bayesmixed.design.spec import Design, DesignSpec
 from bayesmixed.gaussian.batched import packed_size
 from bayesmixed.gaussian.effects import FirstEffects, Points, draw_coefficients, later_effects
 from bayesmixed.gaussian.units import Units
-from bayesmixed.posterior.draws import Draws
+from bayesmixed.posterior.draws import Draws, layout
 
 if TYPE_CHECKING:
     from bayesmixed.sampling.collapsed.state import State
@@ -66,8 +66,9 @@ def assemble(
         "acceptance_rate": acceptance,
         "diverging": np.zeros(shape, dtype=bool),
     }
+    ordered = {key: values[key] for key in layout(design, ("sigma",)) if key in values}
     lazy_sources = {names[first]: source} if lazy else {}
-    return Draws(values, stats, diagnostics, means, replace(state, common=common), lazy_sources)
+    return Draws(ordered, stats, diagnostics, means, replace(state, common=common), lazy_sources)
 
 
 def _by_draw(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
