@@ -26,6 +26,7 @@ from formulae.transforms import TRANSFORMS as _FORMULAE_TRANSFORMS
 from formulae.transforms import Offset
 
 from bayesmixed.errors import FormulaError, quoted
+from bayesmixed.formula.calls import check_call, check_kinds
 from bayesmixed.formula.tokens import ENCODINGS, NUMERIC_FUNCTIONS, TRANSFORMS
 
 State = dict[str, Any]
@@ -90,6 +91,8 @@ def learn_terms(text: str, frame: pd.DataFrame) -> tuple[bool, list[tuple[Compon
         Without the intercept, in design order.
     """
     environment = Environment([_NAMESPACE])
+    for call in _read_calls(text):
+        check_call(call, frame, _NAMESPACE, lambda node: _evaluate(node, frame))
     try:
         model = model_description(text)
         _refuse_empty_removals(text)
@@ -102,11 +105,13 @@ def learn_terms(text: str, frame: pd.DataFrame) -> tuple[bool, list[tuple[Compon
             model.eval(frame, environment)
     except FormulaError:
         raise
-    except Exception as error:
+    except Exception:  # in words that are about its insides
+        for call in _read_calls(text):
+            _evaluate(call, frame)
         raise FormulaError(
-            f"cannot evaluate {text!r}: {type(error).__name__}: {error}. Check the spelling of the terms and whether "
-            "their columns are numbers or categories."
-        ) from error
+            f"cannot evaluate {text!r}: check the spelling of the terms and whether their columns are numbers or "
+            "categories."
+        ) from None
     terms = [term for term in _as_written(model.common_terms, written) if not isinstance(term, Intercept)]
     _refuse_misplaced(terms, frame)
     return len(terms) < len(model.common_terms), [tuple(map(_learned, term.components)) for term in terms]
@@ -127,13 +132,35 @@ def restore_calls(text: str, components: list[Component], version: str) -> dict[
     return calls
 
 
+def _read_calls(text: str) -> list[Any]:
+    """The lazy calls of a text, fresh ones."""
+    try:
+        components = model_description(text).common_components
+    except Exception:
+        raise FormulaError(
+            f"cannot evaluate {text!r} as a sum of terms: an operator or a number stands where it cannot, or a term "
+            "is missing."
+        ) from None
+    return [component.call for component in components if isinstance(component, Call)]
+
+
+def _evaluate(node: Any, frame: pd.DataFrame) -> Any:
+    """Values of a part of a call."""
+    try:
+        with np.errstate(all="ignore"):
+            return node.eval(frame, Environment([_NAMESPACE]))
+    except Exception:
+        raise FormulaError(f"cannot evaluate {str(node)!r}: check its arguments.") from None
+
+
 def evaluate_call(call: Any, name: str, frame: pd.DataFrame) -> Any:
     """Values of a restored call: an array, or formulae's offset object; categories as an array of labels."""
     try:
         with np.errstate(all="ignore"):
             values = call.eval(frame, Environment([_NAMESPACE]))
-    except Exception as error:
-        raise FormulaError(f"cannot evaluate {name!r}: {type(error).__name__}: {error}") from error
+    except Exception:
+        check_kinds(call, frame)
+        raise FormulaError(f"cannot evaluate {name!r} on these rows; check its columns.") from None
     if isinstance(values, CategoricalBox):
         return values.data
     if isinstance(values, Offset):

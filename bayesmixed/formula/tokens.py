@@ -19,6 +19,8 @@ NUMERIC_FUNCTIONS = (
 # formulae's own functions whose learned state is plain data
 TRANSFORMS = ("C", "I", "S", "T", "bs", "center", "offset", "poly", "scale", "standardize")
 ENCODINGS = ("Sum", "Treatment")
+# what R calls a category
+SYNONYMS = {"factor": "C", "as.factor": "C"}
 # the one call of a left side: successes and trials
 SHARES = ("p", "prop", "proportion")
 FUNCTIONS = tuple(sorted((*NUMERIC_FUNCTIONS, *TRANSFORMS, *ENCODINGS), key=str.lower))
@@ -93,10 +95,12 @@ def tokenize(formula: str) -> list[Token]:
     Raises
     ------
     FormulaError
-        For characters and operators outside the grammar, unknown functions, attribute access, unbalanced
-        brackets and two terms without an operator between them.
+        For characters and operators outside the grammar, unknown functions and contrasts, attribute access,
+        unbalanced brackets and two terms without an operator between them.
     """
-    tokens = _resolve_names(_scan(formula), formula)
+    scanned = _read_quoting(_scan(formula), formula)
+    _check_contrasts(scanned, formula)
+    tokens = _resolve_names(scanned, formula)
     _check_operators(tokens, formula)
     _check_arguments(tokens, formula)
     _check_arithmetic(tokens, formula)
@@ -126,6 +130,58 @@ def _scan(formula: str) -> list[Token]:
     return tokens
 
 
+def _read_quoting(tokens: list[Token], formula: str) -> list[Token]:
+    """A name as patsy quotes it, ``Q("a b")``, is one in backquotes."""
+    read: list[Token] = []
+    at = 0
+    while at < len(tokens):
+        call = tokens[at : at + 4]
+        if [token.text for token in call[:2]] != ["Q", "("]:
+            read.append(tokens[at])
+            at += 1
+            continue
+        name = call[2].text[1:-1] if len(call) == 4 and call[2].kind == "string" and call[3].text == ")" else ""
+        if not name or "`" in name:
+            raise FormulaError(
+                f"formula {formula!r}: Q() takes the name of one column in quotes, as in Q('body mass'); or write the "
+                "name in backquotes, `body mass`."
+            )
+        read.append(Token("name", f"`{name}`", name, True))
+        at += 4
+    return read
+
+
+def _check_contrasts(tokens: list[Token], formula: str) -> None:
+    """A contrast is one of two, and stands behind the column in ``C()``; its levels are those of the column."""
+    called: list[str] = []  # for each open bracket: the name before it
+    commas: list[int] = []
+    for i, token in enumerate(tokens):
+        before = tokens[i - 1] if i else Token("op", "", "", False)
+        following = tokens[i + 1].text if i + 1 < len(tokens) else ""
+        in_category = bool(called) and called[-1] in ("C", *SYNONYMS)
+        if token.text in ENCODINGS and following == "(" and not in_category:
+            raise FormulaError(
+                f"formula {formula!r}: {token.text} is a contrast, which stands inside C(), as in C(k, {token.text})."
+            )
+        if token.opens:
+            called.append(before.text if before.kind == "name" else "")
+            commas.append(0)
+        elif token.closes:
+            del called[-1:], commas[-1:]
+        elif in_category and token.text == ",":
+            commas[-1] += 1
+        elif in_category and following == "=" and token.text != "contrast":
+            raise FormulaError(
+                f"formula {formula!r}: C() takes a column and a contrast, got {token.text!r}. Levels have the order of "
+                "a Categorical's categories: make the column one, pd.Categorical(values, categories=[...])."
+            )
+        elif in_category and before.text in (",", "=") and token.kind != "op" and token.text not in ENCODINGS:
+            raise FormulaError(
+                f"formula {formula!r}: {token.text} is no contrast; there are {quoted(ENCODINGS)}, as in C(k, Sum) or "
+                "C(k, Treatment('reference'))."
+            )
+
+
 def _resolve_names(tokens: list[Token], formula: str) -> list[Token]:
     resolved: list[Token] = []
     calls = [False]  # for each open bracket: are we inside a call?
@@ -135,6 +191,8 @@ def _resolve_names(tokens: list[Token], formula: str) -> list[Token]:
         is_name = raw.kind == "name" and not raw.text.startswith("`")
         before = resolved[-1].text if resolved else ""
         token = _resolve(raw, before, following, calls[-1], formula) if is_name else raw
+        if token.text == "^" and calls[-1]:  # a power in R, where Python has none
+            token = Token("op", "**", "**", False)
         if token.opens:
             closers.append({"(": ")", "{": "}"}[token.text])
             is_call = i > 0 and resolved[-1].kind in ("function", "share")
@@ -167,8 +225,8 @@ def _resolve(token: Token, before: str, following: str, in_call: bool, formula: 
     if following == "(" and name in SHARES and not before:
         return Token("share", name, name, False)
     if following == "(":
-        bare = name.removeprefix("np.").removeprefix("numpy.")
-        if bare not in FUNCTIONS or (bare != name and bare not in NUMERIC_FUNCTIONS):
+        bare = SYNONYMS.get(name, name.removeprefix("np.").removeprefix("numpy."))
+        if bare not in FUNCTIONS or (bare != name and bare not in NUMERIC_FUNCTIONS and name not in SYNONYMS):
             hint = f" Here, {_INSTEAD[name]}." if name in _INSTEAD else ""
             raise FormulaError(
                 f"formula {formula!r} calls {name!r}, which is not a known function.{hint} "

@@ -1,0 +1,230 @@
+"""What is wrong with a call, in words of a user's: formulae would speak of its own insides.
+
+Calls are formulae's lazy nodes: a call has a ``callee``, ``args`` and ``kwargs``, an operator a ``symbol`` and
+``args``, a column a ``name``, and a constant a ``value``.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bayesmixed.errors import FormulaError, quoted
+from bayesmixed.formula.tokens import NUMERIC_FUNCTIONS
+
+Evaluate = Callable[[Any], Any]
+
+_OF_NUMBERS = (*NUMERIC_FUNCTIONS, "bs", "center", "offset", "poly", "scale", "standardize")
+_USAGE = {
+    "C": "C(k), C(k, Sum), C(k, Treatment) or C(k, Treatment('reference'))",
+    "S": "S(k) or S(k, 'omitted')",
+    "T": "T(k) or T(k, 'reference')",
+    "bs": "bs(x, df=4), bs(x, df=4, degree=2) or bs(x, df=5, lower_bound=0, upper_bound=10)",
+    "poly": "poly(x, 2) or poly(x, 2, raw=True)",
+    "maximum": "maximum(x, z)",
+    "minimum": "minimum(x, z)",
+}
+
+
+def check_call(node: Any, frame: pd.DataFrame, functions: Mapping[str, Any], evaluate: Evaluate) -> None:
+    """Refuse a call that cannot be learned from the columns of a frame.
+
+    Parameters
+    ----------
+    node
+        A lazy call.
+    frame : DataFrame of shape (n, k)
+        Numbers, booleans and text; categories that have an order as a Categorical.
+    functions : mapping of str
+        By name, what calls may call.
+    evaluate : callable
+        Gives the values of a node on the frame.
+
+    Raises
+    ------
+    FormulaError
+    """
+    if not _variables(node) and getattr(node, "callee", "") != "offset":
+        raise _cannot(node, "there is no column in it.")
+    _check_nodes(node, frame, functions, evaluate)
+
+
+def _check_nodes(node: Any, frame: pd.DataFrame, functions: Mapping[str, Any], evaluate: Evaluate) -> None:
+    for child in _children(node):
+        _check_nodes(child, frame, functions, evaluate)
+    name = getattr(node, "callee", "")
+    given = _arguments(node, functions[name]) if name else {}
+    _check_kind(node, frame)
+    if name == "bs":
+        _check_spline(node, given, inspect.signature(functions[name].__call__).parameters)
+    elif name == "poly":
+        _check_polynomial(node, given, evaluate)
+    elif name in ("C", "S", "T"):
+        _check_reference(node, given, evaluate)
+
+
+def check_kinds(node: Any, frame: pd.DataFrame) -> None:
+    """Refuse text where numbers are computed with; to be asked of rows that a call has failed on.
+
+    Raises
+    ------
+    FormulaError
+    """
+    for child in _children(node):
+        check_kinds(child, frame)
+    _check_kind(node, frame)
+
+
+def _check_kind(node: Any, frame: pd.DataFrame) -> None:
+    name, symbol = getattr(node, "callee", ""), getattr(node, "symbol", "")
+    numbers = list(node.args) if name in NUMERIC_FUNCTIONS else list(node.args[:1]) if name in _OF_NUMBERS else []
+    if wrong := [arg for arg in numbers if _kind(arg, frame) != "number"]:
+        raise _cannot(
+            node,
+            f"{_described(wrong[0], frame)}, and {name}() takes numbers. Convert the column (pd.to_numeric), or use it "
+            "without the function.",
+        )
+    if not symbol or symbol in ("==", "!="):
+        return
+    kinds = [_kind(arg, frame) for arg in node.args]
+    joined = symbol == "+" and set(kinds) == {"text"}  # of two texts one
+    if symbol in ("<", "<=", ">", ">="):
+        if {"text", "number"} <= set(kinds):
+            text = node.args[kinds.index("text")]
+            raise _cannot(node, f"{_described(text, frame)}, which has no order among numbers; convert the column.")
+    elif set(kinds) != {"number"} and not joined:
+        odd = next(arg for arg, kind in zip(node.args, kinds, strict=True) if kind != "number")
+        raise _cannot(
+            node, f"{_described(odd, frame)}, which cannot be computed with. Convert the column (pd.to_numeric)."
+        )
+
+
+def _kind(node: Any, frame: pd.DataFrame) -> str:
+    """What a node's values are: number, text, category."""
+    if hasattr(node, "callee"):
+        if node.callee in ("C", "S", "T"):
+            return "category"
+        return _kind(node.args[0], frame) if node.callee == "I" and node.args else "number"
+    if hasattr(node, "symbol"):
+        numbers = node.symbol != "+" or any(_kind(arg, frame) == "number" for arg in node.args)
+        return "number" if numbers else "text"
+    if hasattr(node, "value"):
+        return "text" if isinstance(node.value, str) else "number"
+    dtype = frame[node.name].dtype if node.name in frame else np.dtype(float)
+    if isinstance(dtype, pd.CategoricalDtype):
+        return "category"
+    return "number" if pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_bool_dtype(dtype) else "text"
+
+
+def _described(node: Any, frame: pd.DataFrame) -> str:
+    """What a node that is no number holds."""
+    if hasattr(node, "value"):
+        return f"{node.value!r} is text"
+    held = {"text": "text", "category": "categories"}[_kind(node, frame)]
+    return f"{str(node)!r} holds {held}"
+
+
+def _arguments(node: Any, function: Any) -> dict[str, Any]:
+    """The arguments of a call by the names of the function's parameters."""
+    try:
+        if isinstance(function, np.ufunc):
+            if node.kwargs or len(node.args) != function.nin:
+                raise TypeError
+            return {}
+        if isinstance(function, type):  # one that learns: its instances are called
+            return inspect.signature(function.__call__).bind(None, *node.args, **node.kwargs).arguments
+        return inspect.signature(function).bind(*node.args, **node.kwargs).arguments
+    except TypeError:
+        usage = _USAGE.get(node.callee, f"{node.callee}(x)")
+        raise _cannot(node, f"these are not the arguments of {node.callee}(); write {usage}.") from None
+
+
+def _check_spline(node: Any, given: dict[str, Any], known: Mapping[str, Any]) -> None:
+    if "intercept" in given and "center" in known:
+        raise _cannot(node, "whether the columns add up to a constant is said by center=False, not by 'intercept'.")
+    if "knots" in given:
+        raise _cannot(node, "knots cannot be listed in a formula; give df, and the knots are quantiles of the data.")
+    if "df" not in given:
+        raise _cannot(node, "it needs df, the number of its columns, as in bs(x, df=4).")
+    degree = _whole(node, given.get("degree"), "degree", 0, 3)
+    whole_basis = _constant(given.get("center")) is False or bool(_constant(given.get("intercept")))
+    _whole(node, given["df"], "df", max(1, degree + whole_basis))
+    low, high = _constant(given.get("lower_bound")), _constant(given.get("upper_bound"))
+    for bound in (low, high):
+        if bound is not None and (isinstance(bound, (str, bool)) or bound is _OF_DATA):
+            raise _cannot(node, "its bounds have to be numbers.")
+    if low is not None and high is not None and low >= high:
+        raise _cannot(node, "lower_bound has to be below upper_bound.")
+
+
+def _check_polynomial(node: Any, given: dict[str, Any], evaluate: Evaluate) -> None:
+    degree = _whole(node, given.get("degree"), "the degree", 1, 1)
+    raw = _constant(given.get("raw"))
+    if raw is not None and not isinstance(raw, bool):
+        raise _cannot(node, "raw is True or False.")
+    values = np.asarray(evaluate(given["x"]))
+    distinct = len(np.unique(values[:1000])) if np.ndim(values) else 1
+    if distinct <= degree:  # so few among the first: count all
+        distinct = len(np.unique(values))
+    if not raw and distinct <= degree:
+        raise _cannot(
+            node,
+            f"{str(given['x'])!r} has {distinct} distinct values, and a polynomial of degree {degree} needs at least "
+            f"{degree + 1}.",
+        )
+
+
+def _check_reference(node: Any, given: dict[str, Any], evaluate: Evaluate) -> None:
+    """The reference of a contrast, as in ``T(k, 'b')`` or ``C(k, Treatment('b'))``, is a level."""
+    contrast = given.get("contrast")
+    inner = [*contrast.args, *contrast.kwargs.values()] if hasattr(contrast, "callee") else []
+    named = [*inner, *(given[name] for name in ("ref", "omit") if name in given)]
+    if "levels" in given or len(inner) > 1:
+        raise _cannot(node, f"write {_USAGE[node.callee]}.")
+    if not named or _constant(named[0]) is None:
+        return
+    reference, data = _constant(named[0]), given["data"]
+    found = evaluate(data)
+    values = pd.Categorical(getattr(found, "data", found)).remove_unused_categories().categories.tolist()
+    if reference not in values:
+        levels = quoted(int(v) if isinstance(v, float) and v.is_integer() else v for v in values)
+        shown = "it" if reference is _OF_DATA else repr(reference)
+        raise _cannot(node, f"{shown} is not a level of {str(data)!r} (levels: {levels}).")
+
+
+def _whole(node: Any, argument: Any, name: str, least: int, default: int = 0) -> int:
+    """A constant whole number."""
+    value = default if argument is None else _constant(argument)
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        shown = "a column" if value is _OF_DATA else repr(value)
+        raise _cannot(node, f"{name} has to be a whole number of at least {least}, got {shown}.")
+    return value
+
+
+_OF_DATA = object()  # no constant
+
+
+def _constant(node: Any) -> Any:
+    """The value of a constant; None for an argument that is not given."""
+    if node is None:
+        return None
+    return _OF_DATA if _variables(node) or hasattr(node, "callee") else node.eval(None, None)
+
+
+def _children(node: Any) -> list[Any]:
+    children = [*getattr(node, "args", ()), *getattr(node, "kwargs", {}).values()]
+    # a contrast is no data
+    return [child for child in children if getattr(child, "callee", "") not in ("Treatment", "Sum")]
+
+
+def _variables(node: Any) -> list[str]:
+    own = [node.name] if hasattr(node, "name") else []
+    return own + [name for child in _children(node) for name in _variables(child)]
+
+
+def _cannot(node: Any, reason: str) -> FormulaError:
+    return FormulaError(f"cannot evaluate {str(node)!r}: {reason}")

@@ -1,0 +1,71 @@
+"""Names of columns that a formula has to write in backquotes, or cannot write at all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from bayesmixed.errors import quoted
+
+_PLAIN = re.compile(r"[^\W\d_]\w*(?:\.\w+)*")  # a name as `tokenize` reads it
+
+
+def cure_of_names(formula: str, columns: Iterable[Any], absent: Sequence[str] = ()) -> str:
+    """How to write the columns that a formula seems to mean; empty where it seems to mean none.
+
+    Parameters
+    ----------
+    formula : str
+        One that cannot be read, or that uses names which are not columns.
+    columns : iterable
+        The names of X's columns.
+    absent : sequence of str
+        Names in the formula that are not columns.
+
+    Examples
+    --------
+    >>> cure_of_names("body mass + age", ["body mass", "age"])
+    "X has the column 'body mass': a name that is not a single word stands in backquotes, `body mass`."
+    """
+    columns = list(columns)
+    bare = re.sub(r"`[^`]*`", " ", formula)
+    other = [str(name) for name in columns if not isinstance(name, str)]
+    if other and (absent or any(_stands_in(name, bare) for name in other)):
+        return (
+            f"Names of columns have to be text, and {quoted(other)} of X are not: X.columns = X.columns.astype(str). "
+            f"One that is not a word stands in backquotes, `{other[0]}`."
+        )
+    odd = [name for name in columns if isinstance(name, str) and not _PLAIN.fullmatch(name)]
+    meant = [name for name in odd if _stands_in(name, bare) or any(_is_part(word, name) for word in absent)]
+    # of 'mass' and 'body mass' the longer one
+    meant = [name for name in meant if not any(name != longer and name in longer for longer in meant)]
+    if not meant:
+        return ""
+    if any("`" in name for name in meant):
+        return f"X has {quoted(meant)}; rename what has a backquote in its name."
+    has = "the column" if len(meant) == 1 else "the columns"
+    written = ", ".join(f"`{name}`" for name in meant)
+    return f"X has {has} {quoted(meant)}: a name that is not a single word stands in backquotes, {written}."
+
+
+def _stands_in(name: str, text: str) -> bool:
+    """Whether a name stands in a text as it is, but for spaces around its signs and the case of its letters."""
+    parts = re.findall(r"\w+|[^\w\s]", name)
+    if not any(part[0].isalnum() or part[0] == "_" for part in parts):
+        return False
+    pattern = re.escape(parts[0])
+    for left, right in zip(parts, parts[1:], strict=False):
+        pattern += (r"\s+" if _is_word(left) and _is_word(right) else r"\s*") + re.escape(right)
+    start, end = r"(?<!\w)" * _is_word(parts[0]), r"(?!\w)" * _is_word(parts[-1])
+    return re.search(start + pattern + end, text, re.IGNORECASE) is not None
+
+
+def _is_word(part: str) -> bool:
+    return re.fullmatch(r"\w+", part) is not None
+
+
+def _is_part(absent: str, name: str) -> bool:
+    """Whether a name that is no column has the words of one, or the first of them."""
+    given, words = (re.findall(r"[^\W_]+", text.casefold()) for text in (absent, name))
+    return bool(given) and words[: len(given)] == given
