@@ -17,6 +17,7 @@ from bayesmixed.errors import FormulaError, quoted
 from bayesmixed.formula.terms import (
     FORMULAE_VERSION,
     Component,
+    beyond_knots,
     evaluate_call,
     learn_terms,
     plain_level,
@@ -154,6 +155,13 @@ class ColumnsSpec:
             else:
                 blocks.append(block)
         return np.concatenate(blocks, axis=1), offset
+
+    def beyond_knots(self, table: Table) -> list[tuple[str, float, float, int]]:
+        """For each spline that is evaluated beyond its boundary knots: its text, the knots, the number of rows."""
+        if table.n_rows == 0 or "bs(" not in (self.text or ""):
+            return []
+        frame = table.frame(self.variables)
+        return [found for call in self._calls.values() for found in beyond_knots(call, frame)]
 
     def _values(self, component: Component, table: Table, frame: pd.DataFrame) -> np.ndarray:
         """Design columns of one component, shape (n, number of labels)."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import narwhals as nw
@@ -11,6 +12,7 @@ import pandas as pd
 from sklearn.utils.validation import _num_samples, column_or_1d
 
 from bayesmixed.errors import FormulaError, quoted
+from bayesmixed.formula.names import cure_of_names
 
 
 def to_pandas(X: Any, used: Collection[str] | None = None) -> Any:
@@ -25,18 +27,26 @@ def to_pandas(X: Any, used: Collection[str] | None = None) -> Any:
 
     Raises
     ------
+    FormulaError
+        An Arrow table in which a column that is asked for has the name of another.
     TypeError
         A frame whose rows are not in memory.
     """
     X = nw.to_native(X, pass_through=True)
     if isinstance(X, pd.DataFrame):
         odd = [name for name, dtype in X.dtypes.items() if _is_odd(dtype) and (used is None or name in used)]
-        if odd and X.columns.is_unique:
+        times: Counter[Any] = Counter(X.columns)
+        if odd := [name for name in odd if times[name] == 1]:
             X = X.copy(deep=False)
             for name in odd:
                 X[name] = plain(X[name].astype(object))
         return X
-    frame = nw.from_native(X, pass_through=True)
+    try:
+        frame = nw.from_native(X, pass_through=True)
+    except nw.exceptions.DuplicateError:  # only Arrow's tables may have a name twice
+        names = list(X.column_names)
+        refuse_repeated(names, names if used is None else used)
+        frame = nw.from_native(X.select([at for at, name in enumerate(names) if names.count(name) == 1]))
     if isinstance(frame, nw.LazyFrame):
         library = type(X).__module__.partition(".")[0]
         raise TypeError(
@@ -77,17 +87,41 @@ def plain(column: pd.Series) -> pd.Series:
     return column.astype(float) if pd.api.types.infer_dtype(column) == "decimal" else column
 
 
+def column_names(X: Any) -> list[Any]:
+    """Names of a frame's columns; none of what is no frame."""
+    X = nw.to_native(X, pass_through=True)
+    if isinstance(X, pd.DataFrame):
+        return list(X.columns)
+    if hasattr(X, "column_names"):  # Arrow's, where a name may occur twice
+        return list(X.column_names)
+    return list(getattr(nw.from_native(X, pass_through=True), "columns", []))
+
+
+def refuse_repeated(names: Iterable[Any], used: Iterable[Any]) -> None:
+    """Refuse a name of several columns, if it is used.
+
+    Raises
+    ------
+    FormulaError
+    """
+    times = Counter(names)
+    for name in used:
+        if times[name] > 1:
+            raise FormulaError(f"X has {times[name]} columns called {name!r}; give each its own name.")
+
+
 def require_columns(frame: pd.DataFrame, names: tuple[str, ...], formula: str | None, cure: str = "") -> None:
     """Refuse a frame that lacks a column; `cure` ends the message."""
-    if absent := [name for name in names if name not in frame.columns]:
+    there = set(frame.columns)
+    if absent := [name for name in names if name not in there]:
         if any(str(column).endswith(f"__{name}") for column in frame.columns for name in absent):
             cure += " A ColumnTransformer keeps the names under verbose_feature_names_out=False."
         uses = f"formula {formula!r} uses" if formula else "the model uses"
         columns = quoted(map(str, frame.columns), 30)
+        if meant := cure_of_names(formula or "", frame.columns, absent):
+            cure = f" {meant}{cure}"
         raise FormulaError(f"{uses} {quoted(absent)}, which is not a column of X (columns: {columns}).{cure}")
-    for name in names:
-        if isinstance(frame[name], pd.DataFrame):
-            raise FormulaError(f"X has {frame[name].shape[1]} columns called {name!r}; give each its own name.")
+    refuse_repeated(frame.columns, names)
 
 
 def read_response(X: Any, y: Any, column: str | None, name: str) -> Any:
@@ -98,7 +132,9 @@ def read_response(X: Any, y: Any, column: str | None, name: str) -> Any:
         raise ValueError(f"This {name} estimator requires y to be passed, but the target y is None.")
     frame = to_pandas(X, (column,))
     if not isinstance(frame, pd.DataFrame) or column not in frame.columns:
-        raise FormulaError(f"the formula's response {column!r} is not a column of X; pass y.")
+        meant = cure_of_names(column, column_names(frame), (column,))
+        raise FormulaError(f"the formula's response {column!r} is not a column of X; pass y. {meant}".rstrip())
+    refuse_repeated(frame.columns, (column,))
     return frame[column]
 
 

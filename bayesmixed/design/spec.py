@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bayesmixed.design.columns import ColumnsSpec
+from bayesmixed.design.doubts import warn_beyond_knots, warn_doubtful
 from bayesmixed.design.factors import GroupFactor, GroupSpec, learn_group, resolve_group_prior
 from bayesmixed.design.frames import require_columns
 from bayesmixed.design.statistics import SufficientStatistics
@@ -205,6 +206,11 @@ class DesignSpec:
         ValueError
             Missing or infinite values in a used column, with their number.
 
+        Warns
+        -----
+        UserWarning
+            See `warn_doubtful`.
+
         Examples
         --------
         >>> from bayesmixed.datasets import load_sleepstudy
@@ -230,6 +236,7 @@ class DesignSpec:
             group, codes = learn_group(factor, terms, table, text, correlated=correlated[factor], counts=counts)
             groups.append(group)
             factors.append(group.evaluate(table, codes, ()))
+        warn_doubtful([common, *(bar for group in groups for bar in group.bars)], table)
         spec = cls(text, parsed.response, trials, common, tuple(groups))
         return spec, spec._design(table, tuple(factors))
 
@@ -314,7 +321,10 @@ class DesignSpec:
 
     def _design(self, table: Table, factors: tuple[GroupFactor, ...]) -> Design:
         common = self.common
+        included = {factor.name for factor in factors}
+        bars = [bar for group in self.groups if group.name in included for bar in group.bars]
         X, offset = common.evaluate(table)
+        warn_beyond_knots([common, *bars], table)
         return Design(
             X,
             common.names,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
+from numbers import Real
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from bayesmixed.design.frames import plain, require_columns
-from bayesmixed.design.labels import Labels
+from bayesmixed.design.labels import Labels, label_text
 from bayesmixed.errors import FormulaError
 
 
@@ -23,7 +25,7 @@ class Category:
     codes : numpy.ndarray of int, shape (n,)
         Position in `categories`.
     categories : pandas.Index of length k
-        Those that occur, as they were given.
+        Those that occur, as they were given if these are numbers, booleans or text; else their text.
     levels : numpy.ndarray of shape (k,)
         The same as numbers, booleans or text.
     """
@@ -55,6 +57,8 @@ class Table:
         Frequency weights, all positive; None when every row counts once.
     trials : numpy.ndarray of shape (n,), or None
         Number of trials of each row, where the response counts successes.
+    mixed : tuple of str
+        Those of `columns` that held values of several types, and became text.
     """
 
     n_rows: int
@@ -63,6 +67,7 @@ class Table:
     y: np.ndarray | None = None
     weights: np.ndarray | None = None
     trials: np.ndarray | None = None
+    mixed: tuple[str, ...] = ()
 
     @classmethod
     def read(
@@ -82,8 +87,8 @@ class Table:
         ----------
         frame : DataFrame of shape (n, k)
         columns : tuple of str
-            Those that effects are computed from. Numbers become float64, booleans bool, everything categorical text or
-            plain values; a Categorical keeps the order of its used categories.
+            Those that effects are computed from. Numbers become float64, booleans bool, text and values of several
+            types text. A Categorical, of whatever kind, keeps the order of its used categories.
         labels : tuple of str
             Those that make up grouping factors.
         formula : str, optional
@@ -97,7 +102,7 @@ class Table:
         ------
         FormulaError
             For a column that is absent, not unique, or, if effects are computed from it, of a type that is neither
-            number, boolean nor category.
+            number, boolean nor category; for a Categorical of which two categories have the same text.
         ValueError
             For missing or infinite values in such a column: its name and their number.
         """
@@ -107,7 +112,8 @@ class Table:
         typed = {name: _read(frame[name], name) for name in dict.fromkeys(columns)}
         coded = {name: Labels.of(frame[name]) for name in dict.fromkeys(labels)}
         counted = None if trials is None else _numbers(_read(frame[trials], trials), trials)
-        return cls(len(frame), typed, coded, y, weights, counted)
+        mixed = tuple(name for name, column in typed.items() if _was_mixed(frame[name], column))
+        return cls(len(frame), typed, coded, y, weights, counted, mixed)
 
     def values(self, name: str) -> np.ndarray:
         """A column that effects are computed from, shape (n,), a category by its levels."""
@@ -155,9 +161,7 @@ def _read(column: pd.Series, name: str) -> np.ndarray | Category:
         )
     read: np.ndarray | Category
     if isinstance(column.dtype, pd.CategoricalDtype):
-        used = column.cat.remove_unused_categories().cat
-        levels = _typed(pd.Series(np.asarray(used.categories)), name)
-        read = Category(used.codes.to_numpy(), used.categories, levels)
+        read = _category(column, name)
         values = read.values
     else:
         read = values = _typed(column, name)
@@ -166,10 +170,45 @@ def _read(column: pd.Series, name: str) -> np.ndarray | Category:
     return read
 
 
+def _category(column: pd.Series, name: str) -> Category:
+    """A Categorical; categories that are neither numbers, booleans nor text, such as intervals, become their text.
+
+    What they are is told from all of them, those included that do not occur: rows of one frame are read alike.
+    """
+    codes, categories = column.cat.codes.to_numpy(), column.cat.categories
+    levels = _plain_values(pd.Series(np.asarray(categories)))
+    if levels is None:
+        levels = np.array([label_text(category) for category in categories], dtype=object)
+        categories = levels
+    used = np.unique(codes)
+    if len(set(levels[used])) < len(used):
+        again = pd.Series(levels[used]).duplicated().to_numpy()
+        raise FormulaError(
+            f"column {name!r} has different categories with the same text, {levels[used][again][0]!r}; rename one."
+        )
+    return Category(np.searchsorted(used, codes), pd.Index(categories)[used], levels[used])
+
+
 def _typed(column: pd.Series, name: str) -> np.ndarray:
     """A column without missing values as float64, bool, or text."""
+    values = _plain_values(column)
+    if values is not None:
+        return values
+    if column.dtype == object and _is_mixed(column):
+        return np.array([label_text(value) for value in column], dtype=object)
+    raise FormulaError(
+        f"column {name!r} has dtype {column.dtype}, which is neither a number, a boolean nor text; convert it first (a "
+        f"date, for example, to days since a start), or make it a category, X[{name!r}].astype('category')."
+    )
+
+
+def _plain_values(column: pd.Series) -> np.ndarray | None:
+    """Numbers as float64, booleans, text; None for what is none of these."""
     if column.dtype == object:
         column = plain(column)
+        if column.dtype == object and all(isinstance(value, (Real, Decimal)) for value in column):
+            booleans = {isinstance(value, bool) for value in column}
+            column = column.astype(bool if booleans == {True} else float) if len(booleans) == 1 else column
     if pd.api.types.is_bool_dtype(column.dtype):
         return column.to_numpy(dtype=bool)
     if pd.api.types.is_integer_dtype(column.dtype) or pd.api.types.is_float_dtype(column.dtype):
@@ -177,7 +216,13 @@ def _typed(column: pd.Series, name: str) -> np.ndarray:
         return column.to_numpy(dtype=np.float64)
     if pd.api.types.is_string_dtype(column.dtype) and all(isinstance(value, str) for value in column):
         return column.to_numpy(dtype=object)
-    raise FormulaError(
-        f"column {name!r} has dtype {column.dtype}, which is neither a number, a boolean nor a category of text; "
-        "convert it first (a date, for example, to days since a start)."
-    )
+    return None
+
+
+def _is_mixed(column: pd.Series) -> bool:
+    """Whether objects are of several types."""
+    return len(set(map(type, column))) > 1
+
+
+def _was_mixed(column: pd.Series, read: np.ndarray | Category) -> bool:
+    return column.dtype == object and not isinstance(read, Category) and read.dtype == object and _is_mixed(column)

@@ -17,14 +17,25 @@ from sklearn.utils.validation import (
 )
 
 from bayesmixed.design.factors import resolve_group_prior
-from bayesmixed.design.frames import check_size, kind_of, read_numbers, read_response, row_labels, to_pandas
+from bayesmixed.design.frames import (
+    check_size,
+    column_names,
+    kind_of,
+    read_numbers,
+    read_response,
+    refuse_repeated,
+    row_labels,
+    to_pandas,
+)
 from bayesmixed.design.spec import Design, DesignSpec
 from bayesmixed.errors import FormulaError, quoted
 from bayesmixed.estimators.identification.residuals import check_groups, check_residuals
 from bayesmixed.estimators.identification.separation import warn_separated
 from bayesmixed.estimators.identification.undetermined import check_units, warn_undetermined
+from bayesmixed.estimators.identification.weights import warn_few_rows
 from bayesmixed.families import get_family
 from bayesmixed.families.base import Family
+from bayesmixed.formula.names import cure_of_names
 from bayesmixed.formula.parse import ParsedFormula, parse
 from bayesmixed.posterior.container import check_columns, check_names
 
@@ -57,7 +68,7 @@ def learn(
         As in `MixedModelRegressor.fit`.
     """
     family = get_family(estimator.family, estimator.link)
-    parsed = None if estimator.formula is None else parse(estimator.formula)
+    parsed = None if estimator.formula is None else _parse(estimator.formula, X)
     trials = _trials(estimator.trials, parsed, family)
     used = None if parsed is None else tuple(name for name in (*parsed.columns, parsed.response, trials) if name)
     frame = as_frame(estimator, X, used, reset)
@@ -77,6 +88,7 @@ def learn(
         check_names(spec, family.auxiliary)
     family.check_fit(design.observed, design.trials)
     check_units(design)
+    warn_few_rows(design, family)
     if parsed is not None:
         warn_undetermined(design)
     if family.residual:
@@ -85,6 +97,17 @@ def learn(
     if family.counts_trials:
         warn_separated(design)
     return spec, design, obs, family
+
+
+def _parse(formula: str, X: Any) -> ParsedFormula:
+    """Read the formula; if it cannot be read, say which of X's columns want backquotes."""
+    try:
+        return parse(formula)
+    except FormulaError as error:
+        cure = "" if "backquotes" in str(error) else cure_of_names(str(formula), column_names(X))
+        if not cure:
+            raise
+        raise FormulaError(f"{error} {cure}") from None
 
 
 def _trials(column: str | None, parsed: ParsedFormula | None, family: Family) -> str | None:
@@ -146,15 +169,21 @@ def as_frame(estimator: Any, X: Any, used: Collection[str] | None, reset: bool |
         if not isinstance(X, pd.DataFrame):
             raise FormulaError(
                 f"the formula needs named columns, but X is {kind_of(X)}. Pass a DataFrame. In a Pipeline, "
-                'call pipe.set_output(transform="pandas").'
+                'call pipe.set_output(transform="pandas"). Inside an estimator that hands on arrays '
+                "(BaggingRegressor, AdaBoostRegressor, the final_estimator of a StackingRegressor), give the columns "
+                "their names again: make_pipeline(FunctionTransformer(pd.DataFrame, kw_args={'columns': [...]}), est)."
             )
         if reset:
             if all(isinstance(name, str) for name in X.columns):
-                _check_feature_names(estimator, X, reset=True)
+                if X.columns.is_unique:
+                    _check_feature_names(estimator, X, reset=True)
+                else:  # scikit-learn refuses a name of two columns whether it is used or not
+                    estimator.feature_names_in_ = np.array(list(X.columns), dtype=object)
             _check_n_features(estimator, X, reset=True)
         return X
     names: list[Any] = []
     if isinstance(X, pd.DataFrame):
+        refuse_repeated(X.columns, X.columns)
         kinds = pd.api.types
         numeric = [kinds.is_numeric_dtype(dtype) or kinds.is_bool_dtype(dtype) for dtype in X.dtypes]
         if not all(numeric):

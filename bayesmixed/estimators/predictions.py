@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from bayesmixed.design.frames import read_numbers, row_labels, to_pandas
+from bayesmixed.design.frames import read_numbers, refuse_repeated, row_labels, to_pandas
 from bayesmixed.design.spec import Design, DesignSpec
 from bayesmixed.errors import warn
 from bayesmixed.estimators.inputs import as_frame
@@ -389,8 +389,9 @@ class Predictions:
         every, obs = np.arange(fitted.draws.shape[1]), row_labels(X)
         responses = _labelled_draws(fitted, design, modes, kind="response", within=every, obs=obs)
         frame = to_pandas(X, () if column is None else (column,))
-        if y is None and column is not None and column in frame and not frame[column].isna().any():
-            y = frame[column]
+        if y is None and column is not None and column in frame:
+            refuse_repeated(frame.columns, (column,))
+            y = None if frame[column].isna().any() else frame[column]
         observed = None if y is None else (read_numbers(y, len(obs)), obs)
         return container(fitted, observed, predictive=responses)
 

@@ -180,7 +180,7 @@ def _check_polynomial(node: Any, given: dict[str, Any], evaluate: Evaluate) -> N
 
 def _check_reference(node: Any, given: dict[str, Any], evaluate: Evaluate) -> None:
     """The reference of a contrast, as in ``T(k, 'b')`` or ``C(k, Treatment('b'))``, is a level."""
-    contrast = given.get("contrast")
+    contrast: Any = given.get("contrast")
     inner = [*contrast.args, *contrast.kwargs.values()] if hasattr(contrast, "callee") else []
     named = [*inner, *(given[name] for name in ("ref", "omit") if name in given)]
     if "levels" in given or len(inner) > 1:
@@ -188,7 +188,7 @@ def _check_reference(node: Any, given: dict[str, Any], evaluate: Evaluate) -> No
     if not named or _constant(named[0]) is None:
         return
     reference, data = _constant(named[0]), given["data"]
-    found = evaluate(data)
+    found: Any = evaluate(data)
     values = pd.Categorical(getattr(found, "data", found)).remove_unused_categories().categories.tolist()
     if reference not in values:
         levels = quoted(int(v) if isinstance(v, float) and v.is_integer() else v for v in values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 from bayesmixed.errors import quoted
@@ -32,9 +33,11 @@ def cure_of_names(formula: str, columns: Iterable[Any], absent: Sequence[str] = 
     bare = re.sub(r"`[^`]*`", " ", formula)
     other = [str(name) for name in columns if not isinstance(name, str)]
     if other and (absent or any(_stands_in(name, bare) for name in other)):
+        levels = any(isinstance(name, tuple) for name in columns)
+        text = "[' '.join(map(str, name)) for name in X.columns]" if levels else "X.columns.astype(str)"
         return (
-            f"Names of columns have to be text, and {quoted(other)} of X are not: X.columns = X.columns.astype(str). "
-            f"One that is not a word stands in backquotes, `{other[0]}`."
+            f"Names of columns have to be text, and {quoted(other)} of X are not: X.columns = {text}. A name that is "
+            "not a single word then stands in backquotes" + ("." if levels else f", `{other[0]}`.")
         )
     odd = [name for name in columns if isinstance(name, str) and not _PLAIN.fullmatch(name)]
     meant = [name for name in odd if _stands_in(name, bare) or any(_is_part(word, name) for word in absent)]
@@ -55,7 +58,7 @@ def _stands_in(name: str, text: str) -> bool:
     if not any(part[0].isalnum() or part[0] == "_" for part in parts):
         return False
     pattern = re.escape(parts[0])
-    for left, right in zip(parts, parts[1:], strict=False):
+    for left, right in pairwise(parts):
         pattern += (r"\s+" if _is_word(left) and _is_word(right) else r"\s*") + re.escape(right)
     start, end = r"(?<!\w)" * _is_word(parts[0]), r"(?!\w)" * _is_word(parts[-1])
     return re.search(start + pattern + end, text, re.IGNORECASE) is not None

@@ -137,11 +137,24 @@ def _read_calls(text: str) -> list[Any]:
     try:
         components = model_description(text).common_components
     except Exception:
+        _refuse_products_of_splines(text)
         raise FormulaError(
             f"cannot evaluate {text!r} as a sum of terms: an operator or a number stands where it cannot, or a term "
             "is missing."
         ) from None
     return [component.call for component in components if isinstance(component, Call)]
+
+
+def _refuse_products_of_splines(text: str) -> None:
+    """Say that a spline stands in a product, if the text could be read with another function in its place."""
+    try:
+        model_description(re.sub(r"\bbs\(", "center(", text))
+    except Exception:
+        return
+    raise FormulaError(
+        f"cannot evaluate {text!r}: a spline, bs(), cannot stand in a product with other terms. Add it; for a curve of "
+        "each level of 'k' write (bs(x, df=4) | k)."
+    )
 
 
 def _evaluate(node: Any, frame: pd.DataFrame) -> Any:
@@ -167,6 +180,24 @@ def evaluate_call(call: Any, name: str, frame: pd.DataFrame) -> Any:
         values.set_size(len(frame))
         return values.eval()
     return values
+
+
+def beyond_knots(call: Any, frame: pd.DataFrame) -> list[tuple[str, float, float, int]]:
+    """For each spline in a restored call: what it is of, its boundary knots, the number of rows beyond them, if any."""
+    found = []
+    for node in (node for node in _nodes(call) if getattr(node, "callee", "") == "bs"):
+        of = node.args[0] if node.args else node.kwargs["x"]
+        knots, values = _encode(node.stateful_transform)["knots"]["array"], np.asarray(_evaluate(of, frame))
+        low, high = min(knots), max(knots)
+        slack = 1e-9 * (high - low)
+        if rows := int(np.count_nonzero((values < low - slack) | (values > high + slack))):
+            found.append((str(of), low, high, rows))
+    return found
+
+
+def _nodes(node: Any) -> list[Any]:
+    children = [*getattr(node, "args", ()), *getattr(node, "kwargs", {}).values()]
+    return [node, *(inner for child in children for inner in _nodes(child))]
 
 
 def _learned(component: Any) -> Component:

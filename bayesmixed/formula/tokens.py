@@ -170,14 +170,15 @@ def _check_contrasts(tokens: list[Token], formula: str) -> None:
             del called[-1:], commas[-1:]
         elif in_category and token.text == ",":
             commas[-1] += 1
-        elif in_category and following == "=" and token.text != "contrast":
-            raise FormulaError(
-                f"formula {formula!r}: C() takes a column and a contrast, got {token.text!r}. Levels have the order of "
-                "a Categorical's categories: make the column one, pd.Categorical(values, categories=[...])."
-            )
+        elif in_category and following == "=":
+            if token.text != "contrast":
+                raise FormulaError(
+                    f"formula {formula!r}: C() takes a column and a contrast, got {token.text!r}. Levels have the "
+                    "order of a Categorical's categories; make the column one: pd.Categorical(..., categories=[...])."
+                )
         elif in_category and before.text in (",", "=") and token.kind != "op" and token.text not in ENCODINGS:
             raise FormulaError(
-                f"formula {formula!r}: {token.text} is no contrast; there are {quoted(ENCODINGS)}, as in C(k, Sum) or "
+                f"formula {formula!r}: {token.text} is no contrast; there are Treatment and Sum, as in C(k, Sum) or "
                 "C(k, Treatment('reference'))."
             )
 

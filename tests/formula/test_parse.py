@@ -77,6 +77,14 @@ COMMON = {
     "{x * 1e-3 + 1.5E2}": ("{x * 0.001 + 150}", "x"),
     "offset(log(x)) + scale(center(z))": ("offset(log(x)) + scale(center(z))", "xz"),
     "x\n  + z": ("x + z", "xz"),
+    # as R and patsy write it
+    "factor(k) + x": ("C(k) + x", "kx"),
+    "as.factor(k):x": ("C(k) : x", "kx"),
+    "factor(k, Sum)": ("C(k, Sum)", "k"),
+    "as.factor(k, contrast=Sum)": ("C(k, contrast = Sum)", "k"),
+    "I(x^2) + {(x + z)^3}": ("I(x ** 2) + {(x + z) ** 3}", "xz"),
+    "log(1 + x^2) + scale(x ^ 0.5)": ("log(1 + x ** 2) + scale(x ** 0.5)", "x"),
+    "Q('x') + Q(\"z\")": ("`x` + `z`", "xz"),
     # nothing after the bars is lost, and brackets around a sum that holds bars go
     "(1 | g) + x": ("x", "x"),
     "x + (1 | g) + z": ("x + z", "xz"),
@@ -104,6 +112,22 @@ def test_a_backquoted_name_is_a_column_whatever_it_holds(name):
     assert parse(f"`{name}` ~ 1").response == name
     assert parsed.variables == (name,)
     assert parsed.groups == (GroupTerm(name, f"`{name}`", None, (name,), (name,)),)
+
+
+@pytest.mark.parametrize("name", ["my x", "1st", "größe (cm)", "a/b", "x + z", "50%", "Q", "(1 | g)"])
+@pytest.mark.parametrize("quote", ["Q('{}')", 'Q("{}")', "Q( '{}' )"])
+def test_q_quotes_a_name_as_backquotes_do(name, quote):
+    patsy, ours = quote.replace("{}", name), f"`{name}`"
+    formula = "{0} + log({0}) + ({0} || {0})"
+    read, expected = parse(formula.replace("{0}", patsy)), parse(formula.replace("{0}", ours))
+
+    assert (read.common, read.groups, read.variables) == (expected.common, expected.groups, expected.variables)
+    assert parse(f"{patsy} ~ 1").response == name
+
+
+def test_a_column_may_be_called_like_a_function_of_another_language():
+    assert parse("Q + factor + as.factor + Helmert").variables == ("Q", "factor", "as.factor", "Helmert")
+    assert parse("(1 | factor(g)/as.factor(h))").groups == (bar("1", "g"), bar("1", "g", "h"))
 
 
 @pytest.mark.parametrize(
@@ -189,6 +213,25 @@ REFUSED = {
     "(y ~ x)": "left side must be the name of one column",
     "a ~ b ~ c": "more than one '~'",
     "~ ~ x": "more than one '~'",
+    # names and categories of other languages
+    "Q(x)": r"Q\(\) takes the name of one column in quotes, as in Q\('body mass'\)",
+    "Q('')": r"Q\(\) takes the name of one column",
+    "Q('a', 'b')": r"Q\(\) takes the name of one column",
+    "np.factor(k)": "'np.factor', which is not a known function",
+    "C(k, Helmert)": r"Helmert is no contrast; there are Treatment and Sum, as in C\(k, Sum\)",
+    "C(k, Diff())": "Diff is no contrast; there are Treatment and Sum",
+    "factor(k, contr.helmert)": "contr.helmert is no contrast",
+    "x:C(k, Poly)": "Poly is no contrast",
+    "(C(k, Simple) | g)": "Simple is no contrast",
+    "C(k, contrast=Deviation)": "Deviation is no contrast",
+    "C(k, 'Sum')": "'Sum' is no contrast",
+    "C(k, 2)": "2 is no contrast",
+    "C(k, sum)": "sum is no contrast",
+    "C(k, levels=3)": "make the column one: pd.Categorical",
+    "factor(k, labels='a')": "got 'labels'",
+    "Treatment(k)": r"Treatment is a contrast, which stands inside C\(\)",
+    "x + Sum('a')": r"Sum is a contrast, which stands inside C\(\), as in C\(k, Sum\)",
+    "T(k, Treatment('a'))": "Treatment is a contrast",
     # nothing there, or half of it
     "": "has no terms; write '1' for an intercept alone",
     "   ": "has no terms",

@@ -1,0 +1,36 @@
+"""Warn of frequency weights that count fewer rows than the model has parameters."""
+
+from __future__ import annotations
+
+from bayesmixed.design.spec import Design
+from bayesmixed.errors import warn
+from bayesmixed.families.base import Family
+
+
+def warn_few_rows(design: Design, family: Family) -> None:
+    """Warn of weights that are probably no counts, such as those that add up to one.
+
+    Parameters
+    ----------
+    design : Design
+        Of a fit.
+    family : Family
+
+    Warns
+    -----
+    UserWarning
+        The weights add up to less than the number of rows, and of parameters: intercept, common effects, standard
+        deviations, correlations, auxiliary parameters.
+    """
+    if design.weights is None:
+        return
+    of_groups = sum(len(factor.effect_names) + len(factor.pairs) for factor in design.groups)
+    parameters = design.has_intercept + design.X.shape[1] + of_groups + len(family.auxiliary)
+    total = float(design.weights.sum())
+    if total < min(parameters, design.n_rows):  # counts that are whole add up to the rows at least
+        warn(
+            f"sample_weight adds up to {total:.4g}, less than the number of parameters ({parameters}): weights are "
+            f"frequencies, so that these {design.n_rows} rows count as {total:.4g}, and the priors decide. If they are "
+            "relative, multiply them to add up to the number of rows (weights / weights.mean()); weights that are "
+            "precisions are another thing, which the model does not have."
+        )
