@@ -5,8 +5,12 @@ import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+from sklearn.dummy import DummyRegressor
+from sklearn.ensemble import AdaBoostRegressor, BaggingRegressor, StackingRegressor, VotingRegressor
 from sklearn.inspection import partial_dependence, permutation_importance
+from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import GridSearchCV, GroupKFold, LeaveOneGroupOut, cross_val_score, cross_validate
+from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
@@ -124,3 +128,69 @@ def test_a_frame_may_have_other_columns_and_another_order():
     other = pd.DataFrame({"Note": "x", "Subject": X["Subject"], "Days": X["Days"]})
 
     np.testing.assert_array_equal(est.predict(other), est.predict(X))
+
+
+# ---- estimators that hand arrays on
+
+
+def named(columns=("Days", "Subject"), est=None):
+    """What the message advises: names in front of the estimator."""
+    return make_pipeline(FunctionTransformer(pd.DataFrame, kw_args={"columns": list(columns)}), est or make())
+
+
+META = {
+    "bagging": lambda est: BaggingRegressor(est, n_estimators=2, random_state=0),
+    "bagging of some rows": lambda est: BaggingRegressor(est, n_estimators=2, max_samples=0.5, random_state=0),
+    "AdaBoost": lambda est: AdaBoostRegressor(est, n_estimators=2, random_state=0),
+}
+
+
+@pytest.mark.parametrize("meta", META.values(), ids=META)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_inside_an_estimator_that_hands_arrays_on_the_advice_works(meta):
+    with pytest.raises(FormulaError, match=r"X is an array.*FunctionTransformer\(pd.DataFrame, kw_args=\{'columns': "):
+        meta(make()).fit(X, Y)
+    fitted = meta(named()).fit(X, Y)
+
+    assert fitted.predict(X).shape == (180,)
+    assert fitted.score(X, Y) > 0.5
+
+
+def test_set_output_does_not_help_there():
+    pipe = make_pipeline(StandardScaler(), make("Days")).set_output(transform="pandas")
+
+    with pytest.raises(FormulaError):
+        BaggingRegressor(pipe, n_estimators=2).fit(X[["Days"]], Y)
+
+
+@pytest.mark.parametrize("passthrough", [False, True])
+def test_a_final_estimator_of_a_stack_takes_the_columns_by_position_or_by_name(passthrough):
+    first = [("line", LinearRegression()), ("mean", DummyRegressor())]
+    with pytest.raises(FormulaError, match=r"final_estimator of a StackingRegressor"):
+        StackingRegressor(first, make("line + mean"), passthrough=passthrough).fit(X, Y)
+
+    columns = ["line", "mean", *(["Days", "Subject"] if passthrough else [])]
+    formula = "line + (Days | Subject)" if passthrough else "line"
+    by_name = StackingRegressor(first, named(columns, make(formula)), passthrough=passthrough).fit(X, Y)
+    assert by_name.predict(X).shape == (180,)
+    if not passthrough:
+        by_position = StackingRegressor(first[:1], make(None)).fit(X, Y)
+        np.testing.assert_allclose(by_position.predict(X), by_name.predict(X), rtol=1e-2)
+
+
+def test_in_a_pipeline_the_advice_works():
+    pipe = make_pipeline(StandardScaler(), make("Days"))
+    with pytest.raises(FormulaError, match=r'call pipe.set_output\(transform="pandas"\)'):
+        pipe.fit(X[["Days"]], Y)
+
+    by_output = pipe.set_output(transform="pandas").fit(X[["Days"]], Y)
+    by_name = make_pipeline(StandardScaler(), named(["Days"], make("Days"))).fit(X[["Days"]], Y)
+    np.testing.assert_array_equal(by_output.predict(X[["Days"]]), by_name.predict(X[["Days"]]))
+    assert clone(by_name).get_params()["pipeline__functiontransformer__kw_args"] == {"columns": ["Days"]}
+
+
+def test_estimators_that_hand_frames_on_need_no_advice():
+    fitted = VotingRegressor([("a", make()), ("b", make("Days"))]).fit(X, Y)
+
+    assert fitted.predict(X).shape == (180,)
+    assert MultiOutputRegressor(make("Days")).fit(X, np.column_stack([Y, Y])).predict(X).shape == (180, 2)

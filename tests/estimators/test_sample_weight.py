@@ -1,5 +1,8 @@
 """Weights are counts: 2 is the row twice, 0 is no row. The log posterior is the same function, for both samplers."""
 
+import warnings
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -7,7 +10,11 @@ import pytest
 
 from bayesmixed import Exponential, HalfNormal, HalfStudentT, MixedModelRegressor, Normal, StudentT
 from bayesmixed._compat import dataset
+from bayesmixed.design.spec import DesignSpec
+from bayesmixed.estimators.identification.weights import warn_few_rows
 from bayesmixed.estimators.inputs import learn
+from bayesmixed.families import get_family
+from bayesmixed.formula.parse import parse
 from bayesmixed.gaussian.density import CollapsedDensity
 from bayesmixed.gaussian.statistics import working_products
 from bayesmixed.gaussian.units import Units
@@ -277,3 +284,44 @@ def test_score_reads_no_row_of_weight_zero(library):
     assert est.score(library(spoilt), y.tolist(), counts.tolist()) == est.score(FRAME[3:], Y[3:])
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         est.score(FRAME, Y, counts[3:])
+
+
+@pytest.mark.parametrize(
+    ("formula", "weights", "parameters"),
+    [
+        ("x + (x | g)", np.full(40, 1 / 40), 6),  # Intercept, x, two sds, a correlation, sigma
+        ("x + (x || g)", np.full(40, 0.1), 5),
+        ("x", np.full(40, 0.05), 3),
+        ("0 + x + k", np.linspace(0.001, 0.2, 40), 5),  # k has 3 columns
+        ("x*k + (k | g)", np.full(40, 0.3), 13),
+        ("1 + (1 | g)", np.r_[np.zeros(20), np.full(20, 0.1)], 3),
+        (None, np.full(40, 1e-3), 3),
+    ],
+)
+def test_weights_that_add_up_to_less_than_the_parameters_are_named(formula, weights, parameters):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.normal(size=40)})
+    if formula is not None:
+        frame = frame.assign(g=list("abcdefgh") * 5, k=[*"pqr" * 13, "p"])
+    est = MixedModelRegressor(formula, draws=50, random_state=0)
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        est.fit(frame, rng.normal(size=40), weights)
+    found = [str(warning.message) for warning in caught if "sample_weight" in str(warning.message)]
+    assert len(found) == 1
+    assert f"adds up to {weights.sum():.4g}, less than the number of parameters ({parameters})" in found[0]
+    assert "weights / weights.mean()" in found[0]
+
+
+@pytest.mark.parametrize(
+    "weights", [None, np.ones(40), np.full(40, 0.5), np.r_[np.ones(5), np.zeros(35)], np.full(40, 9.0)]
+)
+def test_weights_that_may_be_counts_are_left_alone(weights):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.normal(size=40)})
+    design = DesignSpec.learn(parse("x"), frame, y=rng.normal(size=40))[1]
+    if weights is not None:
+        design = replace(design, X=design.X[weights > 0], weights=weights[weights > 0])
+
+    warn_few_rows(design, get_family("gaussian"))
