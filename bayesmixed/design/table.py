@@ -179,14 +179,14 @@ def _category(column: pd.Series, name: str) -> Category:
     levels = _plain_values(pd.Series(np.asarray(categories)))
     if levels is None:
         levels = np.array([label_text(category) for category in categories], dtype=object)
-        categories = levels
+        categories = pd.Index(levels)
     used = np.unique(codes)
     if len(set(levels[used])) < len(used):
         again = pd.Series(levels[used]).duplicated().to_numpy()
         raise FormulaError(
             f"column {name!r} has different categories with the same text, {levels[used][again][0]!r}; rename one."
         )
-    return Category(np.searchsorted(used, codes), pd.Index(categories)[used], levels[used])
+    return Category(np.searchsorted(used, codes), categories[used], levels[used])
 
 
 def _typed(column: pd.Series, name: str) -> np.ndarray:

@@ -91,7 +91,7 @@ def learn_terms(text: str, frame: pd.DataFrame) -> tuple[bool, list[tuple[Compon
         Without the intercept, in design order.
     """
     environment = Environment([_NAMESPACE])
-    for call in _read_calls(text):
+    for call in _read_calls(text) if re.search(r"[({]", text) else []:
         check_call(call, frame, _NAMESPACE, lambda node: _evaluate(node, frame))
     try:
         model = model_description(text)
