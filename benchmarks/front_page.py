@@ -23,7 +23,7 @@ PEERS = (*SAMPLERS, "lme4", "GPBoost", "statsmodels")
 def thread_table() -> list[list[str]]:
     """The models of `sleepstudy_thread.py`: medians over seeds, and the range of divergences."""
     runs = pd.read_csv(RESULTS / "sleepstudy_thread.csv")
-    lines = [["sleepstudy", "seconds", "divergences", "largest R-hat", "least bulk ESS", "bulk ESS per second"]]
+    lines = [["sleepstudy", "seconds", "divergences", "largest R-hat", "smallest bulk ESS", "bulk ESS per second"]]
     for model, mine in runs.groupby("model", sort=False):
         diverged, ess = mine["divergences"], mine["min_ess_bulk"]
         divergences = number(diverged.max()) if diverged.max() == 0 else f"{diverged.min():,} to {diverged.max():,}"
