@@ -92,6 +92,49 @@ def load_pastes() -> pd.DataFrame:
     return _load("Pastes")
 
 
+def load_cbpp() -> pd.DataFrame:
+    """Cases of contagious bovine pleuropneumonia in 15 herds of zebu cattle, in four periods.
+
+    Returns
+    -------
+    pandas.DataFrame of 56 rows
+        ``herd`` (1 to 15), ``incidence`` (new cases), ``size`` (cattle at risk), ``period`` (1 to 4).
+
+    References
+    ----------
+    Lesnoff, Laval, Bonnet et al. (2004), Within-herd spread of contagious bovine pleuropneumonia in Ethiopian
+    highlands, Preventive Veterinary Medicine 64, 27-40.
+
+    Examples
+    --------
+    >>> load_cbpp()[["incidence", "size"]].sum().tolist()
+    [99, 842]
+    """
+    return _load("cbpp")
+
+
+def load_grouseticks() -> pd.DataFrame:
+    """Ticks on the heads of red grouse chicks, by brood and location.
+
+    Returns
+    -------
+    pandas.DataFrame of 403 rows
+        ``INDEX`` (chick), ``TICKS`` (number), ``BROOD``, ``HEIGHT`` (metres above sea level), ``YEAR`` (95 to 97),
+        ``LOCATION``, ``cHEIGHT`` (HEIGHT less its mean).
+
+    References
+    ----------
+    Elston, Moss, Boulinier, Arrowsmith & Lambin (2001), Analysis of aggregation, a worked example: numbers of ticks on
+    red grouse chicks, Parasitology 122, 563-569.
+
+    Examples
+    --------
+    >>> load_grouseticks()["LOCATION"].nunique()
+    63
+    """
+    return _load("grouseticks")
+
+
 def _load(name: str) -> pd.DataFrame:
     with (files("bayesmixed") / "data" / f"{name}.csv").open() as file:
         return pd.read_csv(file)
