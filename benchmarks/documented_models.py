@@ -353,7 +353,7 @@ def summarise(table: pd.DataFrame) -> None:
     fitted = table[table["status"] == "fitted"]
     print("\nmodels:", ", ".join(f"{count} {status}" for status, count in table["status"].value_counts().items()))
     print("engines:", ", ".join(f"{count} {engine}" for engine, count in fitted["engine"].value_counts().items()))
-    print(f"largest R-hat {fitted['max_r_hat'].max():.3f}, smallest bulk ESS {fitted['min_ess_bulk'].min():.0f},", end=" ")
+    print(f"largest R-hat {fitted['max_r_hat'].max():.3f}, smallest bulk ESS {fitted['min_ess_bulk'].min():.0f}")
     print(f"{(fitted['n_warnings'] > 0).sum()} models with warnings")
     print("\nseconds of fit")
     show(quantiles(fitted["seconds"]))

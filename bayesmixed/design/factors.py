@@ -12,7 +12,7 @@ import numpy as np
 from bayesmixed.design.columns import ColumnsSpec
 from bayesmixed.design.levels import FactorLevels
 from bayesmixed.design.table import Table
-from bayesmixed.errors import FormulaError, quoted, warn
+from bayesmixed.errors import FormulaError, quoted
 from bayesmixed.formula.parse import GroupTerm
 
 State = dict[str, Any]
@@ -183,11 +183,6 @@ def learn_group(
         raise FormulaError(
             f"grouping factor {factor!r} has a single level, {levels.labels.tolist()[0]!r}; the spread of its effects "
             "cannot be learned. Drop the bar."
-        )
-    if n_levels == table.n_rows:
-        warn(
-            f"grouping factor {factor!r} has as many levels as rows ({n_levels}): its effects and the residual "
-            "are told apart by their priors alone."
         )
     bars: list[ColumnsSpec] = []
     blocks: list[tuple[int, ...]] = []

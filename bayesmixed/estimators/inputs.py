@@ -31,7 +31,11 @@ from bayesmixed.design.spec import Design, DesignSpec
 from bayesmixed.errors import FormulaError, quoted
 from bayesmixed.estimators.identification.residuals import check_groups, check_residuals
 from bayesmixed.estimators.identification.separation import warn_separated
-from bayesmixed.estimators.identification.undetermined import check_units, warn_undetermined
+from bayesmixed.estimators.identification.undetermined import (
+    check_units,
+    warn_levels_of_one_row,
+    warn_undetermined,
+)
 from bayesmixed.estimators.identification.weights import warn_few_rows
 from bayesmixed.families import get_family
 from bayesmixed.families.base import Family
@@ -91,7 +95,8 @@ def learn(
     warn_few_rows(design, family)
     if parsed is not None:
         warn_undetermined(design)
-    if family.residual:
+    if family.residual:  # counts and shares have none: there a row's own effect is what varies beyond the family
+        warn_levels_of_one_row(design)
         check_residuals(design.working(family), refuse=parsed is not None)
         check_groups(design.working(family))
     if family.counts_trials:

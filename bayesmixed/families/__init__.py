@@ -34,6 +34,7 @@ _NOT_OFFERED = {
         "nominal responses are not offered; model one category against the rest",
     ),
     **dict.fromkeys(("cens", "censored", "weibull", "exponential"), "censored times are not offered"),
+    "bernoulli": "for zeros and ones write family='binomial' with trials='column', a column of ones",
     **dict.fromkeys(("student", "studentt", "student_t"), "family='t' is Student's"),
     **dict.fromkeys(("negbinomial", "nbinom", "negative_binomial", "nb"), "write family='negativebinomial'"),
     **dict.fromkeys(("normal", "gauss"), "write family='gaussian'"),
@@ -65,5 +66,6 @@ def get_family(name: str, link: str | None = None) -> Family:
         raise ValueError(f"family must be one of {quoted(FAMILIES)}, got {name!r}{cure}.")
     family = FAMILIES[name]
     if link is not None and link not in family.links:
-        raise ValueError(f"link of family {name!r} must be None or one of {quoted(family.links)}, got {link!r}.")
+        one = "one of " if len(family.links) > 1 else ""
+        raise ValueError(f"link of family {name!r} must be None or {one}{quoted(family.links)}, got {link!r}.")
     return family(LINKS[link or family.links[0]])

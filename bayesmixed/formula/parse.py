@@ -140,7 +140,7 @@ def _split_response(tokens: list[Token], formula: str) -> tuple[str | None, str 
         raise FormulaError(
             f"formula {formula!r}: the left side must be the name of one column, got {join(left)!r}. To model a "
             "transformed response, give the column and wrap the estimator in "
-            "sklearn.compose.TransformedTargetRegressor."
+            "sklearn.compose.TransformedTargetRegressor; successes among trials are p(successes, trials)."
         )
     return left[0].name, None, right
 

@@ -30,6 +30,7 @@ _INSTEAD = {
     "ns": "for a spline use bs(x, df=...)",
     "mm": "multi-membership factors are not supported",
     "mo": "monotonic effects are not supported; use C(x) for an ordered predictor",
+    "cbind": "successes and trials are p(successes, trials), at the left of '~'",
     "gr": "write the factor itself, as in '(1 | g)'",
     "binary": "make a 0/1 column, or use C(x)",
     "B": "make a 0/1 column, or use C(x)",

@@ -3,7 +3,6 @@
 import json
 import pickle
 import tracemalloc
-import warnings
 
 import numpy as np
 import pandas as pd
@@ -249,21 +248,6 @@ def test_missing_values_in_unused_columns_mean_nothing(pupils):
 def test_an_unknown_group_prior_or_factor_is_refused(group_prior, message, pupils):
     with pytest.raises(ValueError, match=message):
         learn("(x | g/h)", pupils, group_prior=group_prior)
-
-
-def test_as_many_levels_as_rows_are_warned_of(pupils):
-    rows = pupils.assign(row=np.arange(len(pupils)))
-
-    with pytest.warns(UserWarning, match=r"'row' has as many levels as rows \(48\)"):
-        learn("x + (1 | row)", rows)
-
-
-def test_one_level_fewer_than_rows_is_not_warned_of(pupils):
-    rows = pupils.assign(row=np.maximum(np.arange(len(pupils)), 1))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-
-        assert len(learn("x + (1 | row)", rows)[1].groups[0].levels) == 47
 
 
 def test_a_column_with_a_colon_is_not_taken_for_an_interaction(pupils):

@@ -12,7 +12,12 @@ from bayesmixed.design.moments import Moments
 from bayesmixed.design.spec import DesignSpec
 from bayesmixed.errors import FormulaError
 from bayesmixed.estimators.identification.residuals import check_groups, check_residuals
-from bayesmixed.estimators.identification.undetermined import check_units, plainly_independent, warn_undetermined
+from bayesmixed.estimators.identification.undetermined import (
+    check_units,
+    plainly_independent,
+    warn_levels_of_one_row,
+    warn_undetermined,
+)
 from bayesmixed.families import get_family
 from bayesmixed.formula.parse import parse
 
@@ -362,3 +367,14 @@ def test_units_beyond_what_a_double_can_square_are_refused(what, size, frame):
 
     with pytest.raises(FormulaError, match=r"expected one from 1e-100 to 1e\+100.*express it in another unit"):
         check_units(design(formula, frame, y))
+
+
+@pytest.mark.parametrize(("fewer", "warned"), [(0, True), (1, False)])
+def test_levels_of_one_row_each_are_warned_of(fewer, warned):
+    frame = pd.DataFrame({"x": np.arange(12.0), "row": np.maximum(np.arange(12), fewer)})
+    design = DesignSpec.learn(parse("x + (1 | row)"), frame, y=np.arange(12.0) % 5)[1]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warn_levels_of_one_row(design)
+
+    assert ["'row' has as many levels as rows (12)" in str(w.message) for w in caught] == [True] * warned

@@ -210,10 +210,11 @@ def test_what_is_outside_of_the_support_is_refused_with_its_row(name, y, trials,
     [
         ("zip", None, "family must be one of 'gaussian', 't', 'lognormal', .*, got 'zip' \\(zero-inflated"),
         ("hurdle_poisson", None, "got 'hurdle_poisson' \\(hurdle families are not offered; model whether y is zero"),
+        ("bernoulli", None, "got 'bernoulli' .for zeros and ones write family='binomial'"),
         ("student", None, r"got 'student' \(family='t' is Student's\)"),
         ("categorical", None, "nominal responses are not offered"),
-        ("gaussian", "log", "link of family 'gaussian' must be None or one of 'identity', got 'log'"),
-        ("poisson", "logit", "link of family 'poisson' must be None or one of 'log', got 'logit'"),
+        ("gaussian", "log", "link of family 'gaussian' must be None or 'identity', got 'log'"),
+        ("poisson", "logit", "link of family 'poisson' must be None or 'log', got 'logit'"),
     ],
 )
 def test_unknown_families_and_links_list_the_known(name, link, message):

@@ -311,7 +311,7 @@ def test_a_prediction_needs_the_trials(fake_nuts):
         ({"family": "gamma", "formula": "p(binomial, n) ~ x"}, "the trials 'n' are for family='binomial'"),
         ({"family": "binomial", "trials": "k"}, "'k', which is not a column of X"),
         ({"family": "binomial", "trials": "text"}, "column 'text' holds no numbers; expected the number of trials"),
-        ({"family": "poisson", "link": "probit"}, "link of family 'poisson' must be None or one of 'log'"),
+        ({"family": "poisson", "link": "probit"}, "link of family 'poisson' must be None or 'log'"),
     ],
 )
 def test_trials_and_links_that_do_not_fit_are_refused(options, message):
@@ -488,3 +488,12 @@ def test_some_rows_of_a_design_have_all_that_belongs_to_a_row():
 
     assert set(of_rows) == {"X", "offset", "y", "weights", "trials"}
     assert {len(value) for value in of_rows.values()} == {5}
+
+
+@HAND_MADE
+@pytest.mark.parametrize("name", ["poisson", "binomial", "negativebinomial"])
+def test_an_effect_of_each_row_is_what_counts_vary_by(name, fake_nuts):
+    frame = DATA.assign(row=np.arange(120))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make(name, formula="x + (1 | row)", sampler="nuts").fit(frame, frame[name])

@@ -259,8 +259,8 @@ def test_another_family_does_not_collapse():
     settings = Settings("collapsed", draws=10, chains=2, seed=0)
     model = Model(None, family, default_priors(design, family))
 
-    assert engine.refuses(model, design, settings) == "family 'waiting' does not collapse"
-    with pytest.raises(SamplerError, match="family 'waiting' does not collapse"):
+    assert engine.refuses(model, design, settings) == "the collapsed sampler does not take family 'waiting'"
+    with pytest.raises(SamplerError, match="the collapsed sampler does not take family 'waiting'"):
         sampling.sample(model, design, settings)
 
 

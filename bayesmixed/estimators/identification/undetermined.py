@@ -59,6 +59,21 @@ def plainly_independent(measured: Moments, centred: bool) -> bool:
     return bool(np.all(np.diag(root) > _PLAIN))
 
 
+def warn_levels_of_one_row(design: Design) -> None:
+    """Name factors whose effects take the place of the residual: each level has one row.
+
+    Warns
+    -----
+    UserWarning
+    """
+    for factor in design.groups:
+        if len(factor.levels) == design.n_rows:
+            warn(
+                f"grouping factor {factor.name!r} has as many levels as rows ({design.n_rows}): its effects and the "
+                "residual are told apart by their priors alone."
+            )
+
+
 def warn_undetermined(design: Design) -> None:
     """Name the columns that the data cannot tell from others, in one warning; they are fitted, by their priors.
 

@@ -32,7 +32,7 @@ NAME = "collapsed"
 def refuses(model: Model, design: Design, settings: Settings) -> str:
     """Why the model does not collapse; empty where it does."""
     if not model.family.collapses:
-        return f"family {model.family.name!r} does not collapse"
+        return f"the collapsed sampler does not take family {model.family.name!r}"
     return prior_in_the_way(model.priors) or too_large(design)
 
 
