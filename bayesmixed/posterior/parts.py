@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -65,25 +66,26 @@ def _relative(values: np.ndarray) -> np.ndarray:
 
 def _split(points: np.ndarray, n_parts: int) -> np.ndarray:
     """Labels, (S,), of at most `n_parts` parts of points (S, d); equal points are never parted."""
-    parts = [np.arange(len(points))]
-    scatter = [_scatter(points)]
-    while len(parts) < n_parts and max(total for total, _ in scatter) > 0:
-        at = max(range(len(parts)), key=lambda part: scatter[part][0])
-        mine, axis = parts[at], scatter[at][1]
+    label = np.zeros(len(points), dtype=int)
+    total, axis = _scatter(points)
+    waiting = [(-total, 0, axis, np.arange(len(points)))]  # a heap, the part that scatters most first
+    n = 1
+    while n < n_parts and waiting and waiting[0][0] < 0:
+        _, at, axis, mine = heapq.heappop(waiting)
         values = points[mine, axis]
-        low = values <= values.mean()
+        low = values <= values.sum() / len(values)
         if low.all():  # rounding has put the mean at the largest value
-            scatter[at] = (0.0, axis)
             continue
-        parts[at : at + 1] = [mine[low], mine[~low]]
-        scatter[at : at + 1] = [_scatter(points[part]) for part in (mine[low], mine[~low])]
-    label = np.empty(len(points), dtype=int)
-    for at, part in enumerate(parts):
-        label[part] = at
+        for part, name in ((mine[low], at), (mine[~low], n)):
+            total, axis = _scatter(points[part])
+            heapq.heappush(waiting, (-total, name, axis, part))
+        label[mine[~low]] = n
+        n += 1
     return label
 
 
 def _scatter(points: np.ndarray) -> tuple[float, int]:
     """Sum of squares about the mean, and the axis with the largest share in it."""
-    by_axis = np.square(points - points.mean(axis=0)).sum(axis=0)
+    centred = points - points.sum(axis=0) / len(points)
+    by_axis = np.einsum("sd,sd->d", centred, centred)
     return float(by_axis.sum()), int(by_axis.argmax())

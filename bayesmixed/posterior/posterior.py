@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 from bayesmixed.design.spec import DesignSpec
 from bayesmixed.families.base import Family
 from bayesmixed.posterior.draws import Draws
+from bayesmixed.posterior.parts import Parts
 from bayesmixed.priors.priors import Priors
 
 
@@ -42,6 +45,21 @@ class Posterior:
     model: Model
     draws: Draws
     seed: int
+
+    def parts(self, n_parts: int, noise: float) -> Parts:
+        """The draws parted by covariances and noise, `Parts.alike`; once, however many calls ask for it."""
+        if (n_parts, noise) not in self._parted:
+            parts = Parts.alike(self.draws, self.spec, self.family.auxiliary, n_parts, noise)
+            self._parted[n_parts, noise] = parts
+        return self._parted[n_parts, noise]
+
+    @cached_property
+    def _parted(self) -> dict[tuple[int, float], Parts]:
+        return {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What follows from the fields is made again when it is needed."""
+        return {"model": self.model, "draws": self.draws, "seed": self.seed}
 
     @property
     def spec(self) -> DesignSpec:

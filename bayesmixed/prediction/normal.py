@@ -69,9 +69,11 @@ def normal_quantiles(
             sampled |= is_new(factor, rows)
     for which, noise in ((~sampled, _NOISE_OF_KNOWN), (sampled, _NOISE_OF_NEW)):
         at = np.flatnonzero(which)
+        if not len(at):
+            continue
         for factor in design.groups:  # rows of a level stand together
             at = at[np.argsort(factor.codes[rows[at]], kind="stable")]
-        parts = Parts.alike(posterior.draws, posterior.spec, posterior.family.auxiliary, _PARTS, noise)
+        parts = posterior.parts(_PARTS, noise)
         for chunk in chunks(len(at), len(parts.weights), allowed().predictions):
             some = at[chunk]
             mean, variance = _moments(posterior, exact, design, new_levels, rows=rows[some], parts=parts, kind=kind)

@@ -129,7 +129,7 @@ def test_few_draws_lower_the_limit_of_the_effective_sample_size():
         report(slow, draws=100)
 
 
-@pytest.mark.parametrize(("chains", "draws"), [(4, 25), (4, 50), (2, 50), (1, 100), (4, 250), (4, 1000)])
+@pytest.mark.parametrize(("chains", "draws"), [(4, 25), (4, 50), (2, 50), (1, 100)])
 def test_independent_draws_exceed_the_limit_of_r_hat_once_in_a_thousand_fits(chains, draws):
     """Of 2,000 fits with three parameters each; ten or more would be seen with probability 5e-5."""
     values = np.random.default_rng(0).standard_t(5, size=(chains, draws, 6000))
