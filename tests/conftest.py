@@ -14,7 +14,7 @@ QUIET = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}  # a
 settings.register_profile("repeat", derandomize=True, **QUIET)
 settings.register_profile("search", max_examples=2000, **QUIET)
 settings.load_profile("repeat")
-LONGEST = ("test_readme", "test_parallel", "test_coverage")
+LONGEST = ("test_readme", "test_parallel", "test_coverage", "test_slow_nuts")
 
 
 def pytest_collection_modifyitems(items):

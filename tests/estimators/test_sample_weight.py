@@ -119,6 +119,7 @@ def test_a_weight_of_two_is_the_row_twice_and_zero_is_no_row(case):
     assert_same(collapsed(CASES[case], FRAME, Y, COUNTS), collapsed(CASES[case], *repeated(COUNTS)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [*(CASES[name] for name in FOR_NUTS), ONLY_NUTS], ids=[*FOR_NUTS, "other priors"])
 def test_nuts_samples_the_same_log_posterior(case):
     assert_same(joint(case, FRAME, Y, COUNTS), joint(case, *repeated(COUNTS)))
@@ -160,6 +161,7 @@ def test_a_fractional_weight_can_be_split_over_equal_rows(case):
     assert_same(collapsed(CASES[case], FRAME, Y, FRACTIONS), collapsed(CASES[case], *twice, split))
 
 
+@pytest.mark.slow
 def test_a_fractional_weight_can_be_split_for_nuts():
     case = ("dose + offset(z) + (dose | pupil)", {})
     split = np.append(0.3 * FRACTIONS, 0.7 * FRACTIONS)

@@ -77,6 +77,7 @@ def arguments_of(est, rows):
 # ---- the model in PyMC
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:(?s).*could not link to a BLAS:UserWarning")
 @pytest.mark.parametrize(("name", "link"), FAMILY_LINKS)
 def test_the_density_of_the_response_in_pymc_is_the_familys(name, link):
@@ -102,6 +103,7 @@ def test_the_density_of_the_response_in_pymc_is_the_familys(name, link):
         np.testing.assert_allclose(potential, np.sum((weights - 1) * expected), rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:(?s).*could not link to a BLAS:UserWarning")
 @pytest.mark.parametrize("name", [name for name in FAMILIES if FAMILIES[name].auxiliary])
 def test_the_priors_of_further_parameters_in_pymc_are_those_that_are_printed(name):

@@ -15,7 +15,7 @@ mpl.use("Agg")
 README = (Path(__file__).parents[2] / "README.md").read_text()
 DATA = load_sleepstudy()
 # ArviZ warns of its own affairs
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,8 @@ import pytest
 
 from bayesmixed import ConvergenceWarning, HalfNormal, HalfStudentT, MixedModelRegressor, Normal
 
+pytestmark = pytest.mark.slow
+
 REPLICATIONS, GROUPS, LEARNED = 80, 8, 3
 PRIORS = {"Intercept": Normal(1, 2), "beta": Normal(0.5, 1), "sd_g": HalfNormal(1), "sigma": HalfStudentT(5, 1)}
 ETA = 1.0  # a correlation is uniform in (-1, 1)

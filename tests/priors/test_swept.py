@@ -425,6 +425,7 @@ def test_where_a_zero_means_something_it_matters(case):
     assert np.abs(one - other).max() > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:(?s).*could not link to a BLAS:UserWarning")
 @pytest.mark.parametrize("formula", ["x*m + (x*z | g)", "x + {x ** 2} + (x | g)", "k*x + z"])
 def test_the_model_for_nuts_has_the_same_density_wherever_the_zero_is(formula):

@@ -24,6 +24,8 @@ from bayesmixed.sampling.nuts import engine as nuts
 from bayesmixed.sampling.nuts.engine import resolve_cores
 from helpers.twins import in_new_process
 
+pytestmark = pytest.mark.slow
+
 DATA = load_sleepstudy().assign(Shift=lambda frame: frame["Days"] % 3)
 Y = DATA["Reaction"]
 FORMULAS = [

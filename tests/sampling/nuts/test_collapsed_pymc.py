@@ -13,7 +13,7 @@ from bayesmixed.sampling.nuts.pymc_model import build_model
 from helpers.collapsed_twins import FAMILY, dense_posterior, evaluate, learn, make_frame
 from helpers.twins import where_stated
 
-pytestmark = pytest.mark.filterwarnings("ignore:(?s).*could not link to a BLAS:UserWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:(?s).*could not link to a BLAS:UserWarning")]
 
 SLEEP = load_sleepstudy()
 FRAME = make_frame()

@@ -17,7 +17,7 @@ from helpers.twins import common_sweep_of, sweep_of, where_stated
 FAMILY = get_family("gaussian")
 MODE = "FAST_COMPILE"  # plain Python: a few evaluations are not worth a compiler
 
-pytestmark = pytest.mark.filterwarnings("ignore:(?s).*could not link to a BLAS:UserWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:(?s).*could not link to a BLAS:UserWarning")]
 
 
 def learn(formula, frame, user=None, weights=None, lkj_eta=2.0, **options):
