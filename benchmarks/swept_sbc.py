@@ -82,7 +82,7 @@ class SweptCase:
 
     def simulate(self, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, float]]:
         """Draw parameters of the swept columns, and a response; returns it with the parameters as written."""
-        (X, T), (Z, T_block), priors = self.columns(self.common), self.columns(self.run), self.priors
+        (X, T), (Z, T_block), priors = self.columns(self.common), self.columns(self.block), self.priors
         stated = np.array([draw_prior(prior, rng) for prior in (priors.intercept, *priors.common.values())])
         beta = T @ stated
         sds = np.array([draw_prior(prior, rng) for prior in priors.group_sd["g"].values()])
@@ -100,7 +100,7 @@ class SweptCase:
     def quantities(self, y: np.ndarray, posterior: Any) -> dict[str, np.ndarray]:
         """Draws (chain, draw) of what is ranked; of group effects, the first level's."""
         values = {name: variable.values for name, variable in posterior.data_vars.items()}
-        X, Z = self.columns(self.common)[0], self.columns(self.run)[0]
+        X, Z = self.columns(self.common)[0], self.columns(self.block)[0]
         beta = np.concatenate([values["Intercept"][..., None], values["beta"]], axis=-1)
         mean = beta @ X.T + np.einsum("...ij,ij->...i", values["b_g"][..., self.codes, :], Z)
         draws = {"Intercept": values["Intercept"], "sigma": values["sigma"]}
