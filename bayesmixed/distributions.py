@@ -347,6 +347,19 @@ class Truncated(Prior):
         return self.prior.quantile(below + np.asarray(u) * (1 - below))
 
 
+# those that a user may state
+PRIORS: tuple[type[Prior], ...] = (
+    Normal,
+    StudentT,
+    HalfNormal,
+    HalfStudentT,
+    Exponential,
+    LogNormal,
+    Gamma,
+    InverseGamma,
+)
+
+
 def _t_log_density(z: np.ndarray, nu: float) -> np.ndarray:
     """Log density of the standard Student t distribution."""
     constant = gammaln((nu + 1) / 2) - gammaln(nu / 2) - 0.5 * np.log(nu * np.pi)

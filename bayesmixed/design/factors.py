@@ -27,6 +27,11 @@ class _Effects:
     blocks: Any
 
     @property
+    def intercept_at(self) -> int | None:
+        """Position of the group intercept; None without one."""
+        return self.effect_names.index("Intercept") if "Intercept" in self.effect_names else None
+
+    @property
     def pairs(self) -> tuple[tuple[int, int], ...]:
         """Positions (i, j), i < j, of the effects that may correlate: block by block, row by row."""
         return tuple(pair for block in self.blocks for pair in combinations(block, 2))

@@ -83,6 +83,8 @@ class Design:
 
     def working(self, family: Family) -> Design:
         """The same with the response on the scale of the linear predictor: see `Family.working`."""
+        if family in self._on_scale_of:
+            return self._on_scale_of[family]
         y = family.working(self.observed)
         return self if y is self.y else self._on_scale_of.setdefault(family, replace(self, y=y))
 

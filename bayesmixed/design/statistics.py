@@ -219,7 +219,7 @@ class SufficientStatistics:
         return cls(
             origin,
             effect_origins,
-            tuple(map(_intercept_at, design.groups)),
+            tuple(factor.intercept_at for factor in design.groups),
             CrossProducts.of(V, moved, codes, levels, weights),
             tuple(map(binary, Z)),
         )
@@ -271,13 +271,9 @@ def parts(design: Design) -> Iterator[slice]:
     return chunks(max(design.n_rows, 1), width, allowed().working)
 
 
-def _intercept_at(factor: GroupFactor) -> int | None:
-    return factor.effect_names.index("Intercept") if "Intercept" in factor.effect_names else None
-
-
 def _origin(factor: GroupFactor, Z: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
     """Means of a factor's columns beside its intercept; zero without one."""
-    at = _intercept_at(factor)
+    at = factor.intercept_at
     if at is None:
         return np.zeros(Z.shape[1])
     origin = mean(Z, weights)

@@ -20,17 +20,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from bayesmixed.design.statistics import CrossProducts, Pairs
-from bayesmixed.distributions import (
-    Exponential,
-    Gamma,
-    HalfNormal,
-    HalfStudentT,
-    InverseGamma,
-    LogNormal,
-    Normal,
-    StudentT,
-    Truncated,
-)
+from bayesmixed.distributions import PRIORS, Truncated
 from bayesmixed.errors import StorageError, quoted
 from bayesmixed.estimators.inputs import Rows
 from bayesmixed.gaussian.common import Residual
@@ -48,15 +38,7 @@ VERSION = 3  # rises with the kinds and what is stored of them; a file of anothe
 _PROGRAM = "bayesmixed"
 # the file's name of each class that it may hold; a class declares what is stored of it, and is built from just that
 KINDS: dict[str, type[Any]] = {
-    "Normal": Normal,
-    "StudentT": StudentT,
-    "HalfNormal": HalfNormal,
-    "HalfStudentT": HalfStudentT,
-    "Exponential": Exponential,
-    "LogNormal": LogNormal,
-    "Gamma": Gamma,
-    "InverseGamma": InverseGamma,
-    "Truncated": Truncated,
+    **{cls.__name__: cls for cls in (*PRIORS, Truncated)},
     "priors": Priors,
     "draws": Draws,
     "rows": Rows,

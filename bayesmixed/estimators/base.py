@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from bayesmixed.design.frames import read_response, row_labels
+from bayesmixed.design.spec import Design
 from bayesmixed.errors import FormulaError
 from bayesmixed.estimators import after_fit
 from bayesmixed.estimators.display import Display
@@ -84,9 +85,8 @@ class MixedModel(Predictions, Summaries, Storage, Display, BaseEstimator):
         ConvergenceWarning
             When the draws are not trustworthy yet, with causes and remedies.
         """
-        spec, design, obs, family = learn(self, X, y, sample_weight, reset=True)
-        model = Model(spec, family, resolve_priors(design, family, self.priors, self.lkj_eta))
-        resolve_modes(self.new_groups, spec)  # a wrong one is refused before the work
+        model, design, obs = self._model(X, y, sample_weight, reset=True)
+        resolve_modes(self.new_groups, model.spec)  # a wrong one is refused before the work
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         settings = Settings(
             sampler=self.sampler,
@@ -226,9 +226,13 @@ class MixedModel(Predictions, Summaries, Storage, Display, BaseEstimator):
             Variables and dims named as in `idata_`, on the user's scale.
         """
         self._validate_params()
-        spec, design, obs, family = learn(self, X, y, sample_weight, reset=None)
-        model = Model(spec, family, resolve_priors(design, family, self.priors, self.lkj_eta))
+        model, design, obs = self._model(X, y, sample_weight, reset=None)
         return build_model(model, design, obs)
+
+    def _model(self, X: Any, y: Any, sample_weight: Any, reset: bool | None) -> tuple[Model, Design, np.ndarray]:
+        """The model of some rows, their design and their labels; see `learn`."""
+        spec, design, obs, family = learn(self, X, y, sample_weight, reset=reset)
+        return Model(spec, family, resolve_priors(design, family, self.priors, self.lkj_eta)), design, obs
 
     def _keep(self, posterior: Posterior, rows: Rows) -> Self:
         """Store what a fit has found."""

@@ -16,6 +16,7 @@ import numpy as np
 from bayesmixed.distributions import Prior
 
 Array = np.ndarray
+RARE = 1e-8  # a mean count below which the variance of its logarithm is as good as infinite
 
 
 class Link(ABC):
@@ -241,6 +242,32 @@ class Family(ABC):
         eta : tensor of shape (n,)
         auxiliary : dict of str to tensor
         """
+
+
+class PositiveFamily(Family):
+    """A family of positive responses, whose logarithm is any number."""
+
+    def working(self, y: Array) -> Array:
+        return np.log(y)
+
+    def from_working(self, x: Array) -> Array:
+        return np.exp(x)
+
+    def log_jacobian(self, y: Array) -> Array:
+        return -np.log(y)
+
+
+class CountFamily(Family):
+    """A family of counts on the log scale."""
+
+    links = ("log",)
+    discrete = True
+
+    def check(self, y: Array, trials: Array | None = None) -> None:
+        counts(self, y)
+
+    def location_and_scale(self, response: Response) -> tuple[float, float]:
+        return log_rate(response, 0.5), self.link.scale
 
 
 def refuse(family: Family, values: Array, wrong: Array, expected: str, *, cure: str = "", of: str = "y") -> None:

@@ -8,10 +8,10 @@ import numpy as np
 from scipy.special import gammainc, gammaincinv, gammaln, polygamma
 
 from bayesmixed.distributions import LogNormal, Prior
-from bayesmixed.families.base import Array, Family, Response, log_rate, refuse
+from bayesmixed.families.base import Array, PositiveFamily, Response, log_rate, refuse
 
 
-class Gamma(Family):
+class Gamma(PositiveFamily):
     """Gamma with the shape ``alpha``: the standard deviation is the mean over the root of alpha."""
 
     name = "gamma"
@@ -20,15 +20,6 @@ class Gamma(Family):
 
     def check(self, y: Array, trials: Array | None = None) -> None:
         refuse(self, y, y <= 0, "positive numbers", cure="a gamma response has no zeros")
-
-    def working(self, y: Array) -> Array:
-        return np.log(y)
-
-    def from_working(self, x: Array) -> Array:
-        return np.exp(x)
-
-    def log_jacobian(self, y: Array) -> Array:
-        return -np.log(y)
 
     def location_and_scale(self, response: Response) -> tuple[float, float]:
         return log_rate(response), self.link.scale

@@ -8,11 +8,11 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from bayesmixed.distributions import HalfStudentT, Prior
-from bayesmixed.families.base import Array, Family, refuse
+from bayesmixed.families.base import Array, PositiveFamily, refuse
 from bayesmixed.families.gaussian import SIGMA_FLOOR
 
 
-class LogNormal(Family):
+class LogNormal(PositiveFamily):
     """The logarithm is normal about the linear predictor, with standard deviation ``sigma``.
 
     The linear predictor is the logarithm of the median: the mean is larger by exp(sigma^2 / 2).
@@ -25,15 +25,6 @@ class LogNormal(Family):
 
     def check(self, y: Array, trials: Array | None = None) -> None:
         refuse(self, y, y <= 0, "positive numbers", cure="a log-normal response has no zeros")
-
-    def working(self, y: Array) -> Array:
-        return np.log(y)
-
-    def from_working(self, x: Array) -> Array:
-        return np.exp(x)
-
-    def log_jacobian(self, y: Array) -> Array:
-        return -np.log(y)
 
     def auxiliary_priors(self, scale: float) -> dict[str, Prior]:
         return {"sigma": HalfStudentT(4.0, scale)}

@@ -9,24 +9,14 @@ from scipy import stats
 from scipy.special import betainc, gammaln, polygamma
 
 from bayesmixed.distributions import InverseGamma, Prior
-from bayesmixed.families.base import Array, Family, Response, counts, log_rate
-
-_RARE = 1e-8  # a mean below which the variance of the logarithm is as good as infinite
+from bayesmixed.families.base import RARE, Array, CountFamily
 
 
-class NegativeBinomial(Family):
+class NegativeBinomial(CountFamily):
     """Poisson whose mean varies as gamma with shape ``alpha``: the variance is mean + mean^2 / alpha."""
 
     name = "negativebinomial"
-    links = ("log",)
     auxiliary = ("alpha",)
-    discrete = True
-
-    def check(self, y: Array, trials: Array | None = None) -> None:
-        counts(self, y)
-
-    def location_and_scale(self, response: Response) -> tuple[float, float]:
-        return log_rate(response, 0.5), self.link.scale
 
     def auxiliary_priors(self, scale: float) -> dict[str, Prior]:
         # 1 / sqrt(alpha) is half-normal: the mass is towards Poisson, alpha to infinity
@@ -52,7 +42,7 @@ class NegativeBinomial(Family):
         return mu + np.square(mu) / auxiliary["alpha"]
 
     def latent_variance(self, mu: Array, **auxiliary: Array) -> Array:
-        return polygamma(1, 1 / (1 / np.maximum(mu, _RARE) + 1 / auxiliary["alpha"]))
+        return polygamma(1, 1 / (1 / np.maximum(mu, RARE) + 1 / auxiliary["alpha"]))
 
     def pymc(self, pm: Any, eta: Any, auxiliary: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         return pm.NegativeBinomial, {"mu": pm.math.exp(eta), "alpha": auxiliary["alpha"]}

@@ -9,24 +9,15 @@ from scipy import stats
 from scipy.special import gammaln, ndtri, pdtr, polygamma
 
 from bayesmixed.distributions import Prior
-from bayesmixed.families.base import Array, Family, Response, counts, log_rate
+from bayesmixed.families.base import RARE, Array, CountFamily
 
 _NORMAL = 1e15
-_RARE = 1e-8  # a mean below which the variance of the logarithm is as good as infinite
 
 
-class Poisson(Family):
+class Poisson(CountFamily):
     """Poisson about the exponential of the linear predictor; an exposure is ``offset(log(exposure))``."""
 
     name = "poisson"
-    links = ("log",)
-    discrete = True
-
-    def check(self, y: Array, trials: Array | None = None) -> None:
-        counts(self, y)
-
-    def location_and_scale(self, response: Response) -> tuple[float, float]:
-        return log_rate(response, 0.5), self.link.scale
 
     def auxiliary_priors(self, scale: float) -> dict[str, Prior]:
         return {}
@@ -46,7 +37,7 @@ class Poisson(Family):
         return np.exp(eta)
 
     def latent_variance(self, mu: Array, **auxiliary: Array) -> Array:
-        return polygamma(1, np.maximum(mu, _RARE))
+        return polygamma(1, np.maximum(mu, RARE))
 
     def pymc(self, pm: Any, eta: Any, auxiliary: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         return pm.Poisson, {"mu": pm.math.exp(eta)}

@@ -63,8 +63,7 @@ class Units:
             for measured, is_binary, factor in zip(swept, statistics.is_binary, design.groups, strict=True)
         )
         scale = tuple(measured.size_about(mean) for measured, mean in zip(swept, location, strict=True))
-        names = [factor.effect_names for factor in design.groups]
-        intercept_at = tuple(effects.index("Intercept") if "Intercept" in effects else None for effects in names)
+        intercept_at = tuple(factor.intercept_at for factor in design.groups)
         return cls(Scaling.learn(design, _GAUSSIAN, priors), design.has_intercept, location, scale, T, intercept_at)
 
     def common_columns(self, design: Design, rows: slice | np.ndarray) -> np.ndarray:

@@ -140,6 +140,12 @@ class Draws:
         chains, draws = next(iter(self.values.values())).shape[:2]
         return chains, draws
 
+    @property
+    def size(self) -> int:
+        """Number of draws of all chains."""
+        chains, draws = self.shape
+        return chains * draws
+
     def flat(self, name: str) -> np.ndarray:
         """A variable with chains one after the other, shape (chain * draw, ...)."""
         values = self.values[name]
@@ -170,7 +176,7 @@ class Draws:
 
     def all_effects(self, factor: GroupFactor | GroupSpec) -> Iterator[tuple[slice, np.ndarray]]:
         """Group effects of all fitted levels, some at a time: positions, and `effects` of these."""
-        width = int(np.prod(self.shape)) * len(factor.effect_names)
+        width = self.size * len(factor.effect_names)
         for levels in chunks(len(factor.levels), width, allowed().working):
             yield levels, self.effects(factor.name, np.arange(levels.start, levels.stop))
 

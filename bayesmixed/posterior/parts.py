@@ -27,7 +27,7 @@ class Parts:
     @classmethod
     def whole(cls, draws: Draws) -> Parts:
         """All draws in one part."""
-        return cls(np.zeros(int(np.prod(draws.shape)), dtype=int))
+        return cls(np.zeros(draws.size, dtype=int))
 
     @classmethod
     def alike(
@@ -39,7 +39,7 @@ class Parts:
         there are enough. Standard deviations and noise are measured by their root mean squares, so that neither units
         nor the rows of a call matter; the noise counts `noise` times as much as the others.
         """
-        S = int(np.prod(draws.shape))
+        S = draws.size
         scales = {f"sd_{factor.name}": 1.0 for factor in spec.groups} | dict.fromkeys(auxiliary, noise)
         columns = [factor * _relative(draws.flat(name).reshape(S, -1)) for name, factor in scales.items()]
         columns += [draws.flat(f"corr_{factor.name}") for factor in spec.groups if factor.pairs]

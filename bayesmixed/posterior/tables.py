@@ -100,7 +100,7 @@ def group_coefficients(posterior: Posterior, factor: str, coverage: float = 0.9)
     group, ends = spec.group(factor), tails(coverage)
     _check_coding(spec, group)
     q = len(group.effect_names)
-    common, mean = np.zeros((int(np.prod(draws.shape)), 1, q)), np.zeros(q)
+    common, mean = np.zeros((draws.size, 1, q)), np.zeros(q)
     for k, effect in enumerate(group.effect_names):
         if effect == "Intercept" and spec.has_intercept:
             common[:, 0, k], mean[k] = draws.flat("Intercept"), draws.mean("Intercept")

@@ -36,7 +36,7 @@ class Predictors:
     @cached_property
     def every(self) -> np.ndarray:
         """All draws, counted through the chains, (S,)."""
-        return np.arange(int(np.prod(self.posterior.draws.shape)))
+        return np.arange(self.posterior.draws.size)
 
     @cached_property
     def new_levels(self) -> dict[str, NewLevels]:

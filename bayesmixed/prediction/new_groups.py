@@ -201,7 +201,7 @@ class NewLevels:
 
     @property
     def _total(self) -> int:
-        return int(np.prod(self.draws.shape))
+        return self.draws.size
 
     @property
     def _q(self) -> int:
@@ -231,7 +231,7 @@ def _new_levels(factor: GroupFactor, new: np.ndarray, rows: np.ndarray) -> Itera
 
 def _mean_donor(draws: Draws, factor: GroupFactor) -> np.ndarray:
     """Mean over the fitted levels' effects at every draw, (draws, q)."""
-    total = np.zeros((int(np.prod(draws.shape)), factor.Z.shape[1]))
+    total = np.zeros((draws.size, factor.Z.shape[1]))
     for _, b in draws.all_effects(factor):
         total += b.sum(axis=1)
     return total / len(factor.levels)

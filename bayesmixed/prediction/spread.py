@@ -49,7 +49,7 @@ def covariance_over_draws(
     draws: Draws, design: Design, new_levels: Mapping[str, NewLevels], rows: np.ndarray
 ) -> np.ndarray:
     """Variance over the draws of some rows' linear predictors, (len(rows),)."""
-    S = int(np.prod(draws.shape))
+    S = draws.size
     common, x = [np.empty((S, 0))], [np.empty((len(rows), 0))]
     if design.has_intercept:
         common.append(draws.flat("Intercept")[:, None])

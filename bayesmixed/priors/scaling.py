@@ -91,7 +91,7 @@ def far_means(measured: Moments, is_binary: np.ndarray, factor: GroupFactor, far
     factor : GroupFactor
     far : float, default=3
     """
-    at = factor.effect_names.index("Intercept") if "Intercept" in factor.effect_names else None
+    at = factor.intercept_at
     block = next((list(block) for block in factor.blocks if at in block), [])
     mean = np.zeros(len(factor.effect_names))
     if np.any(far_slopes(measured, is_binary, factor, far)[block]):
