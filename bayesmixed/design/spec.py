@@ -255,6 +255,7 @@ class DesignSpec:
         frame: pd.DataFrame,
         factors: tuple[str, ...] | None = None,
         *,
+        trials: bool = True,
         y: np.ndarray | None = None,
         weights: np.ndarray | None = None,
     ) -> Table:
@@ -266,6 +267,8 @@ class DesignSpec:
             Holds the columns that the formula uses, in any order.
         factors : tuple of str, optional
             The grouping factors to include; the columns of the others need not be there. Default: all.
+        trials : bool, default=True
+            Whether to read the numbers of trials, where there are any: a linear predictor does not depend on them.
         y, weights : numpy.ndarray of shape (n,), optional
             As in `Table`.
         """
@@ -284,7 +287,7 @@ class DesignSpec:
             tuple(of_effects),
             tuple(of_groups),
             formula=self.formula,
-            trials=self.trials,
+            trials=self.trials if trials else None,
             y=y,
             weights=weights,
         )

@@ -146,7 +146,7 @@ class Predictions:
         """
         probabilities = np.array(tails(coverage))
         prediction.check_kind(kind)
-        design, modes = self._new_design(X, include_groups, new_groups)
+        design, modes = self._new_design(X, include_groups, new_groups, kind)
         return prediction.quantiles(self._posterior, design, modes, kind, probabilities)
 
     def predict_quantiles(
@@ -165,7 +165,7 @@ class Predictions:
         quantiles : float or array-like of shape (k,)
             Probabilities in (0, 1).
         kind : {"response", "mean", "linear"}, default="response"
-            A new observation; its mean; the linear predictor.
+            A new observation; its mean; the linear predictor, which needs no column of trials.
         include_groups, new_groups
             As in `predict`.
 
@@ -198,7 +198,7 @@ class Predictions:
         numbers = probabilities.dtype.kind in "iuf" and probabilities.ndim == 1
         if not numbers or not np.all((probabilities > 0) & (probabilities < 1)):
             raise ValueError(f"quantiles must be probabilities in (0, 1), such as [0.05, 0.95], got {quantiles!r}.")
-        design, modes = self._new_design(X, include_groups, new_groups)
+        design, modes = self._new_design(X, include_groups, new_groups, kind)
         return prediction.quantiles(self._posterior, design, modes, kind, probabilities)
 
     def predict_draws(
@@ -217,7 +217,7 @@ class Predictions:
         ----------
         X : DataFrame or array of shape (n, k)
         kind : {"response", "mean", "linear"}, default="response"
-            A new observation; its mean; the linear predictor.
+            A new observation; its mean; the linear predictor, which needs no column of trials.
         n_draws : int, optional
             Total number of draws, evenly thinned over the chains (a multiple of their number). Default: all.
         include_groups, new_groups
@@ -252,7 +252,7 @@ class Predictions:
         import xarray as xr  # noqa: PLC0415
 
         prediction.check_kind(kind)
-        design, modes = self._new_design(X, include_groups, new_groups)
+        design, modes = self._new_design(X, include_groups, new_groups, kind)
         chains, per_chain = self._posterior.draws.shape
         within = prediction.thin((chains, per_chain), n_draws)
         draws = _labelled_draws(self._posterior, design, modes, kind=kind, within=within, obs=row_labels(X))
@@ -396,15 +396,15 @@ class Predictions:
         return container(fitted, observed, predictive=responses)
 
     def _new_design(
-        self, X: Any, include_groups: bool | list[str], new_groups: NewGroups | None
+        self, X: Any, include_groups: bool | list[str], new_groups: NewGroups | None, kind: str = "response"
     ) -> tuple[Design, dict[str, str]]:
-        """Apply the learned design to new data, under the modes for new groups."""
+        """Apply the learned design to new data, under the modes for new groups; it has what the kind needs."""
         check_is_fitted(self)
         spec = self.design_spec_
         modes = group_modes.resolve_modes(self.new_groups, spec, new_groups)
         factors = group_modes.included_factors(spec, include_groups)
         frame = as_frame(self, X, spec.columns, reset=False)
-        table = spec.read(frame, factors)
+        table = spec.read(frame, factors, trials=kind != "linear")
         design = spec.evaluate(table, factors)
         group_modes.check_new_levels(design, modes, table, spec)
         self._posterior.family.check_trials(design.trials)

@@ -302,6 +302,26 @@ def test_a_prediction_needs_the_trials(fake_nuts):
         est.predict(DATA.head(3).assign(n=[1, 0, 2]))
 
 
+@HAND_MADE
+@pytest.mark.parametrize("formula", ["x + (x | g)", "p(binomial, n) ~ x + (x | g)"])
+def test_a_linear_predictor_does_not_need_the_trials(formula, fake_nuts):
+    trials = None if "~" in formula else "n"
+    est = MixedModelRegressor(formula, family="binomial", trials=trials, sampler="nuts", random_state=0, draws=500)
+    est.fit(DATA, DATA["binomial"])
+    rows = DATA.head(6)
+    bare = rows[["x", "g"]]
+
+    eta = est.predict_draws(bare, kind="linear").values.reshape(-1, 6)
+    np.testing.assert_allclose(eta, eta_of(est, rows), rtol=1e-9)
+    expected = np.quantile(eta, [0.1, 0.9], axis=0).T
+    np.testing.assert_allclose(est.predict_quantiles(bare, [0.1, 0.9], "linear"), expected, rtol=1e-9)
+    np.testing.assert_allclose(est.predict_interval(bare, 0.8, "linear"), expected, rtol=1e-9)
+    for kind in ("mean", "response"):
+        for predict in (est.predict_draws, est.predict_interval):
+            with pytest.raises(bm.FormulaError, match="It holds the numbers of trials"):
+                predict(bare, kind=kind)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
