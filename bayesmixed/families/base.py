@@ -140,6 +140,11 @@ class Family(ABC):
     def __init__(self, link: Link) -> None:
         self.link = link
 
+    @property
+    def scale_name(self) -> str:
+        """The scale that the linear predictor is on."""
+        return self.link.name
+
     def check(self, y: Array, trials: Array | None = None) -> None:  # noqa: B027 - any number is in the real line
         """Refuse a response that is outside of the support, which is the real line unless a family says otherwise.
 

@@ -23,6 +23,10 @@ class LogNormal(PositiveFamily):
     auxiliary = ("sigma",)
     collapses = residual = True
 
+    @property
+    def scale_name(self) -> str:
+        return "log"
+
     def check(self, y: Array, trials: Array | None = None) -> None:
         refuse(self, y, y <= 0, "positive numbers", cure="a log-normal response has no zeros")
 

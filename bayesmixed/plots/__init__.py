@@ -8,7 +8,8 @@ Needs the extra ``plots``; ``import bayesmixed`` alone does not load it: write `
 """
 
 from bayesmixed.plots.groups import caterpillar, group_lattice
-from bayesmixed.plots.model import posterior_predictive, prior_posterior
+from bayesmixed.plots.model import prior_posterior
 from bayesmixed.plots.pooling import shrinkage
+from bayesmixed.plots.predictive import posterior_predictive, rootogram
 
-__all__ = ["caterpillar", "group_lattice", "posterior_predictive", "prior_posterior", "shrinkage"]
+__all__ = ["caterpillar", "group_lattice", "posterior_predictive", "prior_posterior", "rootogram", "shrinkage"]

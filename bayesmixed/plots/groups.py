@@ -22,10 +22,12 @@ from bayesmixed.plots.shared import (
     level_texts,
     literal,
     name_levels,
+    on_scale,
     panels,
     percent,
     read_factor,
     read_rows,
+    whole_ticks,
 )
 from bayesmixed.posterior.tables import tails
 
@@ -71,13 +73,14 @@ def group_lattice(
     -------
     numpy.ndarray of Axes, shape (n_levels,)
         The bands are ``est.predict_interval`` of a new observation and of the mean, the dashed line is the
-        prediction without the effects of `factor`.
+        prediction without the effects of `factor`. Of successes among trials all are shares: of rows that differ in
+        their trials, numbers of successes could not be compared.
 
     Raises
     ------
     ValueError
-        A factor, column or level that is not there; rows without a label; more than 30 levels, unless `levels` names
-        them; another number of axes.
+        A factor, column or level that is not there; a response that the family cannot have; rows without a label; more
+        than 30 levels, unless `levels` names them; another number of axes.
     ImportError
         matplotlib is not installed.
 
@@ -95,19 +98,22 @@ def group_lattice(
     """
     frame, observed, _, response = read_rows(est, X, y)
     name = read_factor(est, factor).name
-    group = est.design_spec_.apply(frame, (name,)).groups[0]
+    design, family = est.design_spec_.apply(frame, (name,)), est._posterior.family
+    group, trials = design.groups[0], np.ones(len(frame)) if design.trials is None else design.trials
+    family.check(observed, design.trials)
     numbers = _read_column(frame, x)
     chosen, texts = _choose_levels(est, group, x, levels)
     rows = np.flatnonzero(np.isin(group.codes, chosen))
     rows = rows[np.argsort(numbers[rows], kind="stable")]
-    codes, numbers, observed, frame = group.codes[rows], numbers[rows], observed[rows], frame.iloc[rows]
+    codes, numbers, frame, trials = group.codes[rows], numbers[rows], frame.iloc[rows], trials[rows]
+    observed = observed[rows] / trials
     bands = [
-        (f"{percent(coverage)} interval, {of}", est.predict_interval(frame, coverage, kind), alpha)
+        (f"{percent(coverage)} interval, {of}", est.predict_interval(frame, coverage, kind) / trials[:, None], alpha)
         for of, kind, alpha in (("new observation", "response", 0.15), ("mean", "mean", 0.35))
     ]
-    mean = est.predict(frame)
+    mean = est.predict(frame) / trials
     others = [group.name for group in est.design_spec_.groups if group.name != name]
-    average = est.predict(frame, include_groups=others)
+    average = est.predict(frame, include_groups=others) / trials
     width = max(2.0, min(12 / len(chosen), 5.0))
     axes, figure = panels(axes, len(chosen), (width, 0.9 * width), sharex=True, sharey=True)
     if figure is not None:  # few ticks, and whole numbers of what comes in whole numbers
@@ -127,7 +133,9 @@ def group_lattice(
     ends = np.array([ax.get_ylim() for ax in axes])
     for ax in axes:  # levels are there to be compared, on a user's axes, too
         ax.set_ylim(ends[:, 0].min(), ends[:, 1].max())
-    finish(axes, figure, x, response)
+        if family.discrete and design.trials is None:
+            whole_ticks(ax.yaxis)
+    finish(axes, figure, x, response if design.trials is None else f"{response} / {est.design_spec_.trials}")
     return axes
 
 
@@ -157,7 +165,8 @@ def caterpillar(
     Returns
     -------
     numpy.ndarray of Axes, shape (n_effects,)
-        Levels are named where there is room for it, in a new figure up to 60 of them.
+        Levels are named where there is room for it, in a new figure up to 60 of them. Effects are those on the scale of
+        the linear predictor, which the horizontal axis names where it is not that of the response.
 
     Raises
     ------
@@ -203,7 +212,7 @@ def caterpillar(
         ax.plot(mean[order], places, "o", color=BLACK, markersize=max(0.8, 3 * thin), label="posterior mean")
         ax.set_title(literal(name), fontsize="medium")
         name_levels(ax, group.name, [texts[level] for level in order])
-    finish(axes, figure, "group effect")
+    finish(axes, figure, on_scale("group effect", est))
     return axes
 
 

@@ -1,4 +1,4 @@
-"""Pictures of the whole model: its parameters beside their priors, its responses beside the observed one."""
+"""A picture of the whole model: its parameters beside their priors."""
 
 from __future__ import annotations
 
@@ -10,92 +10,17 @@ from scipy.special import betaln
 
 from bayesmixed.distributions import Prior
 from bayesmixed.errors import quoted
-from bayesmixed.plots.shared import BLACK, MAX_PANELS, ORANGE, SKY, check_fitted, finish, literal, panels, read_rows
+from bayesmixed.plots.shared import MAX_PANELS, ORANGE, SKY, check_fitted, finish, literal, panels, wrapped
 from bayesmixed.posterior.draws import covariance_factor
 from bayesmixed.priors.priors import place_of, stated_at
 from bayesmixed.priors.swept import swept_effects
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
     from bayesmixed.estimators.regressor import MixedModelRegressor
 
 _BINS = 40
+_PANEL = 2.6  # inches that a panel of a new figure is wide
 LogDensity = Callable[[np.ndarray], np.ndarray]
-
-
-def posterior_predictive(
-    est: MixedModelRegressor, X: Any, y: Any = None, *, n_draws: int = 50, ax: Axes | None = None
-) -> Axes:
-    """Draw the distribution of the response over rows: the observed one, and replications by the fit.
-
-    Parameters
-    ----------
-    est : MixedModelRegressor
-        Fitted.
-    X : DataFrame or array of shape (n, k)
-    y : array-like of shape (n,), optional
-        The response; with a two-sided formula None takes the left-hand column of X.
-    n_draws : int, default=50
-        Number of replications, evenly spread over the posterior draws.
-    ax : Axes, optional
-        Default: that of a new figure.
-
-    Returns
-    -------
-    Axes
-        A thin line for each replication, a draw of ``est.predict_draws`` for all rows, and a thick one for the data.
-
-    Raises
-    ------
-    ValueError
-        `n_draws` is not a positive integer, or more than there are; `y` is not numbers, one per row.
-    ImportError
-        matplotlib is not installed.
-
-    Notes
-    -----
-    The lines are empirical distribution functions, shares of rows up to a value. They need neither bandwidth nor bins,
-    which may hide what they should show: rounded or bounded values, a gap, a tail [1]_.
-
-    References
-    ----------
-    .. [1] Säilynoja, Johnson, Martin & Vehtari (2025), Recommendations for visual predictive checks in Bayesian
-       workflow, arXiv:2503.01509.
-
-    Examples
-    --------
-    >>> import bayesmixed as bm
-    >>> from bayesmixed import plots
-    >>> df = bm.datasets.load_sleepstudy()
-    >>> est = bm.MixedModelRegressor("Reaction ~ Days + (Days | Subject)", random_state=0).fit(df)
-    >>> ax = plots.posterior_predictive(est, df)
-    >>> len(ax.lines)
-    51
-    >>> import matplotlib.pyplot as plt
-    >>> plt.close(ax.figure)
-    """
-    _, observed, _, response = read_rows(est, X, y)
-    chains, per_chain = est._posterior.draws.shape
-    whole = isinstance(n_draws, (int, np.integer)) and not isinstance(n_draws, bool)
-    if not whole or not 1 <= n_draws <= chains * per_chain:
-        raise ValueError(f"n_draws must be an integer from 1 to {chains * per_chain}, got {n_draws!r}.")
-    enough = chains * -(-n_draws // chains)  # predict_draws takes as many of every chain
-    drawn = np.asarray(est.predict_draws(X, n_draws=enough)).reshape(enough, -1)
-    replicated = drawn[np.arange(n_draws) * enough // n_draws]
-    if bad := np.count_nonzero(np.isnan(replicated).any(axis=0)):
-        raise ValueError(f"{bad} rows of X have no replications (new_groups='nan'); drop them, or pass other rows.")
-    (ax,), figure = panels(ax, 1, (5.5, 4))
-    low, high = (limit([limit(observed), limit(replicated)]) for limit in (np.min, np.max))
-    grid = np.linspace(low, high, 1000)
-    label = f"{n_draws} replications" if n_draws > 1 else "1 replication"
-    for values in replicated:
-        ax.plot(grid, _share_up_to(grid, values), color=SKY, linewidth=0.6, alpha=0.7, label=label)
-        label = "_"  # one entry of the legend for all
-    ax.plot(grid, _share_up_to(grid, observed), color=BLACK, linewidth=1.8, label="observed")
-    ax.set(xlim=(low, high), ylim=(-0.01, 1.01))
-    finish(np.array([ax]), figure, response, "share of rows up to this value")
-    return ax
 
 
 def prior_posterior(est: MixedModelRegressor, *, variables: Any = None, axes: Any = None) -> np.ndarray:
@@ -161,7 +86,7 @@ def prior_posterior(est: MixedModelRegressor, *, variables: Any = None, axes: An
             f"the model has {len(parameters)} parameters, and more than {MAX_PANELS} panels are too small to read; "
             f"pass variables=, a list of some of {names}."
         )
-    axes, figure = panels(axes, len(parameters), (2.6, 2.1))
+    axes, figure = panels(axes, len(parameters), (_PANEL, 2.1))
     for ax, parameter in zip(axes, parameters, strict=True):
         low, high = _limits(parameter)
         counts, edges = np.histogram(parameter.values, np.linspace(low, high, _BINS + 1))
@@ -171,7 +96,10 @@ def prior_posterior(est: MixedModelRegressor, *, variables: Any = None, axes: An
         at = np.linspace(low, high, 302)[1:-1]  # at its end a density may be infinite
         ax.plot(at, np.exp(parameter.log_prior(at)), color=ORANGE, linewidth=1.8, label="prior")
         ax.set(xlim=(low, high), ylim=(0, None), yticks=[])
-        ax.set_title(literal(parameter.title.replace(" at ", "\nat ")), fontsize="medium")
+        ax.locator_params(axis="x", nbins=3)  # of a small number each takes much room
+        width = ax.bbox.width / ax.figure.dpi if figure is None else _PANEL
+        title = [wrapped(part, width) for part in parameter.title.replace(" at ", "\nat ").split("\n")]
+        ax.set_title(literal("\n".join(title)), fontsize="medium")
     finish(axes, figure, "", "density")
     return axes
 
@@ -237,8 +165,3 @@ def _limits(parameter: _Parameter) -> tuple[float, float]:
     low, high = np.quantile(parameter.values, [0.001, 0.999])
     margin = 0.2 * (high - low) or 1.0
     return max(parameter.low, low - margin), high + margin
-
-
-def _share_up_to(grid: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Empirical distribution function of the values on a grid."""
-    return np.searchsorted(np.sort(values), grid, side="right") / len(values)

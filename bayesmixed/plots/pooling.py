@@ -18,6 +18,7 @@ from bayesmixed.plots.shared import (
     level_texts,
     literal,
     name_levels,
+    on_scale,
     panels,
     read_factor,
     read_rows,
@@ -121,7 +122,7 @@ def shrinkage(
         axes, figure = panels(axes, 1, (6.5, 5.5))
         _draw_plane(axes[0], own, pooled, common, name)
         _name_arrows(axes[0], own, pooled, texts)
-        finish(axes, figure, *names)
+        finish(axes, figure, *(on_scale(effect, est) for effect in names))
     else:
         axes, figure = panels(axes, len(names), (4.5, height_of_levels(len(pooled))), n_rows=1)
         for k, ax in enumerate(axes):
@@ -129,7 +130,7 @@ def shrinkage(
             order = np.argsort(pooled[:, k], kind="stable")
             name_levels(ax, name, [texts[level] for level in order])
             ax.set_title(literal(names[k]), loc="left", fontsize="medium")
-        finish(axes, figure, "coefficient")
+        finish(axes, figure, on_scale("coefficient", est))
     if without := np.count_nonzero(np.isnan(own[:, 0])):
         text = f"without a fit of their own: {without} of {len(own)} levels"
         axes[0].set_title(text, loc="right", fontsize="small")

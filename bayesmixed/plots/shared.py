@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from bayesmixed.estimators.inputs import as_frame, rows_that_count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import XAxis, YAxis
     from matplotlib.figure import Figure
 
     from bayesmixed.estimators.regressor import MixedModelRegressor
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 BLUE, SKY, ORANGE, BLACK, GREY = "#0072B2", "#56B4E9", "#D55E00", "#000000", "0.6"
 MAX_PANELS = 30  # of one figure that can still be read
 _SMALLEST = 5  # points, of a letter that can still be read
+_LETTER = 6.2  # points that a letter of a title takes, on average
+_TIE = "\u00a0"  # a space at which no line ends
 _WIDE = 1.8  # columns over rows of a figure's panels
 
 
@@ -88,6 +93,35 @@ def _cost_of(n_rows: int, count: int) -> float:
 def literal(text: str) -> str:
     """A user's text as matplotlib is to write it: a dollar is a dollar, no formula."""
     return text.replace("$", r"\$")
+
+
+def wrapped(text: str, inches: float) -> str:
+    """A title in lines that are no wider than a panel; they end after words and colons, where one is short enough."""
+    room = max(10, int(72 * inches / _LETTER))
+    tied = re.sub(r" = |(?<=\.\.\.) | more\)|(?<= [+-]) ", lambda found: found[0].replace(" ", _TIE), text)
+    lines = [""]
+    for piece in re.split(r"(?<=[ :])", tied):
+        if lines[-1] and len(lines[-1] + piece.rstrip()) > room:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(part for line in lines for part in textwrap.wrap(line, room, break_on_hyphens=False)).replace(
+        _TIE, " "
+    )
+
+
+def on_scale(text: str, est: MixedModelRegressor) -> str:
+    """Name what the linear predictor is made of, with its scale where that is not the response's."""
+    scale = est._posterior.family.scale_name
+    return text if scale == "identity" else f"{text} on the {scale} scale"
+
+
+def whole_ticks(axis: XAxis | YAxis) -> None:
+    """Put ticks at whole numbers alone, where matplotlib chooses their places."""
+    from matplotlib.ticker import MaxNLocator
+
+    locator = axis.get_major_locator()
+    if isinstance(locator, MaxNLocator):
+        locator.set_params(integer=True, min_n_ticks=1)
 
 
 def finish(axes: np.ndarray, figure: Figure | None, x_label: str, y_label: str = "") -> None:

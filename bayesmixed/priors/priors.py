@@ -110,7 +110,7 @@ def stated_at(T: np.ndarray, names: list[str], variable: str) -> list[str]:
     variable : str
         ``"beta"``, or ``"sd_<factor>"``.
     """
-    inverse = np.linalg.inv(T)
+    inverse = _inverse(T)
     found = []
     for j, name in enumerate(names):
         own = name if (name, variable) == ("Intercept", "beta") else f"{variable}[{name}]"
@@ -129,6 +129,18 @@ def stated_at(T: np.ndarray, names: list[str], variable: str) -> list[str]:
         at = f" at {', '.join(_few(places, '{}'))}" if places else ""
         found.append(f"{own}{at}{''.join(_few(others, ' + {}'))}")
     return found
+
+
+def _inverse(T: np.ndarray) -> np.ndarray:
+    """T^-1, (k, k), by its Neumann series, which ends: what no column contains is 0, where solving leaves rounding."""
+    steps = np.eye(len(T)) - T
+    inverse = power = np.eye(len(T))
+    for _ in range(len(T)):
+        power = power @ steps
+        inverse = inverse + power
+        if not power.any():
+            break
+    return inverse
 
 
 def place_of(stated: list[str]) -> str:

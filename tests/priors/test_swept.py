@@ -1,5 +1,6 @@
 """Swept columns: T against least squares on the rows, and priors that do not care where a covariate has its zero."""
 
+import re
 import warnings
 from dataclasses import replace
 
@@ -271,6 +272,15 @@ def test_print_says_where_a_prior_is_stated(formula, names):
     rows = [name for name, _ in learn(formula, frame)[1].rows if name != "sigma" and "corr" not in name]
 
     assert rows == names
+
+
+@pytest.mark.parametrize("formula", ["x*z + x:k + k", "z*w + z:k + k", "z*w + z*x + z:k + k"])
+def test_print_names_no_columns_of_the_same_term_that_rounding_alone_brings_in(formula):
+    frame = FRAME.assign(x=FRAME["x"] + 20, z=FRAME["z"] + 700, w=300 * FRAME["w"] + 1200)
+    rows = [name for name, _ in learn(formula, frame)[1].rows]
+
+    assert "beta[k[b]]" in [name.partition(" at ")[0] for name in rows]
+    assert not [name for name in rows if re.search(r"e-\d", name)]
 
 
 @pytest.mark.parametrize(
