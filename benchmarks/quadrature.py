@@ -22,14 +22,20 @@ INVERSE: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "probit": stats.norm.cdf,
     "cloglog": lambda eta: -np.expm1(-np.exp(eta)),
 }
-_INSIDE = 1e-300, 1 - 1e-16  # a probability that has rounded to 0 or 1 would make any response impossible
+
+
+def inside(mu: np.ndarray) -> np.ndarray:
+    """Not what has rounded to 0 or 1, where responses are impossible, or have no density."""
+    return np.clip(mu, 1e-300, 1 - 1e-16)
+
+
 # auxiliary parameters; log density of y at the mean mu, the number of trials n, and those
 DENSITY: dict[str, tuple[tuple[str, ...], Callable[..., np.ndarray]]] = {
     "poisson": ((), lambda y, mu, n: stats.poisson.logpmf(y, mu)),
     "negativebinomial": (("alpha",), lambda y, mu, n, alpha: stats.nbinom.logpmf(y, alpha, alpha / (alpha + mu))),
-    "binomial": ((), lambda y, mu, n: stats.binom.logpmf(y, n, np.clip(mu, *_INSIDE))),
+    "binomial": ((), lambda y, mu, n: stats.binom.logpmf(y, n, inside(mu))),
     "gamma": (("alpha",), lambda y, mu, n, alpha: stats.gamma.logpdf(y, alpha, scale=mu / alpha)),
-    "beta": (("kappa",), lambda y, mu, n, kappa: stats.beta.logpdf(y, mu * kappa, (1 - mu) * kappa)),
+    "beta": (("kappa",), lambda y, mu, n, kappa: stats.beta.logpdf(y, inside(mu) * kappa, (1 - inside(mu)) * kappa)),
     "t": (("sigma", "nu"), lambda y, mu, n, sigma, nu: stats.t.logpdf(y, nu, mu, sigma)),
     "lognormal": (("sigma",), lambda y, mu, n, sigma: stats.lognorm.logpdf(y, sigma, scale=np.exp(mu))),
 }
@@ -118,7 +124,8 @@ class Likelihood:
         x = np.concatenate([np.zeros(p), np.log([start.sd, *start.auxiliary])])
 
         def point(x: np.ndarray) -> Point:
-            return Point(start.beta + errors * x[:p], float(np.exp(x[p])), np.exp(x[p + 1 :]))
+            scales = np.exp(np.clip(x[p:], -20, 20))  # the first step of a line search may go anywhere
+            return Point(start.beta + errors * x[:p], float(scales[0]), scales[1:])
 
         for _ in range(10):
             normal, before = self.normal(point(x)), x
