@@ -156,16 +156,17 @@ def the_means(
     """
     names, posterior, priors = DENSITY[likelihood.family][0], est.idata_["posterior"], est.priors_
     [(factor, group_sd)] = priors.group_sd.items()
-    scales = [posterior[name].values.ravel() for name in (f"sd_{factor}", *names)]
-    points, log_weights = weighted_draws(likelihood, np.column_stack([beta, np.log(np.column_stack(scales))]))
+    sds, *auxiliary = (posterior[name].values.ravel() for name in (f"sd_{factor}", *names))
+    near = np.column_stack([beta, sds, *map(np.log, auxiliary)])
+    points, log_weights = weighted_draws(likelihood, near)
     p = beta.shape[1]
-    beta, scales = points[:, :p], np.exp(points[:, p:])
-    log_weights = log_weights + points[:, p:].sum(axis=1)  # of the logarithms
-    for name, values in zip(names, scales[:, 1:].T, strict=True):
+    beta, sds, logs = points[:, :p], points[:, p], points[:, p + 1 :]
+    log_weights = log_weights + logs.sum(axis=1)  # a density of the logarithms
+    for name, values in zip(names, np.exp(logs).T, strict=True):
         log_weights = log_weights + priors.auxiliary[name].log_density(values)
     labels = est.design_spec_.common.names
     swept = np.linalg.solve(priors.common_sweep(labels), beta.T)  # where priors are stated; beta = T beta^s
-    log_prior = priors.intercept.log_density(swept[0]) + group_sd["Intercept"].log_density(scales[:, 0])
+    log_prior = priors.intercept.log_density(swept[0]) + group_sd["Intercept"].log_density(sds)
     log_prior = log_prior + sum(priors.common[label].log_density(b) for label, b in zip(labels, swept[1:], strict=True))
     flat, own = (np.exp(log_w - log_w.max()) for log_w in (log_weights, log_weights + log_prior))
     flat, own = flat / flat.sum(), own / own.sum()

@@ -145,21 +145,23 @@ def weighted_draws(
     ----------
     likelihood : Likelihood
     draws : numpy.ndarray of shape (m, p + 1 + number of auxiliary parameters)
-        About the posterior: common effects, and logs of the others. Only their mean and covariance are used.
+        About the posterior: common effects, the group's standard deviation, logs of the auxiliary parameters. Only
+        their mean and covariance are used. (The log of a standard deviation that may be 0 has too long a tail.)
     n_draws, seed : int
 
     Returns
     -------
     points : numpy.ndarray of shape (n_draws, same)
     log_weights : numpy.ndarray of shape (n_draws,)
-        Log likelihood less the log density that the points were drawn from.
+        Log likelihood less the log density that the points were drawn from; minus infinity for no standard deviation.
     """
     p = likelihood.X.shape[1]
     wide = stats.multivariate_t(draws.mean(axis=0), np.cov(draws.T), df=5, seed=seed)
     points = wide.rvs(n_draws)
 
     def point(x: np.ndarray) -> Point:
-        return Point(x[:p], float(np.exp(x[p])), np.exp(x[p + 1 :]))
+        return Point(x[:p], float(x[p]), np.exp(x[p + 1 :]))
 
     normal = likelihood.normal(point(draws.mean(axis=0)))
-    return points, np.array([likelihood.log(point(x), normal) for x in points]) - wide.logpdf(points)
+    log_likelihood = [likelihood.log(point(x), normal) if x[p] > 0 else -np.inf for x in points]
+    return points, np.array(log_likelihood) - wide.logpdf(points)
