@@ -73,6 +73,14 @@ class ProbabilityLink(Link):
         """Log of one less `inverse`, with all digits in both tails."""
 
     @abstractmethod
+    def log_slopes(self, eta: Array) -> tuple[Array, Array]:
+        """Derivatives of `log_inverse`, which is positive, and of `log_complement`, which is negative."""
+
+    @abstractmethod
+    def log_curvatures(self, eta: Array) -> tuple[Array, Array]:
+        """Second derivatives of `log_inverse` and `log_complement`, with the sign turned: neither is negative."""
+
+    @abstractmethod
     def slope(self, mu: Array) -> Array:
         """Derivative of `inverse` where it is `mu`."""
 
@@ -204,6 +212,28 @@ class Family(ABC):
     @abstractmethod
     def log_density(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
         """Log density, or log probability, elementwise."""
+
+    @abstractmethod
+    def derivatives(self, y: Array, eta: Array, **auxiliary: Array) -> tuple[Array, Array, dict[str, Array]]:
+        """Log density and its derivatives, elementwise.
+
+        Returns
+        -------
+        log_density : numpy.ndarray of shape (n, S)
+            But for a term of y, and trials, alone.
+        score : numpy.ndarray of shape (n, S)
+            Its derivative by eta.
+        by_auxiliary : dict of str to numpy.ndarray of shape (n, S)
+            Its derivative by each of `auxiliary`.
+        """
+
+    @abstractmethod
+    def weight(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
+        """Curvature of the log density in eta, observed or expected, with the sign turned: never negative."""
+
+    def concentration(self, **auxiliary: Array) -> Array | float:
+        """What `weight` is roughly proportional to, of the auxiliary parameters alone; shape (S,), or 1."""
+        return 1.0
 
     @abstractmethod
     def cdf(self, y: Array, eta: Array, **auxiliary: Array) -> Array:

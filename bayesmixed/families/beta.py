@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.special import betainc, betaincinv, betaln, expit, logit, xlog1py, xlogy
+from scipy.special import betainc, betaincinv, betaln, digamma, expit, gammaln, logit, polygamma, xlog1py, xlogy
 
 from bayesmixed.distributions import LogNormal, Prior
 from bayesmixed.families.base import Array, Family, ProbabilityLink, Response, link_of_mean, refuse
@@ -49,6 +49,24 @@ class Beta(Family):
     def log_density(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
         a, b = self._shapes(eta, auxiliary["kappa"])
         return xlogy(a - 1, y) + xlog1py(b - 1, -y) - betaln(a, b)
+
+    def derivatives(self, y: Array, eta: Array, **auxiliary: Array) -> tuple[Array, Array, dict[str, Array]]:
+        kappa = auxiliary["kappa"]
+        a, b = self._shapes(eta, kappa)
+        by_a, by_b = np.log(y) - digamma(a), np.log1p(-y) - digamma(b)
+        up, _ = self.link.log_slopes(eta)
+        by_kappa = (a * by_a + b * by_b) / kappa + digamma(kappa)
+        log_density = a * np.log(y) + b * np.log1p(-y) - gammaln(a) - gammaln(b) + gammaln(kappa)
+        return log_density, a * up * (by_a - by_b), {"kappa": by_kappa}
+
+    def weight(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
+        """The expected curvature."""
+        a, b = self._shapes(eta, auxiliary["kappa"])
+        up, _ = self.link.log_slopes(eta)
+        return np.square(a * up) * (polygamma(1, a) + polygamma(1, b))
+
+    def concentration(self, **auxiliary: Array) -> Array:
+        return auxiliary["kappa"]
 
     def cdf(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
         return betainc(*self._shapes(eta, auxiliary["kappa"]), np.clip(y, 0.0, 1.0))

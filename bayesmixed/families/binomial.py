@@ -39,6 +39,16 @@ class Binomial(Family):
         ways = gammaln(n + 1) - gammaln(y + 1) - gammaln(n - y + 1)
         return ways + _times(y, self.link.log_inverse(eta)) + _times(n - y, self.link.log_complement(eta))
 
+    def derivatives(self, y: Array, eta: Array, **auxiliary: Array) -> tuple[Array, Array, dict[str, Array]]:
+        failures = auxiliary["trials"] - y
+        log_p, log_q = self.link.log_inverse(eta), self.link.log_complement(eta)
+        up, down = self.link.log_slopes(eta)
+        return y * log_p + failures * log_q, y * up + failures * down, {}
+
+    def weight(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
+        of_success, of_failure = self.link.log_curvatures(eta)
+        return y * of_success + (auxiliary["trials"] - y) * of_failure
+
     def cdf(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
         n = auxiliary["trials"]
         found = bdtr(np.clip(np.floor(y), 0.0, n), n.astype(int), self.link.inverse(eta))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.special import gammainc, gammaincinv, gammaln, polygamma
+from scipy.special import digamma, gammainc, gammaincinv, gammaln, polygamma
 
 from bayesmixed.distributions import LogNormal, Prior
 from bayesmixed.families.base import Array, PositiveFamily, Response, log_rate, refuse
@@ -30,6 +30,19 @@ class Gamma(PositiveFamily):
     def log_density(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
         alpha, ratio = auxiliary["alpha"], np.log(y) - eta  # the log of y over its mean
         return alpha * (np.log(alpha) + ratio - np.exp(ratio)) - gammaln(alpha) - np.log(y)
+
+    def derivatives(self, y: Array, eta: Array, **auxiliary: Array) -> tuple[Array, Array, dict[str, Array]]:
+        alpha, log_ratio = auxiliary["alpha"], np.log(y) - eta
+        ratio = np.exp(log_ratio)
+        inner = np.log(alpha) + log_ratio - ratio
+        by_alpha = inner + (1 - digamma(alpha))
+        return alpha * inner - gammaln(alpha), alpha * (ratio - 1), {"alpha": by_alpha}
+
+    def weight(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
+        return auxiliary["alpha"] * np.exp(np.log(y) - eta)
+
+    def concentration(self, **auxiliary: Array) -> Array:
+        return auxiliary["alpha"]
 
     def cdf(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
         return gammainc(auxiliary["alpha"], auxiliary["alpha"] * np.maximum(y, 0.0) * np.exp(-eta))

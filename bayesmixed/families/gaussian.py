@@ -32,6 +32,15 @@ class Gaussian(Family):
         sigma = auxiliary["sigma"]
         return -0.5 * np.square((y - eta) / sigma) - np.log(sigma) - 0.5 * np.log(2 * np.pi)
 
+    def derivatives(self, y: Array, eta: Array, **auxiliary: Array) -> tuple[Array, Array, dict[str, Array]]:
+        return normal_derivatives(y, eta, auxiliary["sigma"])
+
+    def weight(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
+        return self.concentration(**auxiliary) + np.zeros_like(eta)
+
+    def concentration(self, **auxiliary: Array) -> Array:
+        return 1 / np.square(auxiliary["sigma"])
+
     def cdf(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
         return ndtr((y - eta) / auxiliary["sigma"])
 
@@ -49,3 +58,10 @@ class Gaussian(Family):
 
     def pymc(self, pm: Any, eta: Any, auxiliary: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         return pm.Normal, {"mu": eta, "sigma": auxiliary["sigma"]}
+
+
+def normal_derivatives(y: Array, eta: Array, sigma: Array) -> tuple[Array, Array, dict[str, Array]]:
+    """`Family.derivatives` of a normal density about eta."""
+    r = (y - eta) / sigma
+    square = np.square(r)
+    return -0.5 * square - np.log(sigma), r / sigma, {"sigma": (square - 1) / sigma}

@@ -29,6 +29,17 @@ def _trapezoidal(link: Link, m: Array, v: Array) -> Array:
     return total
 
 
+def _mills(eta: Array) -> Array:
+    """Normal density over the distribution function, with all digits in the left tail."""
+    return np.exp(-0.5 * np.square(eta) - 0.5 * np.log(2 * np.pi) - log_ndtr(eta))
+
+
+def _hazard_ratio(hazard: Array) -> Array:
+    """``hazard / (exp(hazard) - 1)``, 1 where the hazard is tiny and 0 where it is large."""
+    small = np.clip(hazard, 1e-300, _LARGE)
+    return small / np.expm1(small) * (hazard <= _LARGE)
+
+
 class Identity(Link):
     """The linear predictor is the mean."""
 
@@ -86,6 +97,14 @@ class Logit(ProbabilityLink):
     def log_complement(self, eta: Array) -> Array:
         return log_expit(-eta)
 
+    def log_slopes(self, eta: Array) -> tuple[Array, Array]:
+        mu = expit(eta)
+        return 1 - mu, -mu
+
+    def log_curvatures(self, eta: Array) -> tuple[Array, Array]:
+        mu = expit(eta)
+        return mu * (1 - mu), mu * (1 - mu)
+
     def slope(self, mu: Array) -> Array:
         return mu * (1 - mu)
 
@@ -114,6 +133,13 @@ class Probit(ProbabilityLink):
 
     def log_complement(self, eta: Array) -> Array:
         return log_ndtr(-eta)
+
+    def log_slopes(self, eta: Array) -> tuple[Array, Array]:
+        return _mills(eta), -_mills(-eta)
+
+    def log_curvatures(self, eta: Array) -> tuple[Array, Array]:
+        up, down = _mills(eta), _mills(-eta)
+        return np.maximum(up * (up + eta), 0.0), np.maximum(down * (down - eta), 0.0)
 
     def slope(self, mu: Array) -> Array:
         return np.exp(-0.5 * np.square(ndtri(mu))) / np.sqrt(2 * np.pi)
@@ -144,6 +170,15 @@ class Cloglog(ProbabilityLink):
 
     def log_complement(self, eta: Array) -> Array:
         return -np.exp(np.minimum(eta, _LARGE))
+
+    def log_slopes(self, eta: Array) -> tuple[Array, Array]:
+        hazard = np.exp(np.minimum(eta, _LARGE))
+        return _hazard_ratio(hazard), -hazard
+
+    def log_curvatures(self, eta: Array) -> tuple[Array, Array]:
+        hazard = np.exp(np.minimum(eta, _LARGE))
+        ratio = _hazard_ratio(hazard)
+        return np.maximum(ratio * (hazard + ratio - 1), 0.0), hazard
 
     def slope(self, mu: Array) -> Array:
         return -(1 - mu) * np.log1p(-mu)

@@ -9,7 +9,7 @@ from scipy.special import ndtr, ndtri
 
 from bayesmixed.distributions import HalfStudentT, Prior
 from bayesmixed.families.base import Array, PositiveFamily, refuse
-from bayesmixed.families.gaussian import SIGMA_FLOOR
+from bayesmixed.families.gaussian import SIGMA_FLOOR, normal_derivatives
 
 
 class LogNormal(PositiveFamily):
@@ -39,6 +39,15 @@ class LogNormal(PositiveFamily):
     def log_density(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
         sigma, log_y = auxiliary["sigma"], np.log(y)
         return -0.5 * np.square((log_y - eta) / sigma) - np.log(sigma) - 0.5 * np.log(2 * np.pi) - log_y
+
+    def derivatives(self, y: Array, eta: Array, **auxiliary: Array) -> tuple[Array, Array, dict[str, Array]]:
+        return normal_derivatives(np.log(y), eta, auxiliary["sigma"])
+
+    def weight(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
+        return self.concentration(**auxiliary) + np.zeros_like(eta)
+
+    def concentration(self, **auxiliary: Array) -> Array:
+        return 1 / np.square(auxiliary["sigma"])
 
     def cdf(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
         with np.errstate(divide="ignore"):

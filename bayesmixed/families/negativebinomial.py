@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from scipy import stats
-from scipy.special import betainc, gammaln, polygamma
+from scipy.special import betainc, betaln, digamma, gammaln, polygamma
 
 from bayesmixed.distributions import InverseGamma, Prior
 from bayesmixed.families.base import RARE, Array, CountFamily
@@ -28,6 +28,18 @@ class NegativeBinomial(CountFamily):
         share = eta - np.logaddexp(np.log(alpha), eta)  # log(mean / (mean + alpha))
         return gammaln(y + alpha) - gammaln(alpha) - gammaln(y + 1) - alpha * excess + y * share
 
+    def derivatives(self, y: Array, eta: Array, **auxiliary: Array) -> tuple[Array, Array, dict[str, Array]]:
+        alpha, (rising, by_rising) = auxiliary["alpha"], _rising(y, auxiliary["alpha"])
+        mu = np.exp(eta)
+        share = mu / (alpha + mu)
+        excess = np.log1p(mu / alpha)
+        by_alpha = by_rising - excess + share - y / (alpha + mu)
+        return rising + y * (eta - excess) - alpha * excess, y - (y + alpha) * share, {"alpha": by_alpha}
+
+    def weight(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
+        alpha, mu = auxiliary["alpha"], np.exp(eta)
+        return (y + alpha) * alpha * mu / np.square(alpha + mu)
+
     def cdf(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
         alpha = auxiliary["alpha"]
         count = np.floor(np.maximum(y, 0.0))
@@ -46,3 +58,14 @@ class NegativeBinomial(CountFamily):
 
     def pymc(self, pm: Any, eta: Any, auxiliary: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         return pm.NegativeBinomial, {"mu": pm.math.exp(eta), "alpha": auxiliary["alpha"]}
+
+
+def _rising(y: Array, alpha: Array) -> tuple[Array, Array]:
+    """Log of Gamma(y + alpha) / (Gamma(alpha) alpha^y), and psi(y + alpha) - psi(alpha), once per distinct count."""
+    counts, place = np.unique(y, return_inverse=True)
+    counts = counts[:, None]
+    positive = np.maximum(counts, 1.0)
+    # of the beta function, as a difference of log Gamma has no digits where alpha is large
+    log_rising = np.where(counts > 0, gammaln(positive) - betaln(alpha, positive) - counts * np.log(alpha), 0.0)
+    place = place.ravel()
+    return log_rising[place], (digamma(counts + alpha) - digamma(alpha))[place]

@@ -25,6 +25,13 @@ class Poisson(CountFamily):
     def log_density(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
         return y * eta - np.exp(eta) - gammaln(y + 1)
 
+    def derivatives(self, y: Array, eta: Array, **auxiliary: Array) -> tuple[Array, Array, dict[str, Array]]:
+        mu = np.exp(eta)
+        return y * eta - mu, y - mu, {}
+
+    def weight(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
+        return np.exp(eta)
+
     def cdf(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
         return np.where(y < 0, 0.0, pdtr(np.floor(np.maximum(y, 0.0)), np.exp(eta)))
 

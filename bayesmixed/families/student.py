@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.special import gammaln, stdtr, stdtrit
+from scipy.special import digamma, gammaln, stdtr, stdtrit
 
 from bayesmixed.distributions import Gamma, HalfStudentT, Prior, Truncated
 from bayesmixed.families.base import Array, Family, Response, quantile_of_rows
@@ -39,6 +39,27 @@ class StudentT(Family):
         sigma, nu = auxiliary["sigma"], auxiliary["nu"]
         constant = gammaln((nu + 1) / 2) - gammaln(nu / 2) - 0.5 * np.log(nu * np.pi) - np.log(sigma)
         return constant - (nu + 1) / 2 * np.log1p(np.square((y - eta) / sigma) / nu)
+
+    def derivatives(self, y: Array, eta: Array, **auxiliary: Array) -> tuple[Array, Array, dict[str, Array]]:
+        sigma, nu = auxiliary["sigma"], auxiliary["nu"]
+        r = (y - eta) / sigma
+        square = np.square(r) / nu
+        log_tail, pull = np.log1p(square), (nu + 1) / nu / (1 + square)
+        constant = gammaln((nu + 1) / 2) - gammaln(nu / 2) - 0.5 * np.log(nu) - np.log(sigma)
+        by_nu = 0.5 * (digamma((nu + 1) / 2) - digamma(nu / 2) - 1 / nu - log_tail + pull * square)
+        return (
+            constant - (nu + 1) / 2 * log_tail,
+            pull * r / sigma,
+            {"sigma": (pull * np.square(r) - 1) / sigma, "nu": by_nu},
+        )
+
+    def weight(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
+        """Of iterated weighted least squares: the observed curvature is negative where an outlier is."""
+        sigma, nu = auxiliary["sigma"], auxiliary["nu"]
+        return (nu + 1) / (nu + np.square((y - eta) / sigma)) / np.square(sigma)
+
+    def concentration(self, **auxiliary: Array) -> Array:
+        return 1 / np.square(auxiliary["sigma"])
 
     def cdf(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
         return stdtr(auxiliary["nu"], (y - eta) / auxiliary["sigma"])

@@ -53,6 +53,67 @@ def test_a_family_equals_scipys_distribution(name, link):
     np.testing.assert_allclose(family.variance(ETA, **auxiliary), np.broadcast_to(scipys.var(), shape), rtol=1e-6)
 
 
+def one_predictor(name, link, at, u):
+    """Family, responses at levels `u`, linear predictors, both (n, 1), and auxiliary parameters, at entry `at`."""
+    family = get_family(name, link)
+    auxiliary = {key: np.array(values[at : at + 1], dtype=float) for key, values in CASES[name][0].items()}
+    if family.counts_trials:
+        auxiliary["trials"] = np.full((len(u), 1), 7.0)
+    # a share whose complement has no digits is none to average over
+    eta = np.full((len(u), 1), min(ETA[at], 0.5) if name == "beta" else ETA[at])
+    return family, family.quantile(u[:, None], eta, **auxiliary), eta, auxiliary
+
+
+@pytest.mark.parametrize("at", range(len(ETA)))
+@pytest.mark.parametrize(("name", "link"), FAMILY_LINKS)
+def test_the_derivatives_are_those_of_the_log_density(name, link, at):
+    family, y, eta, auxiliary = one_predictor(name, link, at, np.array([1e-6, 0.01, 0.4, 0.99]))
+    h = 1e-6
+    log_density, score, by_auxiliary = family.derivatives(y, eta, **auxiliary)
+    lacking = family.log_density(y, eta, **auxiliary) - log_density
+    plus, minus = (family.log_density(y, eta + sign * h, **auxiliary) for sign in (1, -1))
+
+    assert set(by_auxiliary) == set(family.auxiliary)
+    np.testing.assert_allclose(score, (plus - minus) / (2 * h), rtol=1e-5, atol=1e-6)
+    changed = [(eta + 0.7, auxiliary)]
+    for key in family.auxiliary:
+        step = h * auxiliary[key]
+        plus, minus = (family.log_density(y, eta, **auxiliary | {key: auxiliary[key] + s * step}) for s in (1, -1))
+        np.testing.assert_allclose(by_auxiliary[key], (plus - minus) / (2 * step), rtol=1e-5, atol=1e-5)
+        changed.append((eta, auxiliary | {key: 1.3 * auxiliary[key]}))
+    for elsewhere, others in changed:  # what is left out depends on y and trials alone
+        moved, _, _ = family.derivatives(y, elsewhere, **others)
+        whole = family.log_density(y, elsewhere, **others)
+        np.testing.assert_allclose(whole - moved, lacking, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("at", range(len(ETA)))
+@pytest.mark.parametrize(("name", "link"), FAMILY_LINKS)
+def test_weights_are_the_curvature_of_the_log_density_or_its_expectation(name, link, at):
+    family, y, eta, auxiliary = one_predictor(name, link, at, (np.arange(4_000) + 0.5) / 4_000)
+    h = 1e-4
+    weight = family.weight(y, eta, **auxiliary)
+    plus, minus = (family.derivatives(y, eta + sign * h, **auxiliary)[1] for sign in (1, -1))
+
+    assert (weight >= 0).all()
+    # iterated weighted least squares weighs t's rows by what pulls them, whose mean is not the curvature's
+    rtol = 0.8 if name == "t" else 2e-2
+    np.testing.assert_allclose(weight.mean(), -(plus - minus).mean() / (2 * h), rtol=rtol)
+    assert weight.mean() / family.concentration(**auxiliary) > 0
+
+
+@pytest.mark.parametrize("link", ["logit", "probit", "cloglog"])
+def test_slopes_and_curvatures_of_log_probabilities_are_finite_differences(link):
+    own, eta, h = LINKS[link], np.linspace(-6, 3, 50), 1e-5
+    slopes, curvatures = own.log_slopes(eta), own.log_curvatures(eta)
+    for function, slope, curvature in zip((own.log_inverse, own.log_complement), slopes, curvatures, strict=True):
+        np.testing.assert_allclose(slope, (function(eta + h) - function(eta - h)) / (2 * h), rtol=1e-6, atol=1e-8)
+        second = -(function(eta + 1e-3) - 2 * function(eta) + function(eta - 1e-3)) / 1e-6
+        np.testing.assert_allclose(curvature, second, rtol=1e-3, atol=1e-6)
+    for far in (np.array([-40.0, 40.0]), np.array([-800.0, 800.0])):
+        assert all(np.isfinite(values).all() for values in (*own.log_slopes(far), *own.log_curvatures(far)))
+
+
 @pytest.mark.parametrize(("name", "link"), FAMILY_LINKS)
 def test_the_distribution_function_is_zero_below_the_support_and_one_above(name, link):
     family, auxiliary, _ = case(name, link)

@@ -39,6 +39,13 @@ class Waiting(Family):
     def log_density(self, y, eta, **auxiliary):
         return -eta - y * np.exp(-eta)
 
+    def derivatives(self, y, eta, **auxiliary):
+        ratio = y * np.exp(-eta)
+        return -eta - ratio, ratio - 1, {}
+
+    def weight(self, y, eta, **auxiliary):
+        return y * np.exp(-eta)
+
     def cdf(self, y, eta, **auxiliary):
         return -np.expm1(-y * np.exp(-eta))
 
