@@ -37,6 +37,8 @@ class Budget:
         Distinct Z_j'W Z_j that are inverted together; counted, whatever their size.
     effects : int
         One array while effects are drawn or averaged.
+    rows : int
+        Rows whose log densities are evaluated together, times draws.
     predictions : int
         Rows that are predicted together, times draws.
     diagnosed : int
@@ -51,6 +53,7 @@ class Budget:
     points: int = 400_000
     kinds: int = 4096
     effects: int = 50_000
+    rows: int = 12_000
     predictions: int = 64_000
     diagnosed: int = 2**15
 

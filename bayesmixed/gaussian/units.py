@@ -10,6 +10,7 @@ import numpy as np
 from bayesmixed.design.factors import GroupFactor
 from bayesmixed.design.spec import Design
 from bayesmixed.distributions import Normal
+from bayesmixed.families.base import Family
 from bayesmixed.families.gaussian import Gaussian
 from bayesmixed.families.links import Identity
 from bayesmixed.priors.priors import Priors
@@ -53,8 +54,8 @@ class Units:
     intercept_at: tuple[int | None, ...]
 
     @classmethod
-    def learn(cls, design: Design, priors: Priors) -> Units:
-        """Measure a design."""
+    def learn(cls, design: Design, priors: Priors, family: Family = _GAUSSIAN) -> Units:
+        """Measure a design; the units of the linear predictor are its family's."""
         T = tuple(priors.group_sweep(factor.name, factor.effect_names) for factor in design.groups)
         statistics = design.statistics
         swept = [measured.combined(own) for measured, own in zip(statistics.effects, T, strict=True)]
@@ -64,14 +65,18 @@ class Units:
         )
         scale = tuple(measured.size_about(mean) for measured, mean in zip(swept, location, strict=True))
         intercept_at = tuple(factor.intercept_at for factor in design.groups)
-        return cls(Scaling.learn(design, _GAUSSIAN, priors), design.has_intercept, location, scale, T, intercept_at)
+        return cls(Scaling.learn(design, family, priors), design.has_intercept, location, scale, T, intercept_at)
 
     def common_columns(self, design: Design, rows: slice | np.ndarray) -> np.ndarray:
         """V = [1, X_c, y_w] of some rows, shape (n, P)."""
         scaling = self.scaling
         y = (design.response[rows] - scaling.y_location) / scaling.y_scale
-        X = scaling.columns(design.X[rows])
-        return np.column_stack([*([np.ones(len(y))] if self.has_intercept else []), X, y])
+        return np.column_stack([self.explaining_columns(design, rows), y])
+
+    def explaining_columns(self, design: Design, rows: slice | np.ndarray) -> np.ndarray:
+        """V_x = [1, X_c] of some rows, shape (n, P - 1)."""
+        X = self.scaling.columns(design.X[rows])
+        return np.column_stack([np.ones(len(X)), X]) if self.has_intercept else X
 
     def group_columns(self, f: int, factor: GroupFactor, rows: slice | np.ndarray) -> np.ndarray:
         """Z_w of some rows, shape (n, q)."""

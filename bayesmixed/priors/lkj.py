@@ -12,6 +12,7 @@ method, Journal of Multivariate Analysis 100, 1989-2001, section 2.4.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -63,12 +64,17 @@ def from_beta(u: Any) -> tuple[Any, Any]:
     return 2 * u - 1, 4 * u * (1 - u)
 
 
+@cache
+def _spread(shape: float) -> float:
+    return float(np.sqrt(polygamma(1, shape) / 2))
+
+
 def from_unbounded(v: np.ndarray, shape: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """rho, (1 - rho^2)^(1/2) and the log prior density of v, but for a constant, where rho = tanh(s v); elementwise.
 
     With s^2 = psi'(alpha) / 2, the variance of atanh(rho), v is of order one.
     """
-    y = np.sqrt(polygamma(1, shape) / 2) * v
+    y = _spread(shape) * v
     log_cosh = np.logaddexp(y, -y) - np.log(2)
     # 1 - tanh(y)^2 = cosh(y)^-2; the density of y is its power alpha, Jacobian included
     return np.tanh(y), np.exp(-log_cosh), -2 * shape * log_cosh

@@ -1,0 +1,238 @@
+"""The transport: from standard normal noise z to effects w, at given covariances, and back.
+
+The effects of the working Gaussian at N points, drawn exactly with noise z: the shared ones first, then nested factor
+by factor from the root to the leaves. In units where the concentration is one, ``w' = kappa^(1/2) w``, and with
+F F' = (Sigma'^-1 + S)^-1 for each group (`conditional_root`),
+
+    u = R^-1 (R^-T c + z_shared),  w'_shared = L u,     R'R = I + L'H L,  c = L' (r' reduced),
+    b'_j = F_j (F_j' t_j + z_j),                        t_j = T'_j - C_j' w'_above.
+
+It is affine in z: its linear part's transpose (`adjoint`), its inverse, and the log of what the Gaussian integrates to
+(`log_integral`) are here, too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from bayesmixed.gaussian.batched import conditional_root, gram, lower
+from bayesmixed.sampling.transport.layout import Layout
+from bayesmixed.sampling.transport.shared import SharedFactor, factorise_shared
+from bayesmixed.sampling.transport.working import WorkingGaussian
+
+
+@dataclass(frozen=True)
+class NestedFactor:
+    """One nested factor's groups at N points, the levels above it not yet known.
+
+    Attributes
+    ----------
+    F : numpy.ndarray of shape (q, q, J, N)
+    above : list of numpy.ndarray of shape (q, q_k, J, N or 1)
+    shared : matrix of shape (q J, m), or numpy.ndarray of shape (q, m, J, N)
+    T : numpy.ndarray of shape (q, J, N or 1)
+        Not times kappa^(1/2).
+    """
+
+    F: np.ndarray
+    above: list[np.ndarray]
+    shared: np.ndarray | sparse.csr_array
+    T: np.ndarray
+
+
+@dataclass(frozen=True)
+class Factorised:
+    """The working Gaussian at N points.
+
+    Attributes
+    ----------
+    layout : Layout
+    nested : list of NestedFactor
+    shared : SharedFactor
+    scale : numpy.ndarray of shape (N,)
+        kappa^(1/2).
+    log_integral : numpy.ndarray of shape (N,)
+        Log of the integral over w of the quadratic's exponential under the effects' prior.
+    """
+
+    layout: Layout
+    nested: list[NestedFactor]
+    shared: SharedFactor
+    scale: np.ndarray
+    log_integral: np.ndarray
+
+    def take(self, n: int) -> Factorised:
+        """The first n points."""
+        nested = [
+            NestedFactor(
+                factor.F[..., :n],
+                [own[..., :n] for own in factor.above],
+                factor.shared if factor.shared.ndim == 2 else factor.shared[..., :n],
+                factor.T[..., :n],
+            )
+            for factor in self.nested
+        ]
+        return Factorised(self.layout, nested, self.shared.take(n), self.scale[:n], self.log_integral[:n])
+
+    def effects(self, z: np.ndarray) -> np.ndarray:
+        """w, (size, N), of noise z of the same shape."""
+        layout, w = self.layout, np.empty_like(z)
+        shared = w[layout.start :] = self.shared.effects(z[layout.start :])
+        for i in reversed(range(layout.nested)):
+            F, t = self.nested[i].F, self._known(i, w, shared, linear=True)
+            own, noise = layout.own(w, i), layout.own(z, i)
+            q = len(F)
+            inner = [sum(F[k, e] * t[k] for k in range(q)) + noise[e] for e in range(q)]
+            for e in range(q):
+                own[e] = sum(F[e, k] * inner[k] for k in range(q))
+        return w / self.scale
+
+    def noise(self, w: np.ndarray) -> np.ndarray:
+        """Inverse of `effects`."""
+        layout, w, z = self.layout, w * self.scale, np.empty_like(w)
+        shared = w[layout.start :]
+        z[layout.start :] = self.shared.noise(shared)
+        for i in range(layout.nested):
+            F, t = self.nested[i].F, self._known(i, w, shared, linear=True)
+            inner = np.linalg.solve(np.moveaxis(F, (0, 1), (-2, -1)), np.moveaxis(layout.own(w, i), 0, -1)[..., None])
+            layout.own(z, i)[:] = np.moveaxis(inner[..., 0], -1, 0) - (F * t[:, None]).sum(axis=0)
+        return z
+
+    def adjoint(self, by_effect: np.ndarray) -> np.ndarray:
+        """Derivative by z, (size, N), of something whose derivative by w is `by_effect`."""
+        layout, left, found = self.layout, by_effect / self.scale, np.empty_like(by_effect)
+        for i in range(layout.nested):
+            F, own, goal = self.nested[i].F, layout.own(left, i), layout.own(found, i)
+            q = len(F)
+            for e in range(q):
+                goal[e] = sum(F[k, e] * own[k] for k in range(q))
+            t = np.stack([sum(F[e, k] * goal[k] for k in range(q)) for e in range(q)])
+            self._take(i, t, left)
+        found[layout.start :] = self.shared.adjoint(left[layout.start :])
+        return found
+
+    def _known(self, i: int, w: np.ndarray, shared: np.ndarray, *, linear: bool) -> np.ndarray:
+        """T of factor i given the levels above it and the shared effects, (q, J, N)."""
+        factor = self.nested[i]
+        t = factor.T * self.scale - _times(factor.shared, shared, factor.T.shape)
+        for k, products in enumerate(factor.above, start=i + 1):
+            above = self.layout.own(w, k)[:, self.layout.ancestors[i, k]]
+            t -= (products * above).sum(axis=1) if len(products) > 1 or len(above) > 1 else products[:, 0] * above
+        return t
+
+    def _take(self, i: int, t: np.ndarray, left: np.ndarray) -> None:
+        """Subtract what factor i passes on to what it is conditional on."""
+        layout, factor = self.layout, self.nested[i]
+        left[layout.start :] -= _transposed_times(factor.shared, t)
+        for k, products in enumerate(factor.above, start=i + 1):
+            passed = (products * t[:, None]).sum(axis=0)  # (q_k, J, N)
+            own = layout.own(left, k)
+            for e in range(len(passed)):
+                own[e] -= _sum_by(layout, i, k) @ passed[e]
+
+
+def _times(shared: np.ndarray | sparse.csr_array, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """C w_shared of every group, (q, J, N)."""
+    if shared.ndim == 2:
+        return (shared @ values).reshape(shape[0], shape[1], -1)
+    return (shared * values[:, None]).sum(axis=1)
+
+
+def _transposed_times(shared: np.ndarray | sparse.csr_array, t: np.ndarray) -> np.ndarray:
+    """C't summed over the groups, (m, N)."""
+    if shared.ndim == 2:
+        return shared.T @ t.reshape(shared.shape[0], -1)
+    return (shared * t[:, None]).sum(axis=(0, 2))
+
+
+def _sum_by(layout: Layout, i: int, k: int) -> sparse.csr_array:
+    """Sums over the levels of factor i by their ancestor of factor k, (J_k, J_i)."""
+    ancestor = layout.ancestors[i, k]
+    return sparse.csr_array(
+        (np.ones(len(ancestor)), (ancestor, np.arange(len(ancestor)))), (layout.n_levels[k], len(ancestor))
+    )
+
+
+def factorise(gaussian: WorkingGaussian, roots: list[np.ndarray], kappa: np.ndarray) -> Factorised:
+    """Integrate the effects out at N points.
+
+    Parameters
+    ----------
+    gaussian : WorkingGaussian
+    roots : list of numpy.ndarray of shape (q, q, N)
+        Of each factor's covariance, in the layout's order.
+    kappa : numpy.ndarray of shape (N,)
+    """
+    layout, scale = gaussian.layout, np.sqrt(kappa)
+    roots = [root * scale for root in roots]
+    n, m = len(kappa), layout.n_shared
+    log_det, quadratic = np.zeros(n), np.zeros(n)
+    nested = [
+        [products.S[..., None], [above[..., None] for above in products.above], products.shared, products.T[..., None]]
+        for products in gaussian.nested
+    ]
+    left = _packed(gaussian.E, gaussian.r)[:, None]
+    factors = []
+    for i, (S, above, shared, T) in enumerate(nested):
+        F, own_log_det = conditional_root(S, roots[i][:, :, None])
+        log_det += own_log_det.sum(axis=0)
+        factors.append(NestedFactor(F, above, shared, T))
+        if i == 0 and gaussian.first_terms is not None:
+            covariances = gram(F).reshape(gaussian.first_terms.shape[1], n)
+            left = left - gaussian.first_terms @ covariances
+        else:
+            taken = _eliminate(layout, i, factors[-1], nested)
+            left = left - taken
+    shared = factorise_shared(layout, left, roots[layout.nested :], scale, m)
+    quadratic = np.square(scale) * -left[-1] + shared.quadratic
+    log_integral = 0.5 * (quadratic - log_det - shared.log_det)
+    return Factorised(layout, factors, shared, scale, log_integral)
+
+
+def _packed(E: np.ndarray, r: np.ndarray) -> np.ndarray:
+    """[E, r; r', 0], packed."""
+    return np.concatenate([E[np.tril_indices(len(E))], r, [0.0]])
+
+
+def _eliminate(layout: Layout, i: int, factor: NestedFactor, nested: list[list]) -> np.ndarray:
+    """Integrate factor i out of what stands above it, which is updated; returns what is taken of the shared, (t, N)."""
+    F, m = factor.F, layout.n_shared
+    q, _, J, n = F.shape
+    shared, T = by_group(factor.shared, q), factor.T[:, None]
+    if shared.shape[-1] != T.shape[-1]:
+        shared, T = (np.broadcast_to(part, (*part.shape[:-1], n)) for part in (shared, T))
+    columns = np.concatenate([shared, T], axis=1)  # [C, T]
+    turned = sum(F[k, :, None] * columns[k] for k in range(q))  # F'[C, T], (q, m + 1, J, N)
+    above = [sum(F[k, :, None] * own[k] for k in range(q)) for own in factor.above]
+    for k, own in enumerate(above, start=i + 1):
+        sums = _sum_by(layout, i, k)
+
+        def add(values: np.ndarray, sums: sparse.csr_array = sums) -> np.ndarray:
+            return (sums @ values.reshape(J, -1)).reshape(-1, *values.shape[1:])
+
+        target = nested[k]
+        target[0] = target[0] - _products_by(own, own, add)
+        for at, other in enumerate(above[k - i :]):
+            target[1][at] = target[1][at] - _products_by(own, other, add)
+        taken = _products_by(own, turned, add)  # (q_k, m + 1, J_k, N)
+        target[2] = by_group(target[2], len(target[3])) - taken[:, :-1]
+        target[3] = target[3] - taken[:, -1]
+    return np.stack([(turned[:, a] * turned[:, b]).sum(axis=(0, 1)) for a, b in lower(m + 1)])
+
+
+def by_group(shared: np.ndarray | sparse.csr_array, q: int) -> np.ndarray:
+    """Products with the shared columns as (q, m, J, N or 1)."""
+    if shared.ndim == 4:
+        return shared
+    dense = shared if isinstance(shared, np.ndarray) else shared.toarray()
+    return dense.reshape(q, -1, dense.shape[1]).transpose(0, 2, 1)[..., None]
+
+
+def _products_by(x: np.ndarray, y: np.ndarray, add) -> np.ndarray:
+    """X'y of every group, added up by its ancestor: (a, b, J_k, N) of (q, a, J, N) and (q, b, J, N)."""
+    return np.stack(
+        [np.stack([add((x[:, a] * y[:, b]).sum(axis=0)) for b in range(y.shape[1])]) for a in range(x.shape[1])]
+    )

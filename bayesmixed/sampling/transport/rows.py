@@ -1,0 +1,228 @@
+"""The rows of a fit in the sampler's units: linear predictors, and what the family says of them.
+
+    eta = offset + M w,    w = (group effects, common effects),
+
+where the common effects are in units of their prior, u ~ N(0, I), and group effects in those of the linear predictor.
+Identical rows are kept once, with their number as a weight.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy import sparse
+
+from bayesmixed.chunks import allowed, chunks
+from bayesmixed.design.spec import Design
+from bayesmixed.families.base import Family
+from bayesmixed.gaussian.units import Units
+from bayesmixed.priors.priors import Priors
+from bayesmixed.sampling.transport.layout import Layout
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A quadratic approximation of the rows' log densities, ``a lin - W lin^2 / 2``, lin = M w; per concentration.
+
+    Attributes
+    ----------
+    W, a : numpy.ndarray of shape (n,)
+        W is never negative; it may be zero.
+    """
+
+    W: np.ndarray
+    a: np.ndarray
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The rows at C points.
+
+    Attributes
+    ----------
+    residual : numpy.ndarray of shape (C,)
+        Log density less the reference's quadratic, summed over the rows.
+    by_effect : numpy.ndarray of shape (size, C)
+        Its derivative by w.
+    by_auxiliary : dict of str to numpy.ndarray of shape (C,)
+        Derivative of the log density by each auxiliary parameter.
+    quadratic : numpy.ndarray of shape (C,)
+        The reference's quadratic, summed.
+    """
+
+    residual: np.ndarray
+    by_effect: np.ndarray
+    by_auxiliary: dict[str, np.ndarray]
+    quadratic: np.ndarray
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Distinct rows.
+
+    Attributes
+    ----------
+    family : Family
+    layout : Layout
+    y, offset : numpy.ndarray of shape (n, 1)
+    trials, weights : numpy.ndarray of shape (n, 1), or None
+    X : numpy.ndarray of shape (n, p)
+    Z : tuple of numpy.ndarray of shape (n, q)
+        Per factor, in the order of the layout.
+    codes : tuple of numpy.ndarray of int, shape (n,)
+    """
+
+    family: Family
+    layout: Layout
+    y: np.ndarray
+    offset: np.ndarray
+    trials: np.ndarray | None
+    weights: np.ndarray | None
+    X: np.ndarray
+    Z: tuple[np.ndarray, ...]
+    codes: tuple[np.ndarray, ...]
+
+    @classmethod
+    def of(cls, design: Design, family: Family, priors: Priors, units: Units) -> Rows:
+        """Bring a design's rows to the sampler's units."""
+        every = slice(None)
+        scale, location = units.scaling.y_scale, units.scaling.y_location
+        prior_mean, prior_root = common_prior(design, priors, units)
+        V = scale * units.explaining_columns(design, every)
+        layout = Layout.of(design.groups, V.shape[1])
+        Z = [scale * units.group_columns(f, design.groups[f], every) for f in layout.factors]
+        offset = location + V @ prior_mean
+        if design.offset is not None:
+            offset = offset + design.offset
+        numbers = [design.observed, offset, *(() if design.trials is None else (design.trials,))]
+        codes = [design.groups[f].codes for f in layout.factors]
+        at, count = distinct_rows(np.column_stack([*numbers, V, *Z]), codes, design.weights)
+        columns = (values[at, None] for values in numbers)
+        return cls(
+            family,
+            layout,
+            next(columns),
+            next(columns),
+            None if design.trials is None else next(columns),
+            None if np.all(count == 1) else count[:, None],
+            (V @ prior_root)[at],
+            tuple(z[at] for z in Z),
+            tuple(code[at] for code in codes),
+        )
+
+    @property
+    def n(self) -> int:
+        """Number of distinct rows."""
+        return len(self.y)
+
+    def indicator(self, i: int) -> sparse.csr_array:
+        """Columns of M of one factor, in the order of the layout: (n, q J)."""
+        q, J = self.layout.n_effects[i], self.layout.n_levels[i]
+        places = self.codes[i][:, None] + J * np.arange(q)
+        return sparse.csr_array((self.Z[i].ravel(), places.ravel(), np.arange(self.n + 1) * q), (self.n, q * J))
+
+    @cached_property
+    def _matrix(self) -> sparse.csr_array:
+        """M without the common columns, (n, number of group effects)."""
+        return sparse.hstack([self.indicator(i) for i in range(len(self.Z))]).tocsr()
+
+    @cached_property
+    def _transposed(self) -> sparse.csr_array:
+        return self._matrix.T.tocsr()
+
+    def linear(self, w: np.ndarray) -> np.ndarray:
+        """M w, (n, C), of effects (size, C)."""
+        found = self.X @ self.layout.common(w)
+        if len(self.Z):
+            found += self._matrix @ w[: self.layout.offsets[-1]]
+        return found
+
+    def by_effect(self, g: np.ndarray) -> np.ndarray:
+        """M'g, (size, C), of numbers per row (n, C)."""
+        common = self.X.T @ g
+        return np.concatenate([self._transposed @ g, common]) if len(self.Z) else common
+
+    def evaluate(self, w: np.ndarray, auxiliary: dict[str, np.ndarray], reference: Reference) -> Evaluated:
+        """What the target needs of the rows at C points, with effects (size, C) and auxiliary parameters (C,)."""
+        lin, C = self.linear(w), w.shape[1]
+        kappa = self.family.concentration(**auxiliary)
+        residual, quadratic, slope = np.empty_like(lin), np.empty_like(lin), np.empty_like(lin)
+        by_auxiliary = {name: np.empty_like(lin) for name in self.family.auxiliary}
+        for rows in chunks(self.n, C, allowed().rows):
+            some = lin[rows]
+            log_density, score, by = self._derivatives(rows, self.offset[rows] + some, auxiliary)
+            pull = reference.W[rows, None] * some
+            np.subtract(reference.a[rows, None], pull, out=pull)  # a - W lin
+            own = 0.5 * some * (reference.a[rows, None] + pull)  # a lin - W lin^2 / 2
+            quadratic[rows] = own
+            residual[rows] = log_density - kappa * own
+            slope[rows] = score - kappa * pull
+            for name, values in by.items():
+                by_auxiliary[name][rows] = values
+        return Evaluated(
+            residual.sum(axis=0),
+            self.by_effect(slope),
+            {name: values.sum(axis=0) for name, values in by_auxiliary.items()},
+            quadratic.sum(axis=0),
+        )
+
+    def log_density(self, lin: np.ndarray, auxiliary: dict[str, np.ndarray]) -> np.ndarray:
+        """Log densities summed over the rows, (S,), at predictors (n, 1) or (n, S) and auxiliary parameters (S,)."""
+        S = max([lin.shape[1], *(len(values) for values in auxiliary.values())])
+        total = np.zeros(S)
+        for rows in chunks(self.n, S, allowed().rows):
+            eta = np.broadcast_to(self.offset[rows] + lin[rows], (rows.stop - rows.start, S))
+            total += self._derivatives(rows, eta, auxiliary)[0].sum(axis=0)
+        return total
+
+    def working(self, lin: np.ndarray, auxiliary: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Weight and score over the concentration, each (n, C), at linear predictors (n, C)."""
+        weight, score = np.empty_like(lin), np.empty_like(lin)
+        kappa = self.family.concentration(**auxiliary)
+        for rows in chunks(self.n, lin.shape[1], allowed().rows):
+            eta = self.offset[rows] + lin[rows]
+            score[rows] = self._derivatives(rows, eta, auxiliary)[1] / kappa
+            own = self.family.weight(self.y[rows], eta, **auxiliary, **self._trials(rows)) / kappa
+            weight[rows] = own if self.weights is None else own * self.weights[rows]
+        return weight, score
+
+    def _derivatives(
+        self, rows: slice, eta: np.ndarray, auxiliary: dict[str, np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+        """`Family.derivatives` of some rows, times how often each counts."""
+        found = self.family.derivatives(self.y[rows], eta, **auxiliary, **self._trials(rows))
+        if self.weights is None:
+            return found
+        (log_density, score, by), w = found, self.weights[rows]
+        return w * log_density, w * score, {name: w * values for name, values in by.items()}
+
+    def _trials(self, rows: slice) -> dict[str, np.ndarray]:
+        return {} if self.trials is None else {"trials": self.trials[rows]}
+
+
+def common_prior(design: Design, priors: Priors, units: Units) -> tuple[np.ndarray, np.ndarray]:
+    """Mean, (P - 1,), and root of the covariance, (P - 1, P - 1), of gamma's normal prior: see `Units.stated_prior`."""
+    rows = units.stated_prior(design, priors)
+    root = np.linalg.inv(rows[:, :-1])
+    return root @ rows[:, -1], root
+
+
+def distinct_rows(
+    numbers: np.ndarray, codes: list[np.ndarray], weights: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The first of each set of identical rows, in order, and how often the set counts.
+
+    Parameters
+    ----------
+    numbers : numpy.ndarray of shape (n, k)
+    codes : list of numpy.ndarray of int, shape (n,)
+    weights : numpy.ndarray of shape (n,), or None
+    """
+    key = np.column_stack([numbers + 0.0, *(code.astype(float) for code in codes)])  # + 0.0: there is one zero
+    whole = np.ascontiguousarray(key).view(np.dtype((np.void, key.shape[1] * key.itemsize))).ravel()
+    _, at, place = np.unique(whole, return_index=True, return_inverse=True)
+    order = np.argsort(at)
+    count = np.bincount(place.ravel(), weights, len(at))
+    return at[order], count[order].astype(float)

@@ -1,0 +1,96 @@
+"""Hamiltonian trajectories that rotate exactly under N(0, I) and are kicked by the residual's force alone.
+
+Shahbaba, Lan, Johnson & Neal (2014), Split Hamiltonian Monte Carlo, Statistics and Computing 24, 339-349, section 3.1.
+The step is shared by all chains, and adapted by dual averaging: Hoffman & Gelman (2014), The No-U-Turn Sampler, Journal
+of Machine Learning Research 15, 1593-1623, section 3.2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bayesmixed.sampling.transport.constants import (
+    ANGLE,
+    DELTA,
+    DIVERGENT,
+    FIRST_STEP,
+    JITTER,
+    MAX_STEP,
+    MAX_STEPS,
+)
+from bayesmixed.sampling.transport.target import State, Target
+
+_GAMMA, _T0, _KAPPA = 0.05, 10.0, 0.75  # of dual averaging, as in Stan
+
+
+@dataclass(frozen=True)
+class Move:
+    """One trajectory of C chains.
+
+    Attributes
+    ----------
+    state : State
+    acceptance : numpy.ndarray of shape (C,)
+        Probability.
+    divergent : numpy.ndarray of bool, shape (C,)
+    gradients : int
+        Evaluations of the target, each of all chains.
+    """
+
+    state: State
+    acceptance: np.ndarray
+    divergent: np.ndarray
+    gradients: int
+
+
+@dataclass
+class DualAveraging:
+    """The step size that reaches the wanted acceptance."""
+
+    log_step: float = float(np.log(FIRST_STEP))
+    _mean_log: float = 0.0
+    _error: float = 0.0
+    _count: int = 0
+
+    @property
+    def step(self) -> float:
+        """To be taken next."""
+        return float(np.exp(self.log_step))
+
+    @property
+    def frozen(self) -> float:
+        """The average."""
+        return float(np.exp(self._mean_log))
+
+    def learn(self, acceptance: float) -> None:
+        """Take one trajectory's acceptance in."""
+        self._count += 1
+        m, share = self._count, 1 / (self._count + _T0)
+        self._error = (1 - share) * self._error + share * (DELTA - acceptance)
+        largest = np.log(MAX_STEP)
+        self.log_step = float(min(largest - np.sqrt(m) / _GAMMA * self._error, largest))
+        weight = m**-_KAPPA
+        self._mean_log = weight * self.log_step + (1 - weight) * self._mean_log
+
+
+def trajectory(target: Target, state: State, step: float, rng: np.random.Generator) -> Move:
+    """Follow one trajectory of each chain, and accept its end or stay."""
+    angle = ANGLE * rng.uniform(*JITTER)
+    steps = min(int(np.ceil(angle / step)), MAX_STEPS)
+    step = min(angle / steps, step)
+    cosine, sine = np.cos(step), np.sin(step)
+    p = rng.standard_normal(state.x.shape)
+    log_u = np.log(rng.random(len(state.residual)))
+    start = state.log_density - 0.5 * np.square(p).sum(axis=0)
+    moved = state
+    with np.errstate(over="ignore", invalid="ignore"):  # a trajectory that diverges
+        for _ in range(steps):
+            p = p + 0.5 * step * moved.force
+            x, p = cosine * moved.x + sine * p, cosine * p - sine * moved.x
+            moved = target.evaluate(x)
+            p = p + 0.5 * step * moved.force
+        change = moved.log_density - 0.5 * np.square(p).sum(axis=0) - start
+    change = np.where(np.isfinite(change), change, -np.inf)
+    return Move(state.where(log_u < change, moved), np.exp(np.minimum(change, 0.0)), change < -DIVERGENT, steps)

@@ -1,0 +1,154 @@
+"""The working Gaussian: the rows' quadratic approximation with the effects' prior, and its cross-products.
+
+With weights W and a linear term a of the rows (`Reference`) its log density in w is, but for a constant,
+
+    kappa (a'M w - w'M'WM w / 2) - sum_f b_f' Sigma_f^-1 b_f / 2 - u'u / 2,
+
+kappa being the family's concentration. A row whose weight is zero may have a linear term, so that no working response
+a / W is ever formed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from bayesmixed.chunks import allowed
+from bayesmixed.gaussian.batched import lower
+from bayesmixed.sampling.transport.layout import Layout
+from bayesmixed.sampling.transport.rows import Reference, Rows
+
+Matrix = np.ndarray | sparse.csr_array
+
+
+@dataclass(frozen=True)
+class NestedProducts:
+    """Cross-products of one nested factor's groups.
+
+    Attributes
+    ----------
+    S : numpy.ndarray of shape (q, q, J)
+        Z' W Z of every group.
+    above : tuple of numpy.ndarray of shape (q, q_k, J)
+        Z' W Z_k with the effects of each factor above, at the group's ancestor.
+    shared : matrix of shape (q J, m)
+        Z' W with the shared columns.
+    T : numpy.ndarray of shape (q, J)
+        Z' a.
+    """
+
+    S: np.ndarray
+    above: tuple[np.ndarray, ...]
+    shared: Matrix
+    T: np.ndarray
+
+
+@dataclass(frozen=True)
+class WorkingGaussian:
+    """Cross-products of the rows at one reference.
+
+    Attributes
+    ----------
+    layout : Layout
+    nested : tuple of NestedProducts
+    E : numpy.ndarray of shape (m, m)
+        M_shared' W M_shared.
+    r : numpy.ndarray of shape (m,)
+        M_shared' a.
+    first_terms : matrix of shape (t, q (q + 1) / 2 * J), or None
+        What integrating the first factor out takes from [E, r; r', 0], packed, is this times the groups' packed
+        conditional covariances; None where factors above it make the products depend on more.
+    """
+
+    layout: Layout
+    nested: tuple[NestedProducts, ...]
+    E: np.ndarray
+    r: np.ndarray
+    first_terms: Matrix | None
+
+    @classmethod
+    def of(cls, rows: Rows, reference: Reference) -> WorkingGaussian:
+        """Sum over the rows."""
+        layout, W, a = rows.layout, reference.W, reference.a
+        shared = _shared_columns(rows)
+        weighted = shared * W[:, None] if isinstance(shared, np.ndarray) else sparse.diags_array(W) @ shared
+        E = shared.T @ weighted
+        nested = []
+        for i in range(layout.nested):
+            Z, codes, J = rows.Z[i], rows.codes[i], layout.n_levels[i]
+            heavy = Z * W[:, None]
+
+            def by_group(left: np.ndarray, right: np.ndarray, codes: np.ndarray = codes, J: int = J) -> np.ndarray:
+                return np.array([[np.bincount(codes, x * y, J) for y in right.T] for x in left.T])
+
+            above = tuple(by_group(heavy, rows.Z[k]) for k in range(i + 1, layout.nested))
+            indicator = rows.indicator(i)
+            with_shared = indicator.T @ weighted
+            if not isinstance(with_shared, np.ndarray):
+                with_shared = with_shared.tocsr()
+            T = np.array([np.bincount(codes, z * a, J) for z in Z.T])
+            nested.append(NestedProducts(by_group(heavy, Z), above, with_shared, T))
+        first_terms = _first_terms(nested[0], layout.n_shared) if layout.nested == 1 else None
+        dense = np.asarray(E if isinstance(E, np.ndarray) else E.toarray(), dtype=float)
+        return cls(layout, tuple(nested), dense, np.asarray(shared.T @ a, dtype=float), first_terms)
+
+
+def _shared_columns(rows: Rows) -> Matrix:
+    """Columns of the crossed factors, then the common ones."""
+    crossed = range(rows.layout.nested, len(rows.layout.factors))
+    if not crossed:
+        return rows.X
+    return sparse.hstack([*(rows.indicator(i) for i in crossed), sparse.csr_array(rows.X)]).tocsr()
+
+
+def _first_terms(products: NestedProducts, m: int) -> Matrix:
+    """The matrix of `WorkingGaussian.first_terms`: products of each group's entries, for the pairs of its columns."""
+    q, J = products.T.shape
+    if isinstance(products.shared, np.ndarray):
+        columns = np.concatenate([products.shared.reshape(q, J, m).transpose(0, 2, 1), products.T[:, None]], axis=1)
+        rows, cols = np.array(lower(m + 1)).T
+        terms = [_symmetric(columns[i], columns[j], rows, cols, same=i == j) for i, j in lower(q)]
+        return np.concatenate(terms, axis=1)
+    return _sparse_terms(products, m)
+
+
+def _symmetric(x: np.ndarray, y: np.ndarray, rows: np.ndarray, cols: np.ndarray, *, same: bool) -> np.ndarray:
+    return x[rows] * y[cols] if same else x[rows] * y[cols] + y[rows] * x[cols]
+
+
+def _sparse_terms(products: NestedProducts, m: int) -> sparse.csr_array:
+    """The same where a group meets few of the shared columns."""
+    q, J = products.T.shape
+    every = sparse.hstack([products.shared, sparse.csr_array(products.T.reshape(-1, 1))]).tocoo()
+    effect, level = np.divmod(every.row, J)
+    cells, place = np.unique(level.astype(np.int64) * (m + 1) + every.col, return_inverse=True)
+    values = np.zeros((q, len(cells)))
+    values[effect, place] = every.data
+    level, column = np.divmod(cells, m + 1)
+    starts = np.searchsorted(level, level)
+    count = np.arange(len(cells)) - starts + 1
+    a = np.repeat(np.arange(len(cells)), count)
+    b = starts[a] + np.arange(len(a)) - np.repeat(np.cumsum(count) - count, count)
+    target = column[a] * (column[a] + 1) // 2 + column[b]
+    blocks = []
+    for i, j in lower(q):
+        own = values[i, a] * values[j, b]
+        if i != j:
+            own = own + values[j, a] * values[i, b]
+        blocks.append(sparse.csr_array((own, (target, level[a])), ((m + 1) * (m + 2) // 2, J)))
+    return sparse.hstack(blocks).tocsr()
+
+
+def fits(layout: Layout, codes: tuple[np.ndarray, ...]) -> bool:
+    """Whether the products that integrating the first factor out needs can be kept."""
+    if layout.nested != 1 or len(layout.factors) == 1:
+        return True
+    met = np.zeros(layout.n_levels[0])
+    for i in range(1, len(layout.factors)):
+        pairs = np.unique(codes[0].astype(np.int64) * layout.n_levels[i] + codes[i])
+        met += layout.n_effects[i] * np.bincount(pairs // layout.n_levels[i], minlength=len(met))
+    met += layout.p + 1
+    h = layout.n_effects[0] * (layout.n_effects[0] + 1) // 2
+    return float((met * (met + 1) / 2).sum() * h) <= allowed().products
