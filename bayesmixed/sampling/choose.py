@@ -12,8 +12,9 @@ from bayesmixed.sampling.collapsed import engine as collapsed
 from bayesmixed.sampling.engine import Engine, Settings
 from bayesmixed.sampling.nuts import engine as nuts
 from bayesmixed.sampling.report import summarise, warn_of_draws
+from bayesmixed.sampling.transport import engine as transport
 
-ENGINES: tuple[Engine, ...] = (collapsed, nuts)  # "auto" takes the first that does not refuse
+ENGINES: tuple[Engine, ...] = (collapsed, transport, nuts)  # "auto" takes the first that does not refuse
 SAMPLERS = ("auto", *(engine.NAME for engine in ENGINES))
 
 

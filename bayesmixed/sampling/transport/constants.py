@@ -31,6 +31,5 @@ THINNING = (1, 2, 4, 8)
 MIN_STEP, MIN_ACCEPTANCE, MAX_DIVERGENT = 0.05, 0.6, 0.01
 
 # ---- what is not for this sampler
-MAX_DENSE = 300  # columns that all groups share: crossed factors' effects beside a nested chain, and common effects
+MAX_SHARED = 300  # columns that all groups share: crossed factors' effects beside a nested chain, and common effects
 MAX_COORDINATES = 21
-MAX_ROWS = 1_000_000

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from bayesmixed.design.spec import Design
 from bayesmixed.gaussian.covariance import Covariances
 from bayesmixed.gaussian.units import Units
 from bayesmixed.posterior.posterior import Model
+from bayesmixed.priors.priors import Priors
 from bayesmixed.sampling.transport.coordinates import Parameters
 from bayesmixed.sampling.transport.rows import Rows
 
@@ -21,11 +24,16 @@ class Prepared:
     units : Units
     rows : Rows
     parameters : Parameters
+    common_mean : numpy.ndarray of shape (p,)
+        Of gamma's prior; with the root it brings the common effects of the rows, in units of their prior, to `units`.
+    common_root : numpy.ndarray of shape (p, p)
     """
 
     units: Units
     rows: Rows
     parameters: Parameters
+    common_mean: np.ndarray
+    common_root: np.ndarray
 
     @classmethod
     def of(cls, model: Model, design: Design) -> Prepared:
@@ -35,4 +43,13 @@ class Prepared:
         covariances = Covariances.of(design, priors, units)
         floors = family.floors(units.scaling.y_scale)
         auxiliary = {name: priors.auxiliary[name] for name in family.auxiliary}
-        return cls(units, Rows.of(design, family, priors, units), Parameters(covariances, auxiliary, floors))
+        mean, root = common_prior(design, priors, units)
+        rows = Rows.of(design, family, units, mean, root)
+        return cls(units, rows, Parameters(covariances, auxiliary, floors), mean, root)
+
+
+def common_prior(design: Design, priors: Priors, units: Units) -> tuple[np.ndarray, np.ndarray]:
+    """Mean, (P - 1,), and root of the covariance, (P - 1, P - 1), of gamma's normal prior: see `Units.stated_prior`."""
+    rows = units.stated_prior(design, priors)
+    root = np.linalg.inv(rows[:, :-1])
+    return root @ rows[:, -1], root

@@ -18,7 +18,6 @@ from bayesmixed.chunks import allowed, chunks
 from bayesmixed.design.spec import Design
 from bayesmixed.families.base import Family
 from bayesmixed.gaussian.units import Units
-from bayesmixed.priors.priors import Priors
 from bayesmixed.sampling.transport.layout import Layout
 
 
@@ -85,15 +84,14 @@ class Rows:
     codes: tuple[np.ndarray, ...]
 
     @classmethod
-    def of(cls, design: Design, family: Family, priors: Priors, units: Units) -> Rows:
-        """Bring a design's rows to the sampler's units."""
+    def of(cls, design: Design, family: Family, units: Units, mean: np.ndarray, root: np.ndarray) -> Rows:
+        """Bring a design's rows to the sampler's units; `mean` and `root` are of the common effects' prior."""
         every = slice(None)
         scale, location = units.scaling.y_scale, units.scaling.y_location
-        prior_mean, prior_root = common_prior(design, priors, units)
         V = scale * units.explaining_columns(design, every)
         layout = Layout.of(design.groups, V.shape[1])
         Z = [scale * units.group_columns(f, design.groups[f], every) for f in layout.factors]
-        offset = location + V @ prior_mean
+        offset = location + V @ mean
         if design.offset is not None:
             offset = offset + design.offset
         numbers = [design.observed, offset, *(() if design.trials is None else (design.trials,))]
@@ -107,7 +105,7 @@ class Rows:
             next(columns),
             None if design.trials is None else next(columns),
             None if np.all(count == 1) else count[:, None],
-            (V @ prior_root)[at],
+            (V @ root)[at],
             tuple(z[at] for z in Z),
             tuple(code[at] for code in codes),
         )
@@ -200,13 +198,6 @@ class Rows:
 
     def _trials(self, rows: slice) -> dict[str, np.ndarray]:
         return {} if self.trials is None else {"trials": self.trials[rows]}
-
-
-def common_prior(design: Design, priors: Priors, units: Units) -> tuple[np.ndarray, np.ndarray]:
-    """Mean, (P - 1,), and root of the covariance, (P - 1, P - 1), of gamma's normal prior: see `Units.stated_prior`."""
-    rows = units.stated_prior(design, priors)
-    root = np.linalg.inv(rows[:, :-1])
-    return root @ rows[:, -1], root
 
 
 def distinct_rows(

@@ -141,14 +141,15 @@ def _sparse_terms(products: NestedProducts, m: int) -> sparse.csr_array:
     return sparse.hstack(blocks).tocsr()
 
 
-def fits(layout: Layout, codes: tuple[np.ndarray, ...]) -> bool:
-    """Whether the products that integrating the first factor out needs can be kept."""
+def products_needed(layout: Layout, codes: tuple[np.ndarray, ...]) -> str:
+    """Why the products that integrating the first factor out needs cannot be kept; empty where they can."""
     if layout.nested != 1 or len(layout.factors) == 1:
-        return True
-    met = np.zeros(layout.n_levels[0])
+        return ""
+    met = np.full(layout.n_levels[0], layout.p + 1.0)
     for i in range(1, len(layout.factors)):
         pairs = np.unique(codes[0].astype(np.int64) * layout.n_levels[i] + codes[i])
         met += layout.n_effects[i] * np.bincount(pairs // layout.n_levels[i], minlength=len(met))
-    met += layout.p + 1
-    h = layout.n_effects[0] * (layout.n_effects[0] + 1) // 2
-    return float((met * (met + 1) / 2).sum() * h) <= allowed().products
+    kept = float((met * (met + 1) / 2).sum()) * layout.n_effects[0] * (layout.n_effects[0] + 1) / 2
+    if kept <= allowed().products:
+        return ""
+    return f"its groups meet so many effects of crossed factors that {kept:.1e} products would be kept"

@@ -1,0 +1,72 @@
+"""The transport sampler: the order of its steps, and what it is not for.
+
+1. Distinct rows in working units (`rows`), and the mode of the posterior (`start`).
+2. Chains about it, which adapt the reference, the coordinates and the step in three rounds (`adaptation`).
+3. Trajectories with all of these frozen; where the chains do not agree, or say too little, they run on, and are thinned
+   (`run`).
+4. Effects and parameters on the user's scale (`assembly`).
+"""
+
+from __future__ import annotations
+
+from bayesmixed.design.spec import Design
+from bayesmixed.distributions import Normal
+from bayesmixed.posterior.draws import Draws
+from bayesmixed.posterior.posterior import Model
+from bayesmixed.sampling.clock import Clock
+from bayesmixed.sampling.engine import Settings
+from bayesmixed.sampling.progress import Progress
+from bayesmixed.sampling.transport.constants import MAX_COORDINATES, MAX_SHARED
+from bayesmixed.sampling.transport.layout import Layout
+from bayesmixed.sampling.transport.model import Prepared
+from bayesmixed.sampling.transport.run import sample_prepared
+from bayesmixed.sampling.transport.working import products_needed
+
+NAME = "transport"
+
+
+def refuses(model: Model, design: Design, settings: Settings) -> str:
+    """Why the model is none for transport; empty where it is one."""
+    family, priors = model.family, model.priors
+    if family.collapses:
+        return f"the transport sampler does not take family {family.name!r}, whose effects integrate out"
+    given = dict(priors.common) if priors.intercept is None else {"Intercept": priors.intercept, **priors.common}
+    if found := [f"{name!r}: {prior!r}" for name, prior in given.items() if not isinstance(prior, Normal)]:
+        return f"only Normal priors of common effects can be transported, not {', '.join(found)}"
+    pairs = sum(len(factor.pairs) for factor in design.groups)
+    dimension = pairs + sum(len(factor.effect_names) for factor in design.groups) + len(family.auxiliary)
+    if dimension > MAX_COORDINATES:
+        return f"{dimension} standard deviations, correlations and auxiliary parameters are more than {MAX_COORDINATES}"
+    return _too_wide(design)
+
+
+def _too_wide(design: Design) -> str:
+    layout = Layout.of(design.groups, len(design.common_names) + design.has_intercept)
+    if layout.n_shared > MAX_SHARED:
+        crossed = ", ".join(repr(design.groups[f].name) for f in layout.factors[layout.nested :])
+        of = f"the crossed factors {crossed} and the common part" if crossed else "the common part"
+        return f"{of} have {layout.n_shared} effects, more than {MAX_SHARED}"
+    return products_needed(layout, tuple(design.groups[f].codes for f in layout.factors))
+
+
+def sample(model: Model, design: Design, settings: Settings) -> Draws:
+    """Draw from the posterior of a model whose response is not normal; see `Engine.sample`."""
+    clock = Clock()
+    prepared = Prepared.of(model, design)
+    clock.lap("rows")
+    with Progress(settings.progressbar, f"Sampling {prepared.rows.layout.size} effects") as progress:
+        return sample_prepared(
+            prepared,
+            design,
+            draws=settings.draws,
+            chains=settings.chains,
+            seed=settings.seed,
+            clock=clock,
+            advance=progress.advance,
+        )
+
+
+def advice(design: Design, settings: Settings, diverged: bool, mixes: bool) -> tuple[list[str], list[str]]:
+    """Usual causes and remedies; see `Engine.advice`."""
+    causes, remedies = ["few levels or few rows of a grouping factor"], ["state a tighter prior for sd_<factor>"]
+    return (causes, remedies) if mixes else ([*causes, "chains too short"], [*remedies, "raise draws"])

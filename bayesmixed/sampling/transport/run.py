@@ -1,0 +1,144 @@
+"""The final run: trajectories of adapted chains, kept until they agree and say enough."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from bayesmixed.design.spec import Design, DesignSpec
+from bayesmixed.errors import SamplerError
+from bayesmixed.posterior.draws import Draws
+from bayesmixed.sampling.clock import Clock
+from bayesmixed.sampling.report import shortcomings, summarise
+from bayesmixed.sampling.transport.adaptation import Adapted, adapt
+from bayesmixed.sampling.transport.assembly import assemble
+from bayesmixed.sampling.transport.constants import CHAINS, MAX_DIVERGENT, MIN_ACCEPTANCE, MIN_STEP, THINNING
+from bayesmixed.sampling.transport.model import Prepared
+from bayesmixed.sampling.transport.start import find_start
+from bayesmixed.sampling.transport.trajectory import trajectory
+
+
+@dataclass
+class Kept:
+    """The draws that are kept.
+
+    Attributes
+    ----------
+    w : list of numpy.ndarray of shape (size, chain)
+    x : list of numpy.ndarray of shape (d, chain)
+    log_density, acceptance, divergent : list of numpy.ndarray of shape (chain,)
+        The acceptance is averaged over the trajectories since the draw before, divergences are added up.
+    """
+
+    w: list[np.ndarray] = field(default_factory=list)
+    x: list[np.ndarray] = field(default_factory=list)
+    log_density: list[np.ndarray] = field(default_factory=list)
+    acceptance: list[np.ndarray] = field(default_factory=list)
+    divergent: list[np.ndarray] = field(default_factory=list)
+
+    def halve(self) -> None:
+        """Keep every second draw."""
+        for name in ("acceptance", "divergent"):
+            values = getattr(self, name)
+            pairs = zip(values[::2], values[1::2], strict=False)
+            setattr(self, name, [(a + b) / 2 if name == "acceptance" else a + b for a, b in pairs])
+        self.w, self.x, self.log_density = self.w[1::2], self.x[1::2], self.log_density[1::2]
+
+
+def sample_prepared(
+    prepared: Prepared,
+    design: Design | DesignSpec,
+    *,
+    draws: int,
+    chains: int,
+    seed: int,
+    clock: Clock,
+    advance: Callable[[int], None],
+    adapted: Adapted | None = None,
+) -> Draws:
+    """Steps 1 (its second half) to 4 of a model that is brought to working units.
+
+    Raises
+    ------
+    SamplerError
+        The draws are not to be trusted; says why.
+    """
+    rng = np.random.default_rng(seed)
+    try:
+        if adapted is None:
+            target = find_start(prepared.rows, prepared.parameters)
+            clock.lap("start")
+            adapted = adapt(target, max(CHAINS, chains), rng, advance)
+            clock.lap("adapt")
+        result = _run(prepared, design, adapted, (chains, draws), rng, advance)
+    except np.linalg.LinAlgError as error:
+        raise SamplerError(f"the linear algebra failed: {error}") from error
+    clock.lap("sample")
+    result.diagnostics["seconds"] = clock.seconds
+    return result
+
+
+def _run(
+    prepared: Prepared,
+    design: Design | DesignSpec,
+    adapted: Adapted,
+    shape: tuple[int, int],
+    rng: np.random.Generator,
+    advance: Callable[[int], None],
+) -> Draws:
+    """Run, and run on while the gates want more."""
+    (chains, draws), kept, state, spent = shape, Kept(), adapted.state, 0
+    if adapted.step < MIN_STEP:
+        raise SamplerError(f"trajectories need steps of {adapted.step:.3f}, less than {MIN_STEP}")
+    for thin in THINNING:
+        if kept.w:
+            kept.halve()
+        while len(kept.w) < draws:
+            acceptance, divergent = np.zeros(len(state.residual)), np.zeros(len(state.residual), dtype=int)
+            for _ in range(thin):
+                move = trajectory(adapted.target, state, adapted.step, rng)
+                state = move.state
+                acceptance += move.acceptance / thin
+                divergent += move.divergent
+                spent += move.gradients
+                advance(move.gradients * len(state.residual))
+            kept.w.append(state.w)
+            kept.x.append(state.points.x)
+            kept.log_density.append(state.log_density)
+            kept.acceptance.append(acceptance)
+            kept.divergent.append(divergent)
+        trouble = _trouble(kept, thin)
+        if trouble:
+            raise SamplerError(trouble)
+        result = assemble(prepared, design, kept, chains, _diagnostics(adapted, kept, thin, spent))
+        summary = summarise(result)
+        result.diagnostics.update(summary)
+        trouble = "; ".join(shortcomings(summary, result))
+        if not trouble:
+            return result
+    raise SamplerError(f"after {thin} times as many trajectories {trouble}")
+
+
+def _trouble(kept: Kept, thin: int) -> str:
+    """What tells against the trajectories, whatever the draws say; empty where nothing does."""
+    acceptance = float(np.mean(kept.acceptance))
+    if acceptance < MIN_ACCEPTANCE:
+        return f"acceptance is {acceptance:.2f} (at least {MIN_ACCEPTANCE})"
+    divergent = float(np.mean(kept.divergent)) / thin
+    if divergent > MAX_DIVERGENT:
+        return f"{divergent:.1%} of the trajectories diverged (at most {MAX_DIVERGENT:.0%})"
+    return ""
+
+
+def _diagnostics(adapted: Adapted, kept: Kept, thin: int, spent: int) -> dict[str, Any]:
+    return {
+        "sampler": "transport",
+        "acceptance": float(np.mean(kept.acceptance)),
+        "step_size": adapted.step,
+        "gradients_per_draw": spent / len(kept.w),
+        "adaptation_gradients": adapted.gradients,
+        "thinning": thin,
+    }
