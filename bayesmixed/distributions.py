@@ -77,7 +77,7 @@ class Normal(Prior):
     sigma: float = 1.0
 
     def log_density(self, x: np.ndarray) -> np.ndarray:
-        return -0.5 * np.square((x - self.mu) / self.sigma) - np.log(self.sigma) - _HALF_LOG_2PI
+        return _normal_log_density((x - self.mu) / self.sigma) - np.log(self.sigma)
 
     def quantile(self, u: np.ndarray) -> np.ndarray:
         return self.mu + self.sigma * ndtri(u)
@@ -136,7 +136,7 @@ class HalfNormal(Prior):
     sigma: float = 1.0
 
     def log_density(self, x: np.ndarray) -> np.ndarray:
-        return _where_positive(x, Normal(0.0, self.sigma).log_density(x) + np.log(2))
+        return _where_positive(x, _normal_log_density(x / self.sigma) + np.log(2 / self.sigma))
 
     def cdf(self, x: np.ndarray) -> np.ndarray:
         return erf(np.maximum(x, 0.0) / (self.sigma * np.sqrt(2)))
@@ -170,7 +170,7 @@ class HalfStudentT(Prior):
     sigma: float = 1.0
 
     def log_density(self, x: np.ndarray) -> np.ndarray:
-        return _where_positive(x, StudentT(self.nu, 0.0, self.sigma).log_density(x) + np.log(2))
+        return _where_positive(x, _t_log_density(x / self.sigma, self.nu) + np.log(2 / self.sigma))
 
     def cdf(self, x: np.ndarray) -> np.ndarray:
         square = np.square(np.maximum(x, 0.0) / self.sigma)
@@ -238,7 +238,7 @@ class LogNormal(Prior):
     def log_density(self, x: np.ndarray) -> np.ndarray:
         with np.errstate(divide="ignore", invalid="ignore"):
             log_x = np.log(np.maximum(x, 0.0))
-            density = Normal(self.mu, self.sigma).log_density(log_x) - log_x
+            density = _normal_log_density((log_x - self.mu) / self.sigma) - np.log(self.sigma) - log_x
         return np.where(np.asarray(x) > 0, density, -np.inf)
 
     def cdf(self, x: np.ndarray) -> np.ndarray:
@@ -358,6 +358,11 @@ PRIORS: tuple[type[Prior], ...] = (
     Gamma,
     InverseGamma,
 )
+
+
+def _normal_log_density(z: np.ndarray) -> np.ndarray:
+    """Log density of the standard normal distribution."""
+    return -0.5 * np.square(z) - _HALF_LOG_2PI
 
 
 def _t_log_density(z: np.ndarray, nu: float) -> np.ndarray:

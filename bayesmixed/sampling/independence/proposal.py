@@ -126,10 +126,10 @@ class Warp:
         return x, np.log(slope).sum(axis=0)
 
     def warp(self, x: np.ndarray) -> np.ndarray:
-        """Inverse of `unwarp` for one point, (d,), by Newton's method."""
+        """Inverse of `unwarp` for one point, (d,), or many, (d, N), by Newton's method."""
         k = len(self.centre)
         u = x.copy()
-        goal = x[:k] - self.centre
+        goal = (x[:k].T - self.centre).T
         u[:k] = np.where(goal > 0, goal, -np.sqrt(np.maximum(-2 * goal, 0)))
         for _ in range(50):
             value, slope = _warp_curve(u[:k])

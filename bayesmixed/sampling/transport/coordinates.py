@@ -121,4 +121,4 @@ class Coordinates:
 
     def warped(self, x: np.ndarray) -> np.ndarray:
         """Coordinates u, (d, N), of x."""
-        return np.array([self.warp.warp(point) for point in x.T]).T.reshape(x.shape)
+        return self.warp.warp(x)

@@ -16,12 +16,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
 
 from bayesmixed.gaussian.batched import conditional_root, gram, lower
 from bayesmixed.sampling.transport.layout import Layout
 from bayesmixed.sampling.transport.shared import SharedFactor, factorise_shared
-from bayesmixed.sampling.transport.working import WorkingGaussian
+from bayesmixed.sampling.transport.working import Matrix, NestedProducts, WorkingGaussian
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class NestedFactor:
 
     F: np.ndarray
     above: list[np.ndarray]
-    shared: np.ndarray | sparse.csr_array
+    shared: Matrix
     T: np.ndarray
 
 
@@ -131,29 +130,21 @@ class Factorised:
             passed = (products * t[:, None]).sum(axis=0)  # (q_k, J, N)
             own = layout.own(left, k)
             for e in range(len(passed)):
-                own[e] -= _sum_by(layout, i, k) @ passed[e]
+                own[e] -= layout.sums[i, k] @ passed[e]
 
 
-def _times(shared: np.ndarray | sparse.csr_array, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def _times(shared: Matrix, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """C w_shared of every group, (q, J, N)."""
     if shared.ndim == 2:
         return (shared @ values).reshape(shape[0], shape[1], -1)
     return (shared * values[:, None]).sum(axis=1)
 
 
-def _transposed_times(shared: np.ndarray | sparse.csr_array, t: np.ndarray) -> np.ndarray:
+def _transposed_times(shared: Matrix, t: np.ndarray) -> np.ndarray:
     """C't summed over the groups, (m, N)."""
     if shared.ndim == 2:
         return shared.T @ t.reshape(shared.shape[0], -1)
     return (shared * t[:, None]).sum(axis=(0, 2))
-
-
-def _sum_by(layout: Layout, i: int, k: int) -> sparse.csr_array:
-    """Sums over the levels of factor i by their ancestor of factor k, (J_k, J_i)."""
-    ancestor = layout.ancestors[i, k]
-    return sparse.csr_array(
-        (np.ones(len(ancestor)), (ancestor, np.arange(len(ancestor)))), (layout.n_levels[k], len(ancestor))
-    )
 
 
 def factorise(gaussian: WorkingGaussian, roots: list[np.ndarray], kappa: np.ndarray) -> Factorised:
@@ -170,22 +161,17 @@ def factorise(gaussian: WorkingGaussian, roots: list[np.ndarray], kappa: np.ndar
     roots = [root * scale for root in roots]
     n, m = len(kappa), layout.n_shared
     log_det, quadratic = np.zeros(n), np.zeros(n)
-    nested = [
-        [products.S[..., None], [above[..., None] for above in products.above], products.shared, products.T[..., None]]
-        for products in gaussian.nested
-    ]
+    nested = [Products.of(products) for products in gaussian.nested]
     left = _packed(gaussian.E, gaussian.r)[:, None]
     factors = []
-    for i, (S, above, shared, T) in enumerate(nested):
-        F, own_log_det = conditional_root(S, roots[i][:, :, None])
+    for i, own in enumerate(nested):
+        F, own_log_det = conditional_root(own.S, roots[i][:, :, None])
         log_det += own_log_det.sum(axis=0)
-        factors.append(NestedFactor(F, above, shared, T))
-        if i == 0 and gaussian.first_terms is not None:
-            covariances = gram(F).reshape(gaussian.first_terms.shape[1], n)
-            left = left - gaussian.first_terms @ covariances
+        factors.append(NestedFactor(F, own.above, own.shared, own.T))
+        if gaussian.first_terms is None:
+            left = left - _eliminate(layout, i, F, nested)
         else:
-            taken = _eliminate(layout, i, factors[-1], nested)
-            left = left - taken
+            left = left - gaussian.first_terms @ gram(F).reshape(gaussian.first_terms.shape[1], n)
     shared = factorise_shared(layout, left, roots[layout.nested :], scale, m)
     quadratic = np.square(scale) * -left[-1] + shared.quadratic
     log_integral = 0.5 * (quadratic - log_det - shared.log_det)
@@ -197,42 +183,61 @@ def _packed(E: np.ndarray, r: np.ndarray) -> np.ndarray:
     return np.concatenate([E[np.tril_indices(len(E))], r, [0.0]])
 
 
-def _eliminate(layout: Layout, i: int, factor: NestedFactor, nested: list[list]) -> np.ndarray:
-    """Integrate factor i out of what stands above it, which is updated; returns what is taken of the shared, (t, N)."""
-    F, m = factor.F, layout.n_shared
+@dataclass
+class Products:
+    """Cross-products of one nested factor's groups at N points, while the factors below it are integrated out.
+
+    Attributes
+    ----------
+    S : numpy.ndarray of shape (q, q, J, N or 1)
+    above : list of numpy.ndarray of shape (q, q_k, J, N or 1)
+    shared : matrix of shape (q J, m), or numpy.ndarray of shape (q, m, J, N)
+    T : numpy.ndarray of shape (q, J, N or 1)
+    """
+
+    S: np.ndarray
+    above: list[np.ndarray]
+    shared: Matrix
+    T: np.ndarray
+
+    @classmethod
+    def of(cls, rows: NestedProducts) -> Products:
+        """Those of the rows."""
+        return cls(rows.S[..., None], [own[..., None] for own in rows.above], rows.shared, rows.T[..., None])
+
+    def columns(self, n: int) -> np.ndarray:
+        """Everything a group is conditional on, then T, side by side: (q, k, J, n)."""
+        parts = [*self.above, self.by_group(), self.T[:, None]]
+        return np.concatenate([np.broadcast_to(part, (*part.shape[:-1], n)) for part in parts], axis=1)
+
+    def by_group(self) -> np.ndarray:
+        """Products with the shared columns as (q, m, J, N or 1)."""
+        if self.shared.ndim == 4:
+            return self.shared
+        dense = self.shared if isinstance(self.shared, np.ndarray) else self.shared.toarray()
+        return dense.reshape(len(self.T), -1, dense.shape[1]).transpose(0, 2, 1)[..., None]
+
+
+def _eliminate(layout: Layout, i: int, F: np.ndarray, nested: list[Products]) -> np.ndarray:
+    """Integrate factor i out of what stands above it, which is updated; returns what is taken of the shared, (t, N).
+
+    That is C_j' F_j F_j' C_j of every group, C_j being its products with the effects above, the shared ones, and T.
+    """
     q, _, J, n = F.shape
-    shared, T = by_group(factor.shared, q), factor.T[:, None]
-    if shared.shape[-1] != T.shape[-1]:
-        shared, T = (np.broadcast_to(part, (*part.shape[:-1], n)) for part in (shared, T))
-    columns = np.concatenate([shared, T], axis=1)  # [C, T]
-    turned = sum(F[k, :, None] * columns[k] for k in range(q))  # F'[C, T], (q, m + 1, J, N)
-    above = [sum(F[k, :, None] * own[k] for k in range(q)) for own in factor.above]
-    for k, own in enumerate(above, start=i + 1):
-        sums = _sum_by(layout, i, k)
-
-        def add(values: np.ndarray, sums: sparse.csr_array = sums) -> np.ndarray:
-            return (sums @ values.reshape(J, -1)).reshape(-1, *values.shape[1:])
-
-        target = nested[k]
-        target[0] = target[0] - _products_by(own, own, add)
-        for at, other in enumerate(above[k - i :]):
-            target[1][at] = target[1][at] - _products_by(own, other, add)
-        taken = _products_by(own, turned, add)  # (q_k, m + 1, J_k, N)
-        target[2] = by_group(target[2], len(target[3])) - taken[:, :-1]
-        target[3] = target[3] - taken[:, -1]
-    return np.stack([(turned[:, a] * turned[:, b]).sum(axis=(0, 1)) for a, b in lower(m + 1)])
-
-
-def by_group(shared: np.ndarray | sparse.csr_array, q: int) -> np.ndarray:
-    """Products with the shared columns as (q, m, J, N or 1)."""
-    if shared.ndim == 4:
-        return shared
-    dense = shared if isinstance(shared, np.ndarray) else shared.toarray()
-    return dense.reshape(q, -1, dense.shape[1]).transpose(0, 2, 1)[..., None]
-
-
-def _products_by(x: np.ndarray, y: np.ndarray, add) -> np.ndarray:
-    """X'y of every group, added up by its ancestor: (a, b, J_k, N) of (q, a, J, N) and (q, b, J, N)."""
-    return np.stack(
-        [np.stack([add((x[:, a] * y[:, b]).sum(axis=0)) for b in range(y.shape[1])]) for a in range(x.shape[1])]
-    )
+    columns = nested[i].columns(n)
+    turned = sum(F[k, :, None] * columns[k] for k in range(q))  # F'C, (q, k, J, N)
+    at = 0
+    for k in range(i + 1, len(nested)):
+        target, q_k = nested[k], layout.n_effects[k]
+        own = turned[:, at : at + q_k]
+        # with itself and all columns behind it; levels first, for the sums
+        taken = np.einsum("eajn,ebjn->jabn", own, turned[:, at:])
+        summed = (layout.sums[i, k] @ taken.reshape(J, -1)).reshape(-1, *taken.shape[1:]).transpose(1, 2, 0, 3)
+        parts = np.split(summed, np.cumsum([q_k, *(above.shape[1] for above in target.above), layout.n_shared]), axis=1)
+        target.S = target.S - parts[0]
+        target.above = [above - less for above, less in zip(target.above, parts[1:-2], strict=True)]
+        target.shared = target.by_group() - parts[-2]
+        target.T = target.T - parts[-1][:, 0]
+        at += q_k
+    rest = turned[:, at:]
+    return np.stack([(rest[:, a] * rest[:, b]).sum(axis=(0, 1)) for a, b in lower(layout.n_shared + 1)])

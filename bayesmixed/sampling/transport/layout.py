@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from scipy import sparse
 
 from bayesmixed.design.factors import GroupFactor
 
@@ -63,6 +65,15 @@ class Layout:
     def n_shared(self) -> int:
         """Number of shared columns."""
         return self.size - self.start
+
+    @cached_property
+    def sums(self) -> dict[tuple[int, int], sparse.csr_array]:
+        """Sums over the levels of nested factor i by their ancestor of factor k: (n_levels[k], n_levels[i])."""
+        found = {}
+        for (i, k), ancestor in self.ancestors.items():
+            J = len(ancestor)
+            found[i, k] = sparse.csr_array((np.ones(J), (ancestor, np.arange(J))), (self.n_levels[k], J))
+        return found
 
     def own(self, values: np.ndarray, i: int) -> np.ndarray:
         """Effects of factor i as (q, J, ...), a view, of the vector of all, (size, ...)."""
