@@ -57,9 +57,14 @@ def condition(
         raise ValueError(f"condition needs at least one row, got a frame of 0 rows{kind}.")
     posterior.family.check(design.observed, design.trials)
     spec, design = posterior.spec.extended(design)
-    working = design.working(posterior.family)
-    draws = sampling.update(posterior.draws, spec, working, seed=posterior.seed, progressbar=progressbar)
+    fitted = as_fitted(posterior, design)
+    draws = sampling.update(posterior.draws, spec, fitted, seed=posterior.seed, progressbar=progressbar)
     return replace(posterior, model=replace(posterior.model, spec=spec), draws=draws), design
+
+
+def as_fitted(posterior: Posterior, design: Design) -> Design:
+    """The design as its engine has it: the response of a family that collapses is the working one."""
+    return design.working(posterior.family) if posterior.family.collapses else design
 
 
 def check_rows(design: Design, fitted: int) -> None:
@@ -121,9 +126,9 @@ def loo(posterior: Posterior, design: Design, obs: np.ndarray) -> Any:
     if state is None:
         values = conditional_log_density(posterior, design, keep)
     else:
-        working = design.working(posterior.family)
-        slopes = posterior.family.log_jacobian(design.observed)
-        values = state.leave_one_out(posterior.draws, working, keep) + _weighted(slopes, design)
+        values = state.leave_one_out(posterior.draws, as_fitted(posterior, design), keep)
+        if posterior.family.collapses:
+            values = values + _weighted(posterior.family.log_jacobian(design.observed), design)
     log_likelihood = xr.DataArray(
         values.reshape(chains, len(within), -1),
         {"chain": np.arange(chains), "draw": within, "obs": obs},

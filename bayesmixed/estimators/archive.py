@@ -23,6 +23,8 @@ from bayesmixed.design.statistics import CrossProducts, Pairs
 from bayesmixed.distributions import PRIORS, Truncated
 from bayesmixed.errors import StorageError, quoted
 from bayesmixed.estimators.inputs import Rows
+from bayesmixed.families import FAMILIES
+from bayesmixed.families.links import LINKS
 from bayesmixed.gaussian.common import Residual
 from bayesmixed.gaussian.covariance import Covariances, FactorPrior
 from bayesmixed.gaussian.density import CollapsedDensity
@@ -33,12 +35,19 @@ from bayesmixed.priors.priors import Priors
 from bayesmixed.priors.scaling import Scaling
 from bayesmixed.sampling.collapsed.regression import Regression, Rotated
 from bayesmixed.sampling.collapsed.state import State
+from bayesmixed.sampling.transport import rows as transport_rows
+from bayesmixed.sampling.transport import state as transport
+from bayesmixed.sampling.transport.coordinates import Parameters
+from bayesmixed.sampling.transport.layout import Layout
+from bayesmixed.sampling.transport.model import Prepared
 
 VERSION = 3  # rises with the kinds and what is stored of them; a file of another one is refused
 _PROGRAM = "bayesmixed"
 # the file's name of each class that it may hold; a class declares what is stored of it, and is built from just that
 KINDS: dict[str, type[Any]] = {
     **{cls.__name__: cls for cls in (*PRIORS, Truncated)},
+    **{f"family {name}": family for name, family in FAMILIES.items()},
+    **{f"link {name}": type(link) for name, link in LINKS.items()},
     "priors": Priors,
     "draws": Draws,
     "rows": Rows,
@@ -54,6 +63,11 @@ KINDS: dict[str, type[Any]] = {
     "effects": FirstEffects,
     "points": Points,
     "coefficients": Coefficients,
+    "transport": transport.State,
+    "prepared": Prepared,
+    "working rows": transport_rows.Rows,
+    "layout": Layout,
+    "parameters": Parameters,
     "regression": Regression,
     "rotated": Rotated,
 }

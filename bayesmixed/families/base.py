@@ -31,6 +31,8 @@ class Link(ABC):
         What a coefficient of one on the logit scale is on this one, roughly: default priors are as wide.
     """
 
+    STORED: ClassVar[tuple[str, ...]] = ()
+
     name: ClassVar[str]
     bounded: ClassVar[bool] = False
     scale: ClassVar[float] = 1.0
@@ -135,6 +137,8 @@ class Family(ABC):
     counts_trials : bool
         Whether a row has a number of trials: ``trials`` stands among the auxiliary parameters of every method then.
     """
+
+    STORED: ClassVar[tuple[str, ...]] = ("link",)
 
     name: ClassVar[str]
     links: ClassVar[tuple[str, ...]]

@@ -15,6 +15,7 @@ from bayesmixed.sampling.report import summarise, warn_of_draws
 from bayesmixed.sampling.transport import engine as transport
 
 ENGINES: tuple[Engine, ...] = (collapsed, transport, nuts)  # "auto" takes the first that does not refuse
+MAX_ROWS = 1_000_000  # above which "auto" does not take the last one
 SAMPLERS = ("auto", *(engine.NAME for engine in ENGINES))
 
 
@@ -36,7 +37,7 @@ def sample(model: Model, design: Design, settings: Settings) -> Draws:
     Raises
     ------
     SamplerError
-        An engine that was named refuses the model, or gives up.
+        An engine that was named refuses the model, or gives up; or NUTS is all that is left, for millions of rows.
 
     Warns
     -----
@@ -46,10 +47,10 @@ def sample(model: Model, design: Design, settings: Settings) -> Draws:
         When the draws are not trustworthy yet, with causes and remedies.
     """
     candidates = [engine for engine in ENGINES if settings.sampler in ("auto", engine.NAME)]
-    refusal = ""
+    refusals: list[str] = []
     for engine in candidates:
-        if refusal and engine is ENGINES[-1]:
-            warn(f"{engine.NAME.upper()} is used, slower by far: {refusal}.")
+        if refusals and engine is ENGINES[-1]:
+            _fall_back(engine, design, refusals)
         reason = engine.refuses(model, design, settings)
         if not reason:
             try:
@@ -57,13 +58,25 @@ def sample(model: Model, design: Design, settings: Settings) -> Draws:
             except SamplerError as error:
                 reason = str(error)
             else:
-                summary = summarise(result)
+                summary = result.diagnostics if "max_r_hat" in result.diagnostics else summarise(result)
                 warn_of_draws(summary, design, result, engine, settings)
-                result.diagnostics.update({"reason": refusal or f"sampler={settings.sampler!r}", **summary})
+                chosen = "; ".join(refusals) or f"sampler={settings.sampler!r}"
+                result.diagnostics.update({"reason": chosen, **summary})
                 return result
-        refusal = reason
+        refusals.append(reason)
     name = candidates[-1].NAME
-    raise SamplerError(f'sampler="{name}" cannot sample this posterior: {refusal}. Use sampler="auto" or "nuts".')
+    raise SamplerError(f'sampler="{name}" cannot sample this posterior: {refusals[-1]}. Use sampler="auto" or "nuts".')
+
+
+def _fall_back(engine: Engine, design: Design, refusals: list[str]) -> None:
+    """Warn that the last engine is used, or refuse to wait for it."""
+    reasons, name = "; ".join(refusals), engine.NAME
+    if design.n_rows > MAX_ROWS:
+        raise SamplerError(
+            f"{name.upper()} would take too long for {design.n_rows:,} rows, and is all that is left: {reasons}. Fit a "
+            f'part of the rows, or a model without what stands in the way, or wait for it with sampler="{name}".'
+        )
+    warn(f"{name.upper()} is used, slower by far: {reasons}.")
 
 
 def update(draws: Draws, spec: DesignSpec, design: Design, *, seed: int, progressbar: bool) -> Draws:
@@ -92,7 +105,7 @@ def update(draws: Draws, spec: DesignSpec, design: Design, *, seed: int, progres
     """
     name = draws.diagnostics["sampler"]
     if draws.state is None:
-        why = f"collapsed sampler, but this fit is of {name.upper()} ({draws.diagnostics['reason']})"
+        why = f"collapsed and the transport sampler, but this fit is of {name.upper()} ({draws.diagnostics['reason']})"
     else:
         try:
             result = draws.state.update(draws, spec, design, seed=seed, progressbar=progressbar)

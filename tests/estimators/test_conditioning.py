@@ -23,7 +23,8 @@ from bayesmixed.posterior.diagnostics import convergence, pareto_k
 from bayesmixed.sampling import report
 from bayesmixed.sampling.collapsed import state as module
 from bayesmixed.sampling.collapsed.assembly import assemble
-from bayesmixed.sampling.collapsed.state import State, resample
+from bayesmixed.sampling.collapsed.state import State
+from bayesmixed.sampling.resampling import resample
 from helpers.collapsed_twins import dense_log_likelihood, dense_posterior, make_frame, on_user_scale
 
 FRAME = make_frame()

@@ -23,6 +23,7 @@ from bayesmixed.sampling.independence.proposal import (
     efficiency,
     start,
 )
+from bayesmixed.sampling.resampling import K_HAT_LIMIT
 
 # ---- the constants of the sampler, the same for every model
 STARTS = (0.02, 0.5, 3.0)  # lambda where the search for modes begins
@@ -32,7 +33,7 @@ PROPOSALS = 1.2  # per kept draw, over the proposal's efficiency
 THIN = 10  # proposals per kept draw at most
 MIN_PROPOSALS = 1000  # in a run, whatever few draws are kept: what the gates judge by
 PASSES = 3  # final runs at most
-K_HAT_WANTED, K_HAT_LIMIT = 0.5, 0.7  # above the first the run is done again, above the second it is refused
+K_HAT_WANTED = 0.5  # above it the run is done again, above `K_HAT_LIMIT` it is refused
 STAY_WANTED, STAY_LIMIT = 0.01, 0.05  # share of a chain that the heaviest point may be expected to last; as above
 ACCEPTANCE_LIMIT = 0.15
 EDGE_LIMIT = 0.001  # share of the draws at the edge of what can be computed

@@ -32,9 +32,10 @@ from bayesmixed.sampling.clock import Clock
 from bayesmixed.sampling.collapsed.assembly import assemble
 from bayesmixed.sampling.collapsed.conditional import ConditionalMoments
 from bayesmixed.sampling.collapsed.limits import too_large
-from bayesmixed.sampling.collapsed.search import K_HAT_LIMIT, Sampled, sample_covariances
+from bayesmixed.sampling.collapsed.search import Sampled, sample_covariances
 from bayesmixed.sampling.progress import Progress
 from bayesmixed.sampling.report import shortcomings, summarise
+from bayesmixed.sampling.resampling import K_HAT_LIMIT, resample
 
 
 @dataclass(frozen=True)
@@ -187,28 +188,3 @@ def sample_density(
             raise SamplerError(f"the linear algebra failed: {error}") from error
     clock.lap("effects")
     return result
-
-
-def resample(log_weights: np.ndarray, u: np.ndarray) -> np.ndarray:
-    """Systematic resampling within each chain, in order, so that repeated draws stand side by side.
-
-    R-hat and effective sample sizes then see what the weights have cost, as they see the stays of a Markov chain.
-
-    Parameters
-    ----------
-    log_weights : numpy.ndarray of shape (chain, draw)
-    u : numpy.ndarray of shape (chain,)
-        In (0, 1).
-
-    Returns
-    -------
-    numpy.ndarray of int, shape (chain, draw)
-        Positions within the chain, ascending.
-    """
-    n = log_weights.shape[1]
-    largest = log_weights.max(axis=1, keepdims=True)
-    weights = np.exp(log_weights - np.where(np.isfinite(largest), largest, 0.0))
-    ends = np.cumsum(weights, axis=1)
-    goals = (u[:, None] + np.arange(n)) / n * ends[:, -1:]
-    found = [np.searchsorted(end, goal, side="right") for end, goal in zip(ends, goals, strict=True)]
-    return np.minimum(found, n - 1)

@@ -18,8 +18,9 @@ def assemble(
     prepared: Prepared, design: Design | DesignSpec, kept: Kept, chains: int, diagnostics: dict[str, Any]
 ) -> Draws:
     """Draws of the first `chains` chains, on the user's scale."""
-    w, x = _by_draw(kept.w, chains), _by_draw(kept.x, chains)
+    w = by_draw(kept.w, chains)
     shape = w.shape[1:]
+    x = by_draw(kept.x, chains)
     values = _parameters(prepared, design, x.reshape(len(x), -1), shape)
     values |= _effects(prepared, design, w.reshape(len(w), -1), shape)
     stats = {
@@ -30,7 +31,7 @@ def assemble(
     return Draws({key: values[key] for key in layout(design, prepared.rows.family.auxiliary)}, stats, diagnostics)
 
 
-def _by_draw(values: list[np.ndarray], chains: int) -> np.ndarray:
+def by_draw(values: list[np.ndarray], chains: int) -> np.ndarray:
     """States (k, C) per draw as (k, chain, draw)."""
     return np.array([state[:, :chains] for state in values]).transpose(1, 2, 0)
 

@@ -6,6 +6,7 @@ t --mu + V t--> u --Warp--> x = (log sds, partial correlations, log(auxiliary - 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -53,6 +54,8 @@ class Parameters:
     floors : dict of str to float
         Above which they are.
     """
+
+    STORED: ClassVar[tuple[str, ...]] = ("covariances", "priors", "floors")
 
     covariances: Covariances
     priors: dict[str, Prior]

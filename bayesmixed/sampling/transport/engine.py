@@ -15,11 +15,10 @@ from bayesmixed.posterior.draws import Draws
 from bayesmixed.posterior.posterior import Model
 from bayesmixed.sampling.clock import Clock
 from bayesmixed.sampling.engine import Settings
-from bayesmixed.sampling.progress import Progress
 from bayesmixed.sampling.transport.constants import MAX_COORDINATES, MAX_SHARED
 from bayesmixed.sampling.transport.layout import Layout
 from bayesmixed.sampling.transport.model import Prepared
-from bayesmixed.sampling.transport.run import sample_prepared
+from bayesmixed.sampling.transport.state import sample_prepared
 from bayesmixed.sampling.transport.working import products_needed
 
 NAME = "transport"
@@ -29,7 +28,7 @@ def refuses(model: Model, design: Design, settings: Settings) -> str:
     """Why the model is none for transport; empty where it is one."""
     family, priors = model.family, model.priors
     if family.collapses:
-        return f"the transport sampler does not take family {family.name!r}, whose effects integrate out"
+        return "the transport sampler is for responses that are not normal"
     given = dict(priors.common) if priors.intercept is None else {"Intercept": priors.intercept, **priors.common}
     if found := [f"{name!r}: {prior!r}" for name, prior in given.items() if not isinstance(prior, Normal)]:
         return f"only Normal priors of common effects can be transported, not {', '.join(found)}"
@@ -41,7 +40,7 @@ def refuses(model: Model, design: Design, settings: Settings) -> str:
 
 
 def _too_wide(design: Design) -> str:
-    layout = Layout.of(design.groups, len(design.common_names) + design.has_intercept)
+    layout = Layout.of_design(design)
     if layout.n_shared > MAX_SHARED:
         crossed = ", ".join(repr(design.groups[f].name) for f in layout.factors[layout.nested :])
         of = f"the crossed factors {crossed} and the common part" if crossed else "the common part"
@@ -54,16 +53,15 @@ def sample(model: Model, design: Design, settings: Settings) -> Draws:
     clock = Clock()
     prepared = Prepared.of(model, design)
     clock.lap("rows")
-    with Progress(settings.progressbar, f"Sampling {prepared.rows.layout.size} effects") as progress:
-        return sample_prepared(
-            prepared,
-            design,
-            draws=settings.draws,
-            chains=settings.chains,
-            seed=settings.seed,
-            clock=clock,
-            advance=progress.advance,
-        )
+    return sample_prepared(
+        prepared,
+        design,
+        draws=settings.draws,
+        chains=settings.chains,
+        seed=settings.seed,
+        progressbar=settings.progressbar,
+        clock=clock,
+    )
 
 
 def advice(design: Design, settings: Settings, diverged: bool, mixes: bool) -> tuple[list[str], list[str]]:

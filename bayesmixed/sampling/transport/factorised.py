@@ -207,15 +207,16 @@ class Products:
 
     def columns(self, n: int) -> np.ndarray:
         """Everything a group is conditional on, then T, side by side: (q, k, J, n)."""
-        parts = [*self.above, self.by_group(), self.T[:, None]]
+        parts = [*self.above, by_group(self.shared, len(self.T)), self.T[:, None]]
         return np.concatenate([np.broadcast_to(part, (*part.shape[:-1], n)) for part in parts], axis=1)
 
-    def by_group(self) -> np.ndarray:
-        """Products with the shared columns as (q, m, J, N or 1)."""
-        if self.shared.ndim == 4:
-            return self.shared
-        dense = self.shared if isinstance(self.shared, np.ndarray) else self.shared.toarray()
-        return dense.reshape(len(self.T), -1, dense.shape[1]).transpose(0, 2, 1)[..., None]
+
+def by_group(shared: Matrix, q: int) -> np.ndarray:
+    """Products with the shared columns as (q, m, J, N or 1)."""
+    if shared.ndim == 4:
+        return shared
+    dense = shared if isinstance(shared, np.ndarray) else shared.toarray()
+    return dense.reshape(q, -1, dense.shape[1]).transpose(0, 2, 1)[..., None]
 
 
 def _eliminate(layout: Layout, i: int, F: np.ndarray, nested: list[Products]) -> np.ndarray:
@@ -236,7 +237,7 @@ def _eliminate(layout: Layout, i: int, F: np.ndarray, nested: list[Products]) ->
         parts = np.split(summed, np.cumsum([q_k, *(above.shape[1] for above in target.above), layout.n_shared]), axis=1)
         target.S = target.S - parts[0]
         target.above = [above - less for above, less in zip(target.above, parts[1:-2], strict=True)]
-        target.shared = target.by_group() - parts[-2]
+        target.shared = by_group(target.shared, q_k) - parts[-2]
         target.T = target.T - parts[-1][:, 0]
         at += q_k
     rest = turned[:, at:]

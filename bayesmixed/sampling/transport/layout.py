@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy import sparse
 
-from bayesmixed.design.factors import GroupFactor
+from bayesmixed.design.spec import Design
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Layout:
         Number of common effects.
     """
 
+    STORED: ClassVar[tuple[str, ...]] = ("factors", "nested", "n_effects", "n_levels", "offsets", "ancestors", "p")
+
     factors: tuple[int, ...]
     nested: int
     n_effects: tuple[int, ...]
@@ -41,15 +44,31 @@ class Layout:
     p: int
 
     @classmethod
-    def of(cls, groups: tuple[GroupFactor, ...], p: int) -> Layout:
-        """Order the factors of a design."""
-        chain, crossed = nested_chain(groups)
+    def of(cls, n_effects: list[int], n_levels: list[int], codes: list[np.ndarray], p: int) -> Layout:
+        """Order the factors of a model, of which the effects, the levels and the rows' codes are given."""
+        chain, crossed = nested_chain(n_effects, n_levels, codes)
         order = (*chain, *crossed)
-        q = tuple(len(groups[f].effect_names) for f in order)
-        levels = tuple(len(groups[f].levels) for f in order)
+        q, levels = tuple(n_effects[f] for f in order), tuple(n_levels[f] for f in order)
         ends = np.cumsum([0, *(a * b for a, b in zip(q, levels, strict=True))])
-        ancestors = {(i, k): _parent(groups[chain[i]], groups[chain[k]]) for k in range(len(chain)) for i in range(k)}
+        ancestors = {
+            (i, k): _parent(codes[chain[i]], codes[chain[k]], levels[i]) for k in range(len(chain)) for i in range(k)
+        }
         return cls(order, len(chain), q, levels, tuple(ends.tolist()), ancestors, p)
+
+    @classmethod
+    def of_design(cls, design: Design) -> Layout:
+        """Order the factors of a design."""
+        groups = design.groups
+        return cls.of(
+            [len(factor.effect_names) for factor in groups],
+            [len(factor.levels) for factor in groups],
+            [factor.codes for factor in groups],
+            len(design.common_names) + design.has_intercept,
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What follows from the fields is made again when it is needed."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
     def size(self) -> int:
@@ -86,27 +105,24 @@ class Layout:
         return values[self.offsets[-1] :]
 
 
-def nested_chain(groups: tuple[GroupFactor, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def nested_chain(
+    n_effects: list[int], n_levels: list[int], codes: list[np.ndarray]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The factors that are integrated out group by group, from the leaves to the root, and those that cross them.
 
     It starts at the factor of most effects and goes on, by number of levels, to what the last one is nested in.
     """
-    if not groups:
-        return (), ()
-    order = sorted(range(len(groups)), key=lambda f: (-groups[f].Z.shape[1] * len(groups[f].levels), f))
+    order = sorted(range(len(codes)), key=lambda f: (-n_effects[f] * n_levels[f], f))
     chain = order[:1]
-    for f in sorted(order[1:], key=lambda f: (-len(groups[f].levels), f)):
-        if is_nested(groups[chain[-1]], groups[f]):
+    for f in sorted(order[1:], key=lambda f: (-n_levels[f], f)):
+        inner = chain[-1]
+        if np.array_equal(_parent(codes[inner], codes[f], n_levels[inner])[codes[inner]], codes[f]):
             chain.append(f)
     return tuple(chain), tuple(f for f in order if f not in chain)
 
 
-def is_nested(inner: GroupFactor, outer: GroupFactor) -> bool:
-    """Whether every level of `inner` occurs with a single level of `outer`."""
-    return bool((_parent(inner, outer)[inner.codes] == outer.codes).all())
-
-
-def _parent(inner: GroupFactor, outer: GroupFactor) -> np.ndarray:
-    found = np.zeros(len(inner.levels), dtype=int)
-    found[inner.codes] = outer.codes
+def _parent(inner: np.ndarray, outer: np.ndarray, n_levels: int) -> np.ndarray:
+    """A level of the outer factor that each level of the inner one occurs with."""
+    found = np.zeros(n_levels, dtype=int)
+    found[inner] = outer
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -29,6 +30,8 @@ class Prepared:
     common_root : numpy.ndarray of shape (p, p)
     """
 
+    STORED: ClassVar[tuple[str, ...]] = ("units", "rows", "parameters", "common_mean", "common_root")
+
     units: Units
     rows: Rows
     parameters: Parameters
@@ -46,6 +49,11 @@ class Prepared:
         mean, root = common_prior(design, priors, units)
         rows = Rows.of(design, family, units, mean, root)
         return cls(units, rows, Parameters(covariances, auxiliary, floors), mean, root)
+
+    def rows_of(self, design: Design) -> Rows:
+        """Rows of a design in the same units, one by one."""
+        units, mean, root = self.units, self.common_mean, self.common_root
+        return Rows.of(design, self.rows.family, units, mean, root, distinct=False)
 
 
 def common_prior(design: Design, priors: Priors, units: Units) -> tuple[np.ndarray, np.ndarray]:

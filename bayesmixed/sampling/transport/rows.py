@@ -8,8 +8,9 @@ Identical rows are kept once, with their number as a weight.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy import sparse
@@ -30,6 +31,8 @@ class Reference:
     W, a : numpy.ndarray of shape (n,)
         W is never negative; it may be zero.
     """
+
+    STORED: ClassVar[tuple[str, ...]] = ("W", "a")
 
     W: np.ndarray
     a: np.ndarray
@@ -73,6 +76,8 @@ class Rows:
     codes : tuple of numpy.ndarray of int, shape (n,)
     """
 
+    STORED: ClassVar[tuple[str, ...]] = ("family", "layout", "y", "offset", "trials", "weights", "X", "Z", "codes")
+
     family: Family
     layout: Layout
     y: np.ndarray
@@ -84,42 +89,108 @@ class Rows:
     codes: tuple[np.ndarray, ...]
 
     @classmethod
-    def of(cls, design: Design, family: Family, units: Units, mean: np.ndarray, root: np.ndarray) -> Rows:
-        """Bring a design's rows to the sampler's units; `mean` and `root` are of the common effects' prior."""
+    def of(
+        cls,
+        design: Design,
+        family: Family,
+        units: Units,
+        mean: np.ndarray,
+        root: np.ndarray,
+        *,
+        distinct: bool = True,
+    ) -> Rows:
+        """Bring a design's rows to the sampler's units.
+
+        Parameters
+        ----------
+        design : Design
+        family : Family
+        units : Units
+        mean, root : numpy.ndarray of shape (p,) and (p, p)
+            Of the common effects' prior.
+        distinct : bool, default=True
+            Whether identical rows are put together.
+        """
         every = slice(None)
         scale, location = units.scaling.y_scale, units.scaling.y_location
         V = scale * units.explaining_columns(design, every)
-        layout = Layout.of(design.groups, V.shape[1])
+        layout = Layout.of_design(design)
         Z = [scale * units.group_columns(f, design.groups[f], every) for f in layout.factors]
+        codes = [design.groups[f].codes for f in layout.factors]
         offset = location + V @ mean
         if design.offset is not None:
             offset = offset + design.offset
-        numbers = [design.observed, offset, *(() if design.trials is None else (design.trials,))]
-        codes = [design.groups[f].codes for f in layout.factors]
-        at, count = distinct_rows(np.column_stack([*numbers, V, *Z]), codes, design.weights)
-        columns = (values[at, None] for values in numbers)
+        at, count = np.arange(design.n_rows), design.weights
+        if distinct:
+            trials = () if design.trials is None else (design.trials,)
+            at, count = distinct_rows(np.column_stack([design.observed, offset, *trials, V, *Z]), codes, design.weights)
         return cls(
             family,
             layout,
-            next(columns),
-            next(columns),
-            None if design.trials is None else next(columns),
-            None if np.all(count == 1) else count[:, None],
+            design.observed[at, None],
+            offset[at, None],
+            None if design.trials is None else design.trials[at, None],
+            None if count is None or np.all(count == 1) else count[:, None],
             (V @ root)[at],
             tuple(z[at] for z in Z),
             tuple(code[at] for code in codes),
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What follows from the fields is made again when it is needed."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
     def n(self) -> int:
         """Number of distinct rows."""
         return len(self.y)
 
+    @property
+    def counts(self) -> np.ndarray:
+        """How often each row counts, (n,)."""
+        return np.ones(self.n) if self.weights is None else self.weights[:, 0]
+
+    def __add__(self, other: Rows) -> Rows:
+        """Both sets of rows of one model; the other's factors may have new levels, behind the known ones."""
+        F = len(self.Z)
+        by_factor = [dict(zip(rows.layout.factors, range(F), strict=True)) for rows in (self, other)]
+        Z, codes = (
+            [
+                np.concatenate([getattr(rows, name)[at[f]] for rows, at in zip((self, other), by_factor, strict=True)])
+                for f in range(F)
+            ]
+            for name in ("Z", "codes")
+        )
+        levels = [
+            max(rows.layout.n_levels[at[f]] for rows, at in zip((self, other), by_factor, strict=True))
+            for f in range(F)
+        ]
+        layout = Layout.of([z.shape[1] for z in Z], levels, codes, self.layout.p)
+        counts = np.concatenate([self.counts, other.counts])[:, None]
+        return Rows(
+            self.family,
+            layout,
+            np.concatenate([self.y, other.y]),
+            np.concatenate([self.offset, other.offset]),
+            None if self.trials is None or other.trials is None else np.concatenate([self.trials, other.trials]),
+            None if np.all(counts == 1) else counts,
+            np.concatenate([self.X, other.X]),
+            tuple(Z[f] for f in layout.factors),
+            tuple(codes[f] for f in layout.factors),
+        )
+
     def indicator(self, i: int) -> sparse.csr_array:
         """Columns of M of one factor, in the order of the layout: (n, q J)."""
         q, J = self.layout.n_effects[i], self.layout.n_levels[i]
         places = self.codes[i][:, None] + J * np.arange(q)
         return sparse.csr_array((self.Z[i].ravel(), places.ravel(), np.arange(self.n + 1) * q), (self.n, q * J))
+
+    def shared_columns(self) -> np.ndarray | sparse.csr_array:
+        """Columns of M of the crossed factors, then of the common effects, (n, m)."""
+        crossed = range(self.layout.nested, len(self.Z))
+        if not crossed:
+            return self.X
+        return sparse.hstack([*(self.indicator(i) for i in crossed), sparse.csr_array(self.X)]).tocsr()
 
     @cached_property
     def _matrix(self) -> sparse.csr_array:
@@ -175,6 +246,12 @@ class Rows:
             total += self._derivatives(rows, eta, auxiliary)[0].sum(axis=0)
         return total
 
+    def each(self, lin: np.ndarray, auxiliary: dict[str, np.ndarray]) -> np.ndarray:
+        """Log density of each row, with its constants, times how often it counts: (n, S), at predictors (n, S)."""
+        trials = {} if self.trials is None else {"trials": self.trials}
+        found = self.family.log_density(self.y, self.offset + lin, **auxiliary, **trials)
+        return found if self.weights is None else found * self.weights
+
     def working(self, lin: np.ndarray, auxiliary: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Weight and score over the concentration, each (n, C), at linear predictors (n, C)."""
         weight, score = np.empty_like(lin), np.empty_like(lin)
@@ -203,7 +280,7 @@ class Rows:
 def distinct_rows(
     numbers: np.ndarray, codes: list[np.ndarray], weights: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The first of each set of identical rows, in order, and how often the set counts.
+    """The first of each set of identical rows, in order, and how often the set counts; each (m,).
 
     Parameters
     ----------
@@ -215,5 +292,4 @@ def distinct_rows(
     whole = np.ascontiguousarray(key).view(np.dtype((np.void, key.shape[1] * key.itemsize))).ravel()
     _, at, place = np.unique(whole, return_index=True, return_inverse=True)
     order = np.argsort(at)
-    count = np.bincount(place.ravel(), weights, len(at))
-    return at[order], count[order].astype(float)
+    return at[order], np.bincount(place.ravel(), weights, len(at))[order].astype(float)

@@ -11,13 +11,11 @@ import numpy as np
 from bayesmixed.design.spec import Design, DesignSpec
 from bayesmixed.errors import SamplerError
 from bayesmixed.posterior.draws import Draws
-from bayesmixed.sampling.clock import Clock
 from bayesmixed.sampling.report import shortcomings, summarise
-from bayesmixed.sampling.transport.adaptation import Adapted, adapt
+from bayesmixed.sampling.transport.adaptation import Adapted
 from bayesmixed.sampling.transport.assembly import assemble
-from bayesmixed.sampling.transport.constants import CHAINS, MAX_DIVERGENT, MIN_ACCEPTANCE, MIN_STEP, THINNING
+from bayesmixed.sampling.transport.constants import MAX_DIVERGENT, MIN_ACCEPTANCE, MIN_STEP, THINNING
 from bayesmixed.sampling.transport.model import Prepared
-from bayesmixed.sampling.transport.start import find_start
 from bayesmixed.sampling.transport.trajectory import trajectory
 
 
@@ -48,49 +46,24 @@ class Kept:
         self.w, self.x, self.log_density = self.w[1::2], self.x[1::2], self.log_density[1::2]
 
 
-def sample_prepared(
+def run(
     prepared: Prepared,
     design: Design | DesignSpec,
+    adapted: Adapted,
     *,
     draws: int,
     chains: int,
-    seed: int,
-    clock: Clock,
+    rng: np.random.Generator,
     advance: Callable[[int], None],
-    adapted: Adapted | None = None,
-) -> Draws:
-    """Steps 1 (its second half) to 4 of a model that is brought to working units.
+) -> tuple[Draws, Kept]:
+    """Run, and run on while the gates want more.
 
     Raises
     ------
     SamplerError
         The draws are not to be trusted; says why.
     """
-    rng = np.random.default_rng(seed)
-    try:
-        if adapted is None:
-            target = find_start(prepared.rows, prepared.parameters)
-            clock.lap("start")
-            adapted = adapt(target, max(CHAINS, chains), rng, advance)
-            clock.lap("adapt")
-        result = _run(prepared, design, adapted, (chains, draws), rng, advance)
-    except np.linalg.LinAlgError as error:
-        raise SamplerError(f"the linear algebra failed: {error}") from error
-    clock.lap("sample")
-    result.diagnostics["seconds"] = clock.seconds
-    return result
-
-
-def _run(
-    prepared: Prepared,
-    design: Design | DesignSpec,
-    adapted: Adapted,
-    shape: tuple[int, int],
-    rng: np.random.Generator,
-    advance: Callable[[int], None],
-) -> Draws:
-    """Run, and run on while the gates want more."""
-    (chains, draws), kept, state, spent = shape, Kept(), adapted.state, 0
+    kept, state, spent = Kept(), adapted.state, 0
     if adapted.step < MIN_STEP:
         raise SamplerError(f"trajectories need steps of {adapted.step:.3f}, less than {MIN_STEP}")
     for thin in THINNING:
@@ -118,7 +91,7 @@ def _run(
         result.diagnostics.update(summary)
         trouble = "; ".join(shortcomings(summary, result))
         if not trouble:
-            return result
+            return result, kept
     raise SamplerError(f"after {thin} times as many trajectories {trouble}")
 
 

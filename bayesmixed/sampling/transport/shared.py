@@ -98,7 +98,7 @@ class SharedFactor:
         return product - self.centre
 
     def adjoint(self, by_effect: np.ndarray) -> np.ndarray:
-        """Derivative by z of something whose derivative by w' is `by_effect`."""
+        """Derivative by z of something whose derivative by w' is `by_effect`, both (m, ..., N)."""
         right = self.roots.times(by_effect, transposed=True)
         return self._solve(right, transposed=True) if self.by_point else _forward(self.R, right)
 
@@ -107,15 +107,15 @@ class SharedFactor:
         found = np.empty_like(right)
         for n, R in enumerate(self.R):
             # an upper triangle in C order is a lower one in LAPACK's
-            found[:, n] = dtrtrs(R.T, right[:, n], lower=1, trans=0 if transposed else 1)[0]
+            found[..., n] = dtrtrs(R.T, right[..., n], lower=1, trans=0 if transposed else 1)[0]
         return found
 
 
 def _forward(R: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Solve R'x = right with upper triangular R, (m, m, N), and right (m, N)."""
-    x = np.empty(right.shape)
+    """Solve R'x = right with upper triangular R, (m, m, N), and right (m, ..., N)."""
+    x, middle = np.empty(right.shape), (slice(None), *(None,) * (right.ndim - 2))
     for i in range(len(R)):
-        x[i] = (right[i] - (R[:i, i] * x[:i]).sum(axis=0)) / R[i, i]
+        x[i] = (right[i] - (R[:i, i][middle] * x[:i]).sum(axis=0)) / R[i, i]
     return x
 
 

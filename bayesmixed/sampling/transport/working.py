@@ -72,7 +72,7 @@ class WorkingGaussian:
     def of(cls, rows: Rows, reference: Reference) -> WorkingGaussian:
         """Sum over the rows."""
         layout, W, a = rows.layout, reference.W, reference.a
-        shared = _shared_columns(rows)
+        shared = rows.shared_columns()
         weighted = shared * W[:, None] if isinstance(shared, np.ndarray) else sparse.diags_array(W) @ shared
         E = shared.T @ weighted
         nested = []
@@ -93,14 +93,6 @@ class WorkingGaussian:
         first_terms = _first_terms(nested[0], layout.n_shared) if layout.nested == 1 else None
         dense = np.asarray(E if isinstance(E, np.ndarray) else E.toarray(), dtype=float)
         return cls(layout, tuple(nested), dense, np.asarray(shared.T @ a, dtype=float), first_terms)
-
-
-def _shared_columns(rows: Rows) -> Matrix:
-    """Columns of the crossed factors, then the common ones."""
-    crossed = range(rows.layout.nested, len(rows.layout.factors))
-    if not crossed:
-        return rows.X
-    return sparse.hstack([*(rows.indicator(i) for i in crossed), sparse.csr_array(rows.X)]).tocsr()
 
 
 def _first_terms(products: NestedProducts, m: int) -> Matrix:

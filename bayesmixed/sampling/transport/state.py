@@ -1,0 +1,165 @@
+"""What a fit keeps: its rows in working units, and its draws of the parameters; with them new rows are learned from.
+
+The draws are weighted by the new rows' density where all their groups are known, and the weights are even enough; else
+the sampler runs again on all rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from bayesmixed.chunks import allowed, chunks
+from bayesmixed.design.spec import Design, DesignSpec
+from bayesmixed.errors import SamplerError
+from bayesmixed.keyed_random import uniforms
+from bayesmixed.posterior.diagnostics import pareto_k
+from bayesmixed.posterior.draws import CoefficientMoments, Draws
+from bayesmixed.sampling.clock import Clock
+from bayesmixed.sampling.progress import Progress
+from bayesmixed.sampling.report import shortcomings, summarise
+from bayesmixed.sampling.resampling import K_HAT_LIMIT, resample
+from bayesmixed.sampling.transport.adaptation import adapt
+from bayesmixed.sampling.transport.assembly import by_draw
+from bayesmixed.sampling.transport.constants import CHAINS
+from bayesmixed.sampling.transport.leave_one_out import leave_one_out
+from bayesmixed.sampling.transport.model import Prepared
+from bayesmixed.sampling.transport.rows import Reference, Rows
+from bayesmixed.sampling.transport.run import run
+from bayesmixed.sampling.transport.start import find_start
+
+_REFERENCE_DRAWS = 100  # that a quadratic approximation of the rows is averaged over
+
+
+@dataclass(frozen=True)
+class State:
+    """What a fit keeps.
+
+    Attributes
+    ----------
+    prepared : Prepared
+        With all rows so far.
+    x : numpy.ndarray of shape (d, S)
+        Parameters of every draw, chain after chain, in the sampler's coordinates.
+    """
+
+    STORED: ClassVar[tuple[str, ...]] = ("prepared", "x")
+
+    prepared: Prepared
+    x: np.ndarray
+
+    @property
+    def coefficients(self) -> CoefficientMoments | None:
+        """Not known; see `FitState.coefficients`."""
+        return None
+
+    def update(self, draws: Draws, spec: DesignSpec, design: Design, *, seed: int, progressbar: bool) -> Draws:
+        """Learn from new rows; see `FitState.update`. ``diagnostics["reason"]`` says which way it went."""
+        clock = Clock()
+        new = self.prepared.rows_of(design)
+        prepared = replace(self.prepared, rows=self.prepared.rows + new)
+        result, refusal = self._weighted(draws, prepared, new, design, seed)
+        clock.lap("weights")
+        if refusal:
+            chains, n_draws = draws.shape
+            result = sample_prepared(
+                prepared, spec, draws=n_draws, chains=chains, seed=seed, progressbar=progressbar, clock=clock
+            )
+            result.diagnostics["reason"] = f"condition: sampled anew, as {refusal}"
+        return result
+
+    def _weighted(self, draws: Draws, prepared: Prepared, new: Rows, design: Design, seed: int) -> tuple[Draws, str]:
+        """The draws resampled for all rows, and why they are not good enough; empty where they are."""
+        if any(len(factor.levels) > draws.values[f"b_{factor.name}"].shape[2] for factor in design.groups):
+            return draws, "the rows have new groups"
+        log_weights = np.empty(draws.size)
+        for some in chunks(draws.size, design.n_rows, allowed().working):
+            keep = np.arange(some.start, some.stop)
+            lin = linear_predictors(draws, design, keep) - new.offset
+            log_weights[some] = new.each(lin, self._auxiliary(keep)).sum(axis=0)
+        k_hat = pareto_k(log_weights)
+        if not k_hat <= K_HAT_LIMIT:
+            return draws, f"Pareto k-hat of the weights is {k_hat:.2f} (limit {K_HAT_LIMIT})"
+        u = uniforms((seed, "resample", str(prepared.rows.n)), (draws.shape[0],))
+        result = self._chosen(draws, prepared, resample(log_weights.reshape(draws.shape), u))
+        result.diagnostics.update({"reason": "condition: the draws were weighted by the new rows", "k_hat": k_hat})
+        result.diagnostics.update(summary := summarise(result))
+        return result, "; ".join(shortcomings(summary, result))
+
+    def _chosen(self, draws: Draws, prepared: Prepared, chosen: np.ndarray) -> Draws:
+        """The draws at positions (chain, draw) within their chains."""
+        at = np.arange(len(chosen))[:, None], chosen
+        x = self.x.reshape(len(self.x), *draws.shape)[:, at[0], at[1]].reshape(len(self.x), -1)
+        return Draws(
+            {name: values[at] for name, values in draws.values.items()},
+            {name: values[at] for name, values in draws.sample_stats.items()},
+            {"sampler": "transport", "acceptance": draws.diagnostics["acceptance"]},
+            state=State(prepared, x),
+        )
+
+    def leave_one_out(self, draws: Draws, design: Design, keep: np.ndarray) -> np.ndarray:
+        """Log density of each row given all others; see `FitState.leave_one_out`."""
+        rows = self.prepared.rows_of(design)
+        return leave_one_out(rows, self.prepared.parameters, self._reference(draws, design, rows), self.x[:, keep])
+
+    def _reference(self, draws: Draws, design: Design, rows: Rows) -> Reference:
+        """The quadratic approximation of some rows that is the posterior's average, as the pilot's is."""
+        keep = np.unique(np.linspace(0, draws.size - 1, _REFERENCE_DRAWS).astype(int))
+        lin = linear_predictors(draws, design, keep) - rows.offset
+        weight, score = rows.working(lin, self._auxiliary(keep))
+        W = weight.mean(axis=1)
+        return Reference(W, W * lin.mean(axis=1) + score.mean(axis=1))
+
+    def _auxiliary(self, keep: np.ndarray) -> dict[str, np.ndarray]:
+        """Auxiliary parameters of some draws, each (s,)."""
+        return self.prepared.parameters.at(self.x[:, keep]).auxiliary
+
+
+def sample_prepared(
+    prepared: Prepared,
+    design: Design | DesignSpec,
+    *,
+    draws: int,
+    chains: int,
+    seed: int,
+    progressbar: bool,
+    clock: Clock,
+) -> Draws:
+    """Sample a model that is brought to working units; see `engine`.
+
+    Raises
+    ------
+    SamplerError
+    """
+    rng, rows = np.random.default_rng(seed), prepared.rows
+    with Progress(progressbar, f"Sampling {rows.layout.size} effects") as progress:
+        try:
+            target = find_start(rows, prepared.parameters)
+            clock.lap("start")
+            adapted = adapt(target, max(CHAINS, chains), rng, progress.advance)
+            clock.lap("adapt")
+            result, kept = run(prepared, design, adapted, draws=draws, chains=chains, rng=rng, advance=progress.advance)
+        except np.linalg.LinAlgError as error:
+            raise SamplerError(f"the linear algebra failed: {error}") from error
+    clock.lap("sample")
+    result.diagnostics["seconds"] = clock.seconds
+    x = by_draw(kept.x, chains)
+    return replace(result, state=State(prepared, x.reshape(len(x), -1)))
+
+
+def linear_predictors(draws: Draws, design: Design, keep: np.ndarray) -> np.ndarray:
+    """Linear predictors of rows of known groups at some draws, (n, s)."""
+    eta = np.zeros((design.n_rows, len(keep)))
+    if design.offset is not None:
+        eta += design.offset[:, None]
+    if design.has_intercept:
+        eta += draws.flat("Intercept")[keep]
+    if design.common_names:
+        eta += design.X @ draws.flat("beta")[keep].T
+    for factor in design.groups:
+        b = draws.flat(f"b_{factor.name}")[keep]  # (s, J, q)
+        for effect, z in enumerate(factor.Z.T):
+            eta += z[:, None] * b[:, factor.codes, effect].T
+    return eta
