@@ -35,19 +35,17 @@ from bayesmixed.priors.priors import Priors
 from bayesmixed.priors.scaling import Scaling
 from bayesmixed.sampling.collapsed.regression import Regression, Rotated
 from bayesmixed.sampling.collapsed.state import State
-from bayesmixed.sampling.transport import rows as transport_rows
 from bayesmixed.sampling.transport import state as transport
 from bayesmixed.sampling.transport.coordinates import Parameters
-from bayesmixed.sampling.transport.layout import Layout
 from bayesmixed.sampling.transport.model import Prepared
+from bayesmixed.sampling.transport.working import rows as transport_rows
+from bayesmixed.sampling.transport.working.layout import Layout
 
 VERSION = 3  # rises with the kinds and what is stored of them; a file of another one is refused
 _PROGRAM = "bayesmixed"
 # the file's name of each class that it may hold; a class declares what is stored of it, and is built from just that
 KINDS: dict[str, type[Any]] = {
     **{cls.__name__: cls for cls in (*PRIORS, Truncated)},
-    **{f"family {name}": family for name, family in FAMILIES.items()},
-    **{f"link {name}": type(link) for name, link in LINKS.items()},
     "priors": Priors,
     "draws": Draws,
     "rows": Rows,
@@ -71,7 +69,12 @@ KINDS: dict[str, type[Any]] = {
     "regression": Regression,
     "rotated": Rotated,
 }
-_NAMES = {cls: kind for kind, cls in KINDS.items()}
+
+
+def kinds() -> dict[str, type[Any]]:
+    """All kinds, with the families and links that there are."""
+    families = {f"family {name}": family for name, family in FAMILIES.items()}
+    return KINDS | families | {f"link {name}": type(link) for name, link in LINKS.items()}
 
 
 def write(path: str | os.PathLike[str], estimator: str, tree: Mapping[str, Any]) -> None:
@@ -187,6 +190,7 @@ class _Encoder:
     def __init__(self) -> None:
         self.arrays: list[np.ndarray] = []
         self.objects: list[Any] = []
+        self._names = {cls: kind for kind, cls in kinds().items()}
         self._known: dict[int, Any] = {}
         self._alive: list[Any] = []  # what is known by its id must not be freed
 
@@ -211,11 +215,11 @@ class _Encoder:
         if isinstance(value, np.ndarray) and value.dtype.kind in "biufUMm":
             self.arrays.append(value)
             return {"array": len(self.arrays) - 1}
-        if type(value) not in _NAMES:
+        if type(value) not in self._names:
             dtype = f" of dtype {value.dtype}" if isinstance(value, np.ndarray) else ""
             raise TypeError(f"a file cannot hold a {type(value).__name__}{dtype}: {repr(value)[:80]}.")
         stored = {name: self.encode(getattr(value, name)) for name in type(value).STORED}
-        self.objects.append([_NAMES[type(value)], stored])
+        self.objects.append([self._names[type(value)], stored])
         return {"object": len(self.objects) - 1}
 
 
@@ -224,6 +228,7 @@ class _Decoder:
 
     def __init__(self, archive: zipfile.ZipFile, objects: list[Any]) -> None:
         self._archive = archive
+        self._kinds = kinds()
         self._objects = objects
         self._known: dict[tuple[str, int], Any] = {}
 
@@ -249,7 +254,7 @@ class _Decoder:
 
     def _object(self, at: int) -> Any:
         kind, stored = self._objects[at]
-        cls = KINDS[kind]
+        cls = self._kinds[kind]
         if set(stored) != set(cls.STORED):
             raise ValueError(f"{kind!r} consists of {quoted(stored)}, expected {quoted(cls.STORED)}")
         return cls(**{name: self.decode(node) for name, node in stored.items()})

@@ -46,12 +46,18 @@ def sample(model: Model, design: Design, settings: Settings) -> Draws:
     ConvergenceWarning
         When the draws are not trustworthy yet, with causes and remedies.
     """
-    candidates = [engine for engine in ENGINES if settings.sampler in ("auto", engine.NAME)]
-    refusals: list[str] = []
+    if settings.sampler == "auto":
+        candidates = [engine for engine in ENGINES if engine.takes(model.family)]
+    else:
+        candidates = [engine for engine in ENGINES if settings.sampler == engine.NAME]
+    refusal = ""
     for engine in candidates:
-        if refusals and engine is ENGINES[-1]:
-            _fall_back(engine, design, refusals)
-        reason = engine.refuses(model, design, settings)
+        if refusal and engine is ENGINES[-1]:
+            _fall_back(engine, design, refusal)
+        if not engine.takes(model.family):
+            reason = f"the {engine.NAME} sampler does not take family {model.family.name!r}"
+        else:
+            reason = engine.refuses(model, design, settings)
         if not reason:
             try:
                 result = engine.sample(model, design, settings)
@@ -60,23 +66,22 @@ def sample(model: Model, design: Design, settings: Settings) -> Draws:
             else:
                 summary = result.diagnostics if "max_r_hat" in result.diagnostics else summarise(result)
                 warn_of_draws(summary, design, result, engine, settings)
-                chosen = "; ".join(refusals) or f"sampler={settings.sampler!r}"
-                result.diagnostics.update({"reason": chosen, **summary})
+                result.diagnostics.update({"reason": refusal or f"sampler={settings.sampler!r}", **summary})
                 return result
-        refusals.append(reason)
+        refusal = reason
     name = candidates[-1].NAME
-    raise SamplerError(f'sampler="{name}" cannot sample this posterior: {refusals[-1]}. Use sampler="auto" or "nuts".')
+    raise SamplerError(f'sampler="{name}" cannot sample this posterior: {refusal}. Use sampler="auto" or "nuts".')
 
 
-def _fall_back(engine: Engine, design: Design, refusals: list[str]) -> None:
+def _fall_back(engine: Engine, design: Design, refusal: str) -> None:
     """Warn that the last engine is used, or refuse to wait for it."""
-    reasons, name = "; ".join(refusals), engine.NAME
+    name = engine.NAME
     if design.n_rows > MAX_ROWS:
         raise SamplerError(
-            f"{name.upper()} would take too long for {design.n_rows:,} rows, and is all that is left: {reasons}. Fit a "
+            f"{name.upper()} would take too long for {design.n_rows:,} rows, and is all that is left: {refusal}. Fit a "
             f'part of the rows, or a model without what stands in the way, or wait for it with sampler="{name}".'
         )
-    warn(f"{name.upper()} is used, slower by far: {reasons}.")
+    warn(f"{name.upper()} is used, slower by far: {refusal}.")
 
 
 def update(draws: Draws, spec: DesignSpec, design: Design, *, seed: int, progressbar: bool) -> Draws:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bayesmixed.design.spec import Design
+from bayesmixed.families.base import Family
 from bayesmixed.posterior.draws import Draws
 from bayesmixed.posterior.posterior import Model
 
@@ -46,6 +47,9 @@ class Engine(Protocol):
     """An engine is a module with a name and these functions; `choose` has them in a tuple."""
 
     NAME: str
+
+    def takes(self, family: Family) -> bool:
+        """Whether the engine is one for responses of the family."""
 
     def refuses(self, model: Model, design: Design, settings: Settings) -> str:
         """Why the engine does not take the model, for a reader; empty: it does."""

@@ -255,6 +255,11 @@ def test_the_format_is_that_of_its_version():
         "effects": "density points coefficients key",
         "points": "roots s which",
         "coefficients": "gamma gamma_mean later later_mean",
+        "transport": "prepared x",
+        "prepared": "units rows parameters common_mean common_root",
+        "working rows": "family layout y offset trials weights X Z codes",
+        "layout": "factors nested n_effects n_levels offsets ancestors p",
+        "parameters": "covariances priors floors",
         "regression": "rotated units sigma_prior",
         "rotated": "n a c rss directions mean scale",
     }

@@ -1,6 +1,7 @@
 """A family is one file: one that only the tests have is built, fitted, predicted from, tabulated and saved."""
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -35,10 +36,14 @@ def make_data(n=400, J=20, seed=0):
 DATA = make_data()
 
 
+@cache
+def fitted():
+    return bm.MixedModelRegressor(FORMULA, family="waiting", random_state=0, draws=500).fit(DATA, DATA["y"])
+
+
 @pytest.fixture
-def est(fake_nuts):
-    with pytest.warns(UserWarning, match="NUTS is used, .*: the collapsed sampler does not take family 'waiting'"):
-        return bm.MixedModelRegressor(FORMULA, family="waiting", random_state=0, draws=500).fit(DATA, DATA["y"])
+def est():
+    return fitted()
 
 
 def eta_of(est, rows):
@@ -61,6 +66,11 @@ def test_the_density_in_pymc_is_the_familys():
     eta = intercept + beta * rows["x"] + np.sum(b[rows["g"]] * np.column_stack([np.ones(60), rows["x"]]), axis=1)
 
     np.testing.assert_allclose(found, stats.expon.logpdf(rows["y"], scale=np.exp(eta)))
+
+
+def test_it_is_fitted_without_a_compiler(est):
+    assert est.diagnostics_["sampler"] == "transport"
+    assert est.common_effects()["mean"].iloc[1] == pytest.approx(0.5, abs=0.3)
 
 
 def test_predictions_average_over_draws(est):

@@ -91,7 +91,7 @@ def untransformed(prepared, design, priors, w, x):
 def log_slope(target, x):
     """Log determinant of d(w, parameters) / d(z, t) at one point (size + d,), by differences of the map."""
     size = target.rows.layout.size
-    z, t = x[:size, None], x[size:, None]
+    t = x[size:, None]
     factorised = target.transport(target.coordinates.at(t))
     origin = factorised.effects(np.zeros((size, 1)))
     by_z = np.column_stack([factorised.effects(column[:, None]) - origin for column in np.eye(size)])

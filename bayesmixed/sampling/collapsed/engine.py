@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from bayesmixed.design.spec import Design
 from bayesmixed.errors import SamplerError
+from bayesmixed.families.base import Family
 from bayesmixed.gaussian.density import CollapsedDensity
 from bayesmixed.gaussian.statistics import working_products
 from bayesmixed.gaussian.units import Units
@@ -29,10 +30,13 @@ from bayesmixed.sampling.engine import Settings
 NAME = "collapsed"
 
 
+def takes(family: Family) -> bool:
+    """Those that collapse."""
+    return family.collapses
+
+
 def refuses(model: Model, design: Design, settings: Settings) -> str:
     """Why the model does not collapse; empty where it does."""
-    if not model.family.collapses:
-        return f"the collapsed sampler does not take family {model.family.name!r}"
     return prior_in_the_way(model.priors) or too_large(design)
 
 

@@ -12,6 +12,7 @@ from joblib.parallel import cpu_count, get_active_backend
 
 from bayesmixed._compat import dataset, run_nuts
 from bayesmixed.design.spec import Design
+from bayesmixed.families.base import Family
 from bayesmixed.posterior.draws import Draws, layout
 from bayesmixed.posterior.posterior import Model
 from bayesmixed.sampling.engine import Settings
@@ -31,6 +32,11 @@ _STATS = {
 
 
 NAME = "nuts"
+
+
+def takes(family: Family) -> bool:
+    """All."""
+    return True
 
 
 def refuses(model: Model, design: Design, settings: Settings) -> str:

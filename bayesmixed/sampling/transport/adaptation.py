@@ -17,9 +17,9 @@ from bayesmixed.sampling.transport.constants import (
     START_HALVINGS,
 )
 from bayesmixed.sampling.transport.coordinates import Coordinates
-from bayesmixed.sampling.transport.rows import Reference
 from bayesmixed.sampling.transport.target import State, Target
 from bayesmixed.sampling.transport.trajectory import DualAveraging, trajectory
+from bayesmixed.sampling.transport.working.rows import Reference
 
 
 @dataclass(frozen=True)

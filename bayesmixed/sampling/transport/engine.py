@@ -11,24 +11,28 @@ from __future__ import annotations
 
 from bayesmixed.design.spec import Design
 from bayesmixed.distributions import Normal
+from bayesmixed.families.base import Family
 from bayesmixed.posterior.draws import Draws
 from bayesmixed.posterior.posterior import Model
 from bayesmixed.sampling.clock import Clock
 from bayesmixed.sampling.engine import Settings
 from bayesmixed.sampling.transport.constants import MAX_COORDINATES, MAX_SHARED
-from bayesmixed.sampling.transport.layout import Layout
 from bayesmixed.sampling.transport.model import Prepared
 from bayesmixed.sampling.transport.state import sample_prepared
-from bayesmixed.sampling.transport.working import products_needed
+from bayesmixed.sampling.transport.working.layout import Layout
+from bayesmixed.sampling.transport.working.products import products_needed
 
 NAME = "transport"
+
+
+def takes(family: Family) -> bool:
+    """Those that do not collapse."""
+    return not family.collapses
 
 
 def refuses(model: Model, design: Design, settings: Settings) -> str:
     """Why the model is none for transport; empty where it is one."""
     family, priors = model.family, model.priors
-    if family.collapses:
-        return "the transport sampler is for responses that are not normal"
     given = dict(priors.common) if priors.intercept is None else {"Intercept": priors.intercept, **priors.common}
     if found := [f"{name!r}: {prior!r}" for name, prior in given.items() if not isinstance(prior, Normal)]:
         return f"only Normal priors of common effects can be transported, not {', '.join(found)}"

@@ -17,10 +17,10 @@ from scipy.special import logsumexp
 
 from bayesmixed.chunks import allowed, chunks
 from bayesmixed.sampling.transport.coordinates import Parameters
-from bayesmixed.sampling.transport.factorised import Factorised, by_group
-from bayesmixed.sampling.transport.rows import Reference, Rows
 from bayesmixed.sampling.transport.target import transport
-from bayesmixed.sampling.transport.working import WorkingGaussian
+from bayesmixed.sampling.transport.working.factorised import Factorised, by_group
+from bayesmixed.sampling.transport.working.products import WorkingGaussian
+from bayesmixed.sampling.transport.working.rows import Reference, Rows
 
 _NODES = np.linspace(-7.0, 7.0, 41)  # of the trapezoidal rule, in standard deviations given all rows
 _MIN_KEPT = 1e-12  # of 1 - v kappa W, beyond rounding

@@ -13,7 +13,7 @@ from bayesmixed.gaussian.units import Units
 from bayesmixed.posterior.posterior import Model
 from bayesmixed.priors.priors import Priors
 from bayesmixed.sampling.transport.coordinates import Parameters
-from bayesmixed.sampling.transport.rows import Rows
+from bayesmixed.sampling.transport.working.rows import Rows
 
 
 @dataclass(frozen=True)

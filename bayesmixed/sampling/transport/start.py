@@ -23,9 +23,9 @@ from bayesmixed.sampling.transport.constants import (
     STEP_LIMIT,
 )
 from bayesmixed.sampling.transport.coordinates import Coordinates, Parameters, Points
-from bayesmixed.sampling.transport.rows import Reference, Rows
 from bayesmixed.sampling.transport.target import Target, transport
-from bayesmixed.sampling.transport.working import WorkingGaussian
+from bayesmixed.sampling.transport.working.products import WorkingGaussian
+from bayesmixed.sampling.transport.working.rows import Reference, Rows
 
 _NOWHERE = -1e300
 

@@ -26,9 +26,9 @@ from bayesmixed.sampling.transport.assembly import by_draw
 from bayesmixed.sampling.transport.constants import CHAINS
 from bayesmixed.sampling.transport.leave_one_out import leave_one_out
 from bayesmixed.sampling.transport.model import Prepared
-from bayesmixed.sampling.transport.rows import Reference, Rows
 from bayesmixed.sampling.transport.run import run
 from bayesmixed.sampling.transport.start import find_start
+from bayesmixed.sampling.transport.working.rows import Reference, Rows
 
 _REFERENCE_DRAWS = 100  # that a quadratic approximation of the rows is averaged over
 

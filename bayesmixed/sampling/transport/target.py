@@ -20,9 +20,9 @@ import numpy as np
 from bayesmixed.chunks import allowed, at_once
 from bayesmixed.sampling.transport.constants import DIFFERENCE
 from bayesmixed.sampling.transport.coordinates import Coordinates, Points
-from bayesmixed.sampling.transport.factorised import Factorised, factorise
-from bayesmixed.sampling.transport.rows import Reference, Rows
-from bayesmixed.sampling.transport.working import WorkingGaussian
+from bayesmixed.sampling.transport.working.factorised import Factorised, factorise
+from bayesmixed.sampling.transport.working.products import WorkingGaussian
+from bayesmixed.sampling.transport.working.rows import Evaluated, Reference, Rows
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,36 @@ class State:
 
 
 @dataclass(frozen=True)
+class Transported:
+    """N points, and where the transport takes noise there.
+
+    Attributes
+    ----------
+    points : Points
+    factorised : Factorised
+    w : numpy.ndarray of shape (size, N)
+    """
+
+    points: Points
+    factorised: Factorised
+    w: np.ndarray
+
+    @property
+    def log_gaussian(self) -> np.ndarray:
+        """Log density of the coordinates under the working Gaussian, its effects integrated out, (N,)."""
+        return self.points.log_prior + self.factorised.log_integral
+
+    @property
+    def kappa(self) -> np.ndarray:
+        """Concentrations, (N,)."""
+        return np.square(self.factorised.scale)
+
+    def take(self, n: int) -> Transported:
+        """The first n."""
+        return Transported(self.points.take(n), self.factorised.take(n), self.w[:, :n])
+
+
+@dataclass(frozen=True)
 class Target:
     """The density of one model at one reference.
 
@@ -107,35 +137,42 @@ class Target:
 
     def evaluate(self, x: np.ndarray) -> State:
         """Density and force at (size + d, C)."""
-        size, d, C = self.rows.layout.size, self.coordinates.parameters.dimension, x.shape[1]
+        size, C = self.rows.layout.size, x.shape[1]
         z, t = x[:size], x[size:]
-        # one step along each coordinate, after none; the last axis runs over chains
-        moved = np.repeat(t[:, None], d + 1, axis=1)
-        moved[np.arange(d), np.arange(1, d + 1)] += DIFFERENCE
-        change, base = np.empty((d, C)), None
-        together = at_once(4 * size * C, allowed().working)
+        every = len(t) + 1
+        together = min(every, at_once(4 * size * C, allowed().working))
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # far out: no density there
-            for start in range(0, d + 1, together):
-                some = moved[:, start : start + together].reshape(d, -1)
-                points = self.coordinates.at(some)
-                factorised = self.transport(points)
-                k = some.shape[1] // C
-                w = factorised.effects(np.tile(z, k)).reshape(size, k, C)
-                log_gaussian = (points.log_prior + factorised.log_integral).reshape(k, C)
-                kappa = np.square(factorised.scale).reshape(k, C)
-                if base is None:
-                    own = points.take(C)
-                    rows = self.rows.evaluate(w[:, 0], own.auxiliary, self.reference)
-                    by_z = factorised.take(C).adjoint(rows.by_effect)
-                    base = (w[:, 0], log_gaussian[0], kappa[0])
-                begin = 1 if start == 0 else 0
-                along = np.einsum("sc,skc->kc", rows.by_effect, w[:, begin:] - base[0][:, None])
-                along += log_gaussian[begin:] - base[1] - (kappa[begin:] - base[2]) * rows.quadratic
-                change[start + begin - 1 : start + k - 1] = along / DIFFERENCE
-            force = np.concatenate([by_z, change + self.coordinates.slope(own, rows.by_auxiliary) + t])
-            residual = base[1] + rows.residual + 0.5 * np.square(t).sum(axis=0)
+            # no step, then one along each coordinate; steps that do not fit beside it come after
+            first = self._moved(z, t, range(together))
+            base, w = first.take(C), first.w[:, :C]
+            rows = self.rows.evaluate(w, base.points.auxiliary, self.reference)
+            changes = [self._change(base, first, rows)[1:]]
+            for start in range(together, every, together):
+                steps = range(start, min(start + together, every))
+                changes.append(self._change(base, self._moved(z, t, steps), rows))
+            by_t = np.concatenate(changes) / DIFFERENCE + self.coordinates.slope(base.points, rows.by_auxiliary) + t
+            force = np.concatenate([base.factorised.adjoint(rows.by_effect), by_t])
+            residual = base.log_gaussian + rows.residual + 0.5 * np.square(t).sum(axis=0)
         residual = np.where(np.isfinite(residual) & np.isfinite(force).all(axis=0), residual, -np.inf)
-        return State(x, base[0], own, residual, force)
+        return State(x, w, base.points, residual, force)
+
+    def _moved(self, z: np.ndarray, t: np.ndarray, steps: range) -> Transported:
+        """The transport at coordinates that are moved along one of them; step 0 is none, step k along the kth."""
+        d, numbers = len(t), np.array(steps)
+        moved = np.repeat(t[:, None], len(numbers), axis=1)
+        along = np.flatnonzero(numbers)
+        moved[numbers[along] - 1, along] += DIFFERENCE
+        points = self.coordinates.at(moved.reshape(d, -1))
+        factorised = self.transport(points)
+        return Transported(points, factorised, factorised.effects(np.tile(z, len(numbers))))
+
+    @staticmethod
+    def _change(base: Transported, moved: Transported, rows: Evaluated) -> np.ndarray:
+        """What steps change of the log density, but for the rows' own dependence on auxiliary parameters, (k, C)."""
+        size, C = base.w.shape
+        change = np.einsum("sc,skc->kc", rows.by_effect, moved.w.reshape(size, -1, C) - base.w[:, None])
+        change += moved.log_gaussian.reshape(-1, C) - base.log_gaussian
+        return change - (moved.kappa.reshape(-1, C) - base.kappa) * rows.quadratic
 
 
 def transport(rows: Rows, gaussian: WorkingGaussian, points: Points) -> Factorised:

@@ -4,12 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers.transport_twins import MODELS, log_slope, make_model, make_rows, untransformed
 
+from bayesmixed.chunks import allow
 from bayesmixed.sampling.transport.model import Prepared
-from bayesmixed.sampling.transport.rows import Reference
 from bayesmixed.sampling.transport.start import find_start
 from bayesmixed.sampling.transport.target import Target
+from bayesmixed.sampling.transport.working import shared
+from bayesmixed.sampling.transport.working.products import _first_terms
+from bayesmixed.sampling.transport.working.rows import Reference
+from helpers.transport_twins import MODELS, log_slope, make_model, make_rows, untransformed
 
 FRAME = make_rows()
 WEIGHTS = np.random.default_rng(5).integers(1, 4, len(FRAME)).astype(float)
@@ -58,3 +61,101 @@ def test_forces_are_derivatives_of_the_residual(name):
     size = len(x) - d
     np.testing.assert_allclose(state.force[:size], found[:size], atol=2e-6)
     np.testing.assert_allclose(state.force[size:], found[size:], atol=2e-2)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_transport_has_an_inverse_and_an_adjoint(name):
+    _, _, _, target = prepare(name)
+    size = target.rows.layout.size
+    x = points(target, 5)
+    factorised = target.transport(target.coordinates.at(x[size:]))
+    z, by_effect = x[:size], points(target, 5, seed=2)[:size]
+    w = factorised.effects(z)
+    origin = factorised.effects(np.zeros_like(z))
+
+    np.testing.assert_allclose(factorised.noise(w), z, atol=1e-9)
+    # <by_effect, A z> = <A' by_effect, z>
+    forward, back = (by_effect * (w - origin)).sum(axis=0), (factorised.adjoint(by_effect) * z).sum(axis=0)
+    np.testing.assert_allclose(forward, back, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_noise_is_that_of_the_working_gaussians_exact_draws(name):
+    """Mean and covariance of w given the parameters, and what the Gaussian integrates to, from dense matrices."""
+    _, _, _, target = prepare(name)
+    rows, layout, size = target.rows, target.rows.layout, target.rows.layout.size
+    x = points(target, 2, seed=4)
+    at = target.coordinates.at(x[size:])
+    factorised = target.transport(at)
+    M = np.column_stack([rows.linear(column[:, None])[:, 0] for column in np.eye(size)])
+    for k in range(2):
+        kappa = factorised.scale[k] ** 2
+        root = np.zeros((size, size))
+        for i, f in enumerate(layout.factors):
+            own = slice(layout.offsets[i], layout.offsets[i + 1])
+            root[own, own] = np.kron(at.roots[f][..., k], np.eye(layout.n_levels[i]))
+        root[layout.offsets[-1] :, layout.offsets[-1] :] = np.eye(layout.p)
+        A = np.eye(size) + kappa * root.T @ (M.T * target.reference.W) @ M @ root
+        right = kappa * root.T @ M.T @ target.reference.a
+        origin = factorised.effects(np.zeros((size, 2)))[:, k]
+        by_z = (
+            np.column_stack([factorised.effects(np.tile(c[:, None], 2))[:, k] for c in np.eye(size)]) - origin[:, None]
+        )
+
+        np.testing.assert_allclose(origin, root @ np.linalg.solve(A, right), rtol=1e-8, atol=1e-9)
+        np.testing.assert_allclose(by_z @ by_z.T, root @ np.linalg.solve(A, root.T), rtol=1e-7, atol=1e-9)
+        integral = 0.5 * (right @ np.linalg.solve(A, right) - np.linalg.slogdet(A)[1])
+        assert factorised.log_integral[k] == pytest.approx(integral, rel=1e-9, abs=1e-9)
+
+
+def test_many_shared_columns_by_lapack_and_few_by_elimination_agree(monkeypatch):
+    _, _, _, target = prepare("poisson, crossed, q=2 and q=2")
+    x = points(target, 4)
+    state = target.evaluate(x)
+    assert shared._LAPACK <= target.rows.layout.n_shared < 100
+    monkeypatch.setattr(shared, "_LAPACK", 100)
+    other = target.evaluate(x)
+
+    np.testing.assert_allclose(other.residual, state.residual, rtol=1e-10)
+    np.testing.assert_allclose(other.force, state.force, rtol=1e-6, atol=1e-6)
+
+
+def test_sparse_and_dense_products_of_the_first_factor_agree():
+    _, _, _, target = prepare("poisson, crossed, q=2 and q=2")
+    gaussian = target.gaussian
+    nested = [replace(own, shared=own.shared.toarray()) for own in gaussian.nested]
+    dense = replace(gaussian, nested=tuple(nested), first_terms=_first_terms(nested[0], target.rows.layout.n_shared))
+    x = points(target, 4)
+
+    np.testing.assert_allclose(gaussian.first_terms.toarray(), dense.first_terms, rtol=1e-12)
+    expected, found = target.evaluate(x), replace(target, gaussian=dense).evaluate(x)
+    np.testing.assert_allclose(found.residual, expected.residual, rtol=1e-10)
+
+
+def test_a_zero_weight_leaves_the_linear_term():
+    """A row without curvature, as a probit's far out: no working response a / W exists, and none is formed."""
+    _, _, _, target = prepare("binomial, probit, q=2")
+    W = target.reference.W.copy()
+    W[::3] = 0.0
+    other = Target.of(target.rows, target.coordinates, Reference(W, target.reference.a))
+    x = points(target, 3)
+    difference = target.evaluate(x).log_density - other.evaluate(x).log_density
+
+    assert np.isfinite(difference).all()
+    assert np.ptp(difference) > 1e-3  # another place for each noise
+    w = target.evaluate(x).w
+    z = other.transport(other.coordinates.at(x[len(w) :])).noise(w)
+    there = other.evaluate(np.concatenate([z, x[len(w) :]]))
+    np.testing.assert_allclose(there.w, w, atol=1e-9)
+
+
+@pytest.mark.parametrize("together", [1, 500])
+def test_results_do_not_depend_on_how_much_is_evaluated_together(together):
+    _, _, _, target = prepare("t")
+    x = points(target, 4)
+    expected = target.evaluate(x)
+    with allow(rows=together, working=together):
+        found = target.evaluate(x)
+
+    np.testing.assert_array_equal(found.residual, expected.residual)
+    np.testing.assert_array_equal(found.force, expected.force)

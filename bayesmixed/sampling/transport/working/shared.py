@@ -12,7 +12,7 @@ import numpy as np
 from scipy.linalg.lapack import dpotrf, dtrtrs
 
 from bayesmixed.gaussian.batched import back_substitute, eliminate, log_det
-from bayesmixed.sampling.transport.layout import Layout
+from bayesmixed.sampling.transport.working.layout import Layout
 
 _LAPACK = 12  # columns from which LAPACK, matrix by matrix, is faster than elimination of all at once
 
@@ -42,7 +42,9 @@ class Roots:
             own = values[at].reshape(shape)
             turned = root.swapaxes(0, 1) if transposed else root
             middle = (1,) * (values.ndim - 1)
-            result = sum(turned[:, k].reshape(len(root), *middle, -1) * own[None, k] for k in range(len(root)))
+            result = np.zeros(np.broadcast_shapes((*own.shape[:-1], 1), (len(self.scale),)))
+            for k in range(len(root)):
+                result += turned[:, k].reshape(len(root), *middle, -1) * own[None, k]
             found[at] = result.reshape(at.stop - at.start, *result.shape[2:])
         at = slice(layout.offsets[-1] - layout.start, None)
         found[at] = values[at] * self.scale

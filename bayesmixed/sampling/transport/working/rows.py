@@ -19,7 +19,7 @@ from bayesmixed.chunks import allowed, chunks
 from bayesmixed.design.spec import Design
 from bayesmixed.families.base import Family
 from bayesmixed.gaussian.units import Units
-from bayesmixed.sampling.transport.layout import Layout
+from bayesmixed.sampling.transport.working.layout import Layout
 
 
 @dataclass(frozen=True)

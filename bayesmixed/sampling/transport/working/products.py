@@ -11,16 +11,17 @@ a / W is ever formed.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 from scipy import sparse
 
 from bayesmixed.chunks import allowed
 from bayesmixed.gaussian.batched import lower
-from bayesmixed.sampling.transport.layout import Layout
-from bayesmixed.sampling.transport.rows import Reference, Rows
+from bayesmixed.sampling.transport.working.layout import Layout
+from bayesmixed.sampling.transport.working.rows import Reference, Rows
 
-Matrix = np.ndarray | sparse.csr_array
+Matrix: TypeAlias = Any  # an array, or a sparse one
 
 
 @dataclass(frozen=True)

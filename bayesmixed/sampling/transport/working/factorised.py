@@ -18,9 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from bayesmixed.gaussian.batched import conditional_root, gram, lower
-from bayesmixed.sampling.transport.layout import Layout
-from bayesmixed.sampling.transport.shared import SharedFactor, factorise_shared
-from bayesmixed.sampling.transport.working import Matrix, NestedProducts, WorkingGaussian
+from bayesmixed.sampling.transport.working.layout import Layout
+from bayesmixed.sampling.transport.working.products import Matrix, NestedProducts, WorkingGaussian
+from bayesmixed.sampling.transport.working.shared import SharedFactor, factorise_shared
 
 
 @dataclass(frozen=True)

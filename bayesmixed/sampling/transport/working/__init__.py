@@ -1,0 +1,1 @@
+"""Rows as a quadratic approximation sees them, and the Gaussian that it makes of the effects."""
