@@ -40,7 +40,7 @@ def leave_one_out(rows: Rows, parameters: Parameters, reference: Reference, x: n
     """
     gaussian, found = WorkingGaussian.of(rows, reference), np.empty((x.shape[1], rows.n))
     width = rows.layout.size + rows.n * (len(rows.Z) + rows.layout.n_shared + len(_NODES))
-    for some in chunks(x.shape[1], width, allowed().working):
+    for some in chunks(x.shape[1], width, allowed().points):
         points = parameters.at(x[:, some])
         factorised = transport(rows, gaussian, points)
         mean = rows.linear(factorised.effects(np.zeros((rows.layout.size, some.stop - some.start))))

@@ -124,10 +124,10 @@ def _mode(rows: Rows, parameters: Parameters, x: np.ndarray, w: np.ndarray, star
     def log_density(x: np.ndarray) -> np.ndarray:
         found = np.empty(x.shape[1])
         width = 8 * (rows.layout.size + rows.n * bool(parameters.priors))
-        for some in chunks(x.shape[1], width, allowed().working):
+        for some in chunks(x.shape[1], width, allowed().points):
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # far out
                 points = parameters.at(x[:, some])
-                factorised = transport(rows, gaussian, points)
+                factorised = transport(rows, gaussian, points, width=1)
                 value = points.log_prior + factorised.log_integral
                 if parameters.priors:
                     value = value + rows.log_density(lin, points.auxiliary) - np.square(factorised.scale) * own.sum()

@@ -131,16 +131,16 @@ class Target:
         """Sum the reference up."""
         return cls(rows, coordinates, reference, WorkingGaussian.of(rows, reference))
 
-    def transport(self, points: Points) -> Factorised:
+    def transport(self, points: Points, width: int | None = None) -> Factorised:
         """The working Gaussian at N points."""
-        return transport(self.rows, self.gaussian, points)
+        return transport(self.rows, self.gaussian, points, width)
 
     def evaluate(self, x: np.ndarray) -> State:
         """Density and force at (size + d, C)."""
         size, C = self.rows.layout.size, x.shape[1]
         z, t = x[:size], x[size:]
         every = len(t) + 1
-        together = min(every, at_once(4 * size * C, allowed().working))
+        together = min(every, at_once(4 * size * C, allowed().points))
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # far out: no density there
             # no step, then one along each coordinate; steps that do not fit beside it come after
             first = self._moved(z, t, range(together))
@@ -163,7 +163,7 @@ class Target:
         along = np.flatnonzero(numbers)
         moved[numbers[along] - 1, along] += DIFFERENCE
         points = self.coordinates.at(moved.reshape(d, -1))
-        factorised = self.transport(points)
+        factorised = self.transport(points, t.shape[1])
         return Transported(points, factorised, factorised.effects(np.tile(z, len(numbers))))
 
     @staticmethod
@@ -175,7 +175,7 @@ class Target:
         return change - (moved.kappa.reshape(-1, C) - base.kappa) * rows.quadratic
 
 
-def transport(rows: Rows, gaussian: WorkingGaussian, points: Points) -> Factorised:
-    """The working Gaussian of some rows at N points."""
+def transport(rows: Rows, gaussian: WorkingGaussian, points: Points, width: int | None = None) -> Factorised:
+    """The working Gaussian of some rows at N points; `width` as in `factorise`, default N."""
     kappa = rows.family.concentration(**points.auxiliary) * np.ones(points.x.shape[1])
-    return factorise(gaussian, [points.roots[f] for f in rows.layout.factors], kappa)
+    return factorise(gaussian, [points.roots[f] for f in rows.layout.factors], kappa, width or len(kappa))

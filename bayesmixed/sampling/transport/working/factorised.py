@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 
 from bayesmixed.gaussian.batched import conditional_root, gram, lower
 from bayesmixed.sampling.transport.working.layout import Layout
@@ -55,6 +56,8 @@ class Factorised:
         kappa^(1/2).
     log_integral : numpy.ndarray of shape (N,)
         Log of the integral over w of the quadratic's exponential under the effects' prior.
+    width : int
+        Points that matrix products take together.
     """
 
     layout: Layout
@@ -62,6 +65,7 @@ class Factorised:
     shared: SharedFactor
     scale: np.ndarray
     log_integral: np.ndarray
+    width: int
 
     def take(self, n: int) -> Factorised:
         """The first n points."""
@@ -74,7 +78,7 @@ class Factorised:
             )
             for factor in self.nested
         ]
-        return Factorised(self.layout, nested, self.shared.take(n), self.scale[:n], self.log_integral[:n])
+        return Factorised(self.layout, nested, self.shared.take(n), self.scale[:n], self.log_integral[:n], self.width)
 
     def effects(self, z: np.ndarray) -> np.ndarray:
         """w, (size, N), of noise z of the same shape."""
@@ -116,7 +120,7 @@ class Factorised:
     def _known(self, i: int, w: np.ndarray, shared: np.ndarray, *, linear: bool) -> np.ndarray:
         """T of factor i given the levels above it and the shared effects, (q, J, N)."""
         factor = self.nested[i]
-        t = factor.T * self.scale - _times(factor.shared, shared, factor.T.shape)
+        t = factor.T * self.scale - _times(factor.shared, shared, factor.T.shape, self.width)
         for k, products in enumerate(factor.above, start=i + 1):
             above = self.layout.own(w, k)[:, self.layout.ancestors[i, k]]
             t -= (products * above).sum(axis=1) if len(products) > 1 or len(above) > 1 else products[:, 0] * above
@@ -133,11 +137,19 @@ class Factorised:
                 own[e] -= layout.sums[i, k] @ passed[e]
 
 
-def _times(shared: Matrix, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def _times(shared: Matrix, values: np.ndarray, shape: tuple[int, ...], width: int) -> np.ndarray:
     """C w_shared of every group, (q, J, N)."""
     if shared.ndim == 2:
-        return (shared @ values).reshape(shape[0], shape[1], -1)
+        return _product(shared, values, width).reshape(shape[0], shape[1], -1)
     return (shared * values[:, None]).sum(axis=1)
+
+
+def _product(matrix: Matrix, values: np.ndarray, width: int) -> np.ndarray:
+    """``matrix @ values``, some columns at a time."""
+    if sparse.issparse(matrix) or width >= values.shape[1]:
+        return matrix @ values
+    starts = range(0, values.shape[1], width)
+    return np.concatenate([matrix @ np.ascontiguousarray(values[:, at : at + width]) for at in starts], axis=1)
 
 
 def _transposed_times(shared: Matrix, t: np.ndarray) -> np.ndarray:
@@ -147,7 +159,7 @@ def _transposed_times(shared: Matrix, t: np.ndarray) -> np.ndarray:
     return (shared * t[:, None]).sum(axis=(0, 2))
 
 
-def factorise(gaussian: WorkingGaussian, roots: list[np.ndarray], kappa: np.ndarray) -> Factorised:
+def factorise(gaussian: WorkingGaussian, roots: list[np.ndarray], kappa: np.ndarray, width: int) -> Factorised:
     """Integrate the effects out at N points.
 
     Parameters
@@ -156,6 +168,8 @@ def factorise(gaussian: WorkingGaussian, roots: list[np.ndarray], kappa: np.ndar
     roots : list of numpy.ndarray of shape (q, q, N)
         Of each factor's covariance, in the layout's order.
     kappa : numpy.ndarray of shape (N,)
+    width : int
+        Points that matrix products take together: a product's last digits may depend on it, and on nothing else.
     """
     layout, scale = gaussian.layout, np.sqrt(kappa)
     roots = [root * scale for root in roots]
@@ -171,11 +185,12 @@ def factorise(gaussian: WorkingGaussian, roots: list[np.ndarray], kappa: np.ndar
         if gaussian.first_terms is None:
             left = left - _eliminate(layout, i, F, nested)
         else:
-            left = left - gaussian.first_terms @ gram(F).reshape(gaussian.first_terms.shape[1], n)
+            covariances = gram(F).reshape(gaussian.first_terms.shape[1], n)
+            left = left - _product(gaussian.first_terms, covariances, width)
     shared = factorise_shared(layout, left, roots[layout.nested :], scale, m)
     quadratic = np.square(scale) * -left[-1] + shared.quadratic
     log_integral = 0.5 * (quadratic - log_det - shared.log_det)
-    return Factorised(layout, factors, shared, scale, log_integral)
+    return Factorised(layout, factors, shared, scale, log_integral, width)
 
 
 def _packed(E: np.ndarray, r: np.ndarray) -> np.ndarray:

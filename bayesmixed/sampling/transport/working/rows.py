@@ -240,11 +240,11 @@ class Rows:
     def log_density(self, lin: np.ndarray, auxiliary: dict[str, np.ndarray]) -> np.ndarray:
         """Log densities summed over the rows, (S,), at predictors (n, 1) or (n, S) and auxiliary parameters (S,)."""
         S = max([lin.shape[1], *(len(values) for values in auxiliary.values())])
-        total = np.zeros(S)
+        found = np.empty((self.n, S))  # one sum, whatever is evaluated together
         for rows in chunks(self.n, S, allowed().rows):
-            eta = np.broadcast_to(self.offset[rows] + lin[rows], (rows.stop - rows.start, S))
-            total += self._derivatives(rows, eta, auxiliary)[0].sum(axis=0)
-        return total
+            eta = np.broadcast_to(self.offset[rows] + lin[rows], found[rows].shape)
+            found[rows] = self._derivatives(rows, eta, auxiliary)[0]
+        return found.sum(axis=0)
 
     def each(self, lin: np.ndarray, auxiliary: dict[str, np.ndarray]) -> np.ndarray:
         """Log density of each row, with its constants, times how often it counts: (n, S), at predictors (n, S)."""
