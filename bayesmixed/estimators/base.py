@@ -109,7 +109,8 @@ class MixedModel(Predictions, Summaries, Storage, Display, BaseEstimator):
         new rows with all effects integrated out, and the effects are drawn anew. Where the weights are too uneven, the
         sampler runs on the merged sufficient statistics: ``diagnostics_["reason"]`` says which, and
         ``diagnostics_["k_hat"]`` is Pareto k-hat of the weights, or of the sampler. Without groups the draws are
-        independent, and made anew.
+        independent, and made anew. A fit by the transport sampler weights the draws of the effects, too, by rows of
+        known groups; with rows of new ones it samples anew from all rows, which it has kept.
 
         Parameters
         ----------
@@ -132,7 +133,7 @@ class MixedModel(Predictions, Summaries, Storage, Display, BaseEstimator):
         ValueError
             Missing values, or labels of another type than the fitted ones.
         SamplerError
-            The fit was made by NUTS, or the model of all rows is not one for the collapsed sampler.
+            The fit was made by NUTS, or the model of all rows is not one for the fit's sampler.
 
         Warns
         -----
@@ -177,8 +178,9 @@ class MixedModel(Predictions, Summaries, Storage, Display, BaseEstimator):
             For ``az.compare({"a": a.loo(X, y), "b": b.loo(X, y)})``. Its attribute ``log_likelihood`` (which copies and
             pickles may lose) is the pointwise log likelihood (chain, draw, obs), whose ``attrs`` say what it is good
             for. A fit by the collapsed sampler has group and common effects integrated out, for LOO and not for WAIC
-            (and ``p_loo`` counts covariances and sigma alone); one by NUTS has it conditional on the effects. A row
-            of weight w stands for w equal rows, left out together.
+            (and ``p_loo`` counts covariances and sigma alone); one by the transport sampler likewise, the other rows
+            being approximated by a Gaussian; one by NUTS has it conditional on the effects. A row of weight w stands
+            for w equal rows, left out together.
 
         Raises
         ------

@@ -110,7 +110,7 @@ def _sampling(posterior: Posterior) -> list[tuple[str, str]]:
     made = f"{draws:,} in each of {chains:,} chains" if chains > 1 else f"{draws:,} in one chain"
     lines = [("sampler", f"{found['sampler']} ({found['reason']})"), ("draws", made)]
     for label, name, form in _FIGURES:
-        if np.isfinite(found.get(name, np.nan)) and (name != "divergences" or found["sampler"] == "nuts"):
+        if np.isfinite(found.get(name, np.nan)) and (name != "divergences" or found["sampler"] != "collapsed"):
             of = f", {found[f'{name}_of']}" if f"{name}_of" in found else ""
             lines.append((label, f"{found[name]:{form}}{of}"))
     seconds = sum(found.get("seconds", {}).values())

@@ -51,11 +51,13 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
         Shape of the LKJ prior of correlations; 1 is uniform over correlation matrices.
     priors : dict or Priors, optional
         Overrides of the data-scaled defaults, on the user's scale: see `priors_`.
-    sampler : {"auto", "collapsed", "nuts"}, default="auto"
-        "collapsed" integrates all effects out and needs no compiler. It takes the families "gaussian" and "lognormal",
-        and raises where common effects have priors other than Normal, where there are more than 21 group sds and
-        correlations, and where crossed factors beside the largest have more than 2,500 effects. "auto" is NUTS there:
-        `diagnostics_` says which and why.
+    sampler : {"auto", "collapsed", "transport", "nuts"}, default="auto"
+        "collapsed" integrates all effects out, and takes the families "gaussian" and "lognormal"; "transport" takes the
+        others, by Hamiltonian Monte Carlo in coordinates that a Gaussian approximation of the rows gives. Neither needs
+        a compiler. They raise where common effects have priors other than Normal, where there are more than 21 group
+        sds, correlations and (transport) auxiliary parameters, and where crossed factors beside the largest have more
+        than 2,500 (transport: 300) effects; transport, too, where its chains do not agree after eight times as many
+        trajectories. "auto" is NUTS there: `diagnostics_` says which and why.
     draws : int, default=1000
         Kept draws per chain.
     chains : int, default=4
