@@ -5,7 +5,16 @@ Symmetric matrices travel as their lower triangle, *packed*: entry (i, j), i >= 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import reduce
+from operator import add
+
 import numpy as np
+
+
+def total(terms: Iterable[np.ndarray]) -> np.ndarray:
+    """Sum of arrays, at least one: `sum` would begin by adding the first to 0."""
+    return reduce(add, terms)
 
 
 def lower(q: int) -> list[tuple[int, int]]:
@@ -147,14 +156,14 @@ def conditional_root(S: np.ndarray, root: np.ndarray) -> tuple[np.ndarray, np.nd
     Elementwise throughout: a point's numbers do not depend on the other points of the call, to the last bit.
     """
     q = len(S)
-    SL = [[sum(S[i, k] * root[k, j] for k in range(q)) for j in range(q)] for i in range(q)]
+    SL = [[total(S[i, k] * root[k, j] for k in range(q)) for j in range(q)] for i in range(q)]
     F = np.empty((q, q, *np.broadcast_shapes(S.shape[2:], root.shape[2:])))
     R: list[list[np.ndarray]] = []
     det: np.ndarray | float = 1.0
     for i in range(q):
         R.append([])
         for j in range(i + 1):
-            value = sum(root[k, i] * SL[k][j] for k in range(q))
+            value = total(root[k, i] * SL[k][j] for k in range(q))
             for k in range(j):
                 value = value - R[i][k] * R[j][k]
             R[i].append(value / R[j][j] if j < i else np.sqrt(np.maximum(value + 1, 1.0)))
@@ -177,8 +186,8 @@ def conditional_effects(F: np.ndarray, t: np.ndarray, noise: np.ndarray) -> np.n
     t, noise : numpy.ndarray of shape (q, ...)
     """
     q = len(F)
-    inner = [sum(F[k, e] * t[k] for k in range(q)) + noise[e] for e in range(q)]
-    return np.stack([sum(F[e, k] * inner[k] for k in range(q)) for e in range(q)])
+    inner = [total(F[k, e] * t[k] for k in range(q)) + noise[e] for e in range(q)]
+    return np.stack([total(F[e, k] * inner[k] for k in range(q)) for e in range(q)])
 
 
 def quadratic_form(F: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

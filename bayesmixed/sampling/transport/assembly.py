@@ -18,11 +18,10 @@ def assemble(
     prepared: Prepared, design: Design | DesignSpec, kept: Kept, chains: int, diagnostics: dict[str, Any]
 ) -> Draws:
     """Draws of the first `chains` chains, on the user's scale."""
-    w = by_draw(kept.w, chains)
-    shape = w.shape[1:]
     x = by_draw(kept.x, chains)
+    shape = x.shape[1:]
     values = _parameters(prepared, design, x.reshape(len(x), -1), shape)
-    values |= _effects(prepared, design, w.reshape(len(w), -1), shape)
+    values |= _effects(prepared, design, kept.w, chains)
     stats = {
         "lp": np.array(kept.log_density)[:, :chains].T,
         "acceptance_rate": np.array(kept.acceptance)[:, :chains].T,
@@ -31,23 +30,26 @@ def assemble(
     return Draws({key: values[key] for key in layout(design, prepared.rows.family.auxiliary)}, stats, diagnostics)
 
 
-def by_draw(values: list[np.ndarray], chains: int) -> np.ndarray:
-    """States (k, C) per draw as (k, chain, draw)."""
-    return np.array([state[:, :chains] for state in values]).transpose(1, 2, 0)
+def by_draw(values: list[np.ndarray], chains: int, rows: slice = slice(None)) -> np.ndarray:
+    """Some rows of states (k, C) per draw as (rows, chain, draw)."""
+    return np.array([state[rows, :chains] for state in values]).transpose(1, 2, 0)
 
 
 def _effects(
-    prepared: Prepared, design: Design | DesignSpec, w: np.ndarray, shape: tuple[int, ...]
+    prepared: Prepared, design: Design | DesignSpec, w: list[np.ndarray], chains: int
 ) -> dict[str, np.ndarray]:
-    """Common and group effects of draws (size, S)."""
+    """Common and group effects of draws, a list of (size, C); a factor at a time, as there may be many."""
     units, arrangement = prepared.units, prepared.rows.layout
-    gamma = prepared.common_mean[:, None] + prepared.common_root @ arrangement.common(w)
+    common = by_draw(w, chains, slice(arrangement.offsets[-1], None))
+    shape = common.shape[1:]
+    gamma = prepared.common_mean[:, None] + prepared.common_root @ common.reshape(len(common), -1)
     intercept, beta = units.common_effects(gamma)
     values = {"beta": _shaped(beta, shape)}
     if intercept is not None:
         values["Intercept"] = intercept.reshape(shape)
     for i, f in enumerate(arrangement.factors):
-        b = units.group_effects(f, arrangement.own(w, i))
+        own = by_draw(w, chains, slice(arrangement.offsets[i], arrangement.offsets[i + 1]))
+        b = units.group_effects(f, own.reshape(arrangement.n_effects[i], arrangement.n_levels[i], -1))
         values[f"b_{design.groups[f].name}"] = _shaped(b.swapaxes(0, 1), shape)
     return values
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from bayesmixed.gaussian.batched import conditional_root, gram, lower
+from bayesmixed.gaussian.batched import conditional_effects, conditional_root, gram, lower, total
 from bayesmixed.sampling.transport.working.layout import Layout
 from bayesmixed.sampling.transport.working.products import Matrix, NestedProducts, WorkingGaussian
 from bayesmixed.sampling.transport.working.shared import SharedFactor, factorise_shared
@@ -85,12 +85,8 @@ class Factorised:
         layout, w = self.layout, np.empty_like(z)
         shared = w[layout.start :] = self.shared.effects(z[layout.start :])
         for i in reversed(range(layout.nested)):
-            F, t = self.nested[i].F, self._known(i, w, shared, linear=True)
-            own, noise = layout.own(w, i), layout.own(z, i)
-            q = len(F)
-            inner = [sum(F[k, e] * t[k] for k in range(q)) + noise[e] for e in range(q)]
-            for e in range(q):
-                own[e] = sum(F[e, k] * inner[k] for k in range(q))
+            t = self._known(i, w, shared)
+            layout.own(w, i)[:] = conditional_effects(self.nested[i].F, t, layout.own(z, i))
         return w / self.scale
 
     def noise(self, w: np.ndarray) -> np.ndarray:
@@ -99,7 +95,7 @@ class Factorised:
         shared = w[layout.start :]
         z[layout.start :] = self.shared.noise(shared)
         for i in range(layout.nested):
-            F, t = self.nested[i].F, self._known(i, w, shared, linear=True)
+            F, t = self.nested[i].F, self._known(i, w, shared)
             inner = np.linalg.solve(np.moveaxis(F, (0, 1), (-2, -1)), np.moveaxis(layout.own(w, i), 0, -1)[..., None])
             layout.own(z, i)[:] = np.moveaxis(inner[..., 0], -1, 0) - (F * t[:, None]).sum(axis=0)
         return z
@@ -111,13 +107,13 @@ class Factorised:
             F, own, goal = self.nested[i].F, layout.own(left, i), layout.own(found, i)
             q = len(F)
             for e in range(q):
-                goal[e] = sum(F[k, e] * own[k] for k in range(q))
-            t = np.stack([sum(F[e, k] * goal[k] for k in range(q)) for e in range(q)])
+                goal[e] = total(F[k, e] * own[k] for k in range(q))
+            t = np.stack([total(F[e, k] * goal[k] for k in range(q)) for e in range(q)])
             self._take(i, t, left)
         found[layout.start :] = self.shared.adjoint(left[layout.start :])
         return found
 
-    def _known(self, i: int, w: np.ndarray, shared: np.ndarray, *, linear: bool) -> np.ndarray:
+    def _known(self, i: int, w: np.ndarray, shared: np.ndarray) -> np.ndarray:
         """T of factor i given the levels above it and the shared effects, (q, J, N)."""
         factor = self.nested[i]
         t = factor.T * self.scale - _times(factor.shared, shared, factor.T.shape, self.width)
@@ -241,7 +237,7 @@ def _eliminate(layout: Layout, i: int, F: np.ndarray, nested: list[Products]) ->
     """
     q, _, J, n = F.shape
     columns = nested[i].columns(n)
-    turned = sum(F[k, :, None] * columns[k] for k in range(q))  # F'C, (q, k, J, N)
+    turned = total(F[k, :, None] * columns[k] for k in range(q))  # F'C, (q, k, J, N)
     at = 0
     for k in range(i + 1, len(nested)):
         target, q_k = nested[k], layout.n_effects[k]
