@@ -54,7 +54,7 @@ def main():
     """Fit, answer, check."""
     mpl.use("Agg")
     data = broods()
-    est = bm.MixedModelRegressor(FORMULA, family="negativebinomial", random_state=0, draws=1500).fit(data)
+    est = bm.MixedModelRegressor(FORMULA, family="negativebinomial", random_state=0).fit(data)
     print(est, est.summary().round(3), est.variance_components().round(3), sep="\n\n")
 
     per_100 = np.exp(100 * est.coef_[list(est.design_spec_.common_names).index("center(HEIGHT)")])

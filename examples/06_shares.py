@@ -23,7 +23,7 @@ def main():
     """Fit, answer, check."""
     mpl.use("Agg")
     data = bm.datasets.load_cbpp()
-    est = bm.MixedModelRegressor(FORMULA, family="binomial", random_state=0, draws=1500).fit(data)
+    est = bm.MixedModelRegressor(FORMULA, family="binomial", random_state=0).fit(data)
     print(est, est.summary().round(3), sep="\n\n")
 
     new = pd.DataFrame({"period": [1, 2, 3, 4], "size": 1, "herd": "a new one"})

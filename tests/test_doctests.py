@@ -12,7 +12,7 @@ NAMES = ["bayesmixed", *(module.name for module in pkgutil.walk_packages(bayesmi
 FOUND = {name: doctest.DocTestFinder(exclude_empty=True).find(importlib.import_module(name), name) for name in NAMES}
 EXAMPLES = {name: tests for name, tests in FOUND.items() if any(test.examples for test in tests)}
 # docstrings of which some example is not run
-SKIPPED = {"bayesmixed.posterior.container.split_group_effects", "bayesmixed.plots.predictive.rootogram"}
+SKIPPED = {"bayesmixed.posterior.container.split_group_effects"}
 
 
 @pytest.mark.parametrize("module", EXAMPLES)
