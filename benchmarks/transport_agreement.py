@@ -29,7 +29,7 @@ from bayesmixed.posterior.diagnostics import convergence
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "transport": {},
-    "nuts": {"tune": 1500, "target_accept": 0.95, "nuts_backend": "nutpie"},
+    "nuts": {"tune": 1500, "target_accept": 0.95, "nuts_backend": "nutpie", "cores": 1},
 }
 Z_LIMIT, RATIO_LIMIT = 4.0, 0.1
 
