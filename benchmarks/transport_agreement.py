@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from tables import OUTPUT, save
-from transport_cases import AGREEMENT
+from transport_cases import AGREEMENT, ALL
 
 import bayesmixed as bm
 from bayesmixed._compat import dataset
@@ -36,16 +36,16 @@ Z_LIMIT, RATIO_LIMIT = 4.0, 0.1
 
 def fit(name: str, sampler: str, draws: int) -> tuple[pd.DataFrame, dict[str, Any]]:
     """A long run: mean, standard deviation and errors of every parameter, and how far it converged."""
-    problem = AGREEMENT[name]()
+    problem = ALL[name]()
     model = bm.MixedModelRegressor(
         problem.formula, sampler=sampler, draws=draws, random_state=1, **problem.options, **SETTINGS[sampler]
     )
-    started = time.perf_counter()
+    started = time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the diagnostics are part of the table
         model.fit(problem.frame)
     told = {key: model.diagnostics_[key] for key in ("max_r_hat", "min_ess_bulk", "min_ess_tail", "divergences")}
-    return summaries(model), told | {"seconds": time.perf_counter() - started}
+    return summaries(model), told | {"seconds": time.process_time() - started}
 
 
 def summaries(model: bm.MixedModelRegressor) -> pd.DataFrame:
@@ -66,7 +66,7 @@ def kept(name: str, sampler: str, draws: int, again: bool) -> tuple[pd.DataFrame
     """The same, from the folder where it is there."""
     folder = OUTPUT / "transport_agreement"
     folder.mkdir(parents=True, exist_ok=True)
-    stem = f"{name.replace(' ', '_')}_{sampler}_{draws}"
+    stem = f"{name.replace(' ', '_').replace('|', '_')}_{sampler}_{draws}"
     told, table = folder / f"{stem}.json", folder / f"{stem}.csv"
     if again or not told.exists():
         found, diagnostics = fit(name, sampler, draws)
@@ -92,15 +92,15 @@ def compare(name: str, draws: int, again: str) -> tuple[dict[str, Any], pd.DataF
         "rms z": f"{np.sqrt(np.square(both['z']).mean()):.2f}",
         "sd ratios": f"{both['ratio'].min():.3f} to {both['ratio'].max():.3f} ({spread['parameter']})",
         "its z": f"{spread['ratio_z']:.1f}",
-        "transport R-hat, ESS, s": converged(told),
-        "NUTS R-hat, ESS, s": converged(nuts),
+        "transport R-hat, ESS, CPU s": converged(told),
+        "NUTS R-hat, ESS, CPU s": converged(nuts),
         "NUTS divergences": str(nuts["divergences"]),
     }
     return line, both.assign(case=name)
 
 
 def converged(told: dict[str, Any]) -> str:
-    """R-hat, bulk/tail, seconds."""
+    """R-hat, bulk/tail, seconds of the processor."""
     sizes = f"{told['min_ess_bulk']:.0f}/{told['min_ess_tail']:.0f}"
     return f"{told['max_r_hat']:.4f}, {sizes}, {told['seconds']:.0f}"
 
@@ -109,7 +109,7 @@ def main() -> None:
     """Compare all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--draws", type=int, default=4000)
-    parser.add_argument("--only", nargs="+", choices=list(AGREEMENT), help="these problems")
+    parser.add_argument("--only", nargs="+", choices=list(ALL), help="these problems, of all in the module")
     parser.add_argument("--again", choices=list(SETTINGS), default="", help="fit by this sampler again")
     arguments = parser.parse_args()
     lines, every = [], []

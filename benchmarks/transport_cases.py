@@ -114,7 +114,8 @@ def grouseticks() -> Problem:
     """Poisson, three nested factors, the innermost of one row each."""
     formula = "TICKS ~ YEAR + cHEIGHT + (1 | BROOD) + (1 | INDEX) + (1 | LOCATION)"
     frame = bm.datasets.load_grouseticks()
-    return Problem(formula, frame.astype({"YEAR": str}), {"family": "poisson"})
+    years = "year " + frame["YEAR"].astype(str)  # a category, as in R
+    return Problem(formula, frame.assign(YEAR=years), {"family": "poisson"})
 
 
 def slopes(sizes: np.ndarray | list[int], seed: int) -> Problem:
@@ -264,11 +265,12 @@ def four_events() -> Problem:
     return Problem("y ~ x + (1 | g)", frame, BERNOULLI)
 
 
-def uneven(family: str) -> Problem:
-    """One group of 5,000 rows beside 50 of one."""
+def uneven(family: str, effects: int) -> Problem:
+    """One group of 5,000 rows beside 50 of one, with an intercept, or a slope too."""
     rng = np.random.default_rng(42)
     frame, eta = grouped([5_000] + [1] * 50, [0.8, 0.4], rng)
-    return (bernoulli if family == "bernoulli" else poisson)("y ~ x1 + (x1 | g)", frame, eta, rng)
+    formula = "y ~ x1 + (1 | g)" if effects == 1 else "y ~ x1 + (x1 | g)"
+    return (bernoulli if family == "bernoulli" else poisson)(formula, frame, eta, rng)
 
 
 def identical() -> Problem:
@@ -333,8 +335,10 @@ STRESS: dict[str, Case] = {
     "three crossed": partial(crossed, (15, 12, 10), 800),
     "crossed 300 x 200": partial(crossed, (300, 200), 3_000),
     "4 events in 5,000": four_events,
-    "5,000 rows beside 50 of one, Bernoulli": partial(uneven, "bernoulli"),
-    "5,000 rows beside 50 of one, Poisson": partial(uneven, "poisson"),
+    "5,000 rows beside 50 of one, Bernoulli": partial(uneven, "bernoulli", 1),
+    "5,000 rows beside 50 of one, Poisson": partial(uneven, "poisson", 1),
+    "5,000 rows beside 50 of one, Bernoulli q=2": partial(uneven, "bernoulli", 2),
+    "5,000 rows beside 50 of one, Poisson q=2": partial(uneven, "poisson", 2),
     "200,000 rows, 4,000 distinct": identical,
     "counts of 1e7": huge_counts,
     "beta 1e-12 from 0 and 1": beta_edges,
