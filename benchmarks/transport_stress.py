@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--only", nargs="+", choices=list(STRESS), help="these problems")
     parser.add_argument("--again", action="store_true", help="try again what was tried")
-    parser.add_argument("--limit", type=float, default=600.0, help="seconds of one fit")
+    parser.add_argument("--limit", type=float, default=600.0, help="seconds of the processor for one fit")
     parser.add_argument("--quick", action="store_true")
     arguments = parser.parse_args()
     names = QUICK if arguments.quick else arguments.only or STRESS
