@@ -9,7 +9,8 @@ effective sample sizes are the worst over **all** parameters, group effects incl
 handed to another: its row says why. Memory is the peak of the process, and before it that with all imported.
 
 Rows are added to ``benchmarks/output/transport.json`` as they come, and a second call goes on after the last one,
-unless ``--again`` is given. The table that is printed is of all rows of this Python. ``--quick`` is for continuous
+unless ``--again`` is given. The table that is printed is of all rows of this Python; the exit status is 1 if a fit was
+refused, failed or was late. ``--quick`` is for continuous
 integration: two problems, one seed, into ``transport_quick.json``.
 """
 
@@ -176,6 +177,7 @@ def main() -> None:
     path = OUTPUT / ("transport_quick.json" if arguments.quick else "transport.json")
     rows = collect(path, names, seeds, arguments.again or arguments.quick, arguments.limit)
     print(f"\nPython {PYTHON}\n\n{table(rows, names)}")
+    sys.exit(any(row["outcome"] != "ok" for row in rows if row["case"] in names))
 
 
 if __name__ == "__main__":

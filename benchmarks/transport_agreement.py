@@ -34,11 +34,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
 Z_LIMIT, RATIO_LIMIT = 4.0, 0.1
 
 
-def fit(name: str, sampler: str, draws: int) -> tuple[pd.DataFrame, dict[str, Any]]:
+def fit(name: str, sampler: str, draws: int, seed: int) -> tuple[pd.DataFrame, dict[str, Any]]:
     """A long run: mean, standard deviation and errors of every parameter, and how far it converged."""
     problem = ALL[name]()
     model = bm.MixedModelRegressor(
-        problem.formula, sampler=sampler, draws=draws, random_state=1, **problem.options, **SETTINGS[sampler]
+        problem.formula, sampler=sampler, draws=draws, random_state=seed, **problem.options, **SETTINGS[sampler]
     )
     started = time.process_time()
     with warnings.catch_warnings():
@@ -62,22 +62,22 @@ def summaries(model: bm.MixedModelRegressor) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def kept(name: str, sampler: str, draws: int, again: bool) -> tuple[pd.DataFrame, dict[str, Any]]:
+def kept(name: str, sampler: str, draws: int, seed: int, again: bool) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The same, from the folder where it is there."""
     folder = OUTPUT / "transport_agreement"
     folder.mkdir(parents=True, exist_ok=True)
-    stem = f"{name.replace(' ', '_').replace('|', '_')}_{sampler}_{draws}"
+    stem = f"{name.replace(' ', '_').replace('|', '_')}_{sampler}_{draws}_{seed}"
     told, table = folder / f"{stem}.json", folder / f"{stem}.csv"
     if again or not told.exists():
-        found, diagnostics = fit(name, sampler, draws)
+        found, diagnostics = fit(name, sampler, draws, seed)
         found.to_csv(table, index=False)
         told.write_text(json.dumps(diagnostics))
     return pd.read_csv(table), json.loads(told.read_text())
 
 
-def compare(name: str, draws: int, again: str) -> tuple[dict[str, Any], pd.DataFrame]:
+def compare(name: str, draws: int, seed: int, again: str) -> tuple[dict[str, Any], pd.DataFrame]:
     """One problem: a line of the table, and a row per parameter."""
-    (ours, told), (theirs, nuts) = (kept(name, sampler, draws, again == sampler) for sampler in SETTINGS)
+    (ours, told), (theirs, nuts) = (kept(name, sampler, draws, seed, again == sampler) for sampler in SETTINGS)
     both = ours.merge(theirs, on="parameter", suffixes=("", "_nuts"), validate="1:1")
     if len(both) != len(ours) or len(both) != len(theirs):
         raise RuntimeError(f"the samplers report different parameters of {name}")
@@ -109,12 +109,13 @@ def main() -> None:
     """Compare all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--draws", type=int, default=4000)
+    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", nargs="+", choices=list(ALL), help="these problems, of all in the module")
     parser.add_argument("--again", choices=list(SETTINGS), default="", help="fit by this sampler again")
     arguments = parser.parse_args()
     lines, every = [], []
     for name in arguments.only or AGREEMENT:
-        line, both = compare(name, arguments.draws, arguments.again)
+        line, both = compare(name, arguments.draws, arguments.seed, arguments.again)
         if not lines:
             print("| " + " | ".join(line) + " |\n|" + "---|" * len(line))
         print("| " + " | ".join(map(str, line.values())) + " |", flush=True)
