@@ -10,8 +10,8 @@ handed to another: its row says why. Memory is the peak of the process, and befo
 
 Rows are added to ``benchmarks/output/transport.json`` as they come, and a second call goes on after the last one,
 unless ``--again`` is given. The table that is printed is of all rows of this Python; the exit status is 1 if a fit was
-refused, failed or was late. ``--quick`` is for continuous
-integration: two problems, one seed, into ``transport_quick.json``.
+refused, failed or was late. ``--quick`` is for continuous integration: two problems, one seed, into
+``transport_quick.json``.
 """
 
 from __future__ import annotations
