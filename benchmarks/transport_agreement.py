@@ -66,7 +66,7 @@ def kept(name: str, sampler: str, draws: int, seed: int, again: bool) -> tuple[p
     """The same, from the folder where it is there."""
     folder = OUTPUT / "transport_agreement"
     folder.mkdir(parents=True, exist_ok=True)
-    stem = f"{name.replace(' ', '_').replace('|', '_')}_{sampler}_{draws}_{seed}"
+    stem = f"{name.replace(' ', '_')}_{sampler}_{draws}_{seed}"
     told, table = folder / f"{stem}.json", folder / f"{stem}.csv"
     if again or not told.exists():
         found, diagnostics = fit(name, sampler, draws, seed)

@@ -146,7 +146,7 @@ MEASURED: dict[str, Case] = {
     "VerbAgg": verbagg,
     "grouseticks": grouseticks,
     "Bernoulli J=500 n=3 q=2": partial(slopes, [3] * 500, 25),
-    "Bernoulli J=500 n=3|120 q=2": partial(slopes, [3, 120] * 250, 26),
+    "Bernoulli J=500 n=3 or 120 q=2": partial(slopes, [3, 120] * 250, 26),
     "Poisson N=1e5 J=2e3": partial(many_rows, "poisson", 2_000),
 }
 LARGE: dict[str, Case] = {
