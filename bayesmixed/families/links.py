@@ -98,12 +98,11 @@ class Logit(ProbabilityLink):
         return log_expit(-eta)
 
     def log_slopes(self, eta: Array) -> tuple[Array, Array]:
-        mu = expit(eta)
-        return 1 - mu, -mu
+        return expit(-eta), -expit(eta)
 
     def log_curvatures(self, eta: Array) -> tuple[Array, Array]:
-        mu = expit(eta)
-        return mu * (1 - mu), mu * (1 - mu)
+        curvature = expit(eta) * expit(-eta)
+        return curvature, curvature
 
     def slope(self, mu: Array) -> Array:
         return mu * (1 - mu)
