@@ -86,6 +86,13 @@ class ProbabilityLink(Link):
     def slope(self, mu: Array) -> Array:
         """Derivative of `inverse` where it is `mu`."""
 
+    @abstractmethod
+    def pymc_logs(self, pm: Any, eta: Any) -> tuple[Any, Any]:
+        """`log_inverse` and `log_complement` of a tensor, whose gradients are finite; `pm` is the module PyMC."""
+
+    def pymc(self, pm: Any, eta: Any) -> Any:
+        return pm.math.exp(self.pymc_logs(pm, eta)[0])
+
 
 @dataclass(frozen=True)
 class Response:

@@ -11,6 +11,7 @@ from bayesmixed.distributions import LogNormal, Prior
 from bayesmixed.families.base import Array, Family, ProbabilityLink, Response, link_of_mean, refuse
 
 _INSIDE = np.finfo(float).tiny, 1 - 2.0**-53  # what a double can tell from 0 and from 1
+_SMALLEST = 1e-300  # shape in PyMC, which refuses 0; the derivative by it, about its inverse, is a double
 
 
 class Beta(Family):
@@ -83,5 +84,6 @@ class Beta(Family):
         return mu * (1 - mu) / (1 + auxiliary["kappa"]) / np.square(self.link.slope(mu))
 
     def pymc(self, pm: Any, eta: Any, auxiliary: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        mu, kappa = self.link.pymc(pm, eta), auxiliary["kappa"]
-        return pm.Beta, {"alpha": mu * kappa, "beta": (1 - mu) * kappa}
+        (log_mu, log_rest), kappa = self.link.pymc_logs(pm, eta), auxiliary["kappa"]
+        a, b = pm.math.exp(log_mu) * kappa, pm.math.exp(log_rest) * kappa
+        return pm.Beta, {"alpha": pm.math.maximum(a, _SMALLEST), "beta": pm.math.maximum(b, _SMALLEST)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,37 @@ class Binomial(Family):
         return np.full_like(mu, self.link.latent_variance)
 
     def pymc(self, pm: Any, eta: Any, auxiliary: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        return pm.Binomial, {"n": auxiliary["trials"], "p": self.link.pymc(pm, eta)}
+        return _Successes(pm, self.link), {"n": auxiliary["trials"], "eta": eta}
+
+
+@dataclass(frozen=True)
+class _Successes:
+    """The binomial distribution given the linear predictor, called as a class of PyMC's is.
+
+    PyMC's own takes the probability, of which 1 less nothing is left where it rounds to 1: the density is 0 there.
+    """
+
+    pm: Any
+    link: ProbabilityLink
+
+    def __call__(self, name: str, n: Any, eta: Any, **options: Any) -> Any:
+        return self.pm.CustomDist(name, n, eta, **self._functions, **options)
+
+    def dist(self, n: Any, eta: Any, **options: Any) -> Any:
+        return self.pm.CustomDist.dist(n, eta, **self._functions, **options)
+
+    @property
+    def _functions(self) -> dict[str, Any]:
+        return {"dist": self._drawn, "logp": self._log_density}
+
+    def _drawn(self, n: Any, eta: Any, size: Any) -> Any:
+        return self.pm.Binomial.dist(n=n.astype("int64"), p=self.link.pymc(self.pm, eta), size=size)
+
+    def _log_density(self, y: Any, n: Any, eta: Any) -> Any:
+        half = np.float64(0.5)  # a plain 0.5 would be of single precision
+        ways = self.pm.logp(self.pm.Binomial.dist(n=n, p=half), y) + n * np.log(2)
+        log_p, log_q = self.link.pymc_logs(self.pm, eta)
+        return ways + y * log_p + (n - y) * log_q
 
 
 def _times(count: Array, log_probability: Array) -> Array:

@@ -10,6 +10,8 @@ from scipy.special import expit, log_expit, log_ndtr, logit, ndtr, ndtri
 from bayesmixed.families.base import Array, Link, ProbabilityLink
 
 _LARGE = 700.0  # whose exponential a double still holds
+_TINY = -40.0  # whose exponential is lost beside 1
+_TAIL = -30.0  # below which four terms of an asymptotic series have all digits of the log of the normal distribution
 # Of the trapezoidal rule, in standard deviations: the step is as long for a predictor that spreads no wider than _WIDE,
 # and in proportion shorter for one that does, as the error falls with exp(-2 pi^2 / (sd step)); at most so many nodes
 _STEP, _REACH, _WIDE, _MAX_NODES = 0.25, 8.0, 1.5, 1025
@@ -32,6 +34,19 @@ def _trapezoidal(link: Link, m: Array, v: Array) -> Array:
 def _mills(eta: Array) -> Array:
     """Normal density over the distribution function, with all digits in the left tail."""
     return np.exp(-0.5 * np.square(eta) - 0.5 * np.log(2 * np.pi) - log_ndtr(eta))
+
+
+def _pymc_log_ndtr(pm: Any, x: Any) -> Any:
+    """Log of the normal distribution function of a tensor.
+
+    The tail is Abramowitz & Stegun (1964), 26.2.12. What is not taken is evaluated at the border instead: of an
+    infinite value the gradient would be NaN, 0 times infinity.
+    """
+    is_tail = x < _TAIL
+    near, far = pm.math.switch(is_tail, _TAIL, x), pm.math.switch(is_tail, x, _TAIL)
+    s = 1 / pm.math.sqr(far)
+    tail = -0.5 / s - pm.math.log(-far * np.sqrt(2 * np.pi)) + pm.math.log(1 - s * (1 - 3 * s * (1 - 5 * s)))
+    return pm.math.switch(is_tail, tail, pm.math.log(0.5 * pm.math.erfc(-near / np.sqrt(2))))
 
 
 def _hazard_ratio(hazard: Array) -> Array:
@@ -107,8 +122,8 @@ class Logit(ProbabilityLink):
     def slope(self, mu: Array) -> Array:
         return mu * (1 - mu)
 
-    def pymc(self, pm: Any, eta: Any) -> Any:
-        return pm.math.sigmoid(eta)
+    def pymc_logs(self, pm: Any, eta: Any) -> tuple[Any, Any]:
+        return -pm.math.log1pexp(-eta), -pm.math.log1pexp(eta)
 
 
 class Probit(ProbabilityLink):
@@ -143,8 +158,8 @@ class Probit(ProbabilityLink):
     def slope(self, mu: Array) -> Array:
         return np.exp(-0.5 * np.square(ndtri(mu))) / np.sqrt(2 * np.pi)
 
-    def pymc(self, pm: Any, eta: Any) -> Any:
-        return 0.5 * pm.math.erfc(-eta / np.sqrt(2))
+    def pymc_logs(self, pm: Any, eta: Any) -> tuple[Any, Any]:
+        return _pymc_log_ndtr(pm, eta), _pymc_log_ndtr(pm, -eta)
 
 
 class Cloglog(ProbabilityLink):
@@ -182,9 +197,12 @@ class Cloglog(ProbabilityLink):
     def slope(self, mu: Array) -> Array:
         return -(1 - mu) * np.log1p(-mu)
 
-    def pymc(self, pm: Any, eta: Any) -> Any:
-        half = pm.math.tanh(pm.math.exp(eta) / 2)
-        return 2 * half / (1 + half)  # 1 - exp(-hazard), with all digits of a tiny one
+    def pymc_logs(self, pm: Any, eta: Any) -> tuple[Any, Any]:
+        hazard = pm.math.exp(pm.math.minimum(eta, _LARGE))
+        is_tiny = eta < _TINY  # where the mean is the hazard itself
+        half = pm.math.switch(is_tiny, 0.5, pm.math.tanh(hazard / 2))
+        mu = 2 * half / (1 + half)  # 1 - exp(-hazard), with all digits of a small one
+        return pm.math.switch(is_tiny, eta, pm.math.log(mu)), -hazard
 
 
 LINKS: dict[str, Link] = {link.name: link for link in (Identity(), Log(), Logit(), Probit(), Cloglog())}

@@ -22,6 +22,9 @@ from bayesmixed.priors.resolve import resolve_priors
 
 MODE = "FAST_COMPILE"  # in Python: nothing is compiled
 FAMILY_LINKS = [(name, link) for name in FAMILIES for link in FAMILIES[name].links]
+# lowest and highest linear predictor: beyond where a probability rounds to 0 or 1; with the log link, where the negative
+# binomial of PyMC 5 keeps 8 digits
+FAR = {"identity": (-30, 30), "log": (-15, 30), "logit": (-50, 50), "probit": (-60, 60), "cloglog": (-60, 8)}
 HAND_MADE = pytest.mark.filterwarnings(
     "ignore:NUTS is used",
     "ignore:Pareto k-hat of the draws of a predicted mean",
@@ -101,6 +104,56 @@ def test_the_density_of_the_response_in_pymc_is_the_familys(name, link):
         expected = family.log_density(rows[name].to_numpy(float), eta.to_numpy(), **own)
         np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-9)
         np.testing.assert_allclose(potential, np.sum((weights - 1) * expected), rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:(?s).*could not link to a BLAS:UserWarning")
+@pytest.mark.parametrize(("name", "link"), FAMILY_LINKS)
+def test_the_density_of_the_response_in_pymc_and_its_slope_are_the_familys_far_out(name, link):
+    import pymc as pm
+    import pytensor
+    import pytensor.tensor as pt
+    from pymc.pytensorf import rewrite_pregrad
+
+    family, rows = get_family(name, link), DATA.head(8)
+    y = rows[name].to_numpy(float)[:, None]
+    own = {parameter: np.array(1.7) for parameter in family.auxiliary}
+    own |= {"trials": rows["n"].to_numpy(float)[:, None]} if family.counts_trials else {}
+    at = np.linspace(*FAR[link], 241)
+    if name == "beta":  # whose shapes have to be numbers above 0
+        at = at[np.min(family._shapes(at, own["kappa"]), axis=0) > 1e-300]
+    at = np.tile(at, (8, 1))
+    eta = pt.matrix("eta")
+    distribution, parameters = family.pymc(pm, eta, {key: pt.as_tensor(value) for key, value in own.items()})
+    # as PyMC and nutpie do before they take the gradient
+    log_density = rewrite_pregrad(pm.logp(distribution.dist(**parameters), np.broadcast_to(y, at.shape)))
+    found, slope = pytensor.function([eta], [log_density, pt.grad(log_density.sum(), eta)], mode=MODE)(at)
+
+    np.testing.assert_allclose(found, family.log_density(y, at, **own), rtol=1e-8, atol=1e-8)
+    np.testing.assert_allclose(slope, family.derivatives(y, at, **own)[1], rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:(?s).*could not link to a BLAS:UserWarning")
+@pytest.mark.parametrize(("name", "link"), [pair for pair in FAMILY_LINKS if pair[0] in ("beta", "binomial")])
+def test_responses_that_pymc_draws_scatter_about_the_mean(name, link):
+    import pymc as pm
+
+    family = get_family(name, link)
+    own = {"trials": np.array([1.0, 8.0, 8.0, 3.0])} if family.counts_trials else {"kappa": np.array(3.0)}
+    eta = np.array([-2.0, -0.3, 0.4, 1.5])
+    distribution, parameters = family.pymc(pm, eta, own)
+    drawn = pm.draw(distribution.dist(**parameters), 20_000, random_seed=0, mode=MODE)
+    error = (drawn.mean(axis=0) - family.mean(eta, **own)) / np.sqrt(family.variance(eta, **own) / 20_000)
+
+    assert np.abs(error).max() < 4
+    np.testing.assert_allclose(drawn.var(axis=0), family.variance(eta, **own), rtol=0.1)
+    with make(name, link).build_model(DATA.head(20), DATA[name].head(20)):
+        prior = pm.sample_prior_predictive(50, random_seed=0, compile_kwargs={"mode": MODE})
+    response = prior["prior_predictive"]["y"].values[0]
+    assert response.shape == (50, 20)
+    assert (response >= 0).all()
+    assert (response <= (DATA["n"].to_numpy()[:20] if family.counts_trials else 1)).all()
 
 
 @pytest.mark.slow
