@@ -78,6 +78,10 @@ class ProbabilityLink(Link):
     def log_slopes(self, eta: Array) -> tuple[Array, Array]:
         """Derivatives of `log_inverse`, which is positive, and of `log_complement`, which is negative."""
 
+    def logs(self, eta: Array) -> tuple[Array, Array, Array, Array]:
+        """`log_inverse`, `log_complement` and both of `log_slopes` at once, for where time counts."""
+        return self.log_inverse(eta), self.log_complement(eta), *self.log_slopes(eta)
+
     @abstractmethod
     def log_curvatures(self, eta: Array) -> tuple[Array, Array]:
         """Second derivatives of `log_inverse` and `log_complement`, with the sign turned: neither is negative."""

@@ -42,8 +42,7 @@ class Binomial(Family):
 
     def derivatives(self, y: Array, eta: Array, **auxiliary: Array) -> tuple[Array, Array, dict[str, Array]]:
         failures = auxiliary["trials"] - y
-        log_p, log_q = self.link.log_inverse(eta), self.link.log_complement(eta)
-        up, down = self.link.log_slopes(eta)
+        log_p, log_q, up, down = self.link.logs(eta)
         return y * log_p + failures * log_q, y * up + failures * down, {}
 
     def weight(self, y: Array, eta: Array, **auxiliary: Array) -> Array:

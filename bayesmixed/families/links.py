@@ -115,6 +115,14 @@ class Logit(ProbabilityLink):
     def log_slopes(self, eta: Array) -> tuple[Array, Array]:
         return expit(-eta), -expit(eta)
 
+    def logs(self, eta: Array) -> tuple[Array, Array, Array, Array]:
+        """By one exponential for all four."""
+        small = np.exp(-np.abs(eta))
+        log_sum, share = np.log1p(small), 1 / (1 + small)
+        above = eta >= 0
+        p, q = np.where(above, share, small * share), np.where(above, small * share, share)
+        return np.minimum(eta, 0.0) - log_sum, -np.maximum(eta, 0.0) - log_sum, q, -p
+
     def log_curvatures(self, eta: Array) -> tuple[Array, Array]:
         curvature = expit(eta) * expit(-eta)
         return curvature, curvature

@@ -110,6 +110,9 @@ def test_slopes_and_curvatures_of_log_probabilities_are_finite_differences(link)
         np.testing.assert_allclose(slope, (function(eta + h) - function(eta - h)) / (2 * h), rtol=1e-6, atol=1e-8)
         second = -(function(eta + 1e-3) - 2 * function(eta) + function(eta - 1e-3)) / 1e-6
         np.testing.assert_allclose(curvature, second, rtol=1e-3, atol=1e-6)
+    separately = (own.log_inverse(eta), own.log_complement(eta), *slopes)
+    for together, alone in zip(own.logs(eta), separately, strict=True):
+        np.testing.assert_allclose(together, alone, rtol=1e-13)
     for far in (np.array([-40.0, 40.0]), np.array([-800.0, 800.0])):
         assert all(np.isfinite(values).all() for values in (*own.log_slopes(far), *own.log_curvatures(far)))
 
