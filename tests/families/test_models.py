@@ -22,8 +22,8 @@ from bayesmixed.priors.resolve import resolve_priors
 
 MODE = "FAST_COMPILE"  # in Python: nothing is compiled
 FAMILY_LINKS = [(name, link) for name in FAMILIES for link in FAMILIES[name].links]
-# lowest and highest linear predictor: beyond where a probability rounds to 0 or 1; with the log link, where the negative
-# binomial of PyMC 5 keeps 8 digits
+# lowest and highest linear predictor: beyond where a probability rounds to 0 or 1; with the log link, as far as the
+# negative binomial of PyMC 5 keeps 8 digits
 FAR = {"identity": (-30, 30), "log": (-15, 30), "logit": (-50, 50), "probit": (-60, 60), "cloglog": (-60, 8)}
 HAND_MADE = pytest.mark.filterwarnings(
     "ignore:NUTS is used",
