@@ -76,29 +76,44 @@ class Case(NamedTuple):
         truth = {name: draw_prior(prior, rng) for name, prior in PRIORS.items()}
         mean = truth["Intercept"] + truth["beta"] * x
         noise = truth["sigma"] * rng.normal(size=len(x))
+        added, drawn = self.draw_effects(rng)
+        return mean + added + noise, truth | drawn | {"log_likelihood": log_likelihood(noise, truth["sigma"])}
+
+    def draw_effects(self, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, float]]:
+        """Draw group effects with their sds and correlations; returns what they add to the mean, and what is ranked."""
+        added, truth = np.zeros(len(self.frame)), {}
         for factor, slopes in self.slopes.items():
             sds = np.array([draw_prior(self.sd_prior, rng) for _ in ("Intercept", *slopes)])
             R = draw_lkj(len(sds), rng) if self.group_prior == "lkj" else np.eye(len(sds))
             b = rng.normal(size=(self.codes(factor).max() + 1, len(sds))) @ np.linalg.cholesky(np.outer(sds, sds) * R).T
-            mean += self.effects(factor, b)
+            added += self.effects(factor, b)
             pairs = R[np.triu_indices(len(sds), 1)] if self.group_prior == "lkj" else np.empty(0)
             truth |= numbered(f"sd_{factor}", sds) | numbered(f"corr_{factor}", pairs) | numbered(f"b_{factor}", b[0])
-        return mean + noise, truth | {"log_likelihood": log_likelihood(noise, truth["sigma"])}
+        return added, truth
+
+    def linear_predictor(self, values: dict[str, np.ndarray]) -> np.ndarray:
+        """Of every row at draws of the posterior, (chain, draw, row)."""
+        mean = values["Intercept"][..., None] + values["beta"] * self.frame["x"].to_numpy()
+        return mean + sum(self.effects(factor, values[f"b_{factor}"]) for factor in self.slopes)
 
     def quantities(self, y: np.ndarray, posterior: Any) -> dict[str, np.ndarray]:
         """Draws (chain, draw) of what is ranked; of group effects, the first level's."""
         values = {name: variable.values for name, variable in posterior.data_vars.items()}
-        mean = values["Intercept"][..., None] + values["beta"] * self.frame["x"].to_numpy()
-        mean = mean + sum(self.effects(factor, values[f"b_{factor}"]) for factor in self.slopes)
-        draws = {"log_likelihood": log_likelihood(y - mean, values["sigma"])}
-        for name, value in values.items():
-            if name == "beta":
-                draws[name] = value[..., 0]
-            elif value.ndim == 2:
-                draws[name] = value
-            else:
-                draws |= numbered(name, value[:, :, 0] if value.ndim == 4 else value)
-        return draws
+        residuals = y - self.linear_predictor(values)
+        return {"log_likelihood": log_likelihood(residuals, values["sigma"]), **scalars(values)}
+
+
+def scalars(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Draws (chain, draw) of single parameters, from those of the variables; of group effects, the first level's."""
+    draws: dict[str, np.ndarray] = {}
+    for name, value in values.items():
+        if name == "beta":
+            draws[name] = value[..., 0]
+        elif value.ndim == 2:
+            draws[name] = value
+        else:
+            draws |= numbered(name, value[:, :, 0] if value.ndim == 4 else value)
+    return draws
 
 
 def one_effect() -> Case:
@@ -150,8 +165,8 @@ CASES = {
 }
 
 
-def draw_prior(prior: bm.Normal | bm.HalfNormal | bm.HalfStudentT | bm.Exponential, rng: np.random.Generator) -> float:
-    """One draw."""
+def draw_prior(prior: Any, rng: np.random.Generator) -> float:
+    """One draw of a prior."""
     match prior:
         case bm.Normal(mu=mu, sigma=sigma):
             return rng.normal(mu, sigma)
@@ -161,6 +176,10 @@ def draw_prior(prior: bm.Normal | bm.HalfNormal | bm.HalfStudentT | bm.Exponenti
             return abs(rng.standard_t(nu)) * sigma
         case bm.Exponential(rate=rate):
             return rng.exponential(1 / rate)
+        case bm.LogNormal(mu=mu, sigma=sigma):
+            return rng.lognormal(mu, sigma)
+        case bm.Gamma(alpha=alpha, beta=beta):
+            return rng.gamma(alpha) / beta
     raise TypeError(prior)
 
 
@@ -211,8 +230,8 @@ def draw(case: Simulated, y: np.ndarray, seed: int, events: Counter[str], settin
         warnings.simplefilter("always", bm.ConvergenceWarning)
         try:
             posterior = dataset(model.fit(case.frame.assign(y=y)).idata_, "posterior")
-        except SamplerError:
-            events["refused"] += 1
+        except SamplerError as error:
+            events[f"refused: {error}"] += 1
             return None
     events["ConvergenceWarning"] += len(caught)
     events["divergences"] += model.diagnostics_["divergences"]
@@ -229,7 +248,8 @@ def ranks(
     ranks : dict of str to int, or None
         None if the sampler refuses the data.
     events : Counter
-        How often the sampler refused, warned, diverged, was run again, and ended with draws that are too dependent.
+        How often the sampler refused (and why), warned, diverged, was run again, and ended with draws that are too
+        dependent.
     """
     y, truth = case.simulate(np.random.default_rng([seed, 1]))
     settings = {"sampler": "collapsed", "draws": 1000} | (settings or {})
@@ -245,7 +265,7 @@ def ranks(
         if min(found.ess_bulk.min(), found.ess_tail.min()) >= n_ranks - 1:
             break
         events["run again" if longer < LONGER else "dependent"] += 1
-    step = posterior["sigma"].size // n_ranks
+    step = draws["Intercept"].size // n_ranks
     thinned = {name: values.ravel()[::step][: n_ranks - 1] for name, values in draws.items()}
     return {name: int((thinned[name] < true).sum()) for name, true in truth.items()}, events
 

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from collapsed_sbc import ETA, PRIORS, Case, draw_lkj, draw_prior
+from collapsed_sbc import ETA, PRIORS, Case, draw_prior
 from tables import save, show
 
 import bayesmixed as bm
@@ -102,10 +102,7 @@ def simulate(design: Design, rng: np.random.Generator) -> tuple[Case, dict[str, 
     case = Case(design.formula, frame, design.slopes)
     truth = {name: draw_prior(prior, rng) for name, prior in PRIORS.items()}
     mean = truth["Intercept"] + truth["beta"] * frame["x"].to_numpy()
-    for factor, slopes in design.slopes.items():
-        sds = np.array([draw_prior(case.sd_prior, rng) for _ in ("Intercept", *slopes)])
-        L = np.linalg.cholesky(np.outer(sds, sds) * draw_lkj(len(sds), rng))
-        mean += case.effects(factor, rng.normal(size=(case.codes(factor).max() + 1, len(sds))) @ L.T)
+    mean += case.draw_effects(rng)[0]
     frame = frame.assign(mean=mean, y=mean + truth["sigma"] * rng.normal(size=len(frame)))
     return case, dict(list(frame.groupby("part")))
 

@@ -18,15 +18,17 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
 from calibration_bands import p_value
-from collapsed_sbc import draw_lkj, draw_prior, log_likelihood, numbered, ranks, test
+from collapsed_sbc import Simulated, draw_lkj, draw_prior, log_likelihood, numbered, ranks, test
 from tables import OUTPUT, show
 
 import bayesmixed as bm
@@ -39,6 +41,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 N_RANKS = {"collapsed": 100, "nuts": 50}
 BINS = 10
+REFUSED = "refused"  # begins what stands in place of a parameter where the sampler refused a fit
 GROSS = 0.001
 
 
@@ -126,6 +129,39 @@ def block() -> SweptCase:
     return SweptCase("block", "y ~ x + (x + z | g)", frame, {"x": ()}, {"x": (), "z": ()})
 
 
+class Named(Simulated, Protocol):
+    """A design with a name."""
+
+    name: str
+
+
+class Plan(NamedTuple):
+    """A design, the settings of its fits, and the seed of its first replication."""
+
+    case: Named
+    settings: dict[str, Any]
+    first_seed: int = 0
+
+
+def go_on(path: Path, plans: list[Plan], replications: int, n_ranks: int) -> pd.DataFrame:
+    """Append the ranks of the replications that a file lacks, one of every design after the other; returns all."""
+    done = set(map(tuple, pd.read_csv(path)[["case", "seed"]].to_numpy())) if path.exists() else set()
+    for replication in range(replications):
+        for case, settings, first_seed in plans:
+            if (case.name, seed := first_seed + replication) in done:
+                continue
+            started = time.perf_counter()
+            found, said = ranks(case, seed, n_ranks, settings)
+            rows = found or dict.fromkeys((event for event in said if event.startswith(REFUSED)), 0)
+            table = pd.DataFrame(
+                {"case": case.name, "seed": seed, "parameter": list(rows), "rank": list(rows.values())}
+            )
+            table["warned"], table["again"] = said["ConvergenceWarning"], said["run again"]
+            table["seconds"] = round(time.perf_counter() - started, 3)
+            table.to_csv(path, mode="a", header=not path.exists(), index=False)
+    return pd.read_csv(path)
+
+
 def main() -> None:
     """Go on with both designs, and judge all ranks so far."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -133,35 +169,32 @@ def main() -> None:
     parser.add_argument("--replications", type=int, default=300)
     arguments = parser.parse_args()
     OUTPUT.mkdir(exist_ok=True)
-    path = OUTPUT / f"swept_sbc_{arguments.sampler}.csv"
-    done = set(map(tuple, pd.read_csv(path)[["case", "seed"]].to_numpy())) if path.exists() else set()
-    for seed in range(arguments.replications):
-        for case in (interaction(), block()):
-            if (case.name, seed) in done:
-                continue
-            found, said = ranks(case, seed, N_RANKS[arguments.sampler], SETTINGS[arguments.sampler])
-            rows = found or {"refused": 0}
-            table = pd.DataFrame(
-                {"case": case.name, "seed": seed, "parameter": list(rows), "rank": list(rows.values())}
-            )
-            table["warned"] = said["ConvergenceWarning"]
-            table.to_csv(path, mode="a", header=not path.exists(), index=False)
-    sys.exit(report(pd.read_csv(path), N_RANKS[arguments.sampler]))
+    path, n_ranks = OUTPUT / f"swept_sbc_{arguments.sampler}.csv", N_RANKS[arguments.sampler]
+    plans = [Plan(case, SETTINGS[arguments.sampler]) for case in (interaction(), block())]
+    sys.exit(report(go_on(path, plans, arguments.replications, n_ranks), n_ranks))
 
 
 def report(found: pd.DataFrame, n_ranks: int) -> bool:
     """Print the tests of every quantity; returns whether a fit was refused, or ranks are far from uniform."""
     failed = False
     for name, mine in found.groupby("case", sort=False):
-        refused = int((mine["parameter"] == "refused").sum())
-        print(f"\n{name}: {mine['seed'].nunique()} replications, {refused} refused")
-        kept = mine[mine["parameter"] != "refused"]
+        one_each, is_refused = mine.drop_duplicates("seed"), mine["parameter"].str.startswith(REFUSED)
+        counted = f"{is_refused.sum()} refused, {one_each['warned'].sum()} warned, {one_each['again'].sum()} run again"
+        seconds = one_each["seconds"].median()
+        print(f"\n{name}: {len(one_each)} replications, {counted}, median of a replication {seconds:.2f} s")
+        for seed, reason in mine.loc[is_refused, ["seed", "parameter"]].itertuples(index=False):
+            print(f"seed {seed} {reason}")
         rows = [
-            {"parameter": p, **test(rank, n_ranks, BINS), "p of band": p_value(rank.to_numpy(), n_ranks)}
-            for p, rank in kept.groupby("parameter", sort=False)["rank"]
+            {
+                "parameter": p,
+                "fits": len(rank),
+                **test(rank, n_ranks, BINS),
+                "p of band": p_value(rank.to_numpy(), n_ranks),
+            }
+            for p, rank in mine[~is_refused].groupby("parameter", sort=False)["rank"]
         ]
         show(pd.DataFrame(rows))
-        failed |= refused > 0 or min(row["p of band"] for row in rows) < GROSS
+        failed |= is_refused.any() or min(row["p of band"] for row in rows) < GROSS
     return bool(failed)
 
 
