@@ -150,14 +150,14 @@ def go_on(path: Path, plans: list[Plan], replications: int, n_ranks: int) -> pd.
         for case, settings, first_seed in plans:
             if (case.name, seed := first_seed + replication) in done:
                 continue
-            started = time.perf_counter()
+            started = time.process_time()
             found, said = ranks(case, seed, n_ranks, settings)
             rows = found or dict.fromkeys((event for event in said if event.startswith(REFUSED)), 0)
             table = pd.DataFrame(
                 {"case": case.name, "seed": seed, "parameter": list(rows), "rank": list(rows.values())}
             )
             table["warned"], table["again"] = said["ConvergenceWarning"], said["run again"]
-            table["seconds"] = round(time.perf_counter() - started, 3)
+            table["seconds"] = round(time.process_time() - started, 3)
             table.to_csv(path, mode="a", header=not path.exists(), index=False)
     return pd.read_csv(path)
 
@@ -181,7 +181,7 @@ def report(found: pd.DataFrame, n_ranks: int) -> bool:
         one_each, is_refused = mine.drop_duplicates("seed"), mine["parameter"].str.startswith(REFUSED)
         counted = f"{is_refused.sum()} refused, {one_each['warned'].sum()} warned, {one_each['again'].sum()} run again"
         seconds = one_each["seconds"].median()
-        print(f"\n{name}: {len(one_each)} replications, {counted}, median of a replication {seconds:.2f} s")
+        print(f"\n{name}: {len(one_each)} replications, {counted}, median of a replication {seconds:.2f} CPU s")
         for seed, reason in mine.loc[is_refused, ["seed", "parameter"]].itertuples(index=False):
             print(f"seed {seed} {reason}")
         rows = [

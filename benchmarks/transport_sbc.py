@@ -10,9 +10,9 @@ uniform (see `collapsed_sbc.py` for the method). A row of "Bernoulli" is a singl
 Ranks are appended to ``benchmarks/output/transport_sbc.csv`` as they come, one replication of every design after the
 other; a second call goes on after the last one. Prints for every quantity the p-value of a chi-square test of its
 ranks, the z score of their mean and the p-value of the simultaneous band of their distribution; for every design how
-many fits the sampler refused, with seeds and reasons, and the median of a replication's seconds. A fit that the sampler
-refuses counts as a failure; the exit status is 1 if there is one, or if the ranks of a quantity leave their band of
-99.9 %.
+many fits the sampler refused, with seeds and reasons, and the median CPU seconds of a replication. A fit that the
+sampler refuses counts as a failure; the exit status is 1 if there is one, or if the ranks of a quantity leave their
+band of 99.9 %.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help=f"{QUICK} short replications of each, from the beginning")
     arguments = parser.parse_args()
     OUTPUT.mkdir(exist_ok=True)
-    replications, draws, n_ranks, path = arguments.replications, 250, 100, OUTPUT / "transport_sbc.csv"
+    replications, draws, n_ranks, path = arguments.replications, 150, 100, OUTPUT / "transport_sbc.csv"
     if arguments.quick:
         replications, draws, n_ranks, path = QUICK, 100, 20, OUTPUT / "transport_sbc_quick.csv"
         path.unlink(missing_ok=True)
