@@ -29,6 +29,7 @@ import numpy as np
 import pandas as pd
 from family_cases import FamilyCase, cases
 from interval_coverage import LEVELS, Events, attempt
+from swept_sbc import REFUSED
 from tables import OUTPUT, show
 
 import bayesmixed as bm
@@ -60,7 +61,7 @@ def replicate(case: FamilyCase, seed: int, draws: int) -> list[dict[str, Any]]:
     events: Events = Counter()
     est = attempt(model.fit, parts["fit"], "fit", events)
     if est is None:
-        return [{"groups": "refused"}]
+        return [{"groups": event} for _, event in events if event.startswith(f"{REFUSED}:")]
     warned = events["fit", "ConvergenceWarning"]
     return [
         {"groups": groups, "level": level, **shares(case, est, parts[groups], coverage), "warned": warned}
@@ -116,11 +117,13 @@ def main() -> None:
         replications, draws, path = QUICK, 100, OUTPUT / "family_coverage_quick.csv"
         path.unlink(missing_ok=True)
     found = go_on(path, replications, draws)
-    is_refused = found["groups"] == "refused"
+    is_refused = found["groups"].str.startswith(REFUSED)
     table = tabulate(found[~is_refused])
     show(table)
     warned = found.drop_duplicates(["family", "seed"])["warned"].sum()
     print(f"{is_refused.sum()} fits refused, {warned:.0f} warned")
+    for family, seed, reason in found.loc[is_refused, ["family", "seed", "groups"]].itertuples(index=False):
+        print(f"{family}, seed {seed} {reason}")
     # two replications have no standard error to speak of
     sys.exit(bool(is_refused.any() or (not arguments.quick and (table["z"].abs() > GROSS).any())))
 

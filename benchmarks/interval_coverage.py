@@ -117,8 +117,9 @@ def attempt(
         warnings.simplefilter("always", bm.ConvergenceWarning)
         try:
             est = step(rows)
-        except bm.SamplerError:
+        except bm.SamplerError as error:
             events[name, "refused"] += 1
+            events[name, f"refused: {error}"] += 1
             return None
     events[name, "ConvergenceWarning"] += len(caught)
     return est
