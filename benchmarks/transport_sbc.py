@@ -1,6 +1,6 @@
 """Simulation-based calibration of the transport sampler, for every family and for correlated and crossed effects.
 
-    python benchmarks/transport_sbc.py --replications 300      # an hour on one processor; it may be stopped
+    python benchmarks/transport_sbc.py --replications 300      # half an hour of one processor; it may be stopped
     python benchmarks/transport_sbc.py --quick                 # seconds
 
 Parameters are drawn from stated priors (`family_cases.py`), data from them, and the model is fitted with the same
