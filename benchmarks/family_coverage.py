@@ -1,6 +1,6 @@
 """Predictive intervals of counts, shares and positive responses hold what they say, in known groups and in new ones.
 
-    python benchmarks/family_coverage.py --replications 200    # a quarter of an hour of one processor; it may be stopped
+    python benchmarks/family_coverage.py --replications 200    # a quarter of an hour; it may be stopped
     python benchmarks/family_coverage.py --quick               # seconds
 
 In every replication parameters are drawn from stated priors (`family_cases.py`), then data, which are fitted with the
