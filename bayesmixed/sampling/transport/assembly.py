@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,7 @@ def assemble(
     """Draws of the first `chains` chains, on the user's scale."""
     x = by_draw(kept.x, chains)
     shape = x.shape[1:]
-    values = _parameters(prepared, design, x.reshape(len(x), -1), shape)
+    values = _parameters(prepared, design, x.reshape(len(x), math.prod(shape)), shape)
     values |= _effects(prepared, design, kept.w, chains)
     stats = {
         "lp": np.array(kept.log_density)[:, :chains].T,
@@ -42,7 +43,7 @@ def _effects(
     units, arrangement = prepared.units, prepared.rows.layout
     common = by_draw(w, chains, slice(arrangement.offsets[-1], None))
     shape = common.shape[1:]
-    gamma = prepared.common_mean[:, None] + prepared.common_root @ common.reshape(len(common), -1)
+    gamma = prepared.common_mean[:, None] + prepared.common_root @ common.reshape(len(common), math.prod(shape))
     intercept, beta = units.common_effects(gamma)
     values = {"beta": _shaped(beta, shape)}
     if intercept is not None:

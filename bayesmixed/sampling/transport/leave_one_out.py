@@ -5,7 +5,9 @@ predictor of row i is N(m_i, v_i). Taking the row's own quadratic out again leav
 
     lin_i | y_-i ~ N(m_c, v_c),    1 / v_c = 1 / v_i - kappa W_i,    m_c / v_c = m_i / v_i - kappa a_i,
 
-over which the row's exact density is integrated numerically (Vehtari, Mononen, Tolvanen, Sivula & Winther, 2016,
+over which the row's exact density is integrated numerically, at nodes lin_i = m_i + u v_i^(1/2). With s = 1 - v_i
+kappa W_i the cavity's exponent there is -(u + v_i^(1/2) kappa (a_i - W_i m_i) / s)^2 s / 2, which divides by no
+variance: that of a row whose columns are all zero is zero, too (Vehtari, Mononen, Tolvanen, Sivula & Winther, 2016,
 Bayesian leave-one-out cross-validation approximations for Gaussian latent variable models, Journal of Machine Learning
 Research 17(103), section 3). A frequency weight stands for w_i equal rows, which are left out together.
 
@@ -51,16 +53,13 @@ def leave_one_out(rows: Rows, parameters: Parameters, reference: Reference, x: n
         variance = variances(rows, factorised)
         kappa = np.square(factorised.scale)
         kept = np.maximum(1 - variance * kappa * reference.W[:, None], _MIN_KEPT)
-        centre = (mean - variance * kappa * reference.a[:, None]) / kept
-        sd, spread = np.sqrt(variance), variance / kept
-        each = []
-        for node in _NODES:
-            lin = mean + node * sd
-            log_density = rows.each(lin, points.auxiliary)
-            each.append(log_density - 0.5 * np.square(lin - centre) / spread)
+        sd = np.sqrt(variance)
+        shift = sd * kappa * (reference.a[:, None] - reference.W[:, None] * mean) / kept
+        each = [
+            rows.each(mean + node * sd, points.auxiliary) - 0.5 * np.square(node + shift) * kept for node in _NODES
+        ]
         step = _NODES[1] - _NODES[0]
-        integral = logsumexp(each, axis=0) + np.log(step * sd) - 0.5 * np.log(2 * np.pi * spread)
-        found[some] = integral.T
+        found[some] = (logsumexp(each, axis=0) + np.log(step) + 0.5 * np.log(kept / (2 * np.pi))).T
     return found
 
 

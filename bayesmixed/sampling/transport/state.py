@@ -91,7 +91,7 @@ class State:
     def _chosen(self, draws: Draws, prepared: Prepared, chosen: np.ndarray) -> Draws:
         """The draws at positions (chain, draw) within their chains."""
         at = np.arange(len(chosen))[:, None], chosen
-        x = self.x.reshape(len(self.x), *draws.shape)[:, at[0], at[1]].reshape(len(self.x), -1)
+        x = self.x.reshape(len(self.x), *draws.shape)[:, at[0], at[1]].reshape(len(self.x), chosen.size)
         return Draws(
             {name: values[at] for name, values in draws.values.items()},
             {name: values[at] for name, values in draws.sample_stats.items()},
@@ -146,7 +146,7 @@ def sample_prepared(
     clock.lap("sample")
     result.diagnostics["seconds"] = clock.seconds
     x = by_draw(kept.x, chains)
-    return replace(result, state=State(prepared, x.reshape(len(x), -1)))
+    return replace(result, state=State(prepared, x.reshape(len(x), chains * draws)))
 
 
 def linear_predictors(draws: Draws, design: Design, keep: np.ndarray) -> np.ndarray:

@@ -162,7 +162,7 @@ class Target:
         moved = np.repeat(t[:, None], len(numbers), axis=1)
         along = np.flatnonzero(numbers)
         moved[numbers[along] - 1, along] += DIFFERENCE
-        points = self.coordinates.at(moved.reshape(d, -1))
+        points = self.coordinates.at(moved.reshape(d, len(numbers) * t.shape[1]))
         factorised = self.transport(points, t.shape[1])
         return Transported(points, factorised, factorised.effects(np.tile(z, len(numbers))))
 

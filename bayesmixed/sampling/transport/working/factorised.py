@@ -227,7 +227,7 @@ def by_group(shared: Matrix, q: int) -> np.ndarray:
     if shared.ndim == 4:
         return shared
     dense = shared if isinstance(shared, np.ndarray) else shared.toarray()
-    return dense.reshape(q, -1, dense.shape[1]).transpose(0, 2, 1)[..., None]
+    return dense.reshape(q, len(dense) // q, dense.shape[1]).transpose(0, 2, 1)[..., None]
 
 
 def _eliminate(layout: Layout, i: int, F: np.ndarray, nested: list[Products]) -> np.ndarray:
