@@ -6,8 +6,12 @@ import warnings
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     import xarray as xr
+
+_SAME = 1e-9  # difference of log densities that is rounding
 
 
 def import_arviz() -> Any:
@@ -46,8 +50,17 @@ def container(groups: dict[str, xr.Dataset], attrs: dict[str, Any]) -> Any:
 
 
 def loo(log_likelihood: xr.Dataset, relative_ess: float) -> Any:
-    """ArviZ's ELPD result of a pointwise log likelihood (chain, draw, obs), row by row."""
-    data = container({"log_likelihood": log_likelihood}, {})
+    """ArviZ's ELPD result of a pointwise log likelihood (chain, draw, obs), row by row.
+
+    Where a row's density is the same at every draw, its weights have no tail: ArviZ 1.x raises, and 0.x reports an
+    infinite k-hat. Such rows get a tail of differences that no printed digit of the result shows.
+    """
+    import xarray as xr
+
+    same = log_likelihood.max(("chain", "draw")) - log_likelihood.min(("chain", "draw")) < _SAME
+    noise = np.random.default_rng(0).standard_normal([log_likelihood.sizes[name] for name in ("chain", "draw")])
+    moved = log_likelihood + same * xr.DataArray(_SAME * noise, dims=("chain", "draw"))
+    data = container({"log_likelihood": moved}, {})
     return import_arviz().loo(data, pointwise=True, reff=relative_ess)
 
 
