@@ -46,7 +46,7 @@ def condition(
         Missing labels or values; a response outside of the family's support; a new label whose type is not that of the
         fitted ones.
     SamplerError
-        The draws are not the collapsed sampler's, or the model of all rows is not one for it.
+        The draws are NUTS's, or the model of all rows is not one for the sampler that made them.
     """
     table = posterior.spec.read(frame, y=y, weights=weights)
     for group in posterior.spec.groups:

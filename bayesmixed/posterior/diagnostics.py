@@ -23,8 +23,8 @@ from scipy.special import fdtri, ndtri, softmax
 
 from bayesmixed.chunks import allowed, chunks
 
-# a tail of fewer distinct weights is not fitted
-_SHORTEST_TAIL = 5
+MIN_DRAWS = 4  # of a chain that has an R-hat
+_SHORTEST_TAIL = 5  # distinct weights, for a tail to be fitted
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def convergence(draws: np.ndarray) -> Convergence:
     chains, n_draws, *shape = draws.shape
     flat = draws.reshape(chains, n_draws, -1)
     results = np.full((3, flat.shape[2]), np.nan)
-    if n_draws >= 4:
+    if n_draws >= MIN_DRAWS:
         score_of = _normal_scores(2 * chains * (n_draws // 2))
         for some in chunks(flat.shape[2], chains * n_draws, allowed().diagnosed):
             # one parameter's draws side by side in memory: (parameter, chain, draw)

@@ -110,7 +110,7 @@ def update(draws: Draws, spec: DesignSpec, design: Design, *, seed: int, progres
     """
     name = draws.diagnostics["sampler"]
     if draws.state is None:
-        why = f"collapsed and the transport sampler, but this fit is of {name.upper()} ({draws.diagnostics['reason']})"
+        why = f"collapsed and transport samplers, but this fit is of {name.upper()} ({draws.diagnostics['reason']})"
     else:
         try:
             result = draws.state.update(draws, spec, design, seed=seed, progressbar=progressbar)

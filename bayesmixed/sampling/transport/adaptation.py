@@ -32,7 +32,7 @@ class Adapted:
     state : State
     step : float
     gradients : int
-        Evaluations so far.
+        Evaluations of the target that the trajectories took.
     """
 
     target: Target
@@ -43,7 +43,7 @@ class Adapted:
 
 @dataclass
 class Pilot:
-    """Averages over the states of a round, of what the next reference is made of.
+    """Averages over the states of a round, which the next reference and coordinates are made of.
 
     Attributes
     ----------
@@ -68,13 +68,13 @@ class Pilot:
         self._x.append(state.points.x)
 
     def reference(self) -> Reference:
-        """W the mean weight, a the mean score where it vanishes at the mean predictor."""
+        """Of the mean weights W, and with the mean score as its slope at the mean linear predictor."""
         n = len(self._x)
         W = self._weight / n
         return Reference(W, W * self._lin / n + self._score / n)
 
     def coordinates(self) -> Coordinates:
-        """Whitened by the round's own moments, and what was known before."""
+        """Whitened by the round's mean, and by its covariance and the one before, averaged."""
         before = self.target.coordinates
         u = before.warped(np.concatenate(self._x, axis=1))
         if not len(u):
@@ -87,11 +87,26 @@ class Pilot:
 
 
 def adapt(target: Target, chains: int, rng: np.random.Generator, advance: Callable[[int], None]) -> Adapted:
-    """Start the chains, and let target and step learn from them."""
+    """Start the chains, and let reference, coordinates and step learn from them.
+
+    Parameters
+    ----------
+    target : Target
+        At the start.
+    chains : int
+    rng : numpy.random.Generator
+    advance : callable
+        Told the number of evaluations after every trajectory.
+
+    Raises
+    ------
+    SamplerError
+        There is no density where the chains should start.
+    """
     d = target.coordinates.parameters.dimension
     state = start_chains(target, chains, rng)
-    lengths = [length if isinstance(length, int) else length[0] + length[1] * d for length in ROUNDS]
-    gradients = 1
+    lengths = [constant + per_coordinate * d for constant, per_coordinate in ROUNDS]
+    gradients = 0
     for number, length in enumerate(lengths):
         averaging, pilot = DualAveraging(), Pilot(target)
         for iteration in range(length):
@@ -109,7 +124,7 @@ def adapt(target: Target, chains: int, rng: np.random.Generator, advance: Callab
 
 
 def start_chains(target: Target, chains: int, rng: np.random.Generator) -> State:
-    """Chains about the mode; a start without density or force is drawn nearer."""
+    """Chains about the mode; one without density or force there starts half as far from it, or half of that."""
     size = target.rows.layout.size
     x = rng.standard_normal((size + target.coordinates.parameters.dimension, chains))
     x[:size] *= SPREAD

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -11,8 +12,32 @@ from bayesmixed.design.spec import Design, DesignSpec
 from bayesmixed.posterior.draws import Draws, layout
 from bayesmixed.sampling.transport.model import Prepared
 
-if TYPE_CHECKING:
-    from bayesmixed.sampling.transport.run import Kept
+
+@dataclass
+class Kept:
+    """The states that are kept, one per draw, of the C chains that run.
+
+    Attributes
+    ----------
+    w : list of numpy.ndarray of shape (size, C)
+    x : list of numpy.ndarray of shape (d, C)
+    log_density, acceptance, divergent : list of numpy.ndarray of shape (C,)
+        The acceptance is averaged over the trajectories since the draw before, divergences are counted.
+    """
+
+    w: list[np.ndarray] = field(default_factory=list)
+    x: list[np.ndarray] = field(default_factory=list)
+    log_density: list[np.ndarray] = field(default_factory=list)
+    acceptance: list[np.ndarray] = field(default_factory=list)
+    divergent: list[np.ndarray] = field(default_factory=list)
+
+    def halve(self) -> None:
+        """Keep every second draw."""
+        for name in ("acceptance", "divergent"):
+            values = getattr(self, name)
+            pairs = zip(values[::2], values[1::2], strict=False)
+            setattr(self, name, [(a + b) / 2 if name == "acceptance" else a + b for a, b in pairs])
+        self.w, self.x, self.log_density = self.w[1::2], self.x[1::2], self.log_density[1::2]
 
 
 def assemble(

@@ -2,34 +2,45 @@
 
 from __future__ import annotations
 
+import math
+
 CHAINS = 4  # that adapt, at least
+LIMIT = 40.0  # of the parameters' coordinates x, either way; beyond it rounding would decide
 
 # ---- the start
-STARTS = (-0.7, 0.7)  # log standard deviations, units of the linear predictor's scale, where the search begins
-OUTER, STEP_LIMIT, STEP_DONE = 8, 1.5, 0.05  # working Gaussians at most; how far a coordinate moves in one; done below
-NEWTON, HALVINGS, NEWTON_DONE = 12, 8, 1e-3
-MAX_SD = 1.5  # of a coordinate, before anything was sampled
-SPREAD = 1.1  # of the chains' starts
+STARTS = (-0.7, 0.7)  # where the search for a mode begins: log sds, in units of the linear predictor's scale
+NEWTON, HALVINGS, NEWTON_DONE = 12, 8, 1e-3  # steps to the effects' mode at most, of each; done where less is gained
+OUTER, STEP_LIMIT, STEP_DONE = 8, 1.5, 0.05  # working Gaussians at most; how far x moves at each; done where less
+MAX_SD = 1.5  # of a coordinate u, before anything was sampled
+SPREAD = 1.1  # of the noise that chains start from
 START_HALVINGS = 40
 
 # ---- trajectories
-ANGLE = 1.5707963267948966  # pi / 2: the rotation that forgets a normal coordinate
-JITTER = (0.6, 1.2)  # of the angle
+ANGLE = math.pi / 2  # the rotation after which a normal coordinate has forgotten where it was
+JITTER = (0.6, 1.2)  # share of that angle, uniform
 MAX_STEP, FIRST_STEP = 1.6, 1.0
 MAX_STEPS = 60  # of one trajectory
-DELTA = 0.9  # acceptance that the step is adapted to
 DIVERGENT = 1000.0  # error of the energy
-DIFFERENCE = 1e-4  # of a coordinate, for the force
+DIFFERENCE = 1e-4  # of a coordinate t, for the force
 
-# ---- adaptation: trajectories per chain of the rounds
-ROUNDS = (60, (80, 12), 50)  # the second by a constant and per coordinate
+# ---- adaptation
+ROUNDS = ((60, 0), (80, 12), (50, 0))  # trajectories of a chain: a constant, and so many per coordinate
 SKIPPED = 1 / 3  # of the first round
-PRIOR_POINTS, PER_POINT = 5.0, 6.0  # what the coordinates' covariance before counts, in points of a round over six
+PER_POINT, PRIOR_POINTS = 6.0, 5.0  # a round of n points counts n / 6 in the covariance, what was known before 5
+DELTA = 0.9  # acceptance that the step is adapted to
+SHRINKAGE, DELAY, DECAY = 0.05, 10.0, 0.75  # of dual averaging: gamma, t_0 and kappa there, with Stan's values
 
 # ---- gates
 THINNING = (1, 2, 4, 8)
 MIN_STEP, MIN_ACCEPTANCE, MAX_DIVERGENT = 0.05, 0.6, 0.01
 
 # ---- what is not for this sampler
-MAX_SHARED = 300  # columns that all groups share: crossed factors' effects beside a nested chain, and common effects
+MAX_SHARED = 300  # columns that all groups share: effects of crossed factors beside the nested ones, common effects
 MAX_COORDINATES = 21
+
+# ---- linear algebra
+LAPACK = 12  # columns from which LAPACK, matrix by matrix, is faster than elimination of all at once
+
+# ---- after the fit
+REFERENCE_DRAWS = 100  # that a quadratic approximation of the rows is averaged over
+NODES, REACH = 41, 7.0  # of the trapezoidal rule over a row left out; to how many standard deviations given all rows

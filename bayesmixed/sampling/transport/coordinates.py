@@ -13,8 +13,7 @@ import numpy as np
 from bayesmixed.distributions import Prior
 from bayesmixed.gaussian.covariance import Covariances
 from bayesmixed.sampling.independence.proposal import Warp
-
-_LIMITS = 40.0  # of every coordinate x; beyond, rounding would decide
+from bayesmixed.sampling.transport.constants import LIMIT
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class Parameters:
     priors : dict of str to Prior
         Of the auxiliary parameters.
     floors : dict of str to float
-        Above which they are.
+        Values that they stay above, where these are not zero.
     """
 
     STORED: ClassVar[tuple[str, ...]] = ("covariances", "priors", "floors")
@@ -69,8 +68,8 @@ class Parameters:
     def at(self, x: np.ndarray) -> Points:
         """Evaluate points of shape (d, N)."""
         n = self.covariances.dimension
-        inside = (np.abs(x) <= _LIMITS).all(axis=0)
-        x = x if inside.all() else np.clip(x, -_LIMITS, _LIMITS)
+        inside = (np.abs(x) <= LIMIT).all(axis=0)
+        x = x if inside.all() else np.clip(x, -LIMIT, LIMIT)
         relative = self.covariances.at(x[:n])
         log_prior = relative.log_prior
         for prior, sd in zip(self.covariances.sd_priors, relative.sds, strict=True):
@@ -82,7 +81,7 @@ class Parameters:
         return Points(x, relative.roots, auxiliary, np.where(inside, log_prior, -np.inf))
 
     def slope(self, points: Points, by_auxiliary: dict[str, np.ndarray]) -> np.ndarray:
-        """Derivative by the auxiliary parameters' coordinates, (k, N), of something with derivatives by these."""
+        """Derivative by the auxiliary parameters' coordinates x, (k, N), of what has `by_auxiliary` by themselves."""
         rest = [np.exp(log_value) for log_value in points.x[self.covariances.dimension :]]
         found = [by_auxiliary[name] * own for name, own in zip(self.priors, rest, strict=True)]
         return np.array(found).reshape(len(found), points.x.shape[1])
@@ -108,7 +107,7 @@ class Coordinates:
     V: np.ndarray
 
     def at(self, t: np.ndarray) -> Points:
-        """Evaluate points (d, N); the log density is that of t, but for a constant."""
+        """Evaluate points t, (d, N); the log prior density is that of t, but for a constant."""
         x, log_jacobian = self.warp.unwarp(self.mu[:, None] + self.V @ t)
         points = self.parameters.at(x)
         return replace(points, log_prior=points.log_prior + log_jacobian)

@@ -1,4 +1,4 @@
-"""The transport sampler: the order of its steps, and what it is not for.
+"""The transport sampler: the order of its steps, and the models it does not take.
 
 1. Distinct rows in working units (`rows`), and the mode of the posterior (`start`).
 2. Chains about it, which adapt the reference, the coordinates and the step in three rounds (`adaptation`).
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from bayesmixed.design.spec import Design
 from bayesmixed.distributions import Normal
+from bayesmixed.errors import quoted
 from bayesmixed.families.base import Family
 from bayesmixed.posterior.draws import Draws
 from bayesmixed.posterior.posterior import Model
@@ -26,7 +27,7 @@ NAME = "transport"
 
 
 def takes(family: Family) -> bool:
-    """Those that do not collapse."""
+    """Whether the family is one of those that do not collapse."""
     return not family.collapses
 
 
@@ -44,11 +45,12 @@ def refuses(model: Model, design: Design, settings: Settings) -> str:
 
 
 def _too_wide(design: Design) -> str:
+    """Which effects are too many to be integrated out together; empty where they are not."""
     layout = Layout.of_design(design)
     if layout.n_shared > MAX_SHARED:
-        crossed = ", ".join(repr(design.groups[f].name) for f in layout.factors[layout.nested :])
-        of = f"the crossed factors {crossed} and the common part" if crossed else "the common part"
-        return f"{of} have {layout.n_shared} effects, more than {MAX_SHARED}"
+        crossed = [design.groups[f].name for f in layout.factors[layout.nested :]]
+        of = f"the crossed factors {quoted(crossed)} and the common part have" if crossed else "the common part has"
+        return f"{of} {layout.n_shared} effects, more than {MAX_SHARED}"
     return products_needed(layout, tuple(design.groups[f].codes for f in layout.factors))
 
 

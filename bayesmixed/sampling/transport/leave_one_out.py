@@ -22,14 +22,14 @@ import numpy as np
 from scipy.special import logsumexp
 
 from bayesmixed.chunks import allowed, chunks
+from bayesmixed.sampling.transport.constants import NODES, REACH
 from bayesmixed.sampling.transport.coordinates import Parameters
 from bayesmixed.sampling.transport.target import transport
 from bayesmixed.sampling.transport.working.factorised import Factorised, by_group
 from bayesmixed.sampling.transport.working.products import WorkingGaussian
 from bayesmixed.sampling.transport.working.rows import Reference, Rows
 
-_NODES = np.linspace(-7.0, 7.0, 41)  # of the trapezoidal rule, in standard deviations given all rows
-_MIN_KEPT = 1e-12  # of 1 - v kappa W, beyond rounding
+_MIN_KEPT = 1e-12  # of s, which is positive but for rounding
 
 
 def leave_one_out(rows: Rows, parameters: Parameters, reference: Reference, x: np.ndarray) -> np.ndarray:
@@ -45,7 +45,8 @@ def leave_one_out(rows: Rows, parameters: Parameters, reference: Reference, x: n
     x : numpy.ndarray of shape (d, S)
     """
     gaussian, found = WorkingGaussian.of(rows, reference), np.empty((x.shape[1], rows.n))
-    width = rows.layout.size + rows.n * (len(rows.Z) + rows.layout.n_shared + len(_NODES))
+    nodes, step = np.linspace(-REACH, REACH, NODES, retstep=True)
+    width = rows.layout.size + rows.n * (len(rows.Z) + rows.layout.n_shared + NODES)
     for some in chunks(x.shape[1], width, allowed().points):
         points = parameters.at(x[:, some])
         factorised = transport(rows, gaussian, points)
@@ -55,10 +56,7 @@ def leave_one_out(rows: Rows, parameters: Parameters, reference: Reference, x: n
         kept = np.maximum(1 - variance * kappa * reference.W[:, None], _MIN_KEPT)
         sd = np.sqrt(variance)
         shift = sd * kappa * (reference.a[:, None] - reference.W[:, None] * mean) / kept
-        each = [
-            rows.each(mean + node * sd, points.auxiliary) - 0.5 * np.square(node + shift) * kept for node in _NODES
-        ]
-        step = _NODES[1] - _NODES[0]
+        each = [rows.each(mean + node * sd, points.auxiliary) - 0.5 * np.square(node + shift) * kept for node in nodes]
         found[some] = (logsumexp(each, axis=0) + np.log(step) + 0.5 * np.log(kept / (2 * np.pi))).T
     return found
 

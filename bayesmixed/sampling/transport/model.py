@@ -26,8 +26,9 @@ class Prepared:
     rows : Rows
     parameters : Parameters
     common_mean : numpy.ndarray of shape (p,)
-        Of gamma's prior; with the root it brings the common effects of the rows, in units of their prior, to `units`.
     common_root : numpy.ndarray of shape (p, p)
+        Mean and root of the covariance of gamma's prior, in `units`: gamma = mean + root u, where u ~ N(0, I) are the
+        common effects of the rows.
     """
 
     STORED: ClassVar[tuple[str, ...]] = ("units", "rows", "parameters", "common_mean", "common_root")
@@ -51,13 +52,13 @@ class Prepared:
         return cls(units, rows, Parameters(covariances, auxiliary, floors), mean, root)
 
     def rows_of(self, design: Design) -> Rows:
-        """Rows of a design in the same units, one by one."""
+        """Rows of a design in the same units, identical ones apart."""
         units, mean, root = self.units, self.common_mean, self.common_root
         return Rows.of(design, self.rows.family, units, mean, root, distinct=False)
 
 
 def common_prior(design: Design, priors: Priors, units: Units) -> tuple[np.ndarray, np.ndarray]:
-    """Mean, (P - 1,), and root of the covariance, (P - 1, P - 1), of gamma's normal prior: see `Units.stated_prior`."""
+    """Mean, (p,), and root of the covariance, (p, p), of gamma's normal prior: see `Units.stated_prior`."""
     rows = units.stated_prior(design, priors)
     root = np.linalg.inv(rows[:, :-1])
     return root @ rows[:, -1], root

@@ -3,47 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from bayesmixed.design.spec import Design, DesignSpec
 from bayesmixed.errors import SamplerError
+from bayesmixed.posterior.diagnostics import MIN_DRAWS
 from bayesmixed.posterior.draws import Draws
 from bayesmixed.sampling.report import shortcomings, summarise
 from bayesmixed.sampling.transport.adaptation import Adapted
-from bayesmixed.sampling.transport.assembly import assemble
+from bayesmixed.sampling.transport.assembly import Kept, assemble
 from bayesmixed.sampling.transport.constants import MAX_DIVERGENT, MIN_ACCEPTANCE, MIN_STEP, THINNING
 from bayesmixed.sampling.transport.model import Prepared
 from bayesmixed.sampling.transport.trajectory import trajectory
-
-
-@dataclass
-class Kept:
-    """The draws that are kept.
-
-    Attributes
-    ----------
-    w : list of numpy.ndarray of shape (size, chain)
-    x : list of numpy.ndarray of shape (d, chain)
-    log_density, acceptance, divergent : list of numpy.ndarray of shape (chain,)
-        The acceptance is averaged over the trajectories since the draw before, divergences are added up.
-    """
-
-    w: list[np.ndarray] = field(default_factory=list)
-    x: list[np.ndarray] = field(default_factory=list)
-    log_density: list[np.ndarray] = field(default_factory=list)
-    acceptance: list[np.ndarray] = field(default_factory=list)
-    divergent: list[np.ndarray] = field(default_factory=list)
-
-    def halve(self) -> None:
-        """Keep every second draw."""
-        for name in ("acceptance", "divergent"):
-            values = getattr(self, name)
-            pairs = zip(values[::2], values[1::2], strict=False)
-            setattr(self, name, [(a + b) / 2 if name == "acceptance" else a + b for a, b in pairs])
-        self.w, self.x, self.log_density = self.w[1::2], self.x[1::2], self.log_density[1::2]
 
 
 def run(
@@ -57,6 +30,18 @@ def run(
     advance: Callable[[int], None],
 ) -> tuple[Draws, Kept]:
     """Run, and run on while the gates want more.
+
+    Parameters
+    ----------
+    prepared : Prepared
+    design : Design or DesignSpec
+        Of the names.
+    adapted : Adapted
+    draws, chains : int
+        That are kept; the chains that adapted all run, and the gates of the trajectories judge all of them.
+    rng : numpy.random.Generator
+    advance : callable
+        Told the number of evaluations after every trajectory.
 
     Raises
     ------
@@ -90,7 +75,7 @@ def run(
         summary = summarise(result)
         result.diagnostics.update(summary)
         trouble = "; ".join(shortcomings(summary, result))
-        if not trouble:
+        if not trouble or draws < MIN_DRAWS:  # so few were asked for: no thinning helps, and the fit's warning says so
             return result, kept
     raise SamplerError(f"after {thin} times as many trajectories {trouble}")
 

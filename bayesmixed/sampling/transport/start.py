@@ -27,11 +27,17 @@ from bayesmixed.sampling.transport.target import Target, transport
 from bayesmixed.sampling.transport.working.products import WorkingGaussian
 from bayesmixed.sampling.transport.working.rows import Reference, Rows
 
-_NOWHERE = -1e300
+_NOWHERE = -1e300  # log density of a point that is ruled out; finite, so that differences stay numbers
 
 
 def find_start(rows: Rows, parameters: Parameters) -> Target:
-    """A target whose reference and coordinates are those at the posterior's mode, roughly."""
+    """A target whose reference and coordinates are those at the posterior's mode, roughly.
+
+    Raises
+    ------
+    SamplerError
+        There is no density where the search begins.
+    """
     x, w = _first(parameters), np.zeros((rows.layout.size, 1))
     for outer in range(OUTER):
         w = newton(rows, parameters.at(x[:, None]), w)
@@ -67,7 +73,7 @@ def _starts(parameters: Parameters, x: np.ndarray) -> np.ndarray:
 
 
 def newton(rows: Rows, points: Points, w: np.ndarray) -> np.ndarray:
-    """The mode of the effects at one point of the parameters, (size, 1), from others."""
+    """The mode of the effects at one point of the parameters, (size, 1), by Newton's method from `w`."""
     v = _standardised(rows, points, w)
     value = _penalised(rows, points, w, v)
     for _ in range(NEWTON):
@@ -89,14 +95,14 @@ def newton(rows: Rows, points: Points, w: np.ndarray) -> np.ndarray:
 
 
 def reference_at(rows: Rows, points: Points, w: np.ndarray) -> Reference:
-    """The quadratic approximation at one point's effects, (size, 1)."""
+    """The quadratic approximation of the rows' log densities at one point and its effects, (size, 1)."""
     lin = rows.linear(w)
     weight, score = rows.working(lin, points.auxiliary)
     return Reference(weight[:, 0], (weight * lin + score)[:, 0])
 
 
 def _standardised(rows: Rows, points: Points, w: np.ndarray) -> np.ndarray:
-    """Effects in units of their prior, (size, 1): those of standard deviation 1."""
+    """Effects in units of their prior, (size, 1): those that are N(0, I) there."""
     layout, v = rows.layout, w.copy()
     for i, f in enumerate(layout.factors):
         own = layout.own(v, i)
@@ -111,9 +117,9 @@ def _penalised(rows: Rows, points: Points, w: np.ndarray, v: np.ndarray) -> floa
 
 
 def _mode(rows: Rows, parameters: Parameters, x: np.ndarray, w: np.ndarray, starts: np.ndarray) -> Mode:
-    """The mode of the parameters, whose rows are the working Gaussian's at the effects w.
+    """The mode of the parameters under the working Gaussian at the effects w, (size, 1), which are integrated out.
 
-    Where there are auxiliary parameters, the rows' log density at fixed linear predictors tells of them.
+    Auxiliary parameters are learned from the rows' log density, less the quadratic, at the fixed linear predictors M w.
     """
     if not parameters.dimension:
         return Mode(x, 0.0, np.empty((0, 0)))

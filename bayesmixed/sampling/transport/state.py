@@ -23,14 +23,12 @@ from bayesmixed.sampling.report import shortcomings, summarise
 from bayesmixed.sampling.resampling import K_HAT_LIMIT, resample
 from bayesmixed.sampling.transport.adaptation import adapt
 from bayesmixed.sampling.transport.assembly import by_draw
-from bayesmixed.sampling.transport.constants import CHAINS
+from bayesmixed.sampling.transport.constants import CHAINS, REFERENCE_DRAWS
 from bayesmixed.sampling.transport.leave_one_out import leave_one_out
 from bayesmixed.sampling.transport.model import Prepared
 from bayesmixed.sampling.transport.run import run
 from bayesmixed.sampling.transport.start import find_start
 from bayesmixed.sampling.transport.working.rows import Reference, Rows
-
-_REFERENCE_DRAWS = 100  # that a quadratic approximation of the rows is averaged over
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,7 @@ class State:
 
     def _reference(self, draws: Draws, design: Design, rows: Rows) -> Reference:
         """The quadratic approximation of some rows that is the posterior's average, as the pilot's is."""
-        keep = np.unique(np.linspace(0, draws.size - 1, _REFERENCE_DRAWS).astype(int))
+        keep = np.unique(np.linspace(0, draws.size - 1, REFERENCE_DRAWS).astype(int))
         lin = linear_predictors(draws, design, keep) - rows.offset
         weight, score = rows.working(lin, self._auxiliary(keep))
         W = weight.mean(axis=1)

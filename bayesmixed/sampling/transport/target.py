@@ -6,9 +6,9 @@ With w(z, t) the working Gaussian's draw (`factorised`) the log density of (z, t
     D_i = l_i(eta_i) - kappa (a_i lin_i - W_i lin_i^2 / 2),
 
 I being the working Gaussian's integral: of the rows only what is cubic and higher is left. Beside N(0, I) in (z, t)
-there is a residual, whose derivative by z is exact, and by t a forward difference of the transport itself, at fixed z:
-leapfrog steps preserve volume and turn back for any force that is a function of the place, so that its error costs
-acceptance and nothing else.
+there is a residual. Its derivative by z is exact; that by t is a forward difference of the transport itself, at fixed
+z. Leapfrog steps preserve volume and are reversible for any force that is a function of the place alone, so that an
+error of the force costs acceptance and nothing else.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from bayesmixed.sampling.transport.working.rows import Evaluated, Reference, Row
 
 @dataclass(frozen=True)
 class State:
-    """C chains at one time.
+    """Where C chains are.
 
     Attributes
     ----------
@@ -128,11 +128,11 @@ class Target:
 
     @classmethod
     def of(cls, rows: Rows, coordinates: Coordinates, reference: Reference) -> Target:
-        """Sum the reference up."""
+        """With the cross-products of the rows at the reference."""
         return cls(rows, coordinates, reference, WorkingGaussian.of(rows, reference))
 
     def transport(self, points: Points, width: int | None = None) -> Factorised:
-        """The working Gaussian at N points."""
+        """The working Gaussian at N points; see `transport`."""
         return transport(self.rows, self.gaussian, points, width)
 
     def evaluate(self, x: np.ndarray) -> State:
@@ -168,7 +168,11 @@ class Target:
 
     @staticmethod
     def _change(base: Transported, moved: Transported, rows: Evaluated) -> np.ndarray:
-        """What steps change of the log density, but for the rows' own dependence on auxiliary parameters, (k, C)."""
+        """What k steps change of the residual, (k, C), but for t't / 2 and what l_i itself owes to theta.
+
+        At first order in the change of w: g'(w(t + h e_k) - w(t)) + log p_G(t + h e_k) - log p_G(t) - (kappa_k - kappa)
+        Q, where g is the derivative of the residual by w and Q the sum of the rows' quadratics.
+        """
         size, C = base.w.shape
         change = np.einsum("sc,skc->kc", rows.by_effect, moved.w.reshape(size, -1, C) - base.w[:, None])
         change += moved.log_gaussian.reshape(-1, C) - base.log_gaussian

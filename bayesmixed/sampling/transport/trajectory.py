@@ -13,27 +13,28 @@ import numpy as np
 
 from bayesmixed.sampling.transport.constants import (
     ANGLE,
+    DECAY,
+    DELAY,
     DELTA,
     DIVERGENT,
     FIRST_STEP,
     JITTER,
     MAX_STEP,
     MAX_STEPS,
+    SHRINKAGE,
 )
 from bayesmixed.sampling.transport.target import State, Target
-
-_GAMMA, _T0, _KAPPA = 0.05, 10.0, 0.75  # of dual averaging, as in Stan
 
 
 @dataclass(frozen=True)
 class Move:
-    """One trajectory of C chains.
+    """One trajectory of each of C chains.
 
     Attributes
     ----------
     state : State
     acceptance : numpy.ndarray of shape (C,)
-        Probability.
+        Probabilities.
     divergent : numpy.ndarray of bool, shape (C,)
     gradients : int
         Evaluations of the target, each of all chains.
@@ -47,7 +48,13 @@ class Move:
 
 @dataclass
 class DualAveraging:
-    """The step size that reaches the wanted acceptance."""
+    """The step size that reaches the wanted acceptance: Hoffman & Gelman (2014), equation (6).
+
+    Attributes
+    ----------
+    log_step : float
+        Of the next trajectory, x_t there.
+    """
 
     log_step: float = float(np.log(FIRST_STEP))
     _mean_log: float = 0.0
@@ -56,22 +63,22 @@ class DualAveraging:
 
     @property
     def step(self) -> float:
-        """To be taken next."""
+        """Of the next trajectory."""
         return float(np.exp(self.log_step))
 
     @property
     def frozen(self) -> float:
-        """The average."""
+        """The weighted average of the steps so far."""
         return float(np.exp(self._mean_log))
 
     def learn(self, acceptance: float) -> None:
-        """Take one trajectory's acceptance in."""
+        """Take in the acceptance of one trajectory, averaged over the chains."""
         self._count += 1
-        m, share = self._count, 1 / (self._count + _T0)
+        m, share = self._count, 1 / (self._count + DELAY)
         self._error = (1 - share) * self._error + share * (DELTA - acceptance)
         largest = np.log(MAX_STEP)
-        self.log_step = float(min(largest - np.sqrt(m) / _GAMMA * self._error, largest))
-        weight = m**-_KAPPA
+        self.log_step = float(min(largest - np.sqrt(m) / SHRINKAGE * self._error, largest))
+        weight = m**-DECAY
         self._mean_log = weight * self.log_step + (1 - weight) * self._mean_log
 
 
@@ -86,7 +93,7 @@ def trajectory(target: Target, state: State, step: float, rng: np.random.Generat
     start = state.log_density - 0.5 * np.square(p).sum(axis=0)
     moved = state
     with np.errstate(over="ignore", invalid="ignore"):  # a trajectory that diverges
-        for _ in range(steps):
+        for _ in range(steps):  # half a kick, an exact rotation of (x, p), half a kick
             p = p + 0.5 * step * moved.force
             x, p = cosine * moved.x + sine * p, cosine * p - sine * moved.x
             moved = target.evaluate(x)

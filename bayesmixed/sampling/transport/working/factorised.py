@@ -1,14 +1,14 @@
 """The transport: from standard normal noise z to effects w, at given covariances, and back.
 
 The effects of the working Gaussian at N points, drawn exactly with noise z: the shared ones first, then nested factor
-by factor from the root to the leaves. In units where the concentration is one, ``w' = kappa^(1/2) w``, and with
-F F' = (Sigma'^-1 + S)^-1 for each group (`conditional_root`),
+by factor from the root to the leaves. In units where the concentration is one, ``w' = kappa^(1/2) w``, Sigma' = kappa
+Sigma, r' = kappa^(1/2) r and T' = kappa^(1/2) T. With F F' = (Sigma'^-1 + S)^-1 for each group (`conditional_root`)
 
     u = R^-1 (R^-T c + z_shared),  w'_shared = L u,     R'R = I + L'H L,  c = L' (r' reduced),
     b'_j = F_j (F_j' t_j + z_j),                        t_j = T'_j - C_j' w'_above.
 
-It is affine in z: its linear part's transpose (`adjoint`), its inverse, and the log of what the Gaussian integrates to
-(`log_integral`) are here, too.
+It is affine in z. The transpose of its linear part (`adjoint`), its inverse (`noise`) and the log of what the Gaussian
+integrates to (`log_integral`) are here, too.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class Factorised:
         return z
 
     def adjoint(self, by_effect: np.ndarray) -> np.ndarray:
-        """Derivative by z, (size, N), of something whose derivative by w is `by_effect`."""
+        """Derivative by z, (size, N), of what has the derivative `by_effect` by w."""
         layout, left, found = self.layout, by_effect / self.scale, np.empty_like(by_effect)
         for i in range(layout.nested):
             F, own, goal = self.nested[i].F, layout.own(left, i), layout.own(found, i)
@@ -114,7 +114,7 @@ class Factorised:
         return found
 
     def _known(self, i: int, w: np.ndarray, shared: np.ndarray) -> np.ndarray:
-        """T of factor i given the levels above it and the shared effects, (q, J, N)."""
+        """t_j of factor i's groups given the levels above them and the shared effects, (q, J, N)."""
         factor = self.nested[i]
         t = factor.T * self.scale - _times(factor.shared, shared, factor.T.shape, self.width)
         for k, products in enumerate(factor.above, start=i + 1):
@@ -169,8 +169,8 @@ def factorise(gaussian: WorkingGaussian, roots: list[np.ndarray], kappa: np.ndar
     """
     layout, scale = gaussian.layout, np.sqrt(kappa)
     roots = [root * scale for root in roots]
-    n, m = len(kappa), layout.n_shared
-    log_det, quadratic = np.zeros(n), np.zeros(n)
+    n = len(kappa)
+    log_det = np.zeros(n)
     nested = [Products.of(products) for products in gaussian.nested]
     left = _packed(gaussian.E, gaussian.r)[:, None]
     factors = []
@@ -183,7 +183,7 @@ def factorise(gaussian: WorkingGaussian, roots: list[np.ndarray], kappa: np.ndar
         else:
             covariances = gram(F).reshape(gaussian.first_terms.shape[1], n)
             left = left - _product(gaussian.first_terms, covariances, width)
-    shared = factorise_shared(layout, left, roots[layout.nested :], scale, m)
+    shared = factorise_shared(layout, left, roots[layout.nested :], scale)
     quadratic = np.square(scale) * -left[-1] + shared.quadratic
     log_integral = 0.5 * (quadratic - log_det - shared.log_det)
     return Factorised(layout, factors, shared, scale, log_integral, width)

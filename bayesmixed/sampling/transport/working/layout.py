@@ -17,8 +17,8 @@ class Layout:
     """Where each effect stands in the vector of all.
 
     Effect e of level j of factor f is at ``offsets[f] + e n_levels[f] + j``. Factors are numbered as they are
-    integrated out: first a *nested chain*, whose groups are independent given the levels above, then the *crossed*
-    ones. These and the common effects, at the end, are the shared columns.
+    integrated out: first those *nested* each in the next, whose groups are independent given the levels above, then the
+    *crossed* ones. The columns of these and of the common effects, at the end, are *shared* by all groups.
 
     Attributes
     ----------
@@ -46,14 +46,14 @@ class Layout:
     @classmethod
     def of(cls, n_effects: list[int], n_levels: list[int], codes: list[np.ndarray], p: int) -> Layout:
         """Order the factors of a model, of which the effects, the levels and the rows' codes are given."""
-        chain, crossed = nested_chain(n_effects, n_levels, codes)
-        order = (*chain, *crossed)
+        nested, crossed = nesting_order(n_effects, n_levels, codes)
+        order = (*nested, *crossed)
         q, levels = tuple(n_effects[f] for f in order), tuple(n_levels[f] for f in order)
         ends = np.cumsum([0, *(a * b for a, b in zip(q, levels, strict=True))])
         ancestors = {
-            (i, k): _parent(codes[chain[i]], codes[chain[k]], levels[i]) for k in range(len(chain)) for i in range(k)
+            (i, k): _parent(codes[nested[i]], codes[nested[k]], levels[i]) for k in range(len(nested)) for i in range(k)
         }
-        return cls(order, len(chain), q, levels, tuple(ends.tolist()), ancestors, p)
+        return cls(order, len(nested), q, levels, tuple(ends.tolist()), ancestors, p)
 
     @classmethod
     def of_design(cls, design: Design) -> Layout:
@@ -105,20 +105,20 @@ class Layout:
         return values[self.offsets[-1] :]
 
 
-def nested_chain(
+def nesting_order(
     n_effects: list[int], n_levels: list[int], codes: list[np.ndarray]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The factors that are integrated out group by group, from the leaves to the root, and those that cross them.
+    """The factors that are integrated out group by group, each nested in the next, and those that cross them.
 
-    It starts at the factor of most effects and goes on, by number of levels, to what the last one is nested in.
+    The first is the factor of most effects; others follow by number of levels, where the last one is nested in them.
     """
     order = sorted(range(len(codes)), key=lambda f: (-n_effects[f] * n_levels[f], f))
-    chain = order[:1]
+    nested = order[:1]
     for f in sorted(order[1:], key=lambda f: (-n_levels[f], f)):
-        inner = chain[-1]
+        inner = nested[-1]
         if np.array_equal(_parent(codes[inner], codes[f], n_levels[inner])[codes[inner]], codes[f]):
-            chain.append(f)
-    return tuple(chain), tuple(f for f in order if f not in chain)
+            nested.append(f)
+    return tuple(nested), tuple(f for f in order if f not in nested)
 
 
 def _parent(inner: np.ndarray, outer: np.ndarray, n_levels: int) -> np.ndarray:

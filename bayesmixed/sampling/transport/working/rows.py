@@ -62,7 +62,7 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Rows:
-    """Distinct rows.
+    """Rows, each of which may count more than once.
 
     Attributes
     ----------
@@ -70,6 +70,7 @@ class Rows:
     layout : Layout
     y, offset : numpy.ndarray of shape (n, 1)
     trials, weights : numpy.ndarray of shape (n, 1), or None
+        The weight is how often a row counts; None: once.
     X : numpy.ndarray of shape (n, p)
     Z : tuple of numpy.ndarray of shape (n, q)
         Per factor, in the order of the layout.
@@ -142,7 +143,7 @@ class Rows:
 
     @property
     def n(self) -> int:
-        """Number of distinct rows."""
+        """Number of rows, identical ones put together."""
         return len(self.y)
 
     @property
@@ -152,19 +153,11 @@ class Rows:
 
     def __add__(self, other: Rows) -> Rows:
         """Both sets of rows of one model; the other's factors may have new levels, behind the known ones."""
-        F = len(self.Z)
-        by_factor = [dict(zip(rows.layout.factors, range(F), strict=True)) for rows in (self, other)]
-        Z, codes = (
-            [
-                np.concatenate([getattr(rows, name)[at[f]] for rows, at in zip((self, other), by_factor, strict=True)])
-                for f in range(F)
-            ]
-            for name in ("Z", "codes")
-        )
-        levels = [
-            max(rows.layout.n_levels[at[f]] for rows, at in zip((self, other), by_factor, strict=True))
-            for f in range(F)
-        ]
+        factors = range(len(self.Z))
+        pairs = [(self.layout.factors.index(f), other.layout.factors.index(f)) for f in factors]
+        Z = [np.concatenate([self.Z[i], other.Z[j]]) for i, j in pairs]
+        codes = [np.concatenate([self.codes[i], other.codes[j]]) for i, j in pairs]
+        levels = [max(self.layout.n_levels[i], other.layout.n_levels[j]) for i, j in pairs]
         layout = Layout.of([z.shape[1] for z in Z], levels, codes, self.layout.p)
         counts = np.concatenate([self.counts, other.counts])[:, None]
         return Rows(
@@ -180,7 +173,7 @@ class Rows:
         )
 
     def indicator(self, i: int) -> sparse.csr_array:
-        """Columns of M of one factor, in the order of the layout: (n, q J)."""
+        """Columns of M of the factor at position i of the layout, (n, q J)."""
         q, J = self.layout.n_effects[i], self.layout.n_levels[i]
         places = self.codes[i][:, None] + J * np.arange(q)
         return sparse.csr_array((self.Z[i].ravel(), places.ravel(), np.arange(self.n + 1) * q), (self.n, q * J))

@@ -1,20 +1,20 @@
 """The shared columns at many points: crossed factors' effects and common effects, in one dense matrix.
 
-With L a root of their prior's covariance and H what is left of their cross-products when the nested factors are gone,
-``I + L'H L = R'R``, no pivot of which is below one.
+With L a root of their prior's covariance and H what is left of their cross-products when the nested factors are
+integrated out, ``I + L'H L = R'R``, no pivot of which is below one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg.lapack import dpotrf, dtrtrs
 
 from bayesmixed.gaussian.batched import back_substitute, eliminate, log_det
+from bayesmixed.sampling.transport.constants import LAPACK
 from bayesmixed.sampling.transport.working.layout import Layout
-
-_LAPACK = 12  # columns from which LAPACK, matrix by matrix, is faster than elimination of all at once
 
 
 @dataclass(frozen=True)
@@ -35,25 +35,42 @@ class Roots:
 
     def times(self, values: np.ndarray, *, transposed: bool = False) -> np.ndarray:
         """L or L' times values of shape (m, ..., N)."""
-        layout, found = self.layout, np.empty(np.broadcast_shapes(values.shape, self.scale.shape))
-        for i, root in enumerate(self.crossed, start=layout.nested):
-            at = slice(layout.offsets[i] - layout.start, layout.offsets[i + 1] - layout.start)
-            shape = (len(root), -1, *values.shape[1:])
-            own = values[at].reshape(shape)
+        found = np.empty(np.broadcast_shapes(values.shape, self.scale.shape))
+        for at, root in self._blocks():
+            own = values[at].reshape(len(root), -1, *values.shape[1:])
             turned = root.swapaxes(0, 1) if transposed else root
             middle = (1,) * (values.ndim - 1)
             result = np.zeros(np.broadcast_shapes((*own.shape[:-1], 1), (len(self.scale),)))
             for k in range(len(root)):
                 result += turned[:, k].reshape(len(root), *middle, -1) * own[None, k]
             found[at] = result.reshape(at.stop - at.start, *result.shape[2:])
-        at = slice(layout.offsets[-1] - layout.start, None)
-        found[at] = values[at] * self.scale
+        found[self._common] = values[self._common] * self.scale
         return found
+
+    def solve(self, values: np.ndarray) -> np.ndarray:
+        """L^-1 times values of shape (m, N)."""
+        found = np.empty_like(values)
+        for at, root in self._blocks():
+            own = values[at].reshape(len(root), -1, values.shape[1])
+            inner = np.linalg.solve(np.moveaxis(root, -1, 0)[None], np.moveaxis(own, 0, -1)[..., None])
+            found[at] = np.moveaxis(inner[..., 0], -1, 0).reshape(at.stop - at.start, -1)
+        found[self._common] = values[self._common] / self.scale
+        return found
+
+    def _blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """Where each crossed factor's effects stand among the shared ones, and the root of their covariance."""
+        offsets, start = self.layout.offsets, self.layout.start
+        for i, root in enumerate(self.crossed, start=self.layout.nested):
+            yield slice(offsets[i] - start, offsets[i + 1] - start), root
+
+    @property
+    def _common(self) -> slice:
+        return slice(self.layout.offsets[-1] - self.layout.start, None)
 
 
 @dataclass(frozen=True)
 class SharedFactor:
-    """The shared effects, conditional on nothing, at N points.
+    """The distribution of the shared effects, the nested ones integrated out, at N points.
 
     Attributes
     ----------
@@ -63,6 +80,9 @@ class SharedFactor:
     centre : numpy.ndarray of shape (m, N)
         R^-T c.
     log_det, quadratic : numpy.ndarray of shape (N,)
+        log det R'R and c' (R'R)^-1 c.
+    by_point : bool
+        Whether R is laid out for LAPACK.
     """
 
     roots: Roots
@@ -79,28 +99,19 @@ class SharedFactor:
         return SharedFactor(roots, R, self.centre[:, :n], self.log_det[:n], self.quadratic[:n], self.by_point)
 
     def effects(self, z: np.ndarray) -> np.ndarray:
-        """W' of noise, both (m, N)."""
+        """Shared effects w' of noise, both (m, N)."""
         right = self.centre + z
         u = self._solve(right, transposed=False) if self.by_point else back_substitute(self.R, right)
         return self.roots.times(u)
 
     def noise(self, w: np.ndarray) -> np.ndarray:
         """Inverse of `effects`."""
-        roots = self.roots
-        u = np.empty_like(w)
-        layout = roots.layout
-        for i, root in enumerate(roots.crossed, start=layout.nested):
-            at = slice(layout.offsets[i] - layout.start, layout.offsets[i + 1] - layout.start)
-            own = w[at].reshape(len(root), -1, w.shape[1])
-            inner = np.linalg.solve(np.moveaxis(root, -1, 0)[None], np.moveaxis(own, 0, -1)[..., None])
-            u[at] = np.moveaxis(inner[..., 0], -1, 0).reshape(own.shape[0] * own.shape[1], -1)
-        at = slice(layout.offsets[-1] - layout.start, None)
-        u[at] = w[at] / roots.scale
+        u = self.roots.solve(w)
         product = np.einsum("nij,jn->in", self.R, u) if self.by_point else np.einsum("ijn,jn->in", self.R, u)
         return product - self.centre
 
     def adjoint(self, by_effect: np.ndarray) -> np.ndarray:
-        """Derivative by z of something whose derivative by w' is `by_effect`, both (m, ..., N)."""
+        """Derivative by z of what has the derivative `by_effect` by w', both (m, ..., N)."""
         right = self.roots.times(by_effect, transposed=True)
         return self._solve(right, transposed=True) if self.by_point else _forward(self.R, right)
 
@@ -121,18 +132,26 @@ def _forward(R: np.ndarray, right: np.ndarray) -> np.ndarray:
     return x
 
 
-def factorise_shared(
-    layout: Layout, left: np.ndarray, crossed: list[np.ndarray], scale: np.ndarray, m: int
-) -> SharedFactor:
-    """Factorise what is left of [E, r; r', .], packed (t, N), when the nested factors are gone."""
-    roots, n = Roots(layout, crossed, scale), len(scale)
+def factorise_shared(layout: Layout, left: np.ndarray, crossed: list[np.ndarray], scale: np.ndarray) -> SharedFactor:
+    """Factorise what is left of [E, r; r', 0], packed, (t, N), when the nested factors are integrated out.
+
+    Parameters
+    ----------
+    layout : Layout
+    left : numpy.ndarray of shape (t, N)
+    crossed : list of numpy.ndarray of shape (q, q, N)
+        Roots of the crossed factors' covariances Sigma'.
+    scale : numpy.ndarray of shape (N,)
+        kappa^(1/2).
+    """
+    roots, m, n = Roots(layout, crossed, scale), layout.n_shared, len(scale)
     rows, cols = np.tril_indices(m)
     matrix = np.empty((m, m, n))
     matrix[rows, cols] = matrix[cols, rows] = left[: len(rows)]
     matrix = roots.times(matrix, transposed=True)
     matrix = roots.times(np.ascontiguousarray(matrix.swapaxes(0, 1)), transposed=True)
     c = roots.times(left[len(rows) : -1], transposed=True) * scale
-    if m >= _LAPACK:
+    if m >= LAPACK:
         return _by_point(roots, matrix, c)
     diagonal = np.arange(m)
     bordered = np.empty((m + 1, m + 1, n))
@@ -146,6 +165,7 @@ def factorise_shared(
 
 
 def _by_point(roots: Roots, matrix: np.ndarray, c: np.ndarray) -> SharedFactor:
+    """The same by LAPACK, of L'H L, (m, m, N), and c, (m, N)."""
     m, n = c.shape
     by_point = np.ascontiguousarray(np.moveaxis(matrix, -1, 0))
     by_point[:, np.arange(m), np.arange(m)] += 1
