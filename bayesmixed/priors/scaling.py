@@ -30,8 +30,8 @@ class Scaling:
     Attributes
     ----------
     y_location, y_scale : float
-        Of the linear predictor, as its family has them: for a Gaussian those of the response minus offset, 0 and the
-        root mean square without an intercept.
+        Of the linear predictor, as its family has them: for a Gaussian those of the response minus offset, or the root
+        mean square without an intercept. The location is 0 then: nothing in the model could make up for another.
     x_location, x_scale : numpy.ndarray of shape (p,)
         Of the swept columns; the location is 0 where they were swept of the intercept of these data.
     T : numpy.ndarray of shape (p + 1, p + 1), or (p, p) without an intercept
@@ -59,7 +59,7 @@ class Scaling:
         x_location, x_scale = swept.location_and_scale(design.has_intercept)
         centred = design.has_intercept and not (priors.intercept is not None and priors.intercept.positive)
         x_location = np.where(centred & (np.abs(x_location) > _ROUNDING * x_scale), x_location, 0.0)
-        return cls(y_location, y_scale, x_location, x_scale, T)
+        return cls(y_location if design.has_intercept else 0.0, y_scale, x_location, x_scale, T)
 
     def columns(self, X: np.ndarray) -> np.ndarray:
         """X_c of some rows, (n, p)."""

@@ -19,6 +19,7 @@ from bayesmixed.distributions import Truncated
 from bayesmixed.families import FAMILIES, get_family
 from bayesmixed.formula.parse import parse
 from bayesmixed.priors.resolve import resolve_priors
+from helpers.made import with_responses
 
 MODE = "FAST_COMPILE"  # in Python: nothing is compiled
 FAMILY_LINKS = [(name, link) for name in FAMILIES for link in FAMILIES[name].links]
@@ -37,18 +38,8 @@ def make_data(n=120, J=12, seed=0):
     rng = np.random.default_rng(seed)
     g, x = np.arange(n) % J, rng.normal(size=n)
     eta = 0.3 + 0.5 * x + rng.normal(0, 0.5, J)[g]
-    p = 1 / (1 + np.exp(-eta))
     frame = pd.DataFrame({"x": x, "g": g, "n": rng.integers(1, 12, n), "time": rng.uniform(1, 5, n)})
-    return frame.assign(
-        gaussian=eta + rng.normal(0, 0.4, n),
-        t=eta + 0.4 * rng.standard_t(3, n),
-        lognormal=np.exp(eta + rng.normal(0, 0.4, n)),
-        gamma=rng.gamma(3, np.exp(eta) / 3),
-        beta=rng.beta(8 * p, 8 * (1 - p)),
-        poisson=rng.poisson(np.exp(eta) * frame["time"]),
-        negativebinomial=rng.negative_binomial(2, 2 / (2 + np.exp(eta))),
-        binomial=rng.binomial(frame["n"], p),
-    )
+    return with_responses(frame, eta, rng)
 
 
 DATA = make_data()

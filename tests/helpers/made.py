@@ -51,3 +51,18 @@ def make_posterior(formula, frame, seed=0, **options):
 def posterior_of(draws, spec, family=GAUSSIAN, priors=None, seed=0):
     """A `Posterior` of draws; most of what reads one does not ask for its priors."""
     return Posterior(Model(spec, family, priors), draws, seed)
+
+
+def with_responses(frame, eta, rng):
+    """The frame, which has trials `n` and an exposure `time`, with a response of each family, named after it."""
+    n, p = len(frame), 1 / (1 + np.exp(-eta))
+    return frame.assign(
+        gaussian=eta + rng.normal(0, 0.4, n),
+        t=eta + 0.4 * rng.standard_t(3, n),
+        lognormal=np.exp(eta + rng.normal(0, 0.4, n)),
+        gamma=rng.gamma(3, np.exp(eta) / 3),
+        beta=rng.beta(8 * p, 8 * (1 - p)),
+        poisson=rng.poisson(np.exp(eta) * frame["time"]),
+        negativebinomial=rng.negative_binomial(2, 2 / (2 + np.exp(eta))),
+        binomial=rng.binomial(frame["n"], p),
+    )

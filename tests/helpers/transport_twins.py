@@ -9,6 +9,7 @@ from bayesmixed.families import get_family
 from bayesmixed.formula.parse import parse
 from bayesmixed.posterior.posterior import Model
 from bayesmixed.priors.resolve import resolve_priors
+from helpers.made import with_responses
 
 
 def make_rows(n=90, J=9, seed=0):
@@ -18,22 +19,13 @@ def make_rows(n=90, J=9, seed=0):
     h = rng.permutation(n) % 5
     x, v = rng.normal(size=n), rng.normal(size=n)
     eta = 0.3 + 0.5 * x + rng.normal(0, 0.6, J)[a] + rng.normal(0, 0.4, 5)[h]
-    p = 1 / (1 + np.exp(-eta))
     frame = pd.DataFrame({"x": x, "v": v, "w": rng.normal(size=n), "a": a, "b": a // 2, "c": a // 4, "h": h})
     frame["n"], frame["time"] = rng.integers(1, 9, n), rng.uniform(1, 5, n)
-    return frame.assign(
-        gaussian=eta + rng.normal(0, 0.4, n),
-        t=eta + 0.4 * rng.standard_t(3, n),
-        lognormal=np.exp(eta + rng.normal(0, 0.4, n)),
-        gamma=rng.gamma(3, np.exp(eta) / 3),
-        beta=rng.beta(8 * p, 8 * (1 - p)),
-        poisson=rng.poisson(np.exp(eta) * frame["time"]),
-        negativebinomial=rng.negative_binomial(2, 2 / (2 + np.exp(eta))),
-        binomial=rng.binomial(frame["n"], p),
-    )
+    return with_responses(frame, eta, rng)
 
 
-# every family and link, q of 1 to 4, nested and crossed factors, offsets, independent effects, no groups
+# every family and link, q of 1 to 4, nested and crossed factors, offsets, independent effects; no groups, no common
+# effects, and no parameters beside these
 MODELS = {
     "binomial, logit": ("binomial", "logit", "x + (1 | a)"),
     "binomial, probit, q=2": ("binomial", "probit", "x + (x | a)"),
@@ -48,6 +40,9 @@ MODELS = {
     "binomial, q=4": ("binomial", "logit", "x + v + (x + v + w | a)"),
     "t, nested and crossed": ("t", None, "x + (x | a) + (1 | b) + (1 | h)"),
     "gamma, no groups": ("gamma", None, "x + v"),
+    "poisson, effects alone": ("poisson", None, "x + v"),
+    "binomial, no common effects, 2 nested": ("binomial", "logit", "0 + (1 | a) + (1 | b)"),
+    "t, no common effects, crossed": ("t", None, "0 + (x | a) + (1 | h)"),
     "binomial, no intercept": ("binomial", "logit", "0 + x + (0 + x | a)"),
     "gaussian": ("gaussian", None, "x + (x | a)"),
 }
@@ -63,25 +58,27 @@ def make_model(family, link, formula, frame, *, weights=None, priors=None):
 
 
 def untransformed(prepared, design, priors, w, x):
-    """Log of p(y, w, x) at one point: effects w (size,) in the sampler's units, parameters x (d,)."""
+    """Log of p(y, w, x) at one point, effects w (size,) in the sampler's units and parameters x (d,).
+
+    The linear predictor is made of the effects on the user's scale, as predictions are.
+    """
     rows, parameters = prepared.rows, prepared.parameters
     points = parameters.at(x[:, None])
     auxiliary = {name: float(values[0]) for name, values in points.auxiliary.items()}
     total = float(points.log_prior[0])
-    layout, eta = rows.layout, prepared.units.scaling.y_location + np.zeros(design.n_rows)
-    if design.offset is not None:
-        eta = eta + design.offset
-    scale = prepared.units.scaling.y_scale
+    units, layout = prepared.units, rows.layout
+    eta = np.zeros(design.n_rows) if design.offset is None else design.offset
     for i, f in enumerate(layout.factors):
         b, root = layout.own(w, i), points.roots[f][..., 0]
         total += stats.multivariate_normal(cov=root @ root.T, allow_singular=False).logpdf(b.T).sum()
-        Z = prepared.units.group_columns(f, design.groups[f], slice(None))
-        eta = eta + scale * (Z * b[:, design.groups[f].codes].T).sum(axis=1)
+        factor = design.groups[f]
+        eta = eta + (factor.Z * units.group_effects(f, b)[:, factor.codes].T).sum(axis=1)
     u = layout.common(w)
     total += stats.norm.logpdf(u).sum()
-    stated = prepared.units.stated_prior(design, priors)
+    stated = units.stated_prior(design, priors)
     gamma = np.linalg.solve(stated[:, :-1], u + stated[:, -1])  # u is the prior's standard normal
-    eta = eta + scale * prepared.units.explaining_columns(design, slice(None)) @ gamma
+    intercept, beta = units.common_effects(gamma)
+    eta = eta + design.X @ beta + (0.0 if intercept is None else intercept)
     density = rows.family.log_density
     trials = {} if design.trials is None else {"trials": design.trials}
     each = density(design.y, eta, **auxiliary, **trials)

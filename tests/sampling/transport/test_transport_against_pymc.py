@@ -20,6 +20,8 @@ MODELS = {
     "gamma, independent": ("gamma", None, "x + (x || a)"),
     "negative binomial": ("negativebinomial", None, "(1 | a)"),
     "beta": ("beta", "logit", "x + (1 | a)"),
+    "poisson, no intercept": ("poisson", None, "0 + x + (0 + x | a)"),
+    "binomial, no common effects": ("binomial", "probit", "0 + (1 | a)"),
     "t": ("t", None, "x + (1 | a)"),
 }
 
@@ -45,7 +47,9 @@ def point_of(prepared, design, state, k):
     """Values of what PyMC samples, by the start of its name, at chain k."""
     layout, points = prepared.rows.layout, state.points
     gamma = prepared.common_mean + prepared.common_root @ layout.common(state.w)[:, k]
-    values = {"Intercept": gamma[0], "beta": gamma[1:]}
+    values = {"beta": gamma[int(design.has_intercept) :]}
+    if design.has_intercept:
+        values["Intercept"] = gamma[0]
     first = len(points.x) - len(points.auxiliary)
     values |= {name: points.x[first + at, k] for at, name in enumerate(points.auxiliary)}
     for i, f in enumerate(layout.factors):
