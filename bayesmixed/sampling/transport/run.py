@@ -49,6 +49,7 @@ def run(
         The draws are not to be trusted; says why.
     """
     kept, state, spent = Kept(), adapted.state, 0
+    judged = draws >= MIN_DRAWS  # fewer tell nothing, and the fit's warning says so
     if adapted.step < MIN_STEP:
         raise SamplerError(f"trajectories need steps of {adapted.step:.3f}, less than {MIN_STEP}")
     for thin in THINNING:
@@ -68,14 +69,13 @@ def run(
             kept.log_density.append(state.log_density)
             kept.acceptance.append(acceptance)
             kept.divergent.append(divergent)
-        trouble = _trouble(kept, thin)
-        if trouble:
+        if judged and (trouble := _trouble(kept, thin)):
             raise SamplerError(trouble)
         result = assemble(prepared, design, kept, chains, _diagnostics(adapted, kept, thin, spent))
         summary = summarise(result)
         result.diagnostics.update(summary)
         trouble = "; ".join(shortcomings(summary, result))
-        if not trouble or draws < MIN_DRAWS:  # so few were asked for: no thinning helps, and the fit's warning says so
+        if not (judged and trouble):
             return result, kept
     raise SamplerError(f"after {thin} times as many trajectories {trouble}")
 
