@@ -244,7 +244,11 @@ class Family(ABC):
 
     @abstractmethod
     def weight(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
-        """Curvature of the log density in eta, observed or expected, with the sign turned: never negative."""
+        """Curvature of the log density in eta with the sign turned, or what stands for it; elementwise, never negative.
+
+        Where the curvature that is observed changes its sign this is the expected one, or the weight of iterated
+        weighted least squares.
+        """
 
     def concentration(self, **auxiliary: Array) -> Array | float:
         """What `weight` is roughly proportional to, of the auxiliary parameters alone; shape (S,), or 1."""

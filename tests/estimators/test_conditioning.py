@@ -643,7 +643,7 @@ def test_a_fit_by_nuts_cannot_be_conditioned_and_says_why_and_what_to_do(options
     est = fit("x + (1 | pupil)", draws=50, **options)
 
     with pytest.raises(
-        SamplerError, match=rf"works with .* transport sampler, but this fit is of NUTS .{reason}"
+        SamplerError, match=rf"works with .* transport samplers, but this fit is of NUTS .{reason}"
     ) as caught:
         est.condition(*further(pupil=50))
     assert "Fit old and new rows together, with priors=est.priors_ for the same model." in str(caught.value)

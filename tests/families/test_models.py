@@ -457,7 +457,7 @@ def test_the_warning_of_a_mean_that_may_not_exist(fake_nuts):
 @HAND_MADE
 def test_condition_and_loo_of_nuts(fake_nuts):
     est = fitted("poisson", sampler="nuts")
-    with pytest.raises(bm.SamplerError, match=r"condition works with .* transport sampler, but this fit is of NUTS"):
+    with pytest.raises(bm.SamplerError, match=r"condition works with .* transport samplers, but this fit is of NUTS"):
         est.condition(DATA.head(3), DATA["poisson"].head(3))
 
 

@@ -319,7 +319,7 @@ def test_another_engine_takes_what_the_first_refuses(monkeypatch, tmp_path, fake
     assert len(est.summary()) == 6
     est.save(tmp_path / "own.bm")
     np.testing.assert_array_equal(bm.load(tmp_path / "own.bm").predict(DATA), est.predict(DATA))
-    with pytest.raises(SamplerError, match=r"condition works with .* transport sampler, but this fit is of OWN"):
+    with pytest.raises(SamplerError, match=r"condition works with .* transport samplers, but this fit is of OWN"):
         est.condition(DATA.head(3), Y.head(3))
 
 

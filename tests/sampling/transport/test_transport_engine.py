@@ -95,7 +95,7 @@ def test_a_wrong_force_costs_acceptance_and_changes_no_moment(monkeypatch, est):
         return replace(state, force=state.force + 0.2 * np.sin(5 * x))
 
     monkeypatch.setattr(target.Target, "evaluate", worse)
-    other = fit(draws=2000)
+    other = fit(draws=1000)
 
     assert other.diagnostics_["step_size"] < 0.9 * est.diagnostics_["step_size"]
     error = np.hypot(sds(est) / np.sqrt(est.diagnostics_["min_ess_bulk"]), sds(other) / np.sqrt(400))

@@ -60,7 +60,7 @@ class WorkingGaussian:
         M_shared' a.
     first_terms : matrix of shape (t, q (q + 1) / 2 * J), or None
         What integrating the first factor out takes from [E, r; r', 0], packed, is this times the groups' packed
-        conditional covariances; None where factors above it make the products depend on more.
+        conditional covariances; None where it is nested in another factor, from which something is taken, too.
     """
 
     layout: Layout

@@ -24,7 +24,7 @@ from bayesmixed.sampling.transport.working.layout import Layout
 
 @dataclass(frozen=True)
 class Reference:
-    """A quadratic approximation of the rows' log densities, ``a lin - W lin^2 / 2``, lin = M w; per concentration.
+    """A quadratic approximation of the rows' log densities, kappa (a lin - W lin^2 / 2), where lin = M w.
 
     Attributes
     ----------
