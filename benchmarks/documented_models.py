@@ -14,109 +14,46 @@ again.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
-import multiprocessing
-import os
 import re
-import signal
-import time
-import warnings
 from collections.abc import Iterator
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from documented import (
+    FITTED,
+    Row,
+    Worker,
+    append,
+    evaluate_left,
+    first_words,
+    quantiles,
+    read_table,
+    sides,
+    summarise_fits,
+    tell_of_others,
+    timed_fit,
+    translate,
+)
 from tables import OUTPUT, show
 
 import bayesmixed as bm
-from bayesmixed.errors import FormulaError
-from bayesmixed.formula.parse import parse
 
-Row = dict[str, Any]
-COLUMNS = ("id", "n", "p", "J", "status", "message", "engine", "reason", "seconds", "max_r_hat", "min_ess_bulk")
-COLUMNS += ("n_warnings", "warnings", "column_spaces", "difference", "effect")
-COLUMNS += ("sds", "sds_matched", "sds_inside", "sds_zero", "sds_outside", "lmer_seconds", "lmer_warnings", "formula")
+COLUMNS = ("id", "n", "p", "J", *FITTED, "column_spaces", "difference", "effect")
+COLUMNS += ("sds", "sds_matched", "sds_inside", "sds_zero", "sds_outside", "lmer_seconds", "lmer_warnings")
 OUTCOME = "outcome"  # column of a transformed response
-# what R writes otherwise
-_IN_R = ((r"\b(as\.)?factor\(", "C("), (r"\^", "**"), (r"\bTRUE\b", "True"), (r"\bFALSE\b", "False"))
-_QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
 
 
-# ---- tables and formulas
+# ---- formulas
 
 
-def read_table(folder: Path, file: str, types: str) -> pd.DataFrame:
-    """A table with the types it has in R: factors and text become categories, in R's order.
-
-    Parameters
-    ----------
-    folder : Path
-    file : str
-        Name of the table without its suffixes.
-    types : str
-        Numbers that the model takes for categories, as in ``"year=categorical;dose=ordered"``.
-    """
-    classes = json.loads((folder / f"{file}.json").read_text())
-    texts = [name for name, about in classes.items() if about["class"] in ("factor", "ordered", "character")]
-    frame = pd.read_csv(
-        folder / f"{file}.csv.gz", dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=["NA", ""]
-    )
-    for name in texts:
-        levels = classes[name].get("levels") or sorted(frame[name].dropna().unique())
-        frame[name] = pd.Categorical(frame[name], categories=[str(level) for level in levels])
-    for name in re.findall(r"([^;=]+)=", types):
-        if name not in texts:
-            frame[name] = pd.Categorical(frame[name])
-    return frame
-
-
-def evaluate(expression: str, frame: pd.DataFrame) -> Any:
-    """Values of a left side such as ``log(y)`` or ``I(y/2)``; the columns are known by their number."""
-    text, plain = expression.replace("^", "**"), {}
-    for at, name in enumerate(sorted(frame.columns, key=len, reverse=True)):
-        plain[f"column{at}"] = frame[name]
-        text = re.sub(rf"(?<![\w.]){re.escape(name)}(?![\w.(])", f"column{at}", text)
-    text = re.sub(r"\bI\(", "(", text)
-    text = re.sub(r"\bifelse\(", "@choose(", text)
-    values = pd.DataFrame(plain).eval(text, engine="python", local_dict={"choose": np.where})
-    return np.asarray(values, dtype=float)
-
-
-def translate(formula: str, frame: pd.DataFrame) -> tuple[str, pd.DataFrame]:
-    """A formula of R's in our grammar, and the rows and columns that it uses.
-
-    Returns
-    -------
-    formula : str
-    frame : DataFrame
-        The used columns; rows with missing values are left out, as R does. The index says which rows these are.
-
-    Raises
-    ------
-    FormulaError
-        Our grammar cannot express it, or it is no formula of R's.
-    """
-    left, tilde, right = (part.strip() for part in formula.partition("~"))
-    if not tilde:
-        raise FormulaError(f"no formula in R's syntax: {formula!r}")
-    for theirs, ours in _IN_R:
-        right = re.sub(theirs, ours, right)
-    for name in frame.columns:
-        if not re.fullmatch(r"[A-Za-z]\w*(\.\w+)*", name):
-            right = re.sub(rf"(?<![\w.`]){re.escape(name)}(?![\w.`])", f"`{name}`", right)
-    response = left if left in frame else OUTCOME
-    parsed = parse(f"{response} ~ {right}")
-    if response == OUTCOME:
-        try:
-            frame = frame.assign(outcome=evaluate(left, frame))
-        except Exception as error:
-            raise FormulaError(f"left side {left!r}: {type(error).__name__}: {error}") from error
-    if absent := [name for name in parsed.columns if name not in frame]:
-        raise FormulaError(f"columns that are not in the table: {', '.join(absent)}")
-    return parsed.text, frame[[response, *parsed.columns]].dropna()
+def translate_model(formula: str, frame: pd.DataFrame) -> tuple[str, pd.DataFrame]:
+    """A formula of R's in our grammar, and the rows and columns that it uses; see `translate`."""
+    left, right = sides(formula)
+    if left in frame:
+        return translate(left, right, frame)
+    return translate(OUTCOME, right, frame.assign(**{OUTCOME: evaluate_left(left, frame)}))
 
 
 # ---- comparison with lme4
@@ -202,33 +139,11 @@ def compare_sds(est: bm.MixedModelRegressor, lmer: Row) -> Row:
 # ---- fits
 
 
-def first_words(message: Any, words: int = 12) -> str:
-    """The beginning of a message."""
-    text = str(message).split()
-    return " ".join(text[:words]) + (" ..." if len(text) > words else "")
-
-
 def fit(model: Row, lmer: Row, folder: Path, draws: int) -> Row:
     """Translate, fit and compare one model."""
-    formula, frame = translate(model["formula"], read_table(folder, model["file"], model["types"]))
+    formula, frame = translate_model(model["formula"], read_table(folder, model["file"], model["types"]))
     est = bm.MixedModelRegressor(formula, draws=draws, random_state=0)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        started = time.perf_counter()
-        est.fit(frame)
-        seconds = time.perf_counter() - started
-    found = est.diagnostics_
-    row = {
-        "status": "fitted",
-        "formula": formula,
-        "engine": found["sampler"],
-        "reason": found["reason"],
-        "seconds": seconds,
-        "max_r_hat": found["max_r_hat"],
-        "min_ess_bulk": found["min_ess_bulk"],
-        "n_warnings": len(caught),
-        "warnings": " | ".join(dict.fromkeys(first_words(warning.message) for warning in caught)),
-    }
+    row = timed_fit(est, frame)
     if lmer["status"] != "ok":
         return row
     if len(frame) != lmer["n"]:
@@ -236,65 +151,10 @@ def fit(model: Row, lmer: Row, folder: Path, draws: int) -> Row:
     return row | compare_common(est, frame, lmer) | compare_sds(est, lmer)
 
 
-def serve(requests: Connection) -> None:
-    """Fit what is asked for, in a process of its own; the first fit, which pays for the imports, is nobody's."""
-    os.setsid()  # what NUTS starts is ended with it
+def first_fit() -> None:
+    """The one that pays for the imports."""
     first = bm.MixedModelRegressor("Reaction ~ Days + (Days | Subject)", random_state=0)
     _ = first.fit(bm.datasets.load_sleepstudy()).idata_
-    requests.send("ready")
-    while True:
-        model, *arguments = requests.recv()
-        try:
-            row = fit(model, *arguments)
-        except ValueError as error:  # FormulaError is one
-            row = {"status": "refused", "message": str(error)}
-        except Exception as error:
-            row = {"status": "failed", "message": f"{type(error).__name__}: {error}"}
-        requests.send(row)
-
-
-class Worker:
-    """A process that fits models, and is replaced when one takes too long.
-
-    Parameters
-    ----------
-    limit : float
-        Seconds that a model may take.
-    """
-
-    def __init__(self, limit: float) -> None:
-        self.limit = limit
-        self.process: Any = None
-
-    def ask(self, *request: Any) -> Row:
-        """The row of one model."""
-        if self.process is None:
-            self._start()
-        self.pipe.send(request)
-        if not self.pipe.poll(self.limit):
-            self.stop()
-            return {"status": "timeout", "message": f"more than {self.limit:g} s", "seconds": self.limit}
-        try:
-            return self.pipe.recv()
-        except EOFError:
-            self.stop()
-            return {"status": "failed", "message": "the process ended"}
-
-    def _start(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(theirs,))
-        self.process.start()
-        theirs.close()
-        self.pipe.recv()
-
-    def stop(self) -> None:
-        """End the process and those it has started."""
-        if self.process is not None:
-            if self.process.is_alive():
-                os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.join()
-            self.process = None
 
 
 def of_lmer(lmer: Row) -> Row:
@@ -316,47 +176,24 @@ def run(folder: Path, ids: str, out: Path, limit: float, draws: int) -> None:
     done = set(pd.read_csv(out)["id"]) if out.exists() else set()
     is_wanted = models["id"].str.contains(ids) & ~models["id"].isin(done)
     wanted = models[is_wanted & (models["response_type"] == "continuous")]
-    worker = Worker(limit)
+    worker = Worker(first_fit, fit, limit)
     try:
         for model in wanted.to_dict("records"):
             lmer = fits[model["id"]]
             row = {"id": model["id"], "formula": model["formula"], **of_lmer(lmer)}
             row |= worker.ask(model, lmer, folder, draws)
             print(model["id"], row["status"], row.get("engine", first_words(row.get("message"))), flush=True)
-            append(row, out)
+            append(row, COLUMNS, out)
     finally:
         worker.stop()
-
-
-def append(row: Row, out: Path) -> None:
-    """Add a row to the file."""
-    is_new = not out.exists()
-    with out.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        if is_new:
-            writer.writeheader()
-        writer.writerow(row)
 
 
 # ---- summary
 
 
-def quantiles(values: pd.Series) -> pd.DataFrame:
-    """Quantiles of a column as a table of one line."""
-    values = values.dropna()
-    named = {f"{100 * q:g} %": values.quantile(q) for q in _QUANTILES}
-    return pd.DataFrame([{"models": len(values), **named}])
-
-
 def summarise(table: pd.DataFrame) -> None:
     """Print what the rows say together."""
-    fitted = table[table["status"] == "fitted"]
-    print("\nmodels:", ", ".join(f"{count} {status}" for status, count in table["status"].value_counts().items()))
-    print("engines:", ", ".join(f"{count} {engine}" for engine, count in fitted["engine"].value_counts().items()))
-    print(f"largest R-hat {fitted['max_r_hat'].max():.3f}, smallest bulk ESS {fitted['min_ess_bulk'].min():.0f}")
-    print(f"{(fitted['n_warnings'] > 0).sum()} models with warnings")
-    print("\nseconds of fit")
-    show(quantiles(fitted["seconds"]))
+    fitted = summarise_fits(table)
     large = fitted[(fitted["n"] >= 100) & (fitted["J"] >= 10)]
     print("\nlargest difference of a common effect from lmer's, in lmer's standard errors: all; n >= 100 and J >= 10")
     show(pd.concat([quantiles(fitted["difference"]), quantiles(large["difference"])]))
@@ -370,10 +207,7 @@ def summarise(table: pd.DataFrame) -> None:
     print("\n\nworst by difference")
     worst = fitted.sort_values("difference", ascending=False).head(10)
     show(worst[["id", "n", "p", "J", "engine", "difference", "effect", "column_spaces"]])
-    for status in ("refused", "timeout", "failed"):
-        for row in table[table["status"] == status].itertuples():
-            print(f"\n{status}: {row.id}: {row.message}", end="")
-    print()
+    tell_of_others(table)
 
 
 def main() -> None:

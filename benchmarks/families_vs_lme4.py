@@ -2,7 +2,7 @@
 
     python benchmarks/families_vs_lme4.py FOLDER
 
-FOLDER holds tables of the public registry MixedBench (`documented_models.py` says which); they are not part of this
+FOLDER holds tables of the public registry MixedBench (`documented.py` says which); they are not part of this
 project, and without FOLDER only models of our own data sets are fitted. R's estimates are in
 ``families_vs_lme4.json``, which ``families_vs_lme4.R`` has written: no R is needed here.
 
@@ -37,7 +37,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from documented_models import read_table
+from documented import read_table
 from quadrature import DENSITY, Likelihood, Point, weighted_draws
 from tables import OUTPUT
 

@@ -76,10 +76,11 @@ PROBLEMS = [
 def describe(problem: Problem, folds: bool) -> dict[str, Any]:
     """What `adapters/stages.py` reads as a `Spec`: names and priors, and folds by the first factor."""
     group_prior = problem.options.get("group_prior", "lkj")
-    estimator = bm.MixedModelRegressor(problem.formula, group_prior=group_prior)
+    name = problem.options.get("family", "gaussian")
+    estimator = bm.MixedModelRegressor(problem.formula, family=name, group_prior=group_prior)
     _, design, _, family = learn(estimator, problem.frame, None, None, reset=True)
     priors = default_priors(design, family, LKJ_ETA)
-    independent = bm.MixedModelRegressor(problem.formula, group_prior="independent")
+    independent = bm.MixedModelRegressor(problem.formula, family=name, group_prior="independent")
     at_zero = default_priors(learn(independent, problem.frame, None, None, reset=True)[1], family)
     groups = [
         {
@@ -93,7 +94,7 @@ def describe(problem: Problem, folds: bool) -> dict[str, Any]:
         }
         for factor in design.groups
     ]
-    sigma = priors.auxiliary["sigma"]
+    sigma = priors.auxiliary.get("sigma")
     return {
         "formula": problem.formula,
         "response": problem.formula.split("~")[0].strip(),
@@ -103,7 +104,8 @@ def describe(problem: Problem, folds: bool) -> dict[str, Any]:
         "centre": {name: priors.swept.get(name, {}).get("Intercept", 0.0) for name in design.common_names},
         "common_sds": {name: prior.sigma for name, prior in priors.common.items()},
         "lkj_eta": LKJ_ETA,
-        "sigma": {"nu": sigma.nu, "sigma": sigma.sigma},
+        "sigma": sigma and {"nu": sigma.nu, "sigma": sigma.sigma},
+        "family": name,
         "folds": fold_of_rows(problem.frame, groups[0]["columns"][0]) if folds else None,
     }
 

@@ -177,7 +177,8 @@ class Benchmark:
         row["fresh_container"] = values.get("container_at", values["usable_at"]) - process["started_at"]
         if process["code"]:
             row["rest"] = last_line(log) if process["code"] > 0 else "stopped before the end"
-        return row | sample_sizes(result.with_suffix(".npy"), row["fit"] + row.get("container", 0.0))
+        seconds = row["fit"] + row.get("container", 0.0)
+        return row | sample_sizes(result.with_suffix(".npy"), seconds, values.get("population"))
 
 
 def status_of(process: dict[str, Any], has_result: bool, log: str, limit: float) -> str:
@@ -199,8 +200,11 @@ def last_line(log: str) -> str:
     return (lines or ["no message"])[-1][:110]
 
 
-def sample_sizes(path: Path, seconds: float) -> dict[str, float]:
-    """Worst R-hat and effective sample sizes of an array (chain, draw, parameter)."""
+def sample_sizes(path: Path, seconds: float, population: int | None) -> dict[str, float]:
+    """Worst R-hat and effective sample sizes of an array (chain, draw, parameter).
+
+    Of the first `population` parameters, the others being group effects, also alone.
+    """
     if not path.exists():
         return {}
     found = convergence(np.load(path))
@@ -212,6 +216,7 @@ def sample_sizes(path: Path, seconds: float) -> dict[str, float]:
         "ess_tail": tail,
         "ess_bulk_per_s": bulk / seconds,
         "ess_tail_per_s": tail / seconds,
+        "ess_bulk_population": float(np.nanmin(found.ess_bulk[:population])),
     }
 
 

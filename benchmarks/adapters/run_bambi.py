@@ -12,6 +12,7 @@ effects of a random fitted one (``sample_new_groups``).
 
 from __future__ import annotations
 
+import re
 import warnings
 from typing import Any, NamedTuple
 
@@ -48,7 +49,8 @@ class Bambi(Library):
     def fit(self, frame: pd.DataFrame) -> Fitted:
         """Two calls."""
         spec = self.spec
-        model = bambi.Model(spec.formula, frame, priors=self._priors())
+        formula, family = self._formula(frame)
+        model = bambi.Model(formula, frame, family=family, priors=self._priors())
         idata = model.fit(
             draws=spec.draws,
             tune=spec.tune,
@@ -58,12 +60,32 @@ class Bambi(Library):
             random_seed=spec.seed,
             progressbar=False,
         )
+        self.sampling = idata["posterior"].attrs.get("sampling_time")
         return Fitted(model, idata)
+
+    def _formula(self, frame: pd.DataFrame) -> tuple[str, str]:
+        """The formula, and the family; one trial in each row is Bambi's "bernoulli"."""
+        formula, family = self.spec.formula, self.spec.family
+        trials = re.match(r"p\((\w+), *(\w+)\)", formula)
+        if trials is None or (frame[trials[2]] != 1).any():
+            return formula, family
+        return trials[1] + formula[trials.end() :], "bernoulli"
+
+    def _terms(self) -> dict[str, list[str]]:
+        """Our labels of the columns of each common term, ``period[2]`` of ``period``."""
+        terms: dict[str, list[str]] = {}
+        for name in self.spec.common:
+            terms.setdefault(name.partition("[")[0], []).append(name)
+        return terms
 
     def _priors(self) -> dict[str, Any]:
         spec, prior = self.spec, bambi.Prior
-        priors = {"Intercept": prior("Normal", **spec.intercept), "sigma": prior("HalfStudentT", **spec.sigma)}
-        priors |= {name: prior("Normal", mu=0, sigma=sd) for name, sd in spec.common_sds.items()}
+        priors = {"Intercept": prior("Normal", **spec.intercept)}
+        if spec.sigma is not None:
+            priors["sigma"] = prior("HalfStudentT", **spec.sigma)
+        for name, labels in self._terms().items():
+            sds = [spec.common_sds[label] for label in labels]
+            priors[name] = prior("Normal", mu=0, sigma=sds[0] if labels == [name] else np.array(sds))
         for group in spec.groups:
             for effect, sd in zip(group.effects, group.sds_at_zero, strict=True):
                 priors[term(effect, group.name)] = prior("Normal", mu=0, sigma=prior("HalfNormal", sigma=sd))
@@ -76,16 +98,21 @@ class Bambi(Library):
             predicted = model.model.predict(
                 model.idata, kind="response_params", data=rows, inplace=False, sample_new_groups=True
             )
-        return predicted["posterior"]["mu"].mean(("chain", "draw")).values
+        mean = model.model.family.likelihood.parent  # "mu", of trials "p"
+        return predicted["posterior"][mean].mean(("chain", "draw")).values
 
     def draws(self, model: Fitted) -> dict[str, np.ndarray]:
         """In our names; effects of one factor side by side."""
         posterior = model.idata["posterior"]
-        draws = {name: posterior[name].values for name in ["Intercept", *self.spec.common]}
+        draws = {"Intercept": posterior["Intercept"].values}
+        for name, labels in self._terms().items():
+            values = posterior[name].values
+            draws |= {label: values if labels == [name] else values[..., k] for k, label in enumerate(labels)}
         for group in self.spec.groups:
             for effect in group.effects:
                 draws[f"sd_{group.name}[{effect}]"] = posterior[f"{term(effect, group.name)}_sigma"].values
-        draws["sigma"] = posterior["sigma"].values
+        if self.spec.sigma is not None:
+            draws["sigma"] = posterior["sigma"].values
         for group in self.spec.groups:
             parts = [posterior[term(effect, group.name)].values for effect in group.effects]
             b = np.stack(parts, axis=-1)

@@ -2,7 +2,7 @@
 
 Priors: the defaults. The other adapters get them, as numbers, and copy them as far as their library allows.
 Settings: the defaults, 4 chains of 1,000 draws (NUTS: after 1,000 of warm-up, target_accept 0.9).
-Variants: ``collapsed``; ``nuts-pymc`` and ``nuts-nutpie``, NUTS in the two implementations.
+Variants: ``collapsed``; ``transport``; ``nuts-pymc`` and ``nuts-nutpie``, NUTS in the two implementations.
 
 `fit` leaves ArviZ's container to its first use; ``container`` times that.
 """
@@ -36,6 +36,7 @@ class Bayesmixed(Library):
         slopes = any(len(group.effects) > 1 for group in self.spec.groups)
         model = bm.MixedModelRegressor(
             self.spec.formula,
+            family=self.spec.family,
             group_prior=correlated if slopes else "lkj",
             sampler=self.sampler,
             nuts_backend=self.backend or None,
@@ -63,7 +64,8 @@ class Bayesmixed(Library):
             draws |= {f"sd_{group.name}[{effect}]": sd[..., k] for k, effect in enumerate(group.effects)}
             if f"corr_{group.name}" in posterior:
                 draws[f"corr_{group.name}"] = posterior[f"corr_{group.name}"].values[..., 0]
-        draws["sigma"] = posterior["sigma"].values
+        if self.spec.sigma is not None:
+            draws["sigma"] = posterior["sigma"].values
         for group in self.spec.groups:
             levels = next(fitted.levels for fitted in model.design_spec_.groups if fitted.name == group.name)
             kept = [levels[k] for k in group.kept(len(levels))]

@@ -76,7 +76,7 @@ class Spec:
     centre: dict[str, float]
     common_sds: dict[str, float]
     lkj_eta: float
-    sigma: dict[str, float]  # nu, sigma of the half-t prior
+    sigma: dict[str, float] | None  # nu, sigma of the half-t prior; None of a family without one
     draws: int
     tune: int
     chains: int
@@ -85,6 +85,7 @@ class Spec:
     folds: list[int] | None
     fold_seconds: float
     refit: bool
+    family: str = "gaussian"
 
     @classmethod
     def read(cls, path: str) -> Spec:
@@ -98,6 +99,7 @@ class Library:
 
     packages: tuple[str, ...] = ()
     note = ""  # how its model differs from ours
+    sampling: float | None = None  # seconds that the last fit drew, nothing compiled in them, where the library tells
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
@@ -149,14 +151,16 @@ def run(make: Callable[[Spec], Library]) -> None:
     library = make(spec)
     frame = pd.read_csv(data)
     read = time.perf_counter()
+    cpu = time.process_time()
     model = library.fit(frame)
     usable_at, fitted = time.time(), time.perf_counter()
     record.add(usable_at=usable_at, inside=fitted - imported, read=read - imported, fit=fitted - read)
+    record.add(cpu=time.process_time() - cpu, sampling=library.sampling)
     record.add(peak_fit_mb=peak_mb())
     seconds = timed(lambda: library.container(model))
     record.add(container_at=time.time(), container=seconds, peak_container_mb=peak_mb())
     record.add(note=library.note, versions={name: version(name) for name in library.packages})
-    record.add(estimates=keep_draws(library, model, Path(result_path).with_suffix(".npy")))
+    record.add(**keep_draws(library, model, Path(result_path).with_suffix(".npy")))
     for n in (1, 1000):
         rows = frame.sample(n, replace=True, random_state=0).reset_index(drop=True)
         record.add(**{f"predict_{n}": latency(lambda rows=rows: library.predict(model, rows))})
@@ -164,7 +168,7 @@ def run(make: Callable[[Spec], Library]) -> None:
         started = time.perf_counter()
         model = library.fit(frame)
         refit = time.perf_counter() - started
-        record.add(refit=refit, recontainer=timed(lambda: library.container(model)))
+        record.add(resampling=library.sampling, refit=refit, recontainer=timed(lambda: library.container(model)))
     if spec.folds is not None:
         record.add(**cross_validate(library, frame, np.array(spec.folds)))
 
@@ -188,14 +192,24 @@ def peak_mb() -> float:
     return max(resource.getrusage(each).ru_maxrss for each in who) / 1024
 
 
-def keep_draws(library: Library, model: Any, path: Path) -> dict[str, list[float]]:
-    """Save the draws as one array; mean and standard deviation of all parameters but group effects."""
+def keep_draws(library: Library, model: Any, path: Path) -> dict[str, Any]:
+    """Save the draws as one array, group effects last.
+
+    Returns
+    -------
+    dict
+        ``estimates``, mean and standard deviation of all parameters but group effects; ``population``, how many of the
+        array's columns these are.
+    """
     draws = library.draws(model)
     if not draws:
-        return {name: [float(value)] for name, value in library.estimates(model).items()}
-    flat = [values.reshape(*values.shape[:2], -1) for values in draws.values()]
+        return {"estimates": {name: [float(value)] for name, value in library.estimates(model).items()}}
+    of_groups = [name for name in draws if name.startswith("b_")]
+    population = {name: values for name, values in draws.items() if name not in of_groups}
+    flat = [values.reshape(*values.shape[:2], -1) for values in [*population.values(), *map(draws.get, of_groups)]]
     np.save(path, np.concatenate(flat, axis=2))
-    return {name: [float(x.mean()), float(x.std())] for name, x in draws.items() if not name.startswith("b_")}
+    estimates = {name: [float(x.mean()), float(x.std())] for name, x in population.items()}
+    return {"estimates": estimates, "population": sum(x.shape[2] for x in flat[: len(population)])}
 
 
 def cross_validate(library: Library, frame: pd.DataFrame, folds: np.ndarray) -> dict[str, float]:
