@@ -13,7 +13,7 @@ but for models that were stopped after less than ``--limit``.
 Common effects are then compared by name, in glmer's standard errors: ``difference`` is ours less glmer's by quadrature,
 where there is one scalar effect, else by Laplace's approximation, of the effect where it is largest;
 ``from_laplace`` is the largest from the latter. Among group effects' standard deviations, ``sds_inside`` are those of
-glmer's in our central 95 % intervals. A table in markdown is printed, and written beside the rows.
+glmer's in our central 95 % intervals, which hold no 0. A table in markdown is printed, and written beside the rows.
 """
 
 from __future__ import annotations
@@ -76,6 +76,8 @@ def successes_and_trials(left: str, model: Row, frame: pd.DataFrame) -> tuple[An
     The second level of a factor is the success, as in R.
     """
     if model["response_type"] == "binary":
+        if left not in frame:
+            raise FormulaError(f"no column {left!r} in the table")
         values = frame[left]
         if isinstance(values.dtype, pd.CategoricalDtype):
             values = values.cat.codes.where(values.notna()).astype(float)
@@ -121,6 +123,7 @@ def compare(row: Row, glmer: Row) -> Row:
         "compared": how,
         "glmer_messages": " | ".join(map(first_words, best["messages"])),
         "sds": len(best["sds"]),
+        "sds_zero": sum(value < 1e-4 * sds[name][0] for name, value in best["sds"].items()),
         "sds_inside": sum(sds[name][1] <= value <= sds[name][2] for name, value in best["sds"].items()),
     }
     ours = {plain(name): found for name, found in json.loads(row["common"]).items()}
@@ -210,8 +213,8 @@ def summarise(table: pd.DataFrame) -> None:
     show(pd.concat([quantiles(fitted["difference"].abs()), quantiles(large["difference"].abs())]))
     for how, count in fitted["compared"].value_counts().items():
         print(f"compared: {count} {how}")
-    matched, inside = fitted["sds"].sum(), fitted["sds_inside"].sum()
-    print(f"glmer's sds inside our central 95 % intervals: {inside:.0f} of {matched:.0f}")
+    sds, inside, zero = (fitted[name].sum() for name in ("sds", "sds_inside", "sds_zero"))
+    print(f"glmer's sds inside our central 95 % intervals: {inside:.0f} of {sds:.0f}; {zero:.0f} are 0 and in none")
     tell_of_others(table)
 
 
@@ -241,10 +244,10 @@ def markdown(table: pd.DataFrame) -> str:
         "min_ess_tail",
         "thinning",
     ]
-    names += ["difference", "effect", "compared", "from_laplace"]
+    names += ["difference", "effect", "compared", "from_laplace", "message"]
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
     for row in table.to_dict("records"):
-        cells = [format(row[name], digits[name]) if name in digits else str(row[name]) for name in names]
+        cells = [format(row[name], digits[name]) if name in digits else first_words(row[name], 30) for name in names]
         lines.append("| " + " | ".join("" if cell in ("nan", "+nan") else cell for cell in cells) + " |")
     return "\n".join(lines)
 
@@ -262,6 +265,7 @@ def main() -> None:
     print(f"bayesmixed of {Path(bm.__file__).parent}", flush=True)
     run(arguments.folder, arguments.out, arguments.limit, arguments.draws, arguments.sampler)
     fits, rows = glmer_fits(), pd.read_csv(arguments.out).to_dict("records")
+    rows.sort(key=lambda row: row["n"])
     table = pd.DataFrame([row | (compare(row, fits[row["id"]]) if row["status"] == "fitted" else {}) for row in rows])
     summarise(table)
     print(markdown(table))

@@ -116,10 +116,12 @@ def read(model: Model, folder: Path | None) -> pd.DataFrame:
 def common_effects(est: bm.MixedModelRegressor) -> pd.DataFrame:
     """Draws of the common effects, shape (draws, p), under the names that R gives them."""
     posterior = est.idata_["posterior"]
-    beta = posterior["beta"]
-    names = [name.replace("[", "").replace("]", "") for name in beta.coords["common_effect"].values]
-    draws = np.column_stack([posterior["Intercept"].values.ravel(), beta.values.reshape(-1, len(names))])
-    return pd.DataFrame(draws, columns=["Intercept", *names])
+    draws = {"Intercept": posterior["Intercept"].values.ravel()}
+    if "beta" in posterior:
+        for name in posterior["common_effect"].values:
+            plain = name.replace("[", "").replace("]", "")
+            draws[plain] = posterior["beta"].sel(common_effect=name).values.ravel()
+    return pd.DataFrame(draws)
 
 
 def the_likelihood(est: bm.MixedModelRegressor, frame: pd.DataFrame, family: str, link: str) -> Likelihood:

@@ -1,0 +1,139 @@
+"""What the largest distances of `documented_glmms.py` from glmer are made of.
+
+    python benchmarks/documented_glmms_far.py FOLDER --rows benchmarks/results/documented_glmms.csv
+
+Signed steps in glmer's standard errors, from its estimate to the mean of our draws, for the effect that is farthest:
+
+- approximation: from glmer's estimate by Laplace's approximation to the maximum of the likelihood by quadrature
+  (`quadrature.py`), where there is one scalar effect;
+- mean of likelihood: on to the mean under flat priors of the common effects and the group's standard deviation;
+- priors: on to the mean under the priors of the fit, by importance sampling (`families_vs_lme4.the_means`);
+- sampler: on to the mean of our draws. Only here would an error of ours show.
+
+Models with several factors have no quadrature here. Their mean under flat priors is that of a fit with priors a hundred
+times as wide (the first two steps are one), and the sampler is judged by NUTS in the same model. ``z`` is the last step
+in Monte Carlo errors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from documented import Row, read_table
+from documented_glmms import FAMILIES, compare, glmer_fits, plain, translate_model
+from families_vs_lme4 import common_effects, the_likelihood, the_maximum, the_means
+from tables import OUTPUT, show
+
+import bayesmixed as bm
+from bayesmixed.distributions import HalfNormal, Normal
+from bayesmixed.posterior.diagnostics import convergence
+
+WIDER = 100.0
+LINKS = {"binomial": "logit", "poisson": "log"}
+
+
+def fit(model: Row, folder: Path, **options: Any) -> tuple[bm.MixedModelRegressor, pd.DataFrame]:
+    """As in `documented_glmms`; the estimator, and its rows."""
+    formula, frame = translate_model(model, read_table(folder, model["file"], model["types"]))
+    est = bm.MixedModelRegressor(formula, family=FAMILIES[model["response_type"]], random_state=1, **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return est.fit(frame), frame
+
+
+def wide(priors: Any) -> Any:
+    """The same priors, many times as wide."""
+
+    def wider(prior: Any) -> Any:
+        return Normal(0, WIDER * prior.sigma) if isinstance(prior, Normal) else HalfNormal(WIDER * prior.sigma)
+
+    return dataclasses.replace(
+        priors,
+        intercept=None if priors.intercept is None else wider(priors.intercept),
+        common={name: wider(prior) for name, prior in priors.common.items()},
+        group_sd={name: {k: wider(p) for k, p in sds.items()} for name, sds in priors.group_sd.items()},
+    )
+
+
+def mean_errors(draws: pd.DataFrame, chains: int) -> np.ndarray:
+    """Monte Carlo errors of the means."""
+    ess = [convergence(draws[name].to_numpy().reshape(chains, -1)).ess_bulk for name in draws]
+    return draws.std().to_numpy() / np.sqrt(ess)
+
+
+def by_quadrature(est: bm.MixedModelRegressor, frame: pd.DataFrame, laplace: Row) -> list[np.ndarray]:
+    """The maximum of the likelihood, the means under flat priors and under those of the fit, and the error of these."""
+    draws = common_effects(est)
+    likelihood = the_likelihood(est, frame, est.family, LINKS[est.family])
+    theirs, errors = (pd.Series(laplace[key], map(plain, laplace["names"])) for key in ("estimates", "errors"))
+    names = [plain(name) for name in draws]
+    [sd] = laplace["sds"].values()
+    peer = {"estimates": theirs[names].tolist(), "errors": errors[names].tolist(), "group_sd": sd}
+    return [the_maximum(likelihood, peer), *the_means(est, likelihood, draws.to_numpy())]
+
+
+def by_fits(est: bm.MixedModelRegressor, model: Row, folder: Path) -> list[np.ndarray]:
+    """Nothing, the mean under wide priors, that of NUTS under those of the fit, and the error of the latter."""
+    flat = common_effects(fit(model, folder, sampler="auto", priors=wide(est.priors_))[0])
+    nuts = common_effects(fit(model, folder, sampler="nuts", draws=4000)[0])
+    return [np.full(nuts.shape[1], np.nan), flat.mean().to_numpy(), nuts.mean().to_numpy(), mean_errors(nuts, 4)]
+
+
+def explain(row: Row, model: Row, folder: Path, glmer: Row) -> Row:
+    """A line of the table."""
+    est, frame = fit(model, folder, sampler="transport", draws=4000)
+    draws, laplace = common_effects(est), glmer["laplace"]
+    names = [plain(name) for name in draws]
+    at = names.index(row["effect"])
+    theirs = pd.Series(laplace["estimates"], map(plain, laplace["names"]))[row["effect"]]
+    error = pd.Series(laplace["errors"], map(plain, laplace["names"]))[row["effect"]]
+    one = "quadrature" in glmer
+    highest, flat, posterior, mc = by_quadrature(est, frame, laplace) if one else by_fits(est, model, folder)
+    points = np.array([theirs, highest[at], flat[at], posterior[at], draws.mean().to_numpy()[at]])
+    steps = np.diff(points) / error
+    if not one:
+        steps[0], steps[1] = np.nan, (flat[at] - theirs) / error
+    both = np.hypot(mc, mean_errors(draws, est.chains))
+    return {
+        "id": row["id"],
+        "effect": row["effect"],
+        "from Laplace": (points[-1] - theirs) / error,
+        **dict(zip(("approximation", "mean of likelihood", "priors", "sampler"), steps, strict=True)),
+        "z": (points[-1] - posterior[at]) / both[at],
+        "twin": "quadrature" if one else "NUTS",
+    }
+
+
+def main() -> None:
+    """Explain the largest, one by one; lines that are there are kept."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--rows", type=Path, default=OUTPUT / "documented_glmms.csv")
+    parser.add_argument("--number", type=int, default=10)
+    arguments = parser.parse_args()
+    fits = glmer_fits()
+    models = pd.read_csv(arguments.folder / "models.csv", keep_default_na=False).set_index("id", drop=False)
+    rows = pd.read_csv(arguments.rows)
+    rows = [row | compare(row, fits[row["id"]]) for row in rows[rows["status"] == "fitted"].to_dict("records")]
+    rows = [row for row in rows if "difference" in row]
+    rows.sort(key=lambda row: -abs(row["difference"]))
+    out = OUTPUT / "documented_glmms_far.csv"
+    lines = pd.read_csv(out).to_dict("records") if out.exists() else []
+    for row in rows[: arguments.number]:
+        if row["id"] in [line["id"] for line in lines]:
+            continue
+        lines.append(explain(row, models.loc[row["id"]].to_dict(), arguments.folder, fits[row["id"]]))
+        print(json.dumps(lines[-1]), flush=True)
+        pd.DataFrame(lines).to_csv(out, index=False)
+    show(pd.DataFrame(lines))
+
+
+if __name__ == "__main__":
+    main()
