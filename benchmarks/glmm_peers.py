@@ -30,17 +30,18 @@ import bayesmixed as bm
 HERE = Path(__file__).parent
 BAMBI = "Bambi, nutpie"
 STEM = "glmm_peers"
+AGREE = 1.05  # R-hat above which the number of effective draws means nothing
 PEERS = [
     Peer(OURS, "bayesmixed", "run_bayesmixed.py", "transport", ("bayesmixed",)),
     Peer(BAMBI, "bambi", "run_bambi.py", "nutpie", ("bambi", "nutpie")),
 ]
 HOW_TO_READ = """\
-Medians of the runs. Seconds of a *fresh process* count from its start until there is a posterior: imports, reading the
-file, compilation and all; *fit* is the call in that process, *refit* the same call once more in it, *sampling* the part
-of the refit in which nutpie draws, warm-up included and compilation not, and all of ours, which compiles nothing; *CPU*
-is that of the sampling (nutpie's chains run in parallel, ours in one thread). ESS is the least bulk ESS of common
-effects and standard deviations, R-hat the greatest of all parameters, computed by one code for both. ESS per second
-*compiled* is of the fresh process; in brackets how many times Bambi's ours is.
+Seconds of a *fresh process* count from its start until there is ArviZ's container: imports, reading the file,
+compilation and all; *fit* is the call in that process, *refit* the same call once more in it,
+*sampling* the part of the refit in which nutpie draws, warm-up included and compilation not, and all of our refit,
+which compiles nothing; *CPU* is that of the sampling (nutpie's chains run in parallel, ours in one thread). ESS is the
+least bulk ESS of common effects and standard deviations, R-hat the greatest of all parameters, computed by one code for
+both. In brackets: how many times Bambi's ESS per second ours is, where the chains of both agree.
 """
 
 
@@ -77,46 +78,41 @@ PROBLEMS = [PeerProblem("cbpp", cbpp), PeerProblem("grouseticks", grouseticks), 
 
 
 def speed(runs: pd.DataFrame) -> pd.DataFrame:
-    """A line per problem and library, and how many times Bambi's ESS per second is ours."""
-    for name in (
-        "sampling",
-        "resampling",
-        "refit",
-        "ess_bulk_population",
-        "max_r_hat",
-        "cpu",
-        "fit",
-        "fresh_container",
-    ):
+    """A line per run; ESS per second of ours with how many times that of Bambi's run it is."""
+    for name in ("sampling", "sampling_cpu"):
         runs[name] = pd.to_numeric(runs.get(name), errors="coerce")
-    numeric = runs.groupby(["problem", "library"], sort=False).median(numeric_only=True).reset_index()
-    drawing = numeric["sampling"].fillna(numeric["refit"])
-    compiled, sampling = (numeric["ess_bulk_population"] / seconds for seconds in (numeric["fresh_container"], drawing))
-    table = pd.DataFrame(
-        {
-            "problem": numeric["problem"],
-            "library": numeric["library"],
-            "fresh process, s": numeric["fresh_container"],
-            "fit, s": numeric["fit"],
-            "refit, s": numeric["refit"],
-            "sampling, s": drawing,
-            "CPU, s": numeric["sampling_cpu"].fillna(numeric["recpu"]),
-            "R-hat": numeric["max_r_hat"],
-            "ESS": numeric["ess_bulk_population"],
-            "ESS/s compiled": compiled,
-            "ESS/s sampling": sampling,
-            "ESS/CPU s": numeric["ess_bulk_population"] / numeric["sampling_cpu"].fillna(numeric["recpu"]),
-        }
+    ess = runs["ess_bulk_population"]
+    seconds = {
+        "fresh": runs["fresh_container"],
+        "fit": runs["fit"],
+        "refit": runs["refit"],
+        "sampling": runs["sampling"].fillna(runs["refit"]),
+        "CPU": runs["sampling_cpu"].fillna(runs["recpu"]),
+    }
+    table = runs[["problem", "run", "library"]].assign(**{f"{name}, s": of for name, of in seconds.items()})
+    table = table.assign(**{"R-hat": runs["max_r_hat"], "ESS": ess}).sort_values(
+        ["run", "library"], ascending=[True, False]
     )
-    table["runs"] = runs.groupby(["problem", "library"], sort=False).size().to_numpy()
+    table = table.sort_values("problem", key=lambda names: names.map([p.name for p in PROBLEMS].index), kind="stable")
+    of_run = table.groupby(["problem", "run"])
+    agree = of_run["R-hat"].transform("max") < AGREE
+    for name in ("fresh", "fit", "sampling", "CPU"):
+        speeds = ess.loc[table.index] / seconds[name].loc[table.index]
+        bambi = speeds.where(table["library"] == BAMBI).groupby([table["problem"], table["run"]]).transform("max")
+        times = (speeds / bambi).where(agree & (table["library"] == OURS))
+        table[f"ESS/s, {name}"] = [
+            f"{one:.1f}" + (f" ({ratio:.1f})" if pd.notna(ratio) else "")
+            for one, ratio in zip(speeds, times, strict=True)
+        ]
     return table
 
 
 def estimates_table(estimates: pd.DataFrame) -> pd.DataFrame:
-    """Posterior means and sds of both, glmer's estimates, and the distance of ours from it in our sds."""
+    """Posterior means and sds of the first runs, glmer's estimates, the distance of ours from these in our sds."""
     fits = json.loads((HERE / f"{STEM}_glmer.json").read_text())["fits"]
     lines = []
-    means = estimates.groupby(["problem", "parameter", "library"], sort=False)[["mean", "sd"]].mean()
+    first = estimates[estimates["run"] == 0]
+    means = first.groupby(["problem", "parameter", "library"], sort=False)[["mean", "sd"]].mean()
     for problem, parameter in dict.fromkeys((row[0], row[1]) for row in means.index):
         fit = fits[problem]
         plain = re.sub(r"[\[\]]", "", parameter)
@@ -152,15 +148,7 @@ def write_report() -> None:
     runs, estimates = (pd.read_csv(OUTPUT / f"{name}.csv") for name in (STEM, f"{STEM}_estimates"))
     about = json.loads((OUTPUT / f"{STEM}.json").read_text())
     speeds = speed(runs[runs["status"] == "ok"].copy())
-    for name in ("ESS/s compiled", "ESS/s sampling", "ESS/CPU s"):
-        wide = speeds.pivot(index="problem", columns="library", values=name)
-        if {OURS, BAMBI} <= set(wide.columns):
-            ratio = speeds["problem"].map(wide[OURS] / wide[BAMBI]).where(speeds["library"] == OURS)
-            times = [f" ({x:.1f})" if pd.notna(x) else "" for x in ratio]
-        else:
-            times = [""] * len(speeds)
-        speeds[name] = [f"{value:.1f}{x}" for value, x in zip(speeds[name], times, strict=True)]
-    digits = {name: ".1f" for name in speeds.columns if name.endswith(", s")} | {"R-hat": ".3f", "ESS": ".0f"}
+    digits = {name: ".1f" for name in speeds if name.endswith(", s")} | {"R-hat": ".3f", "ESS": ".0f"}
     parts = [f"{about['machine']}. {about['system']}.", HOW_TO_READ, markdown(speeds, digits)]
     parts += [f"{row.problem}, {row.library}: {row.status}" for row in runs[runs["status"] != "ok"].itertuples()]
     parts.append("Posterior means (sds), and glmer's estimates:")
