@@ -101,7 +101,7 @@ def speed(runs: pd.DataFrame) -> pd.DataFrame:
         bambi = speeds.where(table["library"] == BAMBI).groupby([table["problem"], table["run"]]).transform("max")
         times = (speeds / bambi).where(agree & (table["library"] == OURS))
         table[f"ESS/s, {name}"] = [
-            f"{one:.1f}" + (f" ({ratio:.1f})" if pd.notna(ratio) else "")
+            ("" if pd.isna(one) else f"{one:.1f}") + (f" ({ratio:.1f})" if pd.notna(ratio) else "")
             for one, ratio in zip(speeds, times, strict=True)
         ]
     return table
