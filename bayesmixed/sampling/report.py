@@ -45,7 +45,7 @@ def shortcomings(summary: dict[str, Any], draws: Draws) -> list[str]:
     limit = largest_r_hat(draws.shape, sum(values[0, 0].size for values in draws.values.values()))
     if summary["max_r_hat"] > limit:
         found.append(
-            f"R-hat of {summary['max_r_hat_of']!r} is {summary['max_r_hat']:.3f} (should be below {limit:.3g})"
+            f"R-hat of {summary['max_r_hat_of']!r} is {summary['max_r_hat']:.4f} (should be below {limit:.4g})"
         )
     ess, least = min(summary["min_ess_bulk"], summary["min_ess_tail"]), min_ess(draws.shape)
     if ess < least:
