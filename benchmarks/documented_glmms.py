@@ -42,7 +42,7 @@ from documented import (
     timed_fit,
     translate,
 )
-from tables import OUTPUT, show
+from tables import OUTPUT, markdown, show
 
 import bayesmixed as bm
 from bayesmixed.errors import FormulaError
@@ -218,38 +218,15 @@ def summarise(table: pd.DataFrame) -> None:
     tell_of_others(table)
 
 
-def markdown(table: pd.DataFrame) -> str:
-    """The table, numbers to a few digits."""
-    digits = {
-        "n": ".0f",
-        "p": ".0f",
-        "J": ".0f",
-        "seconds": ".1f",
-        "cpu_seconds": ".1f",
-        "max_r_hat": ".3f",
-        "thinning": ".0f",
-    }
-    digits |= {"min_ess_bulk": ".0f", "min_ess_tail": ".0f", "difference": "+.2f", "from_laplace": "+.2f"}
-    names = [
-        "id",
-        "type",
-        "n",
-        "p",
-        "J",
-        "status",
-        "seconds",
-        "cpu_seconds",
-        "max_r_hat",
-        "min_ess_bulk",
-        "min_ess_tail",
-        "thinning",
-    ]
-    names += ["difference", "effect", "compared", "from_laplace", "message"]
-    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
-    for row in table.to_dict("records"):
-        cells = [format(row[name], digits[name]) if name in digits else first_words(row[name], 30) for name in names]
-        lines.append("| " + " | ".join("" if cell in ("nan", "+nan") else cell for cell in cells) + " |")
-    return "\n".join(lines)
+def as_markdown(table: pd.DataFrame) -> str:
+    """The table, numbers to a few digits, messages shortened."""
+    digits = {"n": ".0f", "p": ".0f", "J": ".0f", "seconds": ".1f", "cpu_seconds": ".1f", "max_r_hat": ".3f"}
+    digits |= dict.fromkeys(("min_ess_bulk", "min_ess_tail", "thinning"), ".0f")
+    digits |= dict.fromkeys(("difference", "from_laplace"), "+.2f")
+    names = ["id", "type", "n", "p", "J", "status", "seconds", "cpu_seconds", "max_r_hat", "min_ess_bulk"]
+    names += ["min_ess_tail", "thinning", "difference", "effect", "compared", "from_laplace", "message"]
+    short = table["message"].map(lambda message: first_words(message, 30), na_action="ignore")
+    return markdown(table.assign(message=short)[names], digits)
 
 
 def main() -> None:
@@ -268,8 +245,8 @@ def main() -> None:
     rows.sort(key=lambda row: row["n"])
     table = pd.DataFrame([row | (compare(row, fits[row["id"]]) if row["status"] == "fitted" else {}) for row in rows])
     summarise(table)
-    print(markdown(table))
-    arguments.out.with_suffix(".md").write_text(markdown(table) + "\n")
+    print(as_markdown(table))
+    arguments.out.with_suffix(".md").write_text(as_markdown(table) + "\n")
 
 
 if __name__ == "__main__":

@@ -28,8 +28,8 @@ import numpy as np
 import pandas as pd
 from documented import Row, read_table
 from documented_glmms import FAMILIES, compare, glmer_fits, plain, translate_model
-from families_vs_lme4 import common_effects, the_likelihood, the_maximum, the_means
-from tables import OUTPUT, show
+from families_vs_lme4 import STEPS, common_effects, the_likelihood, the_maximum, the_means
+from tables import OUTPUT, markdown
 
 import bayesmixed as bm
 from bayesmixed.distributions import HalfNormal, Normal
@@ -109,7 +109,7 @@ def explain(row: Row, model: Row, folder: Path, glmer: Row) -> Row:
         "id": row["id"],
         "effect": row["effect"],
         "from Laplace": (ours - theirs) / error,
-        **dict(zip(("approximation", "mean of likelihood", "priors", "sampler"), steps, strict=True)),
+        **dict(zip(STEPS, steps, strict=True)),
         "z": (ours - posterior[at]) / np.hypot(mc[at], own_error),
         "twin": "quadrature" if one else "NUTS",
     }
@@ -136,7 +136,9 @@ def main() -> None:
         lines.append(explain(row, models.loc[row["id"]].to_dict(), arguments.folder, fits[row["id"]]))
         print(json.dumps(lines[-1]), flush=True)
         pd.DataFrame(lines).to_csv(out, index=False)
-    show(pd.DataFrame(lines))
+    text = markdown(pd.DataFrame(lines), dict.fromkeys(("from Laplace", *STEPS), "+.2f") | {"z": "+.1f"})
+    print(text)
+    out.with_suffix(".md").write_text(text + "\n")
 
 
 if __name__ == "__main__":

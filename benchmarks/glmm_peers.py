@@ -23,7 +23,7 @@ from peer_problems import PeerProblem
 from peer_report import OURS, describe_machine
 from peers import Benchmark, Peer, chosen, find_interpreters
 from problems import Problem
-from tables import OUTPUT, save
+from tables import OUTPUT, markdown, save
 
 import bayesmixed as bm
 
@@ -132,15 +132,6 @@ def estimates_table(estimates: pd.DataFrame) -> pd.DataFrame:
 def r_name(plain: str, problem: str) -> str:
     """The name of a common effect of R's, whose categories of cbpp and grouseticks are numbers."""
     return re.sub(r"^(period)p|^(YEAR)y", lambda found: found[1] or found[2], plain) if problem != "VerbAgg" else plain
-
-
-def markdown(table: pd.DataFrame, digits: dict[str, str]) -> str:
-    """A table in markdown."""
-    lines = ["| " + " | ".join(table.columns) + " |", "|" + "---|" * table.shape[1]]
-    for row in table.to_dict("records"):
-        cells = [format(value, digits.get(name, "")) if pd.notna(value) else "" for name, value in row.items()]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
 
 
 def write_report() -> None:
