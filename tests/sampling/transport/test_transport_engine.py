@@ -61,6 +61,7 @@ def sds(est):
     return np.concatenate([draws.flat(name).std(axis=0).ravel() for name in draws.values])
 
 
+@pytest.mark.slow
 def test_shuffled_and_relabelled_rows_give_the_same_posterior(est):
     shuffled = FRAME.sample(frac=1, random_state=3)
     relabelled = shuffled.assign(a=shuffled["a"].map(lambda level: f"level {level}"))
@@ -87,6 +88,7 @@ def test_identical_rows_are_put_together_exactly():
     np.testing.assert_array_equal(count, [1.5, 2, 1, 1])
 
 
+@pytest.mark.slow
 def test_a_wrong_force_costs_acceptance_and_changes_no_moment(monkeypatch, est):
     evaluate = target.Target.evaluate
 

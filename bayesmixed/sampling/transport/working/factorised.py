@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from bayesmixed.gaussian.batched import conditional_effects, conditional_root, gram, lower, total
+from bayesmixed.gaussian.batched import conditional_effects, conditional_root, gram, total
 from bayesmixed.sampling.transport.working.layout import Layout
 from bayesmixed.sampling.transport.working.products import Matrix, NestedProducts, WorkingGaussian
 from bayesmixed.sampling.transport.working.shared import SharedFactor, factorise_shared
@@ -252,4 +252,6 @@ def _eliminate(layout: Layout, i: int, F: np.ndarray, nested: list[Products]) ->
         target.T = target.T - parts[-1][:, 0]
         at += q_k
     rest = turned[:, at:]
-    return np.stack([(rest[:, a] * rest[:, b]).sum(axis=(0, 1)) for a, b in lower(layout.n_shared + 1)])
+    by_point = rest.transpose(3, 1, 0, 2).reshape(n, rest.shape[1], q * J)  # one product each
+    rows, cols = np.tril_indices(rest.shape[1])
+    return (by_point @ by_point.transpose(0, 2, 1))[:, rows, cols].T
