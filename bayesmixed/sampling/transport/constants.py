@@ -18,8 +18,11 @@ START_HALVINGS = 40
 # ---- trajectories
 ANGLE = math.pi / 2  # the rotation after which a normal coordinate has forgotten where it was
 JITTER = (0.6, 1.2)  # share of that angle, uniform
-MAX_STEP, FIRST_STEP = 1.2, 1.0  # at 1.6 chains stuck where a group sd is near zero, in 8 of 3,200 fits
+MAX_STEP, FIRST_STEP = 1.2, 1.0
 MAX_STEPS = 60  # of one trajectory
+# Of the trajectories, this share takes steps shorter by this factor: where a group sd is near zero the usual ones are
+# rejected, and a chain that came there would stay; with steps up to 1.6 alone, 8 of 3,200 fits were refused for it
+SHORT_SHARE, SHORT = 0.2, 0.4
 DIVERGENT = 1000.0  # error of the energy
 DIFFERENCE = 1e-4  # of a coordinate t, for the force
 

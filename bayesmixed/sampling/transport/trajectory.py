@@ -21,6 +21,8 @@ from bayesmixed.sampling.transport.constants import (
     JITTER,
     MAX_STEP,
     MAX_STEPS,
+    SHORT,
+    SHORT_SHARE,
     SHRINKAGE,
 )
 from bayesmixed.sampling.transport.target import State, Target
@@ -85,6 +87,8 @@ class DualAveraging:
 def trajectory(target: Target, state: State, step: float, rng: np.random.Generator) -> Move:
     """Follow one trajectory of each chain, and accept its end or stay."""
     angle = ANGLE * rng.uniform(*JITTER)
+    if rng.random() < SHORT_SHARE:
+        step = SHORT * step
     steps = min(int(np.ceil(angle / step)), MAX_STEPS)
     step = min(angle / steps, step)
     cosine, sine = np.cos(step), np.sin(step)
