@@ -64,13 +64,19 @@ def sample(model: Model, design: Design, settings: Settings) -> Draws:
             except SamplerError as error:
                 reason = str(error)
             else:
-                summary = result.diagnostics if "max_r_hat" in result.diagnostics else summarise(result)
-                warn_of_draws(summary, design, result, engine, settings)
-                result.diagnostics.update({"reason": refusal or f"sampler={settings.sampler!r}", **summary})
-                return result
+                result.diagnostics["reason"] = refusal or f"sampler={settings.sampler!r}"
+                return _reported(result, design, engine, settings)
         refusal = reason
     name = candidates[-1].NAME
     raise SamplerError(f'sampler="{name}" cannot sample this posterior: {refusal}. Use sampler="auto" or "nuts".')
+
+
+def _reported(result: Draws, design: Design, engine: Engine, settings: Settings) -> Draws:
+    """Draws with their summary, which an engine whose gates have asked for it has left; what it says against them."""
+    if "max_r_hat" not in result.diagnostics:
+        result.diagnostics.update(summarise(result))
+    warn_of_draws(result.diagnostics, design, result, engine, settings)
+    return result
 
 
 def _fall_back(engine: Engine, design: Design, refusal: str) -> None:
@@ -118,11 +124,8 @@ def update(draws: Draws, spec: DesignSpec, design: Design, *, seed: int, progres
             why = f"{name} sampler, which cannot take in all rows: {error}"
         else:
             engine = next(engine for engine in ENGINES if name == engine.NAME)
-            summary = result.diagnostics if "max_r_hat" in result.diagnostics else summarise(result)
             chains, n_draws = result.shape
-            warn_of_draws(summary, design, result, engine, Settings(name, n_draws, chains, seed, progressbar))
-            result.diagnostics.update(summary)
-            return result
+            return _reported(result, design, engine, Settings(name, n_draws, chains, seed, progressbar))
     raise SamplerError(
         f"condition works with the {why}. Fit old and new rows together, with priors=est.priors_ for the same model."
     )

@@ -11,9 +11,10 @@ import numpy as np
 from bayesmixed.chunks import allowed
 from bayesmixed.design.spec import Design, DesignSpec
 from bayesmixed.gaussian.batched import packed_size
-from bayesmixed.gaussian.effects import FirstEffects, Points, draw_coefficients, later_effects
+from bayesmixed.gaussian.effects import FirstEffects, draw_coefficients, later_effects
 from bayesmixed.gaussian.units import Units
 from bayesmixed.posterior.draws import Draws, layout
+from bayesmixed.sampling.shared import by_draw, covariance_values
 
 if TYPE_CHECKING:
     from bayesmixed.sampling.collapsed.state import State
@@ -50,9 +51,12 @@ def assemble(
     common = np.empty((p + packed_size(p), len(points.s))) if lazy and len(names) == 1 else None
     coefficients = draw_coefficients(density, points, names, seed, advance, common=common)
     values, means = common_values(design, density.units, coefficients.gamma, coefficients.gamma_mean, shape)
-    values |= _covariance_values(design, density.units, points, shape)
+    sigma = np.exp(points.s)
+    values["sigma"] = (density.units.scaling.y_scale * sigma)[points.which].reshape(shape)
+    roots = [root * sigma for root in points.roots]
+    values |= covariance_values(design, density.units, roots, points.which, shape)
     for f, b in later_effects(density, coefficients.later).items():
-        values[f"b_{names[f]}"] = _by_draw(b.swapaxes(0, 1), shape)
+        values[f"b_{names[f]}"] = by_draw(b.swapaxes(0, 1), shape)
     for f, b in later_effects(density, coefficients.later_mean.mean(axis=1)).items():
         means[f"b_{names[f]}"] = b.T
     source = FirstEffects(density, points, coefficients, (seed, "effects", names[first]))
@@ -71,26 +75,6 @@ def assemble(
     return Draws(ordered, stats, diagnostics, means, replace(state, common=common), lazy_sources)
 
 
-def _by_draw(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Arrays (..., S) of draws as (chain, draw, ...)."""
-    return np.ascontiguousarray(np.moveaxis(values, -1, 0)).reshape(*shape, *values.shape[:-1])
-
-
-def _covariance_values(
-    design: Design | DesignSpec, units: Units, points: Points, shape: tuple[int, ...]
-) -> dict[str, np.ndarray]:
-    """Draws of sigma, and of the group effects' standard deviations and correlations, on the user's scale."""
-    sigma = np.exp(points.s)
-    values = {"sigma": (units.scaling.y_scale * sigma)[points.which].reshape(shape)}
-    for f, factor in enumerate(design.groups):
-        sd, R = units.group_covariance(f, points.roots[f])
-        values[f"sd_{factor.name}"] = _by_draw((sd * sigma)[:, points.which], shape)
-        if factor.pairs:
-            rows, columns = np.transpose(factor.pairs)
-            values[f"corr_{factor.name}"] = _by_draw(R[rows, columns][:, points.which], shape)
-    return values
-
-
 def common_values(
     design: Design | DesignSpec, units: Units, gamma: np.ndarray, gamma_mean: np.ndarray, shape: tuple[int, ...]
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -102,5 +86,5 @@ def common_values(
     if intercept is not None:
         values["Intercept"], means["Intercept"] = intercept.reshape(shape), np.asarray(mean_intercept)
     if design.common_names:
-        values["beta"], means["beta"] = _by_draw(beta, shape), mean_beta
+        values["beta"], means["beta"] = by_draw(beta, shape), mean_beta
     return values, means

@@ -70,8 +70,7 @@ class Pilot:
     def reference(self) -> Reference:
         """Of the mean weights W, and with the mean score as its slope at the mean linear predictor."""
         n = len(self._x)
-        W = self._weight / n
-        return Reference(W, W * self._lin / n + self._score / n)
+        return Reference.about(self._lin / n, self._weight / n, self._score / n)
 
     def coordinates(self) -> Coordinates:
         """Whitened by the round's mean, and by its covariance and the one before, averaged."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from bayesmixed.design.spec import Design, DesignSpec
 from bayesmixed.posterior.draws import Draws, layout
+from bayesmixed.sampling.shared import by_draw, covariance_values
 from bayesmixed.sampling.transport.model import Prepared
 
 
@@ -44,7 +45,7 @@ def assemble(
     prepared: Prepared, design: Design | DesignSpec, kept: Kept, chains: int, diagnostics: dict[str, Any]
 ) -> Draws:
     """Draws of the first `chains` chains, on the user's scale."""
-    x = by_draw(kept.x, chains)
+    x = states_by_draw(kept.x, chains)
     shape = x.shape[1:]
     values = _parameters(prepared, design, x.reshape(len(x), math.prod(shape)), shape)
     values |= _effects(prepared, design, kept.w, chains)
@@ -56,7 +57,7 @@ def assemble(
     return Draws({key: values[key] for key in layout(design, prepared.rows.family.auxiliary)}, stats, diagnostics)
 
 
-def by_draw(values: list[np.ndarray], chains: int, rows: slice = slice(None)) -> np.ndarray:
+def states_by_draw(values: list[np.ndarray], chains: int, rows: slice = slice(None)) -> np.ndarray:
     """Some rows of states (k, C) per draw as (rows, chain, draw)."""
     return np.array([state[rows, :chains] for state in values]).transpose(1, 2, 0)
 
@@ -66,17 +67,17 @@ def _effects(
 ) -> dict[str, np.ndarray]:
     """Common and group effects of draws, a list of (size, C); a factor at a time, as there may be many."""
     units, arrangement = prepared.units, prepared.rows.layout
-    common = by_draw(w, chains, slice(arrangement.offsets[-1], None))
+    common = states_by_draw(w, chains, slice(arrangement.offsets[-1], None))
     shape = common.shape[1:]
     gamma = prepared.common_mean[:, None] + prepared.common_root @ common.reshape(len(common), math.prod(shape))
     intercept, beta = units.common_effects(gamma)
-    values = {"beta": _shaped(beta, shape)}
+    values = {"beta": by_draw(beta, shape)}
     if intercept is not None:
         values["Intercept"] = intercept.reshape(shape)
     for i, f in enumerate(arrangement.factors):
-        own = by_draw(w, chains, slice(arrangement.offsets[i], arrangement.offsets[i + 1]))
+        own = states_by_draw(w, chains, slice(arrangement.offsets[i], arrangement.offsets[i + 1]))
         b = units.group_effects(f, own.reshape(arrangement.n_effects[i], arrangement.n_levels[i], -1))
-        values[f"b_{design.groups[f].name}"] = _shaped(b.swapaxes(0, 1), shape)
+        values[f"b_{design.groups[f].name}"] = by_draw(b.swapaxes(0, 1), shape)
     return values
 
 
@@ -86,15 +87,5 @@ def _parameters(
     """Standard deviations, correlations and auxiliary parameters of draws (d, S)."""
     points = prepared.parameters.at(x)
     values = {name: own.reshape(shape) for name, own in points.auxiliary.items()}
-    for f, factor in enumerate(design.groups):
-        sd, R = prepared.units.group_covariance(f, points.roots[f])
-        values[f"sd_{factor.name}"] = _shaped(sd, shape)
-        if factor.pairs:
-            rows, columns = np.transpose(factor.pairs)
-            values[f"corr_{factor.name}"] = _shaped(R[rows, columns], shape)
-    return values
-
-
-def _shaped(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Arrays (..., S) of draws as (chain, draw, ...)."""
-    return np.ascontiguousarray(np.moveaxis(values, -1, 0)).reshape(*shape, *values.shape[:-1])
+    which = np.arange(x.shape[1])
+    return values | covariance_values(design, prepared.units, points.roots, which, shape)

@@ -10,13 +10,13 @@
 from __future__ import annotations
 
 from bayesmixed.design.spec import Design
-from bayesmixed.distributions import Normal
 from bayesmixed.errors import quoted
 from bayesmixed.families.base import Family
 from bayesmixed.posterior.draws import Draws
 from bayesmixed.posterior.posterior import Model
 from bayesmixed.sampling.clock import Clock
 from bayesmixed.sampling.engine import Settings
+from bayesmixed.sampling.shared import n_covariance_parameters, not_normal
 from bayesmixed.sampling.transport.constants import MAX_COORDINATES, MAX_SHARED
 from bayesmixed.sampling.transport.model import Prepared
 from bayesmixed.sampling.transport.state import sample_prepared
@@ -33,12 +33,9 @@ def takes(family: Family) -> bool:
 
 def refuses(model: Model, design: Design, settings: Settings) -> str:
     """Why the model is none for transport; empty where it is one."""
-    family, priors = model.family, model.priors
-    given = dict(priors.common) if priors.intercept is None else {"Intercept": priors.intercept, **priors.common}
-    if found := [f"{name!r}: {prior!r}" for name, prior in given.items() if not isinstance(prior, Normal)]:
-        return f"only Normal priors of common effects can be transported, not {', '.join(found)}"
-    pairs = sum(len(factor.pairs) for factor in design.groups)
-    dimension = pairs + sum(len(factor.effect_names) for factor in design.groups) + len(family.auxiliary)
+    if found := not_normal(model.priors):
+        return f"only Normal priors of common effects can be transported, not {found}"
+    dimension = n_covariance_parameters(design) + len(model.family.auxiliary)
     if dimension > MAX_COORDINATES:
         return f"{dimension} standard deviations, correlations and auxiliary parameters are more than {MAX_COORDINATES}"
     return _too_wide(design)

@@ -98,7 +98,7 @@ def reference_at(rows: Rows, points: Points, w: np.ndarray) -> Reference:
     """The quadratic approximation of the rows' log densities at one point and its effects, (size, 1)."""
     lin = rows.linear(w)
     weight, score = rows.working(lin, points.auxiliary)
-    return Reference(weight[:, 0], (weight * lin + score)[:, 0])
+    return Reference.about(lin[:, 0], weight[:, 0], score[:, 0])
 
 
 def _standardised(rows: Rows, points: Points, w: np.ndarray) -> np.ndarray:

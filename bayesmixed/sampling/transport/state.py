@@ -22,7 +22,7 @@ from bayesmixed.sampling.progress import Progress
 from bayesmixed.sampling.report import shortcomings, summarise
 from bayesmixed.sampling.resampling import K_HAT_LIMIT, resample
 from bayesmixed.sampling.transport.adaptation import adapt
-from bayesmixed.sampling.transport.assembly import by_draw
+from bayesmixed.sampling.transport.assembly import states_by_draw
 from bayesmixed.sampling.transport.constants import CHAINS, REFERENCE_DRAWS
 from bayesmixed.sampling.transport.leave_one_out import leave_one_out
 from bayesmixed.sampling.transport.model import Prepared
@@ -107,8 +107,7 @@ class State:
         keep = np.unique(np.linspace(0, draws.size - 1, REFERENCE_DRAWS).astype(int))
         lin = linear_predictors(draws, design, keep) - rows.offset
         weight, score = rows.working(lin, self._auxiliary(keep))
-        W = weight.mean(axis=1)
-        return Reference(W, W * lin.mean(axis=1) + score.mean(axis=1))
+        return Reference.about(lin.mean(axis=1), weight.mean(axis=1), score.mean(axis=1))
 
     def _auxiliary(self, keep: np.ndarray) -> dict[str, np.ndarray]:
         """Auxiliary parameters of some draws, each (s,)."""
@@ -143,7 +142,7 @@ def sample_prepared(
             raise SamplerError(f"the linear algebra failed: {error}") from error
     clock.lap("sample")
     result.diagnostics["seconds"] = clock.seconds
-    x = by_draw(kept.x, chains)
+    x = states_by_draw(kept.x, chains)
     return replace(result, state=State(prepared, x.reshape(len(x), chains * draws)))
 
 

@@ -37,6 +37,11 @@ class Reference:
     W: np.ndarray
     a: np.ndarray
 
+    @classmethod
+    def about(cls, lin: np.ndarray, weight: np.ndarray, score: np.ndarray) -> Reference:
+        """With the slope `score` and the curvature `weight` at the linear predictors `lin`, less the offset; (n,)."""
+        return cls(weight, weight * lin + score)
+
 
 @dataclass(frozen=True)
 class Evaluated:

@@ -1,0 +1,52 @@
+"""What engines that integrate effects out share: what stands in their way, and the way back to the user's scale."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bayesmixed.design.spec import Design, DesignSpec
+from bayesmixed.distributions import Normal
+from bayesmixed.gaussian.units import Units
+from bayesmixed.priors.priors import Priors
+
+
+def not_normal(priors: Priors) -> str:
+    """Priors of common effects that are not normal, by name; empty where all are."""
+    given = dict(priors.common) if priors.intercept is None else {"Intercept": priors.intercept, **priors.common}
+    return ", ".join(f"{name!r}: {prior!r}" for name, prior in given.items() if not isinstance(prior, Normal))
+
+
+def n_covariance_parameters(design: Design | DesignSpec) -> int:
+    """Number of group standard deviations and correlations."""
+    return sum(len(factor.effect_names) + len(factor.pairs) for factor in design.groups)
+
+
+def by_draw(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Arrays (..., S) of draws as (chain, draw, ...)."""
+    return np.ascontiguousarray(np.moveaxis(values, -1, 0)).reshape(*shape, *values.shape[:-1])
+
+
+def covariance_values(
+    design: Design | DesignSpec, units: Units, roots: list[np.ndarray], which: np.ndarray, shape: tuple[int, ...]
+) -> dict[str, np.ndarray]:
+    """Draws of the group effects' standard deviations and correlations, on the user's scale.
+
+    Parameters
+    ----------
+    design : Design or DesignSpec
+    units : Units
+    roots : list of numpy.ndarray of shape (q, q, n)
+        Of each factor's covariance at n points, working units.
+    which : numpy.ndarray of int, shape (S,)
+        The point of every draw, chain after chain.
+    shape : tuple of int
+        Number of chains, draws per chain.
+    """
+    values = {}
+    for f, factor in enumerate(design.groups):
+        sd, R = units.group_covariance(f, roots[f])
+        values[f"sd_{factor.name}"] = by_draw(sd[:, which], shape)
+        if factor.pairs:
+            rows, columns = np.transpose(factor.pairs)
+            values[f"corr_{factor.name}"] = by_draw(R[rows, columns][:, which], shape)
+    return values
