@@ -326,7 +326,7 @@ def _spread(R: np.ndarray) -> np.ndarray:
     return result
 
 
-def _pairs(level: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def pairs_within(level: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Positions (a, b), b <= a, of all pairs of entries of one level, some levels at a time."""
     starts = np.searchsorted(level, level)  # of each entry's level
     partners = np.arange(len(level)) - starts + 1
@@ -346,7 +346,7 @@ def _products(
     of_entry = kind[entries.level]
     c = np.stack([(inverse[of_entry, e].T * entries.values).sum(axis=0) for e in range(q)])
     found = []
-    for a, b in _pairs(entries.level):
+    for a, b in pairs_within(entries.level):
         key = (entries.column[a].astype(np.int64) * total + entries.column[b]) * U + of_entry[a]
         keys, place = np.unique(key, return_inverse=True)
         values = [c[i][a] * c[j][b] + (c[j][a] * c[i][b] if i != j else 0.0) for i, j in lower(q)]

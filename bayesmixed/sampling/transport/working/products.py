@@ -18,6 +18,7 @@ from scipy import sparse
 
 from bayesmixed.chunks import allowed
 from bayesmixed.gaussian.batched import lower
+from bayesmixed.gaussian.first_factor import pairs_within
 from bayesmixed.sampling.transport.working.layout import Layout
 from bayesmixed.sampling.transport.working.rows import Reference, Rows
 
@@ -120,10 +121,7 @@ def _sparse_terms(products: NestedProducts, m: int) -> sparse.csr_array:
     values = np.zeros((q, len(cells)))
     values[effect, place] = every.data
     level, column = np.divmod(cells, m + 1)
-    starts = np.searchsorted(level, level)
-    count = np.arange(len(cells)) - starts + 1
-    a = np.repeat(np.arange(len(cells)), count)
-    b = starts[a] + np.arange(len(a)) - np.repeat(np.cumsum(count) - count, count)
+    a, b = (np.concatenate(side) for side in zip(*pairs_within(level), strict=True))
     target = column[a] * (column[a] + 1) // 2 + column[b]
     blocks = []
     for i, j in lower(q):
@@ -145,4 +143,4 @@ def products_needed(layout: Layout, codes: tuple[np.ndarray, ...]) -> str:
     kept = float((met * (met + 1) / 2).sum()) * layout.n_effects[0] * (layout.n_effects[0] + 1) / 2
     if kept <= allowed().products:
         return ""
-    return f"its groups meet so many effects of crossed factors that {kept:.1e} products would be kept"
+    return f"groups of the factor of most effects meet so many of crossed factors that {kept:.1e} products would be kept"
