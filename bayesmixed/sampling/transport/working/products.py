@@ -143,4 +143,4 @@ def products_needed(layout: Layout, codes: tuple[np.ndarray, ...]) -> str:
     kept = float((met * (met + 1) / 2).sum()) * layout.n_effects[0] * (layout.n_effects[0] + 1) / 2
     if kept <= allowed().products:
         return ""
-    return f"groups of the factor of most effects meet so many of crossed factors that {kept:.1e} products would be kept"
+    return f"groups of the largest factor meet so many crossed effects that {kept:.1e} products would be kept"
