@@ -23,7 +23,7 @@ from bayesmixed.design.statistics import CrossProducts, Pairs
 from bayesmixed.distributions import PRIORS, Truncated
 from bayesmixed.errors import StorageError, quoted
 from bayesmixed.estimators.inputs import Rows
-from bayesmixed.families import FAMILIES
+from bayesmixed.families import CLASS_FAMILIES, FAMILIES
 from bayesmixed.families.links import LINKS
 from bayesmixed.gaussian.common import Residual
 from bayesmixed.gaussian.covariance import Covariances, FactorPrior
@@ -73,7 +73,7 @@ KINDS: dict[str, type[Any]] = {
 
 def kinds() -> dict[str, type[Any]]:
     """All kinds, with the families and links that there are."""
-    families = {f"family {name}": family for name, family in FAMILIES.items()}
+    families = {f"family {name}": family for name, family in (FAMILIES | CLASS_FAMILIES).items()}
     return KINDS | families | {f"link {name}": type(link) for name, link in LINKS.items()}
 
 

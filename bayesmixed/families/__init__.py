@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import Any
+
 from bayesmixed.errors import quoted
-from bayesmixed.families.base import Family
+from bayesmixed.families.base import ClassFamily, Family
+from bayesmixed.families.bernoulli import Bernoulli
 from bayesmixed.families.beta import Beta
 from bayesmixed.families.binomial import Binomial
 from bayesmixed.families.gamma import Gamma
@@ -17,7 +21,7 @@ from bayesmixed.families.student import StudentT
 FAMILIES: dict[str, type[Family]] = {
     family.name: family for family in (Gaussian, StudentT, LogNormal, Gamma, Beta, Poisson, NegativeBinomial, Binomial)
 }
-
+CLASS_FAMILIES: dict[str, type[ClassFamily]] = {family.name: family for family in (Bernoulli,)}
 
 # what others offer under these names, and what to do here
 _NOT_OFFERED = {
@@ -34,7 +38,6 @@ _NOT_OFFERED = {
         "nominal responses are not offered; model one category against the rest",
     ),
     **dict.fromkeys(("cens", "censored", "weibull", "exponential"), "censored times are not offered"),
-    "bernoulli": "for zeros and ones write family='binomial' with trials='column', a column of ones",
     **dict.fromkeys(("student", "studentt", "student_t"), "family='t' is Student's"),
     **dict.fromkeys(("negbinomial", "nbinom", "negative_binomial", "nb"), "write family='negativebinomial'"),
     **dict.fromkeys(("normal", "gauss"), "write family='gaussian'"),
@@ -42,7 +45,7 @@ _NOT_OFFERED = {
 
 
 def get_family(name: str, link: str | None = None) -> Family:
-    """Look up a family.
+    """Look up a family of numbers.
 
     Parameters
     ----------
@@ -61,11 +64,41 @@ def get_family(name: str, link: str | None = None) -> Family:
     >>> get_family("gaussian").auxiliary
     ('sigma',)
     """
-    if name not in FAMILIES:
-        cure = f" ({_NOT_OFFERED[name]})" if name in _NOT_OFFERED else ""
-        raise ValueError(f"family must be one of {quoted(FAMILIES)}, got {name!r}{cure}.")
-    family = FAMILIES[name]
+    family = _known(name, FAMILIES, CLASS_FAMILIES, "MixedModelClassifier")
+    return family(_link(family, link))
+
+
+def get_class_family(name: str, link: str | None, classes: tuple[str, ...]) -> ClassFamily:
+    """Look up a family of classes, as `get_family` does one of numbers.
+
+    Parameters
+    ----------
+    name : str
+        One of `CLASS_FAMILIES`.
+    link : str or None
+        None: the family's usual link.
+    classes : tuple of str
+        The classes' texts, in order.
+
+    Raises
+    ------
+    ValueError
+        For an unknown family or link; the message lists the known ones.
+    """
+    family = _known(name, CLASS_FAMILIES, FAMILIES, "MixedModelRegressor")
+    return family(_link(family, link), classes)
+
+
+def _known(name: str, table: dict[str, Any], others: Collection[str], elsewhere: str) -> Any:
+    """The family of a name; one of the other table is an error that names the estimator whose it is."""
+    if name not in table:
+        cure = f"that family is one of {elsewhere}" if name in others else _NOT_OFFERED.get(name, "")
+        raise ValueError(f"family must be one of {quoted(table)}, got {name!r}{f' ({cure})' if cure else ''}.")
+    return table[name]
+
+
+def _link(family: type[Family], link: str | None) -> Any:
     if link is not None and link not in family.links:
         one = "one of " if len(family.links) > 1 else ""
-        raise ValueError(f"link of family {name!r} must be None or {one}{quoted(family.links)}, got {link!r}.")
-    return family(LINKS[link or family.links[0]])
+        raise ValueError(f"link of family {family.name!r} must be None or {one}{quoted(family.links)}, got {link!r}.")
+    return LINKS[link or family.links[0]]

@@ -324,6 +324,32 @@ class CountFamily(Family):
         return log_rate(response, 0.5), self.link.scale
 
 
+class ClassFamily(Family):
+    """A family whose response is one of some classes: y holds positions among them, 0 to K - 1.
+
+    Parameters
+    ----------
+    link : Link
+    classes : tuple of str
+        The classes' texts, in order: two or more.
+    """
+
+    STORED = ("link", "classes")
+    discrete = True
+
+    def __init__(self, link: Link, classes: tuple[str, ...]) -> None:
+        super().__init__(link)
+        self.classes = classes
+
+    @abstractmethod
+    def class_probabilities(self, eta: Array, **auxiliary: Array) -> Array:
+        """Probability of each class, (K, n, S)."""
+
+    @abstractmethod
+    def marginal_class_probabilities(self, m: Array, v: Array, **auxiliary: Array) -> Array:
+        """Probability of each class over eta ~ N(m, v), (K, n, S)."""
+
+
 def refuse(family: Family, values: Array, wrong: Array, expected: str, *, cure: str = "", of: str = "y") -> None:
     """Raise for the first row that is wrong.
 

@@ -1,4 +1,4 @@
-"""The binomial distribution: successes among counted trials; and its case of one trial, Bernoulli's."""
+"""The binomial distribution: successes among counted trials."""
 
 from __future__ import annotations
 
@@ -28,9 +28,7 @@ class Binomial(Family):
             refuse(self, y, y > trials, "at most as many successes as trials", cure="y holds successes, not a share")
 
     def location_and_scale(self, response: Response) -> tuple[float, float]:
-        w = np.ones_like(response.y) if response.weights is None else response.weights
-        n = np.ones_like(response.y) if response.trials is None else response.trials
-        return link_of_mean(self.link, (w @ response.y + 0.5) / (w @ n + 1), response), self.link.scale
+        return pooled_link(self.link, response), self.link.scale
 
     def auxiliary_priors(self, scale: float) -> dict[str, Prior]:
         return {}
@@ -71,11 +69,11 @@ class Binomial(Family):
         return np.full_like(mu, self.link.latent_variance)
 
     def pymc(self, pm: Any, eta: Any, auxiliary: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        return _Successes(pm, self.link), {"n": auxiliary["trials"], "eta": eta}
+        return Successes(pm, self.link), {"n": auxiliary["trials"], "eta": eta}
 
 
 @dataclass(frozen=True)
-class _Successes:
+class Successes:
     """The binomial distribution given the linear predictor, called as a class of PyMC's is.
 
     PyMC's own takes the probability, of which 1 less nothing is left where it rounds to 1: the density is 0 there.
@@ -102,6 +100,13 @@ class _Successes:
         ways = self.pm.logp(self.pm.Binomial.dist(n=n, p=half), y) + n * np.log(2)
         log_p, log_q = self.link.pymc_logs(self.pm, eta)
         return ways + y * log_p + (n - y) * log_q
+
+
+def pooled_link(link: ProbabilityLink, response: Response) -> float:
+    """Linear predictor of the share of successes in all rows, half a success and half a failure added."""
+    w = np.ones_like(response.y) if response.weights is None else response.weights
+    n = np.ones_like(response.y) if response.trials is None else response.trials
+    return link_of_mean(link, (w @ response.y + 0.5) / (w @ n + 1), response)
 
 
 def _times(count: Array, log_probability: Array) -> Array:

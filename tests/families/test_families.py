@@ -274,7 +274,7 @@ def test_what_is_outside_of_the_support_is_refused_with_its_row(name, y, trials,
     [
         ("zip", None, "family must be one of 'gaussian', 't', 'lognormal', .*, got 'zip' \\(zero-inflated"),
         ("hurdle_poisson", None, "got 'hurdle_poisson' \\(hurdle families are not offered; model whether y is zero"),
-        ("bernoulli", None, "got 'bernoulli' .for zeros and ones write family='binomial'"),
+        ("bernoulli", None, "got 'bernoulli' .that family is one of MixedModelClassifier"),
         ("student", None, r"got 'student' \(family='t' is Student's\)"),
         ("categorical", None, "nominal responses are not offered"),
         ("gaussian", "log", "link of family 'gaussian' must be None or 'identity', got 'log'"),

@@ -1,0 +1,59 @@
+"""The Bernoulli distribution: one of two classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bayesmixed.distributions import Prior
+from bayesmixed.families.base import Array, ClassFamily, ProbabilityLink, Response
+from bayesmixed.families.binomial import Successes, pooled_link
+
+
+class Bernoulli(ClassFamily):
+    """Of two classes the second, y = 1, has the inverse link of the linear predictor as its probability."""
+
+    name = "bernoulli"
+    links = ("logit", "probit", "cloglog")
+    link: ProbabilityLink
+
+    def location_and_scale(self, response: Response) -> tuple[float, float]:
+        return pooled_link(self.link, response), self.link.scale
+
+    def auxiliary_priors(self, scale: float) -> dict[str, Prior]:
+        return {}
+
+    def log_density(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
+        return np.where(y > 0, self.link.log_inverse(eta), self.link.log_complement(eta))
+
+    def derivatives(self, y: Array, eta: Array, **auxiliary: Array) -> tuple[Array, Array, dict[str, Array]]:
+        log_p, log_q, up, down = self.link.logs(eta)
+        second = y > 0
+        return np.where(second, log_p, log_q), np.where(second, up, down), {}
+
+    def weight(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
+        of_second, of_first = self.link.log_curvatures(eta)
+        return np.where(y > 0, of_second, of_first)
+
+    def cdf(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
+        return np.where(y < 0, 0.0, np.where(y < 1, np.exp(self.link.log_complement(eta)), 1.0))
+
+    def quantile(self, u: Array, eta: Array, **auxiliary: Array) -> Array:
+        return (u > np.exp(self.link.log_complement(eta))).astype(float)
+
+    def variance(self, eta: Array, **auxiliary: Array) -> Array:
+        return np.exp(self.link.log_inverse(eta) + self.link.log_complement(eta))
+
+    def latent_variance(self, mu: Array, **auxiliary: Array) -> Array:
+        return np.full_like(mu, self.link.latent_variance)
+
+    def class_probabilities(self, eta: Array, **auxiliary: Array) -> Array:
+        return np.exp([self.link.log_complement(eta), self.link.log_inverse(eta)])
+
+    def marginal_class_probabilities(self, m: Array, v: Array, **auxiliary: Array) -> Array:
+        second = self.link.marginal(m, v)
+        return np.array([1 - second, second])
+
+    def pymc(self, pm: Any, eta: Any, auxiliary: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        return Successes(pm, self.link), {"n": np.int64(1), "eta": eta}
