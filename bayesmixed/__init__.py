@@ -12,7 +12,7 @@ from bayesmixed.distributions import (
     StudentT,
 )
 from bayesmixed.errors import ConvergenceWarning, FormulaError, NewGroupError, PriorError, SamplerError, StorageError
-from bayesmixed.estimators import MixedModelRegressor, load
+from bayesmixed.estimators import MixedModelClassifier, MixedModelRegressor, load
 from bayesmixed.posterior.container import split_group_effects
 from bayesmixed.priors.priors import Priors
 
@@ -26,6 +26,7 @@ __all__ = [
     "HalfStudentT",
     "InverseGamma",
     "LogNormal",
+    "MixedModelClassifier",
     "MixedModelRegressor",
     "NewGroupError",
     "Normal",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sized
 from typing import Any
 
 import narwhals as nw
@@ -154,7 +154,7 @@ def kind_of(X: Any) -> str:
     return "an array" if isinstance(X, np.ndarray) else f"a {type(X).__name__}"
 
 
-def check_size(y: np.ndarray) -> None:
+def check_size(y: Sized) -> None:
     """Refuse a fit of fewer than two rows.
 
     Raises
@@ -165,8 +165,8 @@ def check_size(y: np.ndarray) -> None:
         raise ValueError(f"Found {len(y)} sample(s) with a positive weight, while a minimum of 2 is required.")
 
 
-def read_numbers(y: Any, n_rows: int, counts: np.ndarray | None = None) -> np.ndarray:
-    """Read a response as float64, shape (n,).
+def read_column(y: Any, n_rows: int, counts: np.ndarray | None = None) -> pd.Series:
+    """Read a response as one column, whatever it holds.
 
     Parameters
     ----------
@@ -175,19 +175,42 @@ def read_numbers(y: Any, n_rows: int, counts: np.ndarray | None = None) -> np.nd
     counts : numpy.ndarray of bool, shape (n_rows,), optional
         Rows that count, those of positive weight; only they are returned.
 
+    Returns
+    -------
+    Series of shape (n,)
+        Categorical where y is, or is an Enum of polars.
+
     Raises
     ------
     ValueError
-        Wrong length or shape, not numeric, missing or infinite values (with their number).
+        Wrong length or shape.
     """
-    values = column_or_1d(y, warn=True)
+    y = nw.to_native(y, pass_through=True)
+    series = nw.from_native(y, series_only=True, pass_through=True)
+    values: Any = pd.Categorical(y) if isinstance(getattr(y, "dtype", None), pd.CategoricalDtype) else None
+    if isinstance(series, nw.Series) and isinstance(series.dtype, nw.Enum):  # which has an order
+        values = pd.Categorical(series.to_list(), categories=series.dtype.categories, ordered=True)
+    if values is None:
+        values = column_or_1d(y, warn=True)
     if len(values) != n_rows:
         raise ValueError(f"X and y have inconsistent numbers of rows: {n_rows} and {len(values)}.")
-    if np.iscomplexobj(values):
+    return plain(pd.Series(values if counts is None else values[counts]))
+
+
+def as_numbers(column: pd.Series) -> np.ndarray:
+    """A response as float64, shape (n,).
+
+    Raises
+    ------
+    ValueError
+        Not numeric, missing or infinite values (with their number).
+    """
+    if column.dtype.kind == "c":
         raise ValueError("Complex data not supported: y must be real numbers.")
-    column = plain(pd.Series(values if counts is None else values[counts]))
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = plain(column.astype(object))
     if not pd.api.types.is_numeric_dtype(column.dtype):
-        raise ValueError(f"y must be numeric, got dtype {column.dtype}.")
+        raise ValueError(f"y must be numeric, got dtype {column.dtype}; classes are for MixedModelClassifier.")
     numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
     if bad := np.count_nonzero(~np.isfinite(numbers)):
         raise ValueError(

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from bayesmixed.estimators import archive
+from bayesmixed.estimators.classifier import MixedModelClassifier
 from bayesmixed.estimators.regressor import MixedModelRegressor
 from bayesmixed.estimators.storage import PARTS, restore
 
-ESTIMATORS = {cls.__name__: cls for cls in (MixedModelRegressor,)}  # those that a file may be of
+ESTIMATORS = {cls.__name__: cls for cls in (MixedModelRegressor, MixedModelClassifier)}  # those that a file may be of
 
 
-def load(path: str | os.PathLike[str]) -> MixedModelRegressor:
-    """Read an estimator that `MixedModelRegressor.save` has written; nothing in the file is executed.
+def load(path: str | os.PathLike[str]) -> Any:
+    """Read an estimator that its method `save` has written; nothing in the file is executed.
 
     Parameters
     ----------
@@ -20,7 +22,7 @@ def load(path: str | os.PathLike[str]) -> MixedModelRegressor:
 
     Returns
     -------
-    MixedModelRegressor
+    MixedModelRegressor or MixedModelClassifier
         Of the class that the file names. Fitted: it predicts, scores, conditions and shows its posterior as the saved
         one did.
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from contextlib import suppress
 from copy import copy
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from bayesmixed.design.frames import read_response, row_labels
+from bayesmixed.design.factors import GROUP_PRIORS
+from bayesmixed.design.frames import as_numbers, read_response, row_labels
 from bayesmixed.design.spec import Design
 from bayesmixed.errors import FormulaError
 from bayesmixed.estimators import after_fit
@@ -20,35 +23,93 @@ from bayesmixed.estimators.inputs import Rows, as_frame, fitted_rows, learn, row
 from bayesmixed.estimators.predictions import Predictions
 from bayesmixed.estimators.storage import Storage
 from bayesmixed.estimators.summaries import Summaries
+from bayesmixed.families.base import Family
 from bayesmixed.formula.parse import parse
 from bayesmixed.posterior.posterior import Model, Posterior
-from bayesmixed.prediction.new_groups import resolve_modes
+from bayesmixed.prediction.new_groups import MODES, resolve_modes
+from bayesmixed.priors.priors import Priors
 from bayesmixed.priors.resolve import resolve_priors
-from bayesmixed.sampling.choose import sample
+from bayesmixed.sampling.choose import SAMPLERS, sample
 from bayesmixed.sampling.engine import Settings
+from bayesmixed.sampling.nuts.engine import BACKENDS
 from bayesmixed.sampling.nuts.pymc_model import build_model
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pymc as pm
+
+
+CONSTRAINTS: dict[str, list] = {  # of the parameters that all estimators have
+    "formula": [str, None],
+    "family": [str],
+    "link": [str, None],
+    "group_prior": [StrOptions(set(GROUP_PRIORS)), dict],
+    "lkj_eta": [Interval(Real, 0, None, closed="neither"), dict],
+    "priors": [dict, Priors, None],
+    "sampler": [StrOptions(set(SAMPLERS))],
+    "draws": [Interval(Integral, 1, None, closed="left")],
+    "chains": [Interval(Integral, 1, None, closed="left")],
+    "tune": [Interval(Integral, 0, None, closed="left")],
+    "target_accept": [Interval(Real, 0, 1, closed="neither")],
+    "cores": [Interval(Integral, 1, None, closed="left"), None],
+    "nuts_backend": [StrOptions(set(BACKENDS)), None],
+    "new_groups": [StrOptions(set(MODES)), dict],
+    "random_state": ["random_state"],
+    "progressbar": ["boolean"],
+}
 
 
 class MixedModel(Predictions, Summaries, Storage, Display, BaseEstimator):
     """Base of the estimators: a subclass adds its parameters, and what scikit-learn asks of a kind of estimator."""
 
-    formula: str | None
-    trials: str | None
-    priors: Any
-    lkj_eta: Any
-    new_groups: Any
-    sampler: str
-    draws: int
-    chains: int
-    tune: int
-    target_accept: float
-    cores: int | None
-    nuts_backend: str | None
-    random_state: Any
-    progressbar: bool
+    trials: str | None = None
+
+    def __new__(cls, *args: Any, **parameters: Any) -> Self:
+        """Refuse a parameter that classifiers elsewhere have, and say why there is none here."""
+        if "class_weight" in parameters:
+            raise TypeError(
+                f"{cls.__name__} has no class_weight: weights of classes would change the probabilities that the model "
+                "states. Fit without them, and choose a threshold (scikit-learn's TunedThresholdClassifierCV); where a "
+                "row stands for several, pass sample_weight to fit."
+            )
+        return super().__new__(cls)
+
+    def __init__(
+        self,
+        formula: str | None,
+        family: str,
+        link: str | None,
+        *,
+        group_prior: str | dict[str, str],
+        lkj_eta: float | dict[str, float],
+        priors: dict[str, Any] | Priors | None,
+        sampler: str,
+        draws: int,
+        chains: int,
+        tune: int,
+        target_accept: float,
+        cores: int | None,
+        nuts_backend: str | None,
+        new_groups: str | dict[str, str],
+        random_state: Any,
+        progressbar: bool,
+    ) -> None:
+        self.formula = formula
+        self.family = family
+        self.link = link
+        self.group_prior = group_prior
+        self.lkj_eta = lkj_eta
+        self.priors = priors
+        self.sampler = sampler
+        self.draws = draws
+        self.chains = chains
+        self.tune = tune
+        self.target_accept = target_accept
+        self.cores = cores
+        self.nuts_backend = nuts_backend
+        self.new_groups = new_groups
+        self.random_state = random_state
+        self.progressbar = progressbar
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
@@ -123,7 +184,7 @@ class MixedModel(Predictions, Summaries, Storage, Display, BaseEstimator):
 
         Returns
         -------
-        MixedModelRegressor
+        MixedModel
             A new fitted estimator, which predicts, scores, pickles and conditions again; this one is left alone.
 
         Raises
@@ -159,8 +220,9 @@ class MixedModel(Predictions, Summaries, Storage, Display, BaseEstimator):
         frame = as_frame(self, X, self.design_spec_.columns, reset=False)
         y = read_response(frame, y, self.design_spec_.response, type(self).__name__)
         obs = row_labels(X, start=len(self._rows.y))
-        frame, y, weights, obs = rows_that_count(obs, frame, y, sample_weight)
-        posterior, design = after_fit.condition(self._posterior, frame, y, weights, progressbar=self.progressbar)
+        frame, column, weights, obs = rows_that_count(obs, frame, y, sample_weight)
+        response = self._read_response(column)
+        posterior, design = after_fit.condition(self._posterior, frame, response, weights, progressbar=self.progressbar)
         return copy(self)._keep(posterior, self._rows + Rows.of(design, obs))
 
     def loo(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
@@ -230,6 +292,24 @@ class MixedModel(Predictions, Summaries, Storage, Display, BaseEstimator):
         self._validate_params()
         model, design, obs = self._model(X, y, sample_weight, reset=None)
         return build_model(model, design, obs)
+
+    def _find_family(self) -> Family:
+        """The family that the parameters name.
+
+        Raises
+        ------
+        ValueError
+            There is none of that name, or it has not that link.
+        """
+        raise NotImplementedError
+
+    def _learn_response(self, family: Family, column: pd.Series) -> tuple[Family, np.ndarray]:
+        """The family of a fit's response, and the response as numbers, (n,)."""
+        return family, as_numbers(column)
+
+    def _read_response(self, column: pd.Series) -> np.ndarray:
+        """A response as numbers, (n,), as the fit's was read."""
+        return as_numbers(column)
 
     def _model(self, X: Any, y: Any, sample_weight: Any, reset: bool | None) -> tuple[Model, Design, np.ndarray]:
         """The model of some rows, their design and their labels; see `learn`."""

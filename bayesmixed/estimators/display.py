@@ -16,6 +16,7 @@ from sklearn.utils._pprint import _EstimatorPrettyPrinter
 
 from bayesmixed.design.factors import GroupSpec
 from bayesmixed.design.spec import DesignSpec
+from bayesmixed.errors import quoted
 from bayesmixed.estimators.inputs import Rows
 from bayesmixed.posterior.posterior import Posterior
 
@@ -77,6 +78,8 @@ def sections(posterior: Posterior, rows: Rows) -> Sections:
     """
     spec = posterior.spec
     model = [("formula", _formula(spec)), ("family", f"{posterior.family.name}, {posterior.family.link.name} link")]
+    if posterior.family.classes:
+        model.append(("classes", quoted(posterior.family.classes)))
     n_rows = f"{len(rows.y):,}"
     model.append(("rows", n_rows if rows.weight == len(rows.y) else f"{n_rows}, of weight {rows.weight:,.10g}"))
     model += [(factor.name, _factor(factor)) for factor in spec.groups]

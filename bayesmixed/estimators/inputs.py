@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
+from sklearn.utils import _safe_indexing, check_consistent_length
 from sklearn.utils.validation import (
     _check_feature_names,
     _check_n_features,
@@ -21,7 +22,7 @@ from bayesmixed.design.frames import (
     check_size,
     column_names,
     kind_of,
-    read_numbers,
+    read_column,
     read_response,
     refuse_repeated,
     row_labels,
@@ -37,7 +38,6 @@ from bayesmixed.estimators.identification.undetermined import (
     warn_undetermined,
 )
 from bayesmixed.estimators.identification.weights import warn_few_rows
-from bayesmixed.families import get_family
 from bayesmixed.families.base import Family
 from bayesmixed.formula.names import cure_of_names
 from bayesmixed.formula.parse import ParsedFormula, parse
@@ -51,10 +51,10 @@ def learn(
 
     Parameters
     ----------
-    estimator : MixedModelRegressor
+    estimator : MixedModel
         Its parameters are read; the names and number of X's columns are recorded on it, as `reset` says.
     X, y, sample_weight
-        As in `MixedModelRegressor.fit`.
+        As in `MixedModel.fit`.
     reset : bool or None
         Whether to record X's columns; None: neither record nor compare.
 
@@ -69,9 +69,9 @@ def learn(
     Raises
     ------
     FormulaError, ValueError
-        As in `MixedModelRegressor.fit`.
+        As in `MixedModel.fit`.
     """
-    family = get_family(estimator.family, estimator.link)
+    family = estimator._find_family()
     parsed = None if estimator.formula is None else _parse(estimator.formula, X)
     trials = _trials(estimator.trials, parsed, family)
     used = None if parsed is None else tuple(name for name in (*parsed.columns, parsed.response, trials) if name)
@@ -79,8 +79,9 @@ def learn(
     if parsed is None and (name := _name(y)) in list(frame.columns):
         raise FormulaError(f"X has a column {name!r}, the name of y: the response would predict itself. Drop it.")
     y = read_response(frame, y, None if parsed is None else parsed.response, type(estimator).__name__)
-    frame, y, weights, obs = rows_that_count(row_labels(X), frame, y, sample_weight)
-    check_size(y)
+    frame, column, weights, obs = rows_that_count(row_labels(X), frame, y, sample_weight)
+    check_size(column)
+    family, y = estimator._learn_response(family, column)
     if parsed is None:
         resolve_group_prior(estimator.group_prior, ())
         spec, design = DesignSpec.plain(frame, y, weights)
@@ -99,7 +100,7 @@ def learn(
         warn_levels_of_one_row(design)
         check_residuals(design.working(family), refuse=parsed is not None)
         check_groups(design.working(family))
-    if family.counts_trials:
+    if family.separable:
         warn_separated(design)
     return spec, design, obs, family
 
@@ -134,27 +135,37 @@ def fitted_rows(estimator: Any, X: Any, y: Any, sample_weight: Any) -> tuple[Des
 
     Parameters
     ----------
-    estimator : MixedModelRegressor
+    estimator : MixedModel
         Fitted.
     X, y, sample_weight
-        As in `MixedModelRegressor.fit`.
+        As in `MixedModel.fit`.
     """
     spec = estimator.design_spec_
     frame = as_frame(estimator, X, spec.columns, reset=False)
     y = read_response(frame, y, spec.response, type(estimator).__name__)
-    frame, y, weights, obs = rows_that_count(row_labels(X), frame, y, sample_weight)
-    return spec.evaluate(spec.read(frame, y=y, weights=weights)), obs
+    frame, column, weights, obs = rows_that_count(row_labels(X), frame, y, sample_weight)
+    return spec.evaluate(spec.read(frame, y=estimator._read_response(column), weights=weights)), obs
 
 
 def rows_that_count(
     obs: np.ndarray, frame: pd.DataFrame, y: Any, sample_weight: Any
-) -> tuple[pd.DataFrame, np.ndarray, np.ndarray | None, np.ndarray]:
+) -> tuple[pd.DataFrame, pd.Series, np.ndarray | None, np.ndarray]:
     """Frame, response, weights and labels of the rows of positive weight, of rows labelled `obs`."""
     if sample_weight is None:
-        return frame, read_numbers(y, len(frame)), None, obs
+        return frame, read_column(y, len(frame)), None, obs
     weights = _check_sample_weight(sample_weight, frame, dtype=np.float64, ensure_non_negative=True)
     counts = weights > 0
-    return frame.loc[counts], read_numbers(y, len(frame), counts), weights[counts], obs[counts]
+    return frame.loc[counts], read_column(y, len(frame), counts), weights[counts], obs[counts]
+
+
+def rows_of_weight(X: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, np.ndarray | None]:
+    """Rows to score, as they came, with their weights: a row of weight 0 is no row, whatever is in it."""
+    if sample_weight is None:
+        return X, y, None
+    check_consistent_length(X, y, sample_weight)
+    weights = np.asarray(sample_weight)
+    rows = np.flatnonzero(weights != 0)
+    return _safe_indexing(X, rows), _safe_indexing(y, rows), weights[rows]
 
 
 def as_frame(estimator: Any, X: Any, used: Collection[str] | None, reset: bool | None) -> pd.DataFrame:
@@ -162,7 +173,7 @@ def as_frame(estimator: Any, X: Any, used: Collection[str] | None, reset: bool |
 
     Parameters
     ----------
-    estimator : MixedModelRegressor
+    estimator : MixedModel
     X : DataFrame or array of shape (n, k)
     used : collection of str, or None
         The formula's columns: X has to be a DataFrame then, and others are left alone. None: there is no formula.

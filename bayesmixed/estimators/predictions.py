@@ -1,16 +1,16 @@
-"""What a fitted estimator predicts: means, intervals, quantiles and draws, for known and new groups."""
+"""What every fitted estimator predicts: intervals, quantiles and draws, for known and new groups."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from bayesmixed.design.frames import read_numbers, refuse_repeated, row_labels, to_pandas
+from bayesmixed.design.frames import read_column, refuse_repeated, row_labels, to_pandas
 from bayesmixed.design.spec import Design, DesignSpec
-from bayesmixed.errors import warn
 from bayesmixed.estimators.inputs import as_frame
 from bayesmixed.posterior.container import container
 from bayesmixed.posterior.posterior import Posterior
@@ -34,79 +34,7 @@ class Predictions:
     new_groups: NewGroups
     design_spec_: DesignSpec
     _posterior: Posterior
-
-    def predict(
-        self,
-        X: Any,
-        return_std: bool = False,
-        include_groups: bool | list[str] = True,
-        new_groups: NewGroups | None = None,
-    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-        """Posterior mean of the response.
-
-        Parameters
-        ----------
-        X : DataFrame or array of shape (n, k)
-            With a formula, only the formula's columns are needed, in any order.
-        return_std : bool, default=False
-            Also return the predictive standard deviation.
-        include_groups : bool or list of str, default=True
-            Grouping factors whose effects enter; the columns of the others need not be in X.
-        new_groups : str or dict by factor, optional
-            Overrides the constructor's `new_groups`.
-
-        Returns
-        -------
-        mean : numpy.ndarray of shape (n,)
-            Of the response; of successes among trials, their expected number.
-        std : numpy.ndarray of shape (n,)
-            If `return_std`: residual noise, uncertainty of the parameters and, for new groups, the spread
-            of the population.
-
-        Raises
-        ------
-        NewGroupError
-            New levels, under ``new_groups="error"``.
-        FormulaError
-            A column of the formula, or that of the trials, is not in X.
-
-        Warns
-        -----
-        UserWarning
-            Pareto k-hat of the draws of a mean exceeds 0.7: under a log link it may not exist. Or the standard
-            deviation is infinite: that of "t" where nu is at most 2.
-
-        Notes
-        -----
-        The average group (``"zero"``) and the average over groups (``"sample"``) differ where the link is not the
-        identity: averaged over eta ~ N(m, v), exp(eta) is exp(m + v / 2), and a probability is nearer to one half than
-        that of m. With m = 1 and v = 1 a rate of 2.72 for the average group is one of 4.48 on average over groups, and
-        with the logit link 0.73 becomes 0.70. Under the identity link both have the same mean, and differ in what they
-        leave uncertain: for a new subject of sleepstudy after 9 days both predict 346 ms, with a standard deviation of
-        30 ms for the average subject and of 69 ms for any. A known group's mean is averaged over the posterior.
-
-        Examples
-        --------
-        >>> import bayesmixed as bm
-        >>> df = bm.datasets.load_sleepstudy()
-        >>> est = bm.MixedModelRegressor("Days + (Days | Subject)", random_state=0).fit(df, df["Reaction"])
-        >>> est.predict(df.head(2)).round()
-        array([253., 273.])
-        >>> new = df.iloc[[9]].assign(Subject=999)
-        >>> [round(est.predict(new, return_std=True, new_groups=mode)[1][0]) for mode in ("zero", "sample")]
-        [30, 69]
-        """
-        design, modes = self._new_design(X, include_groups, new_groups)
-        mean = prediction.mean(self._posterior, design, modes)
-        if not return_std:
-            return mean
-        std = prediction.standard_deviation(self._posterior, design, modes)
-        if np.isinf(std).any():
-            warn(
-                "the predictive standard deviation is infinite: in some draws of the posterior the response has none. "
-                "Use predict_interval."
-            )
-        return mean, std
+    _read_response: Callable[[Any], np.ndarray]
 
     def predict_interval(
         self,
@@ -129,7 +57,7 @@ class Predictions:
         Returns
         -------
         numpy.ndarray of shape (n, 2)
-            Lower and upper end.
+            Lower and upper end; (n, K, 2), by class, of the probabilities of ordered classes.
 
         Raises
         ------
@@ -165,13 +93,14 @@ class Predictions:
         quantiles : float or array-like of shape (k,)
             Probabilities in (0, 1).
         kind : {"response", "mean", "linear"}, default="response"
-            A new observation; its mean; the linear predictor, which needs no column of trials.
+            A new observation, of classes its position in `classes_`; its mean, of two classes the probability of the
+            second, of ordered ones that of each; the linear predictor, which needs no column of trials.
         include_groups, new_groups
             As in `predict`.
 
         Returns
         -------
-        numpy.ndarray of shape (n, k)
+        numpy.ndarray of shape (n, k), or (n, K, k) by class, as in `predict_interval`
             Those of the response have noise, and the effects of sampled new groups, integrated out rather than drawn.
             Where the collapsed sampler has fitted a Gaussian model with one factor, all coefficients are integrated
             out, for every kind; only donors are drawn. A row's quantiles do not depend on the other rows or on their
@@ -217,7 +146,7 @@ class Predictions:
         ----------
         X : DataFrame or array of shape (n, k)
         kind : {"response", "mean", "linear"}, default="response"
-            A new observation; its mean; the linear predictor, which needs no column of trials.
+            As in `predict_quantiles`.
         n_draws : int, optional
             Total number of draws, evenly thinned over the chains (a multiple of their number). Default: all.
         include_groups, new_groups
@@ -229,7 +158,7 @@ class Predictions:
         Returns
         -------
         draws : xarray.DataArray of dims (chain, draw, obs)
-            ``obs`` is the frame's index, else 0 to n - 1.
+            ``obs`` is the frame's index, else 0 to n - 1. The mean of ordered classes has a further dim, ``class``.
         effects : dict of str to xarray.DataArray of dims (chain, draw, <factor>, <factor>_effect)
             If `return_new_groups`: by factor, those that the draws were made with. Levels are named by their text,
             missing ones as ``"missing in row 3"``.
@@ -291,7 +220,7 @@ class Predictions:
         Raises
         ------
         ValueError, NewGroupError
-            Fewer than two rows; new levels, under ``new_groups="error"``.
+            Fewer than two rows; ordered classes, which have no mean; new levels, under ``new_groups="error"``.
 
         References
         ----------
@@ -392,7 +321,7 @@ class Predictions:
         if y is None and column is not None and column in frame:
             refuse_repeated(frame.columns, (column,))
             y = None if frame[column].isna().any() else frame[column]
-        observed = None if y is None else (read_numbers(y, len(obs)), obs)
+        observed = None if y is None else (self._read_response(read_column(y, len(obs))), obs)
         return container(fitted, observed, predictive=responses)
 
     def _new_design(
@@ -419,6 +348,8 @@ def _labelled_draws(
 
     chains, per_chain = posterior.draws.shape
     keep = prediction.positions((chains, per_chain), within)
-    values = prediction.draw(posterior, design, modes, kind, keep).reshape(chains, len(within), -1)
+    values = prediction.draw(posterior, design, modes, kind, keep)
     coords = {"chain": np.arange(chains), "draw": within, "obs": obs}
-    return xr.DataArray(values, coords, ("chain", "draw", "obs"), name=kind)
+    if values.ndim == 3:  # the mean of a response that has one per class
+        coords["class"] = np.array(posterior.family.classes)
+    return xr.DataArray(values.reshape(chains, len(within), *values.shape[1:]), coords, tuple(coords), name=kind)

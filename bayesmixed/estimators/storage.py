@@ -12,7 +12,6 @@ from sklearn.utils.validation import check_is_fitted
 from bayesmixed.design.spec import DesignSpec
 from bayesmixed.estimators import archive
 from bayesmixed.estimators.inputs import Rows
-from bayesmixed.families import get_family
 from bayesmixed.posterior.draws import Draws
 from bayesmixed.posterior.posterior import Model, Posterior
 
@@ -76,7 +75,7 @@ class Storage:
         names = getattr(self, "feature_names_in_", None)
         tree = {
             "params": params,
-            "family": (posterior.family.name, posterior.family.link.name),
+            "family": posterior.family,
             "spec": posterior.spec.state,
             "draws": _with_means(posterior.draws),
             "seed": posterior.seed,
@@ -105,6 +104,6 @@ def restore(cls: type[_Estimator], tree: dict[str, Any]) -> _Estimator:
     est.n_features_in_ = tree["n_features_in"]
     if tree["feature_names_in"] is not None:
         est.feature_names_in_ = np.array(tree["feature_names_in"], dtype=object)
-    model = Model(DesignSpec.from_state(tree["spec"]), get_family(*tree["family"]), tree["priors"])
+    model = Model(DesignSpec.from_state(tree["spec"]), tree["family"], tree["priors"])
     fitted: _Estimator = est._keep(Posterior(model, tree["draws"], tree["seed"]), tree["rows"])
     return fitted

@@ -68,25 +68,10 @@ def get_family(name: str, link: str | None = None) -> Family:
     return family(_link(family, link))
 
 
-def get_class_family(name: str, link: str | None, classes: tuple[str, ...]) -> ClassFamily:
-    """Look up a family of classes, as `get_family` does one of numbers.
-
-    Parameters
-    ----------
-    name : str
-        One of `CLASS_FAMILIES`.
-    link : str or None
-        None: the family's usual link.
-    classes : tuple of str
-        The classes' texts, in order.
-
-    Raises
-    ------
-    ValueError
-        For an unknown family or link; the message lists the known ones.
-    """
+def get_class_family(name: str, link: str | None = None) -> ClassFamily:
+    """Look up a family of classes, which are not known yet, as `get_family` does one of numbers."""
     family = _known(name, CLASS_FAMILIES, FAMILIES, "MixedModelRegressor")
-    return family(_link(family, link), classes)
+    return family(_link(family, link))
 
 
 def _known(name: str, table: dict[str, Any], others: Collection[str], elsewhere: str) -> Any:

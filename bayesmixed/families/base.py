@@ -67,6 +67,14 @@ class ProbabilityLink(Link):
     latent_variance: ClassVar[float]
 
     @abstractmethod
+    def complement(self, eta: Array) -> Array:
+        """One less `inverse`, with all digits where that is near one."""
+
+    @abstractmethod
+    def marginal_complement(self, m: Array, v: Array) -> Array:
+        """Mean of `complement` over eta ~ N(m, v), elementwise."""
+
+    @abstractmethod
     def log_inverse(self, eta: Array) -> Array:
         """Log of `inverse`, with all digits in both tails."""
 
@@ -147,6 +155,10 @@ class Family(ABC):
         Whether the response is a whole number.
     counts_trials : bool
         Whether a row has a number of trials: ``trials`` stands among the auxiliary parameters of every method then.
+    classes : tuple of str, bool, int or float
+        Labels of the classes, in order, among which y holds positions; none where y holds numbers.
+    separable : bool
+        Whether common columns can tell success from failure, so that the likelihood has no maximum.
     """
 
     STORED: ClassVar[tuple[str, ...]] = ("link",)
@@ -159,9 +171,16 @@ class Family(ABC):
     residual: ClassVar[bool] = False
     discrete: ClassVar[bool] = False
     counts_trials: ClassVar[bool] = False
+    separable: ClassVar[bool] = False
+    classes: tuple[Any, ...] = ()
 
     def __init__(self, link: Link) -> None:
         self.link = link
+
+    @property
+    def mean_shape(self) -> tuple[int, ...]:
+        """Shape of `mean` at one linear predictor: () where it is a number, (K,) where it has one per class."""
+        return ()
 
     @property
     def scale_name(self) -> str:
@@ -330,14 +349,20 @@ class ClassFamily(Family):
     Parameters
     ----------
     link : Link
-    classes : tuple of str
-        The classes' texts, in order: two or more.
+    classes : tuple of str, bool, int or float
+        The labels, in order. Default: not known yet.
+
+    Attributes
+    ----------
+    ordered : bool
+        Whether the order of the classes means something, so that there may be more than two.
     """
 
     STORED = ("link", "classes")
     discrete = True
+    ordered: ClassVar[bool] = False
 
-    def __init__(self, link: Link, classes: tuple[str, ...]) -> None:
+    def __init__(self, link: Link, classes: tuple[Any, ...] = ()) -> None:
         super().__init__(link)
         self.classes = classes
 

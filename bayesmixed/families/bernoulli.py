@@ -16,6 +16,7 @@ class Bernoulli(ClassFamily):
 
     name = "bernoulli"
     links = ("logit", "probit", "cloglog")
+    separable = True
     link: ProbabilityLink
 
     def location_and_scale(self, response: Response) -> tuple[float, float]:
@@ -37,23 +38,22 @@ class Bernoulli(ClassFamily):
         return np.where(y > 0, of_second, of_first)
 
     def cdf(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
-        return np.where(y < 0, 0.0, np.where(y < 1, np.exp(self.link.log_complement(eta)), 1.0))
+        return np.where(y < 0, 0.0, np.where(y < 1, self.link.complement(eta), 1.0))
 
     def quantile(self, u: Array, eta: Array, **auxiliary: Array) -> Array:
-        return (u > np.exp(self.link.log_complement(eta))).astype(float)
+        return (u > self.link.complement(eta)).astype(float)
 
     def variance(self, eta: Array, **auxiliary: Array) -> Array:
-        return np.exp(self.link.log_inverse(eta) + self.link.log_complement(eta))
+        return self.link.inverse(eta) * self.link.complement(eta)
 
     def latent_variance(self, mu: Array, **auxiliary: Array) -> Array:
         return np.full_like(mu, self.link.latent_variance)
 
     def class_probabilities(self, eta: Array, **auxiliary: Array) -> Array:
-        return np.exp([self.link.log_complement(eta), self.link.log_inverse(eta)])
+        return np.array([self.link.complement(eta), self.link.inverse(eta)])
 
     def marginal_class_probabilities(self, m: Array, v: Array, **auxiliary: Array) -> Array:
-        second = self.link.marginal(m, v)
-        return np.array([1 - second, second])
+        return np.array([self.link.marginal_complement(m, v), self.link.marginal(m, v)])
 
     def pymc(self, pm: Any, eta: Any, auxiliary: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         return Successes(pm, self.link), {"n": np.int64(1), "eta": eta}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,8 @@ _TAIL = -30.0  # below which four terms of an asymptotic series have all digits 
 _STEP, _REACH, _WIDE, _MAX_NODES = 0.25, 8.0, 1.5, 1025
 
 
-def _trapezoidal(link: Link, m: Array, v: Array) -> Array:
-    """Mean of ``link.inverse(eta)`` over eta ~ N(m, v): of an analytic function the rule converges geometrically.
+def _trapezoidal(inverse: Callable[[Array], Array], m: Array, v: Array) -> Array:
+    """Mean of ``inverse(eta)`` over eta ~ N(m, v): of an analytic function the rule converges geometrically.
 
     Trefethen & Weideman (2014), The exponentially convergent trapezoidal rule, SIAM Review 56, theorem 5.1.
     """
@@ -27,7 +28,7 @@ def _trapezoidal(link: Link, m: Array, v: Array) -> Array:
     nodes = np.linspace(-_REACH, _REACH, min(1 + 2 * int(np.ceil(_REACH / step)), _MAX_NODES))
     weights = np.exp(-0.5 * np.square(nodes))
     for node, weight in zip(nodes, weights / weights.sum(), strict=True):
-        total += weight * link.inverse(m + sd * node)
+        total += weight * inverse(m + sd * node)
     return total
 
 
@@ -103,8 +104,14 @@ class Logit(ProbabilityLink):
     def inverse(self, eta: Array) -> Array:
         return expit(eta)
 
+    def complement(self, eta: Array) -> Array:
+        return expit(-eta)
+
     def marginal(self, m: Array, v: Array) -> Array:
-        return _trapezoidal(self, m, v)
+        return _trapezoidal(self.inverse, m, v)
+
+    def marginal_complement(self, m: Array, v: Array) -> Array:
+        return self.marginal(-m, v)
 
     def log_inverse(self, eta: Array) -> Array:
         return log_expit(eta)
@@ -147,8 +154,14 @@ class Probit(ProbabilityLink):
     def inverse(self, eta: Array) -> Array:
         return ndtr(eta)
 
+    def complement(self, eta: Array) -> Array:
+        return ndtr(-eta)
+
     def marginal(self, m: Array, v: Array) -> Array:
         return ndtr(m / np.sqrt(1 + v))  # P(e < eta) for e ~ N(0, 1)
+
+    def marginal_complement(self, m: Array, v: Array) -> Array:
+        return self.marginal(-m, v)
 
     def log_inverse(self, eta: Array) -> Array:
         return log_ndtr(eta)
@@ -182,8 +195,14 @@ class Cloglog(ProbabilityLink):
     def inverse(self, eta: Array) -> Array:
         return -np.expm1(-np.exp(np.minimum(eta, _LARGE)))
 
+    def complement(self, eta: Array) -> Array:
+        return np.exp(self.log_complement(eta))
+
     def marginal(self, m: Array, v: Array) -> Array:
-        return _trapezoidal(self, m, v)
+        return _trapezoidal(self.inverse, m, v)
+
+    def marginal_complement(self, m: Array, v: Array) -> Array:
+        return _trapezoidal(self.complement, m, v)
 
     def log_inverse(self, eta: Array) -> Array:
         hazard = -self.log_complement(eta)

@@ -191,8 +191,8 @@ def read_rows(
         raise ValueError("X has no rows to draw.")
     y = read_response(frame, y, spec.response, type(est).__name__)
     name = getattr(y, "name", None)
-    frame, observed, weights, _ = rows_that_count(row_labels(X), frame, y, sample_weight)
-    return frame, observed, weights, str(spec.response or "y") if name is None else str(name)
+    frame, column, weights, _ = rows_that_count(row_labels(X), frame, y, sample_weight)
+    return frame, est._read_response(column), weights, str(spec.response or "y") if name is None else str(name)
 
 
 def read_factor(est: MixedModelRegressor, factor: str | None) -> GroupSpec:

@@ -1,10 +1,16 @@
-"""Mean and standard deviation of a response whose mean is not its linear predictor: averages over the draws."""
+"""Mean, class probabilities and standard deviation of a response whose mean is not its linear predictor.
+
+All are averages over the draws.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 
 from bayesmixed.errors import warn
+from bayesmixed.families.base import ClassFamily
 from bayesmixed.posterior.diagnostics import pareto_k
 from bayesmixed.prediction.linear import Predictors
 
@@ -22,11 +28,7 @@ def averaged_mean(predictors: Predictors) -> np.ndarray:
     family, every = predictors.posterior.family, predictors.every
     result, widest, spread = np.empty(predictors.design.n_rows), None, 1.0
     for rows in predictors.chunks(len(every)):
-        eta, auxiliary = predictors.at(rows, every, "integrated"), predictors.auxiliary(rows, every)
-        mu, variance = family.mean(eta, **auxiliary), predictors.new_variance(rows)
-        if (new := variance.any(axis=1)).any():
-            of_new = {name: values if values.ndim == 1 else values[new] for name, values in auxiliary.items()}
-            mu[new] = family.marginal_mean(eta[new], variance[new], **of_new)
+        mu = _integrated(predictors, rows, family.mean, family.marginal_mean)
         result[rows] = mu.mean(axis=1)
         with np.errstate(invalid="ignore"):  # of rows without a prediction
             wide = np.nan_to_num(mu.max(axis=1) / result[rows], nan=0.0)  # a mean that its largest draw makes up
@@ -43,6 +45,28 @@ def averaged_mean(predictors: Predictors) -> np.ndarray:
             "predict_quantiles(X, 0.5), and predict_interval."
         )
     return result
+
+
+def averaged_probabilities(predictors: Predictors, family: ClassFamily) -> np.ndarray:
+    """Probability of each class, (n, K): mean over the draws, the normal effects of new levels integrated out."""
+    result = np.empty((predictors.design.n_rows, len(family.classes)))
+    for rows in predictors.chunks(len(predictors.every) * len(family.classes)):
+        p = _integrated(predictors, rows, family.class_probabilities, family.marginal_class_probabilities)
+        result[rows] = p.mean(axis=2).T
+    return result
+
+
+def _integrated(
+    predictors: Predictors, rows: np.ndarray, of: Callable[..., np.ndarray], marginal: Callable[..., np.ndarray]
+) -> np.ndarray:
+    """A function of the linear predictor at every draw, (..., rows, S), new levels' normal effects integrated out."""
+    every = predictors.every
+    eta, auxiliary = predictors.at(rows, every, "integrated"), predictors.auxiliary(rows, every)
+    values, variance = of(eta, **auxiliary), predictors.new_variance(rows)
+    if (new := variance.any(axis=1)).any():
+        of_new = {name: own if own.ndim == 1 else own[new] for name, own in auxiliary.items()}
+        values[..., new, :] = marginal(eta[new], variance[new], **of_new)
+    return values
 
 
 def averaged_deviation(predictors: Predictors) -> np.ndarray:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 import numpy as np
 
 from bayesmixed.design.factors import GroupFactor
 from bayesmixed.design.spec import Design
 from bayesmixed.errors import quoted
+from bayesmixed.families.base import ClassFamily
 from bayesmixed.keyed_random import row_uniforms
 from bayesmixed.posterior.posterior import Posterior
-from bayesmixed.prediction.averaged import averaged_deviation, averaged_mean
+from bayesmixed.prediction.averaged import averaged_deviation, averaged_mean, averaged_probabilities
 from bayesmixed.prediction.linear import Predictors
 from bayesmixed.prediction.mixture import mixture_quantiles
 from bayesmixed.prediction.new_groups import How, NewLevels, is_new, new_covariance
@@ -32,6 +34,12 @@ def mean(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> np.n
     if not posterior.family.linear:
         return averaged_mean(Predictors(posterior, design, modes))
     return linear_mean(posterior, design, modes)
+
+
+def class_probabilities(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> np.ndarray:
+    """Posterior probability of each class, (n, K), averaged over the draws, and over the population of new levels."""
+    family = cast(ClassFamily, posterior.family)
+    return averaged_probabilities(Predictors(posterior, design, modes), family)
 
 
 def linear_mean(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> np.ndarray:
@@ -89,12 +97,14 @@ def draw(posterior: Posterior, design: Design, modes: Mapping[str, str], kind: s
 
     Returns
     -------
-    numpy.ndarray of shape (s, n)
+    numpy.ndarray of shape (s, n), or (s, n, K)
+        The mean of a response that has one per class.
     """
-    result = np.empty((len(keep), design.n_rows))
+    shape = posterior.family.mean_shape if kind == "mean" else ()
+    result = np.empty((len(keep), design.n_rows, *shape))
     family, predictors = posterior.family, Predictors(posterior, design, modes)
     total = len(predictors.every)
-    for rows in predictors.chunks(total if kind == "response" else len(keep)):
+    for rows in predictors.chunks((total if kind == "response" else len(keep)) * max(shape, default=1)):
         values, auxiliary = predictors.at(rows, keep, "drawn"), predictors.auxiliary(rows, keep)
         if kind == "mean":
             values = family.mean(values, **auxiliary)
@@ -125,11 +135,12 @@ def quantiles(
 
     Returns
     -------
-    numpy.ndarray of shape (n, k)
+    numpy.ndarray of shape (n, k), or (n, K, k)
+        The mean of a response that has one per class.
     """
     predictors, state, family = Predictors(posterior, design, modes), posterior.draws.state, posterior.family
     by_draws = np.ones(design.n_rows, dtype=bool)
-    result = np.empty((design.n_rows, len(probabilities)))
+    result = np.empty((design.n_rows, *(family.mean_shape if kind == "mean" else ()), len(probabilities)))
     # given a normal linear predictor the response is so, too, where it collapses; its mean, where that is the predictor
     normal = family.collapses and (kind != "mean" or family.linear)
     if normal and state is not None and (exact := state.coefficients) is not None:
@@ -142,10 +153,10 @@ def quantiles(
 
 
 def _quantiles_of_draws(predictors: Predictors, *, which: np.ndarray, kind: str, p: np.ndarray, to: np.ndarray) -> None:
-    """Fill in the rows `which` of `to`, (n, k)."""
+    """Fill in the rows `which` of `to`, (n, k) or (n, K, k)."""
     family, every = predictors.posterior.family, predictors.every
     how: How = "integrated" if kind == "response" and family.collapses else "drawn"
-    for chunk in predictors.chunks(len(every)):
+    for chunk in predictors.chunks(len(every) * (to.size // max(1, len(to) * len(p)))):
         rows = chunk[which[chunk]]
         if not len(rows):
             continue
@@ -156,7 +167,7 @@ def _quantiles_of_draws(predictors: Predictors, *, which: np.ndarray, kind: str,
             to[rows] = mixture_quantiles(family, values, auxiliary, p)
         else:
             values = family.mean(values, **auxiliary) if kind == "mean" else values
-            to[rows] = np.quantile(values, p, axis=1).T
+            to[rows] = np.quantile(values, p, axis=-1).T
 
 
 def bayes_r2(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> np.ndarray:
@@ -166,6 +177,8 @@ def bayes_r2(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> 
     equation (3), with the residual variance that the model states.
     """
     family, predictors = posterior.family, Predictors(posterior, design, modes)
+    if family.mean_shape:
+        raise ValueError(f"bayes_r2 needs a response whose mean is a number; family={family.name!r} has one per class.")
     every = predictors.every
     origin = mean(posterior, design, modes).mean()  # sums of squares about it do not cancel
     total, square, noise = np.zeros((3, len(every)))

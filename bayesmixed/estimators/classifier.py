@@ -1,0 +1,422 @@
+"""`MixedModelClassifier`: its parameters, probabilities of classes, and accuracy as its score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from bayesmixed.design.frames import read_column, read_response
+from bayesmixed.estimators.base import CONSTRAINTS, MixedModel, showing_what_it_inherits
+from bayesmixed.estimators.inputs import Rows, rows_of_weight
+from bayesmixed.estimators.labels import learn_classes, positions
+from bayesmixed.families import get_class_family
+from bayesmixed.families.base import ClassFamily, Family
+from bayesmixed.posterior.posterior import Posterior
+from bayesmixed.prediction import predict as prediction
+from bayesmixed.prediction.new_groups import NewGroups
+from bayesmixed.priors.priors import Priors
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def _has_two_classes(est: MixedModelClassifier) -> bool:
+    return len(est.classes_) == 2 if hasattr(est, "classes_") else est.family == "bernoulli"
+
+
+@showing_what_it_inherits
+class MixedModelClassifier(ClassifierMixin, MixedModel):
+    r"""Bayesian mixed model of two classes.
+
+    .. math:: P(y_i = \text{second class}) = \text{link}^{-1}(\eta_i), \qquad
+              \eta_i = \alpha + x_i'\beta + \sum_f z_{fi}' b_{f,g_f(i)}, \qquad b_{f,j} \sim N(0, \Sigma_f)
+
+    Parameters
+    ----------
+    formula : str, optional
+        ``"x + (x | g)"`` or ``"y ~ x + (x | g)"``, as in lme4 and brms. Needs X to be a DataFrame (pandas, polars,
+        ...). None: Bayesian logistic regression on all columns of X.
+    family : str, default="bernoulli"
+        "bernoulli": two classes, the second of `classes_` with the probability that the model states.
+    link : {"logit", "probit", "cloglog"}, optional
+        None: "logit".
+    classes : sequence of labels, optional
+        The classes in order. None: the labels of y, sorted, or in the order of its ordered Categorical.
+    group_prior : {"lkj", "independent"} or dict by factor, default="lkj"
+        Whether the effects of a bar ``|`` may correlate. ``||`` in the formula always means independent.
+    lkj_eta : float or dict by factor, default=2.0
+        Shape of the LKJ prior of correlations; 1 is uniform over correlation matrices.
+    priors : dict or Priors, optional
+        Overrides of the defaults, on the scale of the linear predictor: see `priors_`.
+    sampler : {"auto", "transport", "nuts"}, default="auto"
+        "transport" is Hamiltonian Monte Carlo in coordinates that a Gaussian approximation of the rows gives, without
+        a compiler. It raises where common effects have priors other than Normal, where there are more than 21 group sds
+        and correlations, where crossed factors beside the largest have more than 300 effects, and where its chains do
+        not agree after eight times as many trajectories. "auto" is NUTS there: `diagnostics_` says which and why.
+    draws : int, default=1000
+        Kept draws per chain.
+    chains : int, default=4
+        Number of chains.
+    tune : int, default=1000
+        Warm-up draws per chain (NUTS).
+    target_accept : float, default=0.9
+        In (0, 1): higher means smaller steps (NUTS).
+    cores : int, optional
+        Processes (NUTS). None: as chains and processors allow. Inside a worker of joblib or Dask, or a daemon, 1.
+    nuts_backend : {"pymc", "nutpie", "numpyro", "blackjax"}, optional
+        None: nutpie when installed, else pymc.
+    new_groups : {"sample", "donor", "zero", "nan", "error"} or dict by factor, default="sample"
+        Effect of a level that was not seen in fit: drawn from the fitted population; that of a fitted level
+        picked at random; 0, the average group; NaN; an error.
+    random_state : int, RandomState or None, default=None
+        Makes fits and predictions reproducible.
+    progressbar : bool, default=False
+        Whether to show the sampler's progress.
+
+    Attributes
+    ----------
+    classes_ : numpy.ndarray of shape (K,)
+        The labels, in order.
+    idata_ : arviz.InferenceData or xarray.DataTree
+        The labelled posterior, assembled on first access.
+    coef_ : numpy.ndarray of shape (p,)
+        Posterior means of the common effects.
+    intercept_ : float
+        Posterior mean of the intercept at X = 0; 0.0 in a model without intercept.
+    priors_ : Priors
+        Every prior of the model; ``priors=est.priors_`` fits the same model to other data.
+    design_spec_ : DesignSpec
+        What was learned from formula and data.
+    diagnostics_ : dict
+        Sampler and why, convergence, divergences, seconds per step.
+    n_features_in_ : int
+    feature_names_in_ : numpy.ndarray of str
+        All columns of X in fit, when their names are strings.
+
+    Notes
+    -----
+    There is no ``class_weight``: rows that count more than they do would shift the probabilities that the model states.
+    `sample_weight` says how often a row occurs, and a threshold other than one half is a matter of the decision:
+    ``sklearn.model_selection.FixedThresholdClassifier`` and ``TunedThresholdClassifierCV`` set it.
+
+    References
+    ----------
+    Gelman & Hill (2007), Data Analysis Using Regression and Multilevel/Hierarchical Models, Cambridge, chapter 14.
+
+    Examples
+    --------
+    >>> import bayesmixed as bm
+    >>> df = bm.datasets.load_sleepstudy()
+    >>> slow = np.where(df["Reaction"] > 300, "slow", "fast")
+    >>> est = bm.MixedModelClassifier("Days + (1 | Subject)", random_state=0).fit(df, slow)
+    >>> est.classes_.tolist()
+    ['fast', 'slow']
+    >>> new = df.iloc[[0, 9]].assign(Subject=999)
+    >>> est.predict(new).tolist()
+    ['fast', 'slow']
+    >>> est.predict_proba(new).round(1)
+    array([[0.9, 0.1],
+           [0.2, 0.8]])
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list]] = {**CONSTRAINTS, "classes": ["array-like", None]}
+
+    classes_: np.ndarray
+
+    def __init__(
+        self,
+        formula: str | None = None,
+        *,
+        family: str = "bernoulli",
+        link: str | None = None,
+        classes: Sequence[Any] | np.ndarray | None = None,
+        group_prior: str | dict[str, str] = "lkj",
+        lkj_eta: float | dict[str, float] = 2.0,
+        priors: dict[str, Any] | Priors | None = None,
+        sampler: str = "auto",
+        draws: int = 1000,
+        chains: int = 4,
+        tune: int = 1000,
+        target_accept: float = 0.9,
+        cores: int | None = None,
+        nuts_backend: str | None = None,
+        new_groups: str | dict[str, str] = "sample",
+        random_state: Any = None,
+        progressbar: bool = False,
+    ) -> None:
+        super().__init__(
+            formula,
+            family,
+            link,
+            group_prior=group_prior,
+            lkj_eta=lkj_eta,
+            priors=priors,
+            sampler=sampler,
+            draws=draws,
+            chains=chains,
+            tune=tune,
+            target_accept=target_accept,
+            cores=cores,
+            nuts_backend=nuts_backend,
+            new_groups=new_groups,
+            random_state=random_state,
+            progressbar=progressbar,
+        )
+        self.classes = classes
+
+    def predict(
+        self, X: Any, include_groups: bool | list[str] = True, new_groups: NewGroups | None = None
+    ) -> np.ndarray:
+        """Most probable class.
+
+        Parameters
+        ----------
+        X : DataFrame or array of shape (n, k)
+            With a formula, only the formula's columns are needed, in any order.
+        include_groups : bool or list of str, default=True
+            Grouping factors whose effects enter; the columns of the others need not be in X.
+        new_groups : str or dict by factor, optional
+            Overrides the constructor's `new_groups`.
+
+        Returns
+        -------
+        numpy.ndarray of shape (n,)
+            Labels of `classes_`; of equally probable ones the first.
+
+        Raises
+        ------
+        NewGroupError
+            New levels, under ``new_groups="error"``.
+        FormulaError
+            A column of the formula is not in X.
+        ValueError
+            A row has no prediction, under ``new_groups="nan"``.
+
+        Examples
+        --------
+        >>> import bayesmixed as bm
+        >>> df = bm.datasets.load_sleepstudy()
+        >>> est = bm.MixedModelClassifier("Days + (1 | Subject)", random_state=0).fit(df, df["Reaction"] > 300)
+        >>> est.predict(df.iloc[[0, 9]])
+        array([False,  True])
+        """
+        p = self.predict_proba(X, include_groups, new_groups)
+        if none := int(np.isnan(p[:, 0]).sum()):
+            raise ValueError(
+                f"{none} of {len(p)} rows have no most probable class: their groups are new, and new_groups is 'nan'. "
+                "predict_proba has NaN there; new_groups='sample' averages over the population of groups."
+            )
+        return self.classes_[p.argmax(axis=1)]
+
+    def predict_proba(
+        self, X: Any, include_groups: bool | list[str] = True, new_groups: NewGroups | None = None
+    ) -> np.ndarray:
+        """Posterior probability of each class.
+
+        Parameters
+        ----------
+        X, include_groups, new_groups
+            As in `predict`.
+
+        Returns
+        -------
+        numpy.ndarray of shape (n, K)
+            In the order of `classes_`; a row sums to 1, or is NaN under ``new_groups="nan"``.
+
+        Raises
+        ------
+        NewGroupError
+            New levels, under ``new_groups="error"``.
+        FormulaError
+            A column of the formula is not in X.
+
+        Notes
+        -----
+        Probabilities are averaged over the posterior, and for a new group, under ``"sample"``, over the population of
+        groups, too: that is what comes true of rows of groups that nothing is known of. Those of the average group,
+        ``"zero"``, are nearer to 0 and 1: with the logit link and a standard deviation of 2 between groups, a log-odds
+        of 2 is a probability of 0.88 for the average group and of 0.77 on average over groups.
+
+        Examples
+        --------
+        >>> import bayesmixed as bm
+        >>> df = bm.datasets.load_sleepstudy()
+        >>> est = bm.MixedModelClassifier("Days + (1 | Subject)", random_state=0).fit(df, df["Reaction"] > 300)
+        >>> new = df.iloc[[9]].assign(Subject=999)
+        >>> [est.predict_proba(new, new_groups=mode).round(2).tolist() for mode in ("sample", "zero")]
+        [[[0.24, 0.76]], [[0.13, 0.87]]]
+        """
+        design, modes = self._new_design(X, include_groups, new_groups)
+        return prediction.class_probabilities(self._posterior, design, modes)
+
+    def predict_log_proba(
+        self, X: Any, include_groups: bool | list[str] = True, new_groups: NewGroups | None = None
+    ) -> np.ndarray:
+        """Logarithm of `predict_proba`.
+
+        Parameters
+        ----------
+        X, include_groups, new_groups
+            As in `predict`.
+
+        Returns
+        -------
+        numpy.ndarray of shape (n, K)
+        """
+        with np.errstate(divide="ignore"):  # a probability that no double holds
+            return np.log(self.predict_proba(X, include_groups, new_groups))
+
+    @available_if(_has_two_classes)
+    def decision_function(
+        self, X: Any, include_groups: bool | list[str] = True, new_groups: NewGroups | None = None
+    ) -> np.ndarray:
+        """Log-odds of the second class: those of its probability in `predict_proba`. Of two classes only.
+
+        Parameters
+        ----------
+        X, include_groups, new_groups
+            As in `predict`.
+
+        Returns
+        -------
+        numpy.ndarray of shape (n,)
+            Positive where the second class is predicted.
+        """
+        log_p = self.predict_log_proba(X, include_groups, new_groups)
+        return log_p[:, 1] - log_p[:, 0]
+
+    def predict_interval(
+        self,
+        X: Any,
+        coverage: float = 0.9,
+        kind: str = "mean",
+        include_groups: bool | list[str] = True,
+        new_groups: NewGroups | None = None,
+    ) -> np.ndarray:
+        """Equal-tailed posterior interval for each row, of the probability unless another kind is asked for.
+
+        Parameters
+        ----------
+        X : DataFrame or array of shape (n, k)
+        coverage : float, default=0.9
+            Probability inside, in (0, 1).
+        kind, include_groups, new_groups
+            As in `predict_quantiles`.
+
+        Returns
+        -------
+        numpy.ndarray of shape (n, 2), or (n, K, 2)
+            Lower and upper end; see `predict_quantiles`.
+
+        Raises
+        ------
+        ValueError, NewGroupError
+            A `coverage` outside (0, 1), and as `predict_quantiles`.
+
+        Examples
+        --------
+        >>> import bayesmixed as bm
+        >>> df = bm.datasets.load_sleepstudy()
+        >>> est = bm.MixedModelClassifier("Days + (1 | Subject)", random_state=0).fit(df, df["Reaction"] > 300)
+        >>> est.predict_interval(df.iloc[[0, 9]]).shape
+        (2, 2)
+        """
+        return super().predict_interval(X, coverage, kind, include_groups, new_groups)
+
+    def predict_quantiles(
+        self,
+        X: Any,
+        quantiles: Any,
+        kind: str = "mean",
+        include_groups: bool | list[str] = True,
+        new_groups: NewGroups | None = None,
+    ) -> np.ndarray:
+        """Posterior quantiles for each row, of the probability unless another kind is asked for.
+
+        Parameters
+        ----------
+        X : DataFrame or array of shape (n, k)
+        quantiles : float or array-like of shape (k,)
+            Probabilities in (0, 1).
+        kind : {"mean", "response", "linear"}, default="mean"
+            The probability, of the second of two classes, or of each of ordered ones; the position of a new row's
+            class in `classes_`; the linear predictor.
+        include_groups, new_groups
+            As in `predict`.
+
+        Returns
+        -------
+        numpy.ndarray of shape (n, k), or (n, K, k)
+            The latter for the probabilities of ordered classes. The effects of sampled new groups vary, too: their
+            probabilities spread over the population.
+
+        Raises
+        ------
+        ValueError
+            An unknown `kind`; a probability outside (0, 1).
+        NewGroupError
+            New levels, under ``new_groups="error"``.
+
+        Examples
+        --------
+        >>> import bayesmixed as bm
+        >>> df = bm.datasets.load_sleepstudy()
+        >>> est = bm.MixedModelClassifier("Days + (1 | Subject)", random_state=0).fit(df, df["Reaction"] > 300)
+        >>> low, high = est.predict_quantiles(df.iloc[[9]], [0.05, 0.95])[0]
+        >>> bool(0 < low < high < 1)
+        True
+        """
+        return super().predict_quantiles(X, quantiles, kind, include_groups, new_groups)
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Accuracy: the share of rows whose class is the predicted one.
+
+        It does not ask how sure the model was: ``sklearn.metrics.log_loss`` does, and `loo`.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+
+        Returns
+        -------
+        float
+            In [0, 1].
+
+        Raises
+        ------
+        ValueError
+            A label that is none of `classes_`.
+        """
+        check_is_fitted(self)
+        y = read_response(X, y, self.design_spec_.response, type(self).__name__)
+        X, y, sample_weight = rows_of_weight(X, y, sample_weight)
+        predicted = self.predict(X)
+        truth = self._read_response(read_column(y, len(predicted)))
+        return float(np.average(predicted == self.classes_[truth.astype(int)], weights=sample_weight))
+
+    def _find_family(self) -> ClassFamily:
+        return get_class_family(self.family, self.link)
+
+    def _learn_response(self, family: Family, column: pd.Series) -> tuple[Family, np.ndarray]:
+        of_classes = cast(ClassFamily, family)
+        classes = learn_classes(column, self.classes, ordered=of_classes.ordered)
+        return type(of_classes)(family.link, classes), positions(column, classes)
+
+    def _read_response(self, column: pd.Series) -> np.ndarray:
+        return positions(column, self._posterior.family.classes)
+
+    def _keep(self, posterior: Posterior, rows: Rows) -> Self:
+        super()._keep(posterior, rows)
+        self.classes_ = np.array(self._posterior.family.classes)
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        tags = self._with_formula(super().__sklearn_tags__())
+        tags.classifier_tags.multi_class = self.family != "bernoulli"
+        return tags

@@ -1,0 +1,139 @@
+"""Labels of classes: which there are, in which order, and the position of a row's among them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+
+from bayesmixed.errors import quoted
+
+Labels = tuple[Any, ...]  # of str, bool, int or float, all of one kind
+
+
+def learn_classes(column: pd.Series, given: Any, *, ordered: bool) -> Labels:
+    """The classes of a fit, in order.
+
+    Parameters
+    ----------
+    column : Series of shape (n,)
+        Labels of the rows.
+    given : sequence of labels, or None
+        The order that the user states; the rows need not have all of them.
+    ordered : bool
+        Whether the classes are ordered, of which a fold may lack some; else there are two.
+
+    Raises
+    ------
+    ValueError
+        One class; more than two that are not ordered; an order that is not stated; labels that are none.
+    """
+    _refuse_missing(column)
+    stated, found = _stated(column, given), _distinct(column)
+    classes = found if stated is None else stated if ordered else tuple(c for c in stated if c in found or given)
+    positions(column, classes)  # those that are not among the stated ones are refused
+    if len(found) < 2:
+        raise ValueError(f"y holds one class alone, {found[0]!r}, in all {len(column)} rows: there is nothing to tell.")
+    if not ordered and len(classes) > 2:
+        raise ValueError(
+            f"Only binary classification is supported by family='bernoulli'. The type of the target is "
+            f"{type_of_target(np.array(found))}: y has {len(classes)} classes, {quoted(classes)}. If they are ordered, "
+            "write family='cumulative'; if not, wrap the estimator in sklearn.multiclass.OneVsRestClassifier."
+        )
+    if ordered and stated is None and len(found) > 2 and isinstance(found[0], str):
+        raise ValueError(
+            f"the order of the classes {quoted(found)} is not stated, and the alphabet's need not be it: pass "
+            "classes=(...), from the lowest to the highest, or make y an ordered Categorical. scikit-learn replaces "
+            "labels by their place in the alphabet inside cross_val_predict: there y has to be a column of numbers."
+        )
+    return classes
+
+
+def positions(column: pd.Series, classes: Labels) -> np.ndarray:
+    """Positions of labels among the classes, as float64, (n,).
+
+    Raises
+    ------
+    ValueError
+        A label that is missing, or none of the classes; names the first row.
+    """
+    _refuse_missing(column)
+    labels = _plain(column)
+    are_text = isinstance(classes[0], str)
+    if are_text != (labels.dtype == object):
+        got, expected = ("numbers", "text") if are_text else ("text", "numbers")
+        cure = (
+            "scikit-learn encodes text inside cross_val_predict and CalibratedClassifierCV; leave classes=None there, "
+            "or hand in codes and state their order"
+            if are_text
+            else "hand in labels of the same kind"
+        )
+        raise ValueError(f"y holds {got}, while the classes are {expected}, {quoted(classes)}: {cure}.")
+    at: np.ndarray = pd.Index(np.array(classes, dtype=object if are_text else float)).get_indexer(labels)
+    if (wrong := np.flatnonzero(at < 0)).size:
+        raise ValueError(
+            f"y has labels that are none of the classes {quoted(classes)}: row {wrong[0]} is {column.iloc[wrong[0]]!r} "
+            f"({len(wrong):,} rows in all)."
+        )
+    return at.astype(np.float64)
+
+
+def check_given(given: Any) -> Labels:
+    """Labels that a user states, as plain values.
+
+    Raises
+    ------
+    ValueError
+        Fewer than two, one twice, or labels of several kinds.
+    """
+    values = np.asarray(given).tolist() if isinstance(given, np.ndarray) else list(given)
+    labels = tuple(value.item() if isinstance(value, np.generic) else value for value in values)
+    numbers = [isinstance(label, (bool, int, float)) and np.isfinite(label) for label in labels]
+    alike = all(numbers) or all(isinstance(label, str) for label in labels)
+    if len(labels) < 2 or not alike or len(set(labels)) < len(labels):
+        raise ValueError(
+            f"classes must be two or more different labels, all text or all numbers, in order, got {given!r}."
+        )
+    return labels
+
+
+def _stated(column: pd.Series, given: Any) -> Labels | None:
+    """The order that the user states, by `classes` or an ordered Categorical; None where there is none."""
+    if given is not None:
+        return check_given(given)
+    if isinstance(column.dtype, pd.CategoricalDtype) and column.cat.ordered:
+        return check_given(column.cat.categories.to_numpy())
+    return None
+
+
+def _distinct(column: pd.Series) -> Labels:
+    """Distinct labels, sorted, as plain values."""
+    values = _plain(column)
+    if values.dtype != object:
+        values = column.astype(object).infer_objects().to_numpy()  # integers and booleans as they are
+    check_classification_targets(values)
+    return tuple(np.unique(values).tolist())
+
+
+def _plain(column: pd.Series) -> np.ndarray:
+    """Labels as an object array of text, or as float64."""
+    labels = column.astype(object).infer_objects()
+    if pd.api.types.is_numeric_dtype(labels.dtype) and labels.dtype.kind != "c":
+        return labels.to_numpy(dtype=np.float64)
+    values = labels.to_numpy(dtype=object)
+    if not all(isinstance(value, str) for value in values):
+        kinds = sorted({type(value).__name__ for value in values})
+        raise ValueError(
+            f"Unknown label type: y must hold text alone, or booleans and numbers alone, got {quoted(kinds)}."
+        )
+    return values
+
+
+def _refuse_missing(column: pd.Series) -> None:
+    missing = column.isna().to_numpy()
+    if column.dtype.kind == "f":
+        missing = missing | np.isinf(column.to_numpy(dtype=float, na_value=np.nan))
+    if count := int(np.count_nonzero(missing)):
+        raise ValueError(f"Input y contains NaN or infinity in {count} of {len(column)} rows; drop these rows.")
