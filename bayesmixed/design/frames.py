@@ -187,9 +187,15 @@ def read_column(y: Any, n_rows: int, counts: np.ndarray | None = None) -> pd.Ser
     """
     y = nw.to_native(y, pass_through=True)
     series = nw.from_native(y, series_only=True, pass_through=True)
-    values: Any = pd.Categorical(y) if isinstance(getattr(y, "dtype", None), pd.CategoricalDtype) else None
+    if isinstance(y, (list, tuple)):
+        y = np.array(y, dtype=object)  # else a number beside text became text
+    values: Any = None
     if isinstance(series, nw.Series) and isinstance(series.dtype, nw.Enum):  # which has an order
         values = pd.Categorical(series.to_list(), categories=series.dtype.categories, ordered=True)
+    elif isinstance(y, pd.Series) and isinstance(y.dtype, pd.CategoricalDtype):
+        values = y.array
+    elif isinstance(y, pd.Series) and not isinstance(y.dtype, np.dtype) and not y.hasnans:
+        values = y.to_numpy(dtype=object)  # integers and booleans of pandas' own as they are
     if values is None:
         values = column_or_1d(y, warn=True)
     if len(values) != n_rows:

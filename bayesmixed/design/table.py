@@ -96,7 +96,7 @@ class Table:
         trials : str, optional
             The column of the numbers of trials.
         y, weights : numpy.ndarray of shape (n,), optional
-            As `read_numbers` and scikit-learn have checked them.
+            As `read_column`, `as_numbers` and scikit-learn have checked them.
 
         Raises
         ------

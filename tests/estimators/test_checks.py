@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.exceptions import DataConversionWarning
 
-from bayesmixed.design.frames import check_size, read_numbers
+from bayesmixed.design.frames import as_numbers, check_size, read_column
 from bayesmixed.design.moments import Moments
 from bayesmixed.design.spec import DesignSpec
 from bayesmixed.errors import FormulaError
@@ -34,7 +34,7 @@ THREE = [
 
 
 def read_response_of_a_fit(y, n_rows, counts=None):
-    values = read_numbers(y, n_rows, counts)
+    values = as_numbers(read_column(y, n_rows, counts))
     check_size(values)
     get_family("gaussian").check_fit(values)
     return values

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 from sklearn.utils.fixes import parse_version
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from bayesmixed import MixedModelRegressor
+from bayesmixed import MixedModelClassifier, MixedModelRegressor
 from bayesmixed.sampling.nuts import engine as nuts
 from helpers.made import make_draws
 
@@ -22,7 +22,7 @@ from helpers.made import make_draws
 pytestmark = pytest.mark.filterwarnings("ignore:the common effects .* fit y without error:UserWarning")
 
 
-class GroupedRegressor(RegressorMixin, BaseEstimator):
+class Grouped(BaseEstimator):
     """A formula with groups for the arrays of the checks, which have neither column names nor groups.
 
     The row at position i of a fit is in group i modulo 5. Predictions must not depend on which rows are asked for, nor
@@ -33,26 +33,62 @@ class GroupedRegressor(RegressorMixin, BaseEstimator):
     def __init__(self, random_state=None):
         self.random_state = random_state
 
+    def fit(self, X, y=None, sample_weight=None):
+        X = self._read(X, reset=True)
+        groups = [f"g{i % 5}" for i in range(len(X))]
+        self._groups = {row.tobytes(): group for row, group in zip(X, groups, strict=True)}
+        self._fitted = self._make(X.shape[1]).fit(frame_of(X, groups), y, sample_weight)
+        return self
+
+    def predict(self, X):
+        frame = self._frame(X)
+        return self._fitted.predict(frame)
+
+    def _frame(self, X):
+        check_is_fitted(self, "_fitted")
+        X = self._read(X, reset=False)
+        return frame_of(X, [self._groups.get(row.tobytes()) for row in X])
+
+    def _read(self, X, reset):  # missing and infinite values are left for the estimator to refuse
+        return validate_data(self, X, reset=reset, dtype=np.float64, order="C", ensure_all_finite=False)
+
+
+class GroupedRegressor(RegressorMixin, Grouped):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.regressor_tags.poor_score = True  # of the ten columns that explain y in a check, the formula reads one
         return tags
 
+    def _make(self, n_columns):
+        return MixedModelRegressor("x0 + (1 | g)", sampler="collapsed", random_state=self.random_state)
+
+
+class GroupedClassifier(ClassifierMixin, Grouped):
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        return tags
+
     def fit(self, X, y=None, sample_weight=None):
-        X = self._read(X, reset=True)
-        groups = [f"g{i % 5}" for i in range(len(X))]
-        self._groups = {row.tobytes(): group for row, group in zip(X, groups, strict=True)}
-        est = MixedModelRegressor("x0 + (1 | g)", sampler="collapsed", random_state=self.random_state)
-        self._fitted = est.fit(frame_of(X, groups), y, sample_weight)
+        super().fit(X, y, sample_weight)
+        self.classes_ = self._fitted.classes_
         return self
 
-    def predict(self, X):
-        check_is_fitted(self, "_fitted")
-        X = self._read(X, reset=False)
-        return self._fitted.predict(frame_of(X, [self._groups.get(row.tobytes()) for row in X]))
+    def predict_proba(self, X):
+        frame = self._frame(X)
+        return self._fitted.predict_proba(frame)
 
-    def _read(self, X, reset):  # missing and infinite values are left for the estimator to refuse
-        return validate_data(self, X, reset=reset, dtype=np.float64, order="C", ensure_all_finite=False)
+    def predict_log_proba(self, X):
+        frame = self._frame(X)
+        return self._fitted.predict_log_proba(frame)
+
+    def decision_function(self, X):
+        frame = self._frame(X)
+        return self._fitted.decision_function(frame)
+
+    def _make(self, n_columns):
+        every = " + ".join(f"x{i}" for i in range(n_columns))
+        return MixedModelClassifier(f"{every} + (1 | g)", random_state=self.random_state)
 
 
 def frame_of(X, groups):
@@ -65,6 +101,7 @@ ESTIMATORS = {
     "nuts": MixedModelRegressor(sampler="nuts", random_state=0),
     "groups": GroupedRegressor(random_state=0),
 }
+CLASSIFIERS = {"classes": MixedModelClassifier(random_state=0), "classes, groups": GroupedClassifier(random_state=0)}
 # checks that "groups" cannot pass: why, and what they end with
 EXCEPTED = {
     "check_sample_weight_equivalence_on_dense_data": (
@@ -78,9 +115,13 @@ EXCEPTED = {
 }
 
 
+# of these the classifier with groups cannot pass
+GROUPED_CLASSES = ("check_sample_weight_equivalence_on_dense_data",)
+
+
 def excepted(estimator):
     """Checks that may fail and why, as scikit-learn wants to hear it."""
-    return {name: why for name, (why, _) in EXCEPTED.items()} if isinstance(estimator, GroupedRegressor) else {}
+    return {name: why for name, (why, _) in EXCEPTED.items()} if isinstance(estimator, Grouped) else {}
 
 
 @pytest.fixture(autouse=True)
@@ -125,6 +166,22 @@ def test_as_many_checks_run_and_pass_as_are_known(name, at_least, nuts_seeds):
     assert set(others) == {("xfail", check) for check in may_fail}
     assert all(EXCEPTED[check][1] in message for (_, check), message in others.items())
     assert (len(nuts_seeds) > 40) == (name == "nuts")
+
+
+@pytest.mark.slow  # half a second for each fit
+@pytest.mark.filterwarnings("ignore:the common effects .* separate successes from failures:UserWarning")  # they do
+@pytest.mark.filterwarnings("ignore:some columns are not identified by the data:UserWarning")  # 30 columns of 15 rows
+@pytest.mark.parametrize(("name", "may_fail"), [("classes", ()), ("classes, groups", GROUPED_CLASSES)])
+def test_a_classifier_passes_all_checks_but_those_that_are_named(name, may_fail):
+    results = check_estimator(
+        CLASSIFIERS[name], expected_failed_checks={check: EXCEPTED[check][0] for check in may_fail}, on_skip=None
+    )
+    others = {(r["status"], r["check_name"]): str(r["exception"]) for r in results if r["status"] != "passed"}
+    others.pop(("skipped", "check_array_api_input"), None)
+
+    assert sum(r["status"] == "passed" for r in results) >= 62 - len(may_fail)
+    assert set(others) == {("xfail", check) for check in may_fail}
+    assert all(EXCEPTED[check][1] in message for (_, check), message in others.items())
 
 
 @pytest.mark.skipif(parse_version(sklearn.__version__) < parse_version("1.9"), reason="1.8 has no such check")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from bayesmixed.families import FAMILIES, get_family
+from bayesmixed.families import CLASS_FAMILIES, FAMILIES, get_class_family, get_family
 from bayesmixed.families.base import Response, quantile_of_rows
 from bayesmixed.families.links import LINKS
 
@@ -20,14 +20,20 @@ CASES = {
     "poisson": ({}, stats.poisson),
     "negativebinomial": ({"alpha": [0.3, 1, 4, 100, 2]}, lambda mu, alpha: stats.nbinom(alpha, alpha / (alpha + mu))),
     "binomial": ({}, lambda mu, trials: stats.binom(trials.astype(int), mu)),
+    "bernoulli": ({}, stats.bernoulli),
 }
-FAMILY_LINKS = [(name, link) for name in CASES for link in FAMILIES[name].links]
+KNOWN = {name: family for name, family in (FAMILIES | CLASS_FAMILIES).items() if name != "cumulative"}  # has K classes
+FAMILY_LINKS = [(name, link) for name in CASES for link in KNOWN[name].links]
 U = np.array([[1e-6], [0.01], [0.4], [0.99]])
+
+
+def find(name, link=None):
+    return get_family(name, link) if name in FAMILIES else get_class_family(name, link)
 
 
 def case(name, link):
     """Family, its further arguments, and SciPy's distribution at `ETA`."""
-    family = get_family(name, link)
+    family = find(name, link)
     values, make = CASES[name]
     auxiliary = {key: np.array(value, dtype=float) for key, value in values.items()}
     if family.counts_trials:
@@ -36,7 +42,7 @@ def case(name, link):
 
 
 def test_every_family_is_tested():
-    assert set(CASES) == set(FAMILIES)
+    assert set(CASES) == set(KNOWN)
 
 
 @pytest.mark.parametrize(("name", "link"), FAMILY_LINKS)
@@ -55,7 +61,7 @@ def test_a_family_equals_scipys_distribution(name, link):
 
 def one_predictor(name, link, at, u):
     """Family, responses at levels `u`, linear predictors, both (n, 1), and auxiliary parameters, at entry `at`."""
-    family = get_family(name, link)
+    family = find(name, link)
     auxiliary = {key: np.array(values[at : at + 1], dtype=float) for key, values in CASES[name][0].items()}
     if family.counts_trials:
         auxiliary["trials"] = np.full((len(u), 1), 7.0)
@@ -146,6 +152,7 @@ def test_a_marginal_probability_equals_quadrature(link, sd):
             lambda z, m=m: float(inverse(np.array(m + sd * z))) * stats.norm.pdf(z), -12, 12, points=points, limit=400
         )[0]
         assert LINKS[link].marginal(np.array(m), np.array(sd**2)) == pytest.approx(expected, abs=1e-9)
+        assert LINKS[link].marginal_complement(np.array(m), np.array(sd**2)) == pytest.approx(1 - expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("link", LINKS)
@@ -161,6 +168,7 @@ def test_log_probabilities_keep_their_digits_in_both_tails(link):
     own, eta = LINKS[link], np.linspace(-4, 1.2, 40)
     np.testing.assert_allclose(own.log_inverse(eta), np.log(own.inverse(eta)), rtol=1e-9)
     np.testing.assert_allclose(own.log_complement(eta), np.log1p(-own.inverse(eta)), rtol=1e-9)
+    np.testing.assert_allclose(own.complement(3 * eta), np.exp(own.log_complement(3 * eta)), rtol=1e-12)
     h = 1e-5
     slope = (own.inverse(eta + h) - own.inverse(eta - h)) / (2 * h)
     np.testing.assert_allclose(own.slope(own.inverse(eta)), slope, rtol=1e-6)
@@ -226,10 +234,11 @@ def response_of(y, offset=None, weights=None, trials=None, centred=True):
         ("binomial", "logit", response_of([0, 3], trials=np.array([4.0, 5.0])), (np.log(3.5 / 6.5), 1)),
         ("binomial", "probit", response_of([0, 3], trials=np.array([4.0, 5.0])), (stats.norm.ppf(0.35), 1 / 1.6)),
         ("binomial", "cloglog", response_of([0, 0], trials=np.array([4.0, 5.0])), (np.log(-np.log(0.95)), 1)),
+        ("bernoulli", "logit", response_of([0, 1, 1, 1], weights=np.array([3.0, 1, 1, 1])), (0, 1)),
     ],
 )
 def test_default_priors_are_where_the_pooled_mean_is(name, link, response, expected):
-    np.testing.assert_allclose(get_family(name, link).location_and_scale(response), expected)
+    np.testing.assert_allclose(find(name, link).location_and_scale(response), expected, atol=1e-14)
 
 
 def test_an_exposure_of_any_unit_does_not_overflow():
