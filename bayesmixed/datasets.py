@@ -135,6 +135,29 @@ def load_grouseticks() -> pd.DataFrame:
     return _load("grouseticks")
 
 
-def _load(name: str) -> pd.DataFrame:
-    with (files("bayesmixed") / "data" / f"{name}.csv").open() as file:
-        return pd.read_csv(file)
+def load_verbagg() -> pd.DataFrame:
+    """Answers of 316 persons to 24 questions on verbal aggression: would they, or do they, curse, scold or shout?
+
+    Returns
+    -------
+    pandas.DataFrame of 7,584 rows
+        ``id`` (person), ``item`` (question), ``resp`` (ordered: no, perhaps, yes), ``r2`` (N, or Y for perhaps and
+        yes), ``Anger`` (the person's trait anger score), ``Gender``, ``btype`` (what: curse, scold, shout), ``situ``
+        (whose fault: other, self), ``mode`` (want, do).
+
+    References
+    ----------
+    De Boeck & Wilson (2004), Explanatory item response models, Springer; data from Vansteelandt (2000).
+
+    Examples
+    --------
+    >>> load_verbagg()["resp"].value_counts(sort=False).tolist()
+    [3973, 2081, 1530]
+    """
+    frame = _load("VerbAgg", ".csv.gz")
+    return frame.assign(resp=pd.Categorical(frame["resp"], ["no", "perhaps", "yes"], ordered=True))
+
+
+def _load(name: str, ending: str = ".csv") -> pd.DataFrame:
+    with (files("bayesmixed") / "data" / f"{name}{ending}").open("rb") as file:
+        return pd.read_csv(file, compression="gzip" if ending.endswith("gz") else None)
