@@ -136,7 +136,7 @@ def load_grouseticks() -> pd.DataFrame:
 
 
 def load_verbagg() -> pd.DataFrame:
-    """Answers of 316 persons to 24 questions on verbal aggression: would they, or do they, curse, scold or shout?
+    """Answers of 316 persons to 24 questions on verbal aggression: whether they would, or do, curse, scold or shout.
 
     Returns
     -------
