@@ -249,7 +249,7 @@ class MixedModelClassifier(ClassifierMixin, MixedModel):
         >>> est = bm.MixedModelClassifier("Days + (1 | Subject)", random_state=0).fit(df, df["Reaction"] > 300)
         >>> new = df.iloc[[9]].assign(Subject=999)
         >>> [est.predict_proba(new, new_groups=mode).round(2).tolist() for mode in ("sample", "zero")]
-        [[[0.24, 0.76]], [[0.13, 0.87]]]
+        [[[0.22, 0.78]], [[0.13, 0.87]]]
         """
         design, modes = self._new_design(X, include_groups, new_groups)
         return prediction.class_probabilities(self._posterior, design, modes)
