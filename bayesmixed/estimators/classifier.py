@@ -240,7 +240,7 @@ class MixedModelClassifier(ClassifierMixin, MixedModel):
         Probabilities are averaged over the posterior, and for a new group, under ``"sample"``, over the population of
         groups, too: that is what comes true of rows of groups that nothing is known of. Those of the average group,
         ``"zero"``, are nearer to 0 and 1: with the logit link and a standard deviation of 2 between groups, a log-odds
-        of 2 is a probability of 0.88 for the average group and of 0.77 on average over groups.
+        of 2 is a probability of 0.88 for the average group and of 0.78 on average over groups.
 
         Examples
         --------

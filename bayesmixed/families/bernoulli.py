@@ -10,6 +10,8 @@ from bayesmixed.distributions import Prior
 from bayesmixed.families.base import Array, ClassFamily, ProbabilityLink, Response
 from bayesmixed.families.binomial import Successes, pooled_link
 
+_NEAR = 0.999  # a probability above which one less it lacks more than three digits, and is worth its own evaluation
+
 
 class Bernoulli(ClassFamily):
     """Of two classes the second, y = 1, has the inverse link of the linear predictor as its probability."""
@@ -50,10 +52,16 @@ class Bernoulli(ClassFamily):
         return np.full_like(mu, self.link.latent_variance)
 
     def class_probabilities(self, eta: Array, **auxiliary: Array) -> Array:
-        return np.array([self.link.complement(eta), self.link.inverse(eta)])
+        second = self.link.inverse(eta)
+        first, near = 1 - second, second > _NEAR
+        first[near] = self.link.complement(eta[near])
+        return np.array([first, second])
 
     def marginal_class_probabilities(self, m: Array, v: Array, **auxiliary: Array) -> Array:
-        return np.array([self.link.marginal_complement(m, v), self.link.marginal(m, v)])
+        second = self.link.marginal(m, v)
+        first, near = 1 - second, second > _NEAR
+        first[near] = self.link.marginal_complement(m[near], np.broadcast_to(v, second.shape)[near])
+        return np.array([first, second])
 
     def pymc(self, pm: Any, eta: Any, auxiliary: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         return Successes(pm, self.link), {"n": np.int64(1), "eta": eta}

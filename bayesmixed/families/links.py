@@ -13,18 +13,19 @@ from bayesmixed.families.base import Array, Link, ProbabilityLink
 _LARGE = 700.0  # whose exponential a double still holds
 _TINY = -40.0  # whose exponential is lost beside 1
 _TAIL = -30.0  # below which four terms of an asymptotic series have all digits of the log of the normal distribution
-# Of the trapezoidal rule, in standard deviations: the step is as long for a predictor that spreads no wider than _WIDE,
-# and in proportion shorter for one that does, as the error falls with exp(-2 pi^2 / (sd step)); at most so many nodes
-_STEP, _REACH, _WIDE, _MAX_NODES = 0.25, 8.0, 1.5, 1025
+# Of the trapezoidal rule, in standard deviations. Its error falls with exp(-2 pi a / (sd step)) for a function that is
+# analytic within a of the real line, and with exp(-2 pi^2 / step^2) for the normal density: exp(-30) shows in no digit
+_EXPONENT, _REACH, _MAX_NODES = 30.0, 8.0, 1025
 
 
-def _trapezoidal(inverse: Callable[[Array], Array], m: Array, v: Array) -> Array:
-    """Mean of ``inverse(eta)`` over eta ~ N(m, v): of an analytic function the rule converges geometrically.
+def _trapezoidal(inverse: Callable[[Array], Array], analytic: float, m: Array, v: Array) -> Array:
+    """Mean over eta ~ N(m, v) of a function that is analytic within `analytic` of the real line.
 
     Trefethen & Weideman (2014), The exponentially convergent trapezoidal rule, SIAM Review 56, theorem 5.1.
     """
     sd, total = np.sqrt(v), np.zeros(np.broadcast_shapes(np.shape(m), np.shape(v)))
-    step = _STEP * min(1.0, _WIDE / max(float(np.nanmax(sd, initial=0.0)), 1e-300))
+    widest = max(float(np.nanmax(sd, initial=0.0)), 1e-300)
+    step = min(2 * np.pi * analytic / (widest * _EXPONENT), np.pi * np.sqrt(2 / _EXPONENT))
     nodes = np.linspace(-_REACH, _REACH, min(1 + 2 * int(np.ceil(_REACH / step)), _MAX_NODES))
     weights = np.exp(-0.5 * np.square(nodes))
     for node, weight in zip(nodes, weights / weights.sum(), strict=True):
@@ -108,7 +109,7 @@ class Logit(ProbabilityLink):
         return expit(-eta)
 
     def marginal(self, m: Array, v: Array) -> Array:
-        return _trapezoidal(self.inverse, m, v)
+        return _trapezoidal(self.inverse, np.pi, m, v)  # the poles of its inverse
 
     def marginal_complement(self, m: Array, v: Array) -> Array:
         return self.marginal(-m, v)
@@ -199,10 +200,11 @@ class Cloglog(ProbabilityLink):
         return np.exp(self.log_complement(eta))
 
     def marginal(self, m: Array, v: Array) -> Array:
-        return _trapezoidal(self.inverse, m, v)
+        # bounded to the left of the lines on which exp(-exp(eta)) begins to grow
+        return _trapezoidal(self.inverse, np.pi / 2, m, v)
 
     def marginal_complement(self, m: Array, v: Array) -> Array:
-        return _trapezoidal(self.complement, m, v)
+        return _trapezoidal(self.complement, np.pi / 2, m, v)
 
     def log_inverse(self, eta: Array) -> Array:
         hazard = -self.log_complement(eta)

@@ -25,6 +25,7 @@ def averaged_mean(predictors: Predictors) -> np.ndarray:
     UserWarning
         Pareto k-hat of the draws of some row's mean exceeds 0.7: perhaps it has none.
     """
+    predictors, place = predictors.distinct()
     family, every = predictors.posterior.family, predictors.every
     result, widest, spread = np.empty(predictors.design.n_rows), None, 1.0
     for rows in predictors.chunks(len(every)):
@@ -36,7 +37,7 @@ def averaged_mean(predictors: Predictors) -> np.ndarray:
         if wide.max(initial=0.0) > spread:
             spread, widest = wide.max(), mu[wide.argmax()]
     if widest is None or family.link.bounded:
-        return result
+        return result[place]
     k_hat = pareto_k(np.log(widest)) if np.isfinite(widest).all() else np.inf
     if k_hat > _K_HAT:
         warn(
@@ -44,16 +45,17 @@ def averaged_mean(predictors: Predictors) -> np.ndarray:
             "as that of exp(eta) does not where a standard deviation has a long tail. Use the median, "
             "predict_quantiles(X, 0.5), and predict_interval."
         )
-    return result
+    return result[place]
 
 
 def averaged_probabilities(predictors: Predictors, family: ClassFamily) -> np.ndarray:
     """Probability of each class, (n, K): mean over the draws, the normal effects of new levels integrated out."""
+    predictors, place = predictors.distinct()
     result = np.empty((predictors.design.n_rows, len(family.classes)))
     for rows in predictors.chunks(len(predictors.every) * len(family.classes)):
         p = _integrated(predictors, rows, family.class_probabilities, family.marginal_class_probabilities)
         result[rows] = p.mean(axis=2).T
-    return result
+    return result[place]
 
 
 def _integrated(

@@ -6,12 +6,13 @@ A level that was not seen in fit has an effect by its factor's mode (`new_groups
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from bayesmixed.chunks import allowed, chunks
+from bayesmixed.design.identical import distinct_rows
 from bayesmixed.design.spec import Design
 from bayesmixed.posterior.posterior import Posterior
 from bayesmixed.prediction.new_groups import How, NewLevels, is_new
@@ -43,6 +44,20 @@ class Predictors:
         """By factor."""
         draws, seed = self.posterior.draws, self.posterior.seed
         return {f.name: NewLevels(draws, seed, f, self.modes[f.name]) for f in self.design.groups}
+
+    def distinct(self) -> tuple[Predictors, np.ndarray]:
+        """Those of one row of each set that are predicted alike, and the set of every row, (n,)."""
+        design, codes = self.design, []
+        columns = [np.zeros(design.n_rows) if design.offset is None else design.offset, design.X]
+        columns += [] if design.trials is None else [design.trials]
+        for factor in design.groups:
+            columns.append(factor.Z)
+            new, drawn = is_new(factor), self.modes[factor.name] == "donor"
+            if drawn and (factor.codes < 0).any():  # whose donor goes by the row
+                return self, np.arange(design.n_rows)
+            codes.append(factor.codes if drawn else np.where(new, -1, factor.codes))
+        at, place = distinct_rows(np.column_stack(columns), codes)
+        return replace(self, design=design.take(at)), place
 
     def chunks(self, n_draws: int) -> Iterator[np.ndarray]:
         """Positions of rows that are predicted together, at so many draws."""
