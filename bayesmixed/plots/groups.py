@@ -27,7 +27,7 @@ from bayesmixed.plots.shared import (
     percent,
     read_factor,
     read_rows,
-    whole_ticks,
+    response_ticks,
 )
 from bayesmixed.posterior.tables import tails
 
@@ -74,13 +74,14 @@ def group_lattice(
     numpy.ndarray of Axes, shape (n_levels,)
         The bands are ``est.predict_interval`` of a new observation and of the mean, the dashed line is the
         prediction without the effects of `factor`. Of successes among trials all are shares: of rows that differ in
-        their trials, numbers of successes could not be compared.
+        their trials, numbers of successes could not be compared. Of two classes all are probabilities of the second,
+        and data are at 0 and 1.
 
     Raises
     ------
     ValueError
-        A factor, column or level that is not there; a response that the family cannot have; rows without a label; more
-        than 30 levels, unless `levels` names them; another number of axes.
+        A factor, column or level that is not there; a response that the family cannot have; more than two classes; rows
+        without a label; more than 30 levels, unless `levels` names them; another number of axes.
     ImportError
         matplotlib is not installed.
 
@@ -101,6 +102,11 @@ def group_lattice(
     design, family = est.design_spec_.apply(frame, (name,)), est._posterior.family
     group, trials = design.groups[0], np.ones(len(frame)) if design.trials is None else design.trials
     family.check(observed, design.trials)
+    if family.mean_shape:
+        raise ValueError(
+            f"group_lattice draws a mean that is a number; the classes {quoted(family.classes)} have one each. Draw "
+            "est.predict_interval(X), of shape (n, K, 2), class by class."
+        )
     numbers = _read_column(frame, x)
     chosen, texts = _choose_levels(est, group, x, levels)
     rows = np.flatnonzero(np.isin(group.codes, chosen))
@@ -110,10 +116,11 @@ def group_lattice(
     bands = [
         (f"{percent(coverage)} interval, {of}", est.predict_interval(frame, coverage, kind) / trials[:, None], alpha)
         for of, kind, alpha in (("new observation", "response", 0.15), ("mean", "mean", 0.35))
+        if kind == "mean" or not family.classes  # a new row's class is nearly always any of them
     ]
-    mean = est.predict(frame) / trials
+    mean = _mean(est, frame) / trials
     others = [group.name for group in est.design_spec_.groups if group.name != name]
-    average = est.predict(frame, include_groups=others) / trials
+    average = _mean(est, frame, others) / trials
     width = max(2.0, min(12 / len(chosen), 5.0))
     axes, figure = panels(axes, len(chosen), (width, 0.9 * width), sharex=True, sharey=True)
     if figure is not None:  # few ticks, and whole numbers of what comes in whole numbers
@@ -133,10 +140,19 @@ def group_lattice(
     ends = np.array([ax.get_ylim() for ax in axes])
     for ax in axes:  # levels are there to be compared, on a user's axes, too
         ax.set_ylim(ends[:, 0].min(), ends[:, 1].max())
-        if family.discrete and design.trials is None:
-            whole_ticks(ax.yaxis)
+        if design.trials is None and not family.classes:
+            response_ticks(ax.yaxis, family)
+    if family.classes:
+        response = f"P({response} = {family.classes[1]})"
     finish(axes, figure, x, response if design.trials is None else f"{response} / {est.design_spec_.trials}")
     return axes
+
+
+def _mean(est: Any, frame: pd.DataFrame, include_groups: bool | list[str] = True) -> np.ndarray:
+    """Mean of the response, (n,): of two classes the probability of the second."""
+    if est._posterior.family.classes:
+        return est.predict_proba(frame, include_groups)[:, 1]
+    return est.predict(frame, include_groups=include_groups)
 
 
 def caterpillar(

@@ -15,7 +15,7 @@ from bayesmixed.plots.shared import (
     panels,
     percent,
     read_rows,
-    whole_ticks,
+    response_ticks,
 )
 from bayesmixed.posterior.tables import tails
 
@@ -93,8 +93,7 @@ def posterior_predictive(
         label = "_"  # one entry of the legend for all
     ax.plot(grid, _share_up_to(grid, observed), color=BLACK, linewidth=1.8, label="observed")
     ax.set(xlim=(low, high), ylim=(-0.01, 1.01))
-    if est._posterior.family.discrete:
-        whole_ticks(ax.xaxis)
+    response_ticks(ax.xaxis, est._posterior.family)
     finish(np.array([ax]), figure, response, "share of rows up to this value")
     return ax
 
@@ -187,7 +186,7 @@ def rootogram(
     ax.plot(centres, top, "o-", color=BLUE, linewidth=1.2, markersize=min(4, 150 / len(top)), label="expected")
     ax.use_sticky_edges = False  # bars and band would end at the frame
     ax.margins(x=0.01, y=0.04)
-    whole_ticks(ax.xaxis)
+    response_ticks(ax.xaxis, family)
     several = f", {width:.0f} counts to a bar" if width > 1 else ""
     finish(np.array([ax]), figure, f"{response}{several}", "square root of the number of rows")
     return ax

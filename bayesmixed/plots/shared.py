@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from bayesmixed.estimators.regressor import MixedModelRegressor
+    from bayesmixed.families.base import Family
 
 # Okabe & Ito's colours, which colour-blind readers can tell apart
 BLUE, SKY, ORANGE, BLACK, GREY = "#0072B2", "#56B4E9", "#D55E00", "#000000", "0.6"
@@ -115,12 +116,17 @@ def on_scale(text: str, est: MixedModelRegressor) -> str:
     return text if scale == "identity" else f"{text} on the {scale} scale"
 
 
-def whole_ticks(axis: XAxis | YAxis) -> None:
-    """Put ticks at whole numbers alone, where matplotlib chooses their places."""
+def response_ticks(axis: XAxis | YAxis, family: Family) -> None:
+    """Put ticks at whole numbers alone where the response is one, at names of classes where it has these.
+
+    Whole numbers only where matplotlib chooses the places.
+    """
     from matplotlib.ticker import MaxNLocator
 
     locator = axis.get_major_locator()
-    if isinstance(locator, MaxNLocator):
+    if family.classes:
+        axis.set_ticks(range(len(family.classes)), [literal(str(label)) for label in family.classes])
+    elif family.discrete and isinstance(locator, MaxNLocator):
         locator.set_params(integer=True, min_n_ticks=1)
 
 

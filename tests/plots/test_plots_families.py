@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bayesmixed import MixedModelRegressor, plots
+from bayesmixed import MixedModelClassifier, MixedModelRegressor, plots
 from bayesmixed.datasets import load_sleepstudy
 
 matplotlib.use("Agg")  # draw into memory, never open a window
@@ -297,3 +297,34 @@ def test_titles_do_not_reach_into_the_next_panel(given, long_names):
     told = " ".join(re.sub(r"\s+", " ", ax.get_title()) for ax in axes)
     assert "beta[temperature] at precipitation = " in told
     assert all(" =\n" not in ax.get_title() and "\n= " not in ax.get_title() for ax in axes)
+
+
+@pytest.fixture(scope="module")
+def classes():
+    answers = np.where(DATA["count"] > 1, "many", "few")
+    return MixedModelClassifier("x + (1 | g)", draws=100, random_state=0).fit(DATA, answers), answers
+
+
+def test_a_lattice_of_two_classes_shows_the_probability_of_the_second(classes):
+    est, answers = classes
+    axes = plots.group_lattice(est, DATA, answers, x="x")
+
+    ax = axes[0]
+    level = int(ax.get_title().split()[1])
+    mine = DATA[DATA["g"] == level].sort_values("x", kind="stable")
+    line = drawn(ax.lines, "posterior mean")
+    np.testing.assert_allclose(line.get_ydata(), est.predict_proba(mine)[:, 1])
+    assert set(drawn(ax.lines, "data").get_ydata()) == {0.0, 1.0}
+    assert [band.get_label() for band in ax.collections] == ["90 % interval, mean"]
+    assert ax.get_ylabel() == "P(y = many)"
+
+
+def test_axes_of_classes_bear_their_names(classes):
+    est, answers = classes
+    for ax in (plots.posterior_predictive(est, DATA, answers, n_draws=20), plots.rootogram(est, DATA, answers)):
+        assert [text.get_text() for text in ax.get_xticklabels()] == ["few", "many"]
+
+
+def test_least_squares_have_no_place_among_classes(classes):
+    with pytest.raises(ValueError, match="no place on the logit scale of family='bernoulli'"):
+        plots.shrinkage(classes[0], DATA, classes[1])
