@@ -159,6 +159,9 @@ class Family(ABC):
         Labels of the classes, in order, among which y holds positions; none where y holds numbers.
     separable : bool
         Whether common columns can tell success from failure, so that the likelihood has no maximum.
+    summable : bool
+        Whether rows that differ in the response alone, and the trials, may be summed: `derivatives` and `weight` are
+        linear in these, whole numbers or not, so that the rows are as many of their mean.
     """
 
     STORED: ClassVar[tuple[str, ...]] = ("link",)
@@ -173,6 +176,7 @@ class Family(ABC):
     counts_trials: ClassVar[bool] = False
     separable: ClassVar[bool] = False
     classes: tuple[Any, ...] = ()
+    summable: ClassVar[bool] = False
 
     def __init__(self, link: Link) -> None:
         self.link = link

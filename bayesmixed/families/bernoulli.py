@@ -18,7 +18,7 @@ class Bernoulli(ClassFamily):
 
     name = "bernoulli"
     links = ("logit", "probit", "cloglog")
-    separable = True
+    separable = summable = True
     link: ProbabilityLink
 
     def location_and_scale(self, response: Response) -> tuple[float, float]:
@@ -32,12 +32,11 @@ class Bernoulli(ClassFamily):
 
     def derivatives(self, y: Array, eta: Array, **auxiliary: Array) -> tuple[Array, Array, dict[str, Array]]:
         log_p, log_q, up, down = self.link.logs(eta)
-        second = y > 0
-        return np.where(second, log_p, log_q), np.where(second, up, down), {}
+        return y * log_p + (1 - y) * log_q, y * up + (1 - y) * down, {}
 
     def weight(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
         of_second, of_first = self.link.log_curvatures(eta)
-        return np.where(y > 0, of_second, of_first)
+        return y * of_second + (1 - y) * of_first
 
     def cdf(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
         return np.where(y < 0, 0.0, np.where(y < 1, self.link.complement(eta), 1.0))

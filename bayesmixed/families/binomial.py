@@ -18,7 +18,7 @@ class Binomial(Family):
 
     name = "binomial"
     links = ("logit", "probit", "cloglog")
-    discrete = counts_trials = separable = True
+    discrete = counts_trials = separable = summable = True
     link: ProbabilityLink
 
     def check(self, y: Array, trials: Array | None = None) -> None:

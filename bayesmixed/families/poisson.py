@@ -18,6 +18,7 @@ class Poisson(CountFamily):
     """Poisson about the exponential of the linear predictor; an exposure is ``offset(log(exposure))``."""
 
     name = "poisson"
+    summable = True
 
     def auxiliary_priors(self, scale: float) -> dict[str, Prior]:
         return {}

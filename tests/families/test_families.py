@@ -108,6 +108,21 @@ def test_weights_are_the_curvature_of_the_log_density_or_its_expectation(name, l
     assert weight.mean() / family.concentration(**auxiliary) > 0
 
 
+@pytest.mark.parametrize("name", [name for name in CASES if KNOWN[name].summable])
+def test_rows_that_may_be_summed_are_as_many_of_their_mean(name):
+    family, eta = find(name), ETA[:, None]
+    y = np.array([0.0, 1.0, 1.0, 0.0] if name == "bernoulli" else [0.0, 2.0, 5.0, 1.0])
+    trials, weights = np.array([1.0, 4.0, 5.0, 2.0]), np.array([1.0, 0.3, 2.0, 1.0])
+    auxiliary = {"trials": trials} if family.counts_trials else {}
+    mean = {key: np.average(values, weights=weights) for key, values in auxiliary.items()}
+
+    def of(y, auxiliary):
+        return [*family.derivatives(y, eta, **auxiliary)[:2], family.weight(y, eta, **auxiliary)]
+
+    for each, together in zip(of(y, auxiliary), of(np.average(y, weights=weights), mean), strict=True):
+        np.testing.assert_allclose(weights.sum() * together[:, 0], np.broadcast_to(each, (5, 4)) @ weights, rtol=1e-12)
+
+
 @pytest.mark.parametrize("link", ["logit", "probit", "cloglog"])
 def test_slopes_and_curvatures_of_log_probabilities_are_finite_differences(link):
     own, eta, h = LINKS[link], np.linspace(-6, 3, 50), 1e-5

@@ -9,11 +9,15 @@ from scipy import stats
 
 import bayesmixed as bm
 from bayesmixed import MixedModelRegressor, SamplerError, StudentT
+from bayesmixed._compat import dataset
 from bayesmixed.chunks import allow
 from bayesmixed.sampling.transport import adaptation, run, target, trajectory
 from bayesmixed.sampling.transport.coordinates import Parameters
-from bayesmixed.sampling.transport.working.rows import distinct_rows
-from helpers.transport_twins import make_rows
+from bayesmixed.sampling.transport.model import Prepared
+from bayesmixed.sampling.transport.start import reference_at
+from bayesmixed.sampling.transport.working.products import WorkingGaussian
+from bayesmixed.sampling.transport.working.rows import Reference, distinct_rows
+from helpers.transport_twins import make_model, make_rows
 
 FRAME = make_rows()
 
@@ -71,21 +75,62 @@ def test_shuffled_and_relabelled_rows_give_the_same_posterior(est):
     assert (np.abs(means(other) - means(est)) / error).max() < 5
 
 
-def test_a_weight_of_two_is_the_row_twice():
+@pytest.mark.parametrize("family", ["poisson", "binomial"])
+def test_a_weight_of_two_is_the_row_twice(family):
     weights = np.random.default_rng(0).integers(0, 3, len(FRAME))
-    weighted, repeated = fit(weights=weights), fit(frame=FRAME.loc[FRAME.index.repeat(weights)])
+    weighted, repeated = fit(family, weights=weights), fit(family, frame=FRAME.loc[FRAME.index.repeat(weights)])
 
     np.testing.assert_allclose(
         means(weighted), means(repeated), rtol=1e-6
     )  # sums of the same numbers, but for rounding
 
 
-def test_identical_rows_are_put_together_exactly():
+def test_identical_rows_are_found_exactly():
     numbers = np.array([[1.0, 0.0], [2.0, -0.0], [1.0, -0.0], [2.0, 0.0], [1.0, 1e-300]])
-    at, count = distinct_rows(numbers, [np.array([0, 1, 0, 2, 0])], np.array([1.0, 2.0, 0.5, 1.0, 1.0]))
+    at, place = distinct_rows(numbers, [np.array([0, 1, 0, 2, 0])])
 
     np.testing.assert_array_equal(at, [0, 1, 3, 4])
-    np.testing.assert_array_equal(count, [1.5, 2, 1, 1])
+    np.testing.assert_array_equal(place, [0, 1, 0, 2, 3])
+
+
+COARSE = make_rows(400).assign(x=lambda frame: frame["x"].round(), time=lambda frame: frame["time"].round())
+FRACTIONS = np.random.default_rng(7).uniform(0.3, 2.0, len(COARSE))
+
+
+@pytest.mark.parametrize("weights", [None, FRACTIONS], ids=["", "weights"])
+@pytest.mark.parametrize("family", ["binomial", "poisson", "negativebinomial"])
+def test_rows_that_are_put_together_have_the_density_of_all_but_for_a_constant(family, weights):
+    model, design = make_model(family, None, "x + offset(log(time)) + (x | a)", COARSE, weights=weights)
+    prepared = Prepared.of(model, design)
+    few, every = prepared.rows, prepared.rows_of(design)
+    x = np.random.default_rng(1).standard_normal((prepared.parameters.dimension, 5))
+    points = prepared.parameters.at(x)
+    w = np.random.default_rng(2).standard_normal((few.layout.size, 5))
+    found, expected = (
+        rows.evaluate(w, points.auxiliary, Reference(np.zeros(rows.n), np.zeros(rows.n))) for rows in (few, every)
+    )
+    gap = found.residual - expected.residual
+    one = points.take(1)
+    gaussians = [WorkingGaussian.of(rows, reference_at(rows, one, w[:, :1])) for rows in (few, every)]
+
+    # rows of one place, whatever their response, where the family is summable
+    places = COARSE.groupby(["x", "time", "a", *([] if model.family.summable else [family])]).ngroups
+    assert few.n == places < every.n == len(COARSE)
+    np.testing.assert_allclose(gap, gap[0], rtol=0, atol=1e-8)
+    np.testing.assert_allclose(found.by_effect, expected.by_effect, rtol=1e-10, atol=1e-9)
+    for name, values in found.by_auxiliary.items():
+        np.testing.assert_allclose(values, expected.by_auxiliary[name], rtol=1e-9)
+    for name in ("E", "r"):
+        np.testing.assert_allclose(*(getattr(gaussian, name) for gaussian in gaussians), rtol=1e-9, atol=1e-9)
+
+
+def test_what_comes_after_the_fit_is_of_the_rows_that_were_given():
+    est = fit("binomial", frame=COARSE, draws=100)
+    found = est.loo(COARSE, COARSE["binomial"])
+
+    assert est._posterior.draws.state.prepared.rows.n < len(COARSE) / 2
+    assert found.log_likelihood.sizes["obs"] == len(COARSE)
+    np.testing.assert_array_equal(dataset(est.idata_, "observed_data")["y"], COARSE["binomial"])
 
 
 @pytest.mark.slow

@@ -3,7 +3,8 @@
     eta = offset + M w,    w = (group effects, common effects),
 
 where the common effects are in units of their prior, u ~ N(0, I), and group effects in those of the linear predictor.
-Identical rows are kept once, with their number as a weight.
+Identical rows are kept once, with their number as a weight; where the family says so, rows that differ in the response
+alone are kept as one of their mean.
 """
 
 from __future__ import annotations
@@ -74,6 +75,7 @@ class Rows:
     family : Family
     layout : Layout
     y, offset : numpy.ndarray of shape (n, 1)
+        The response may be a mean over identical rows, and so may the trials.
     trials, weights : numpy.ndarray of shape (n, 1), or None
         The weight is how often a row counts; None: once.
     X : numpy.ndarray of shape (n, p)
@@ -126,16 +128,22 @@ class Rows:
         offset = location + V @ mean
         if design.offset is not None:
             offset = offset + design.offset
-        at, count = np.arange(design.n_rows), design.weights
+        y, trials, count, at = design.observed, design.trials, design.weights, every
         if distinct:
-            trials = () if design.trials is None else (design.trials,)
-            at, count = distinct_rows(np.column_stack([design.observed, offset, *trials, V, *Z]), codes, design.weights)
+            own = [] if family.summable else [y] if trials is None else [y, trials]
+            at, place = distinct_rows(np.column_stack([offset, V, *Z, *own]), codes)
+            weights = np.ones(len(y)) if count is None else count
+            count = np.bincount(place, weights)
+            y, trials = y[at], None if trials is None else trials[at]
+            if family.summable:
+                y = np.bincount(place, weights * design.observed) / count
+                trials = None if trials is None else np.bincount(place, weights * design.trials) / count
         return cls(
             family,
             layout,
-            design.observed[at, None],
+            y[:, None],
             offset[at, None],
-            None if design.trials is None else design.trials[at, None],
+            None if trials is None else trials[:, None],
             None if count is None or np.all(count == 1) else count[:, None],
             (V @ root)[at],
             tuple(z[at] for z in Z),
@@ -275,19 +283,16 @@ class Rows:
         return {} if self.trials is None else {"trials": self.trials[rows]}
 
 
-def distinct_rows(
-    numbers: np.ndarray, codes: list[np.ndarray], weights: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """The first of each set of identical rows, in order, and how often the set counts; each (m,).
+def distinct_rows(numbers: np.ndarray, codes: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The first of each set of identical rows, in order, (m,), and the set of every row, (n,).
 
     Parameters
     ----------
     numbers : numpy.ndarray of shape (n, k)
     codes : list of numpy.ndarray of int, shape (n,)
-    weights : numpy.ndarray of shape (n,), or None
     """
     key = np.column_stack([numbers + 0.0, *(code.astype(float) for code in codes)])  # + 0.0: there is one zero
     whole = np.ascontiguousarray(key).view(np.dtype((np.void, key.shape[1] * key.itemsize))).ravel()
     _, at, place = np.unique(whole, return_index=True, return_inverse=True)
     order = np.argsort(at)
-    return at[order], np.bincount(place.ravel(), weights, len(at))[order].astype(float)
+    return at[order], np.argsort(order)[place.ravel()]
