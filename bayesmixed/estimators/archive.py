@@ -35,8 +35,10 @@ from bayesmixed.priors.priors import Priors
 from bayesmixed.priors.scaling import Scaling
 from bayesmixed.sampling.collapsed.regression import Regression, Rotated
 from bayesmixed.sampling.collapsed.state import State
+from bayesmixed.sampling.independence.proposal import Warp
 from bayesmixed.sampling.transport import state as transport
-from bayesmixed.sampling.transport.coordinates import Parameters
+from bayesmixed.sampling.transport.adaptation import Warm
+from bayesmixed.sampling.transport.coordinates import Coordinates, Parameters
 from bayesmixed.sampling.transport.model import Prepared
 from bayesmixed.sampling.transport.working import rows as transport_rows
 from bayesmixed.sampling.transport.working.layout import Layout
@@ -66,6 +68,10 @@ KINDS: dict[str, type[Any]] = {
     "working rows": transport_rows.Rows,
     "layout": Layout,
     "parameters": Parameters,
+    "warm": Warm,
+    "coordinates": Coordinates,
+    "warp": Warp,
+    "reference": transport_rows.Reference,
     "regression": Regression,
     "rotated": Rotated,
 }

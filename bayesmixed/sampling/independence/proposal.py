@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from scipy.special import expit, gammaln, log_ndtr, logsumexp
@@ -114,6 +115,8 @@ class Warp:
     centre : numpy.ndarray of shape (K,)
         Of the first K coordinates; the others stay as they are.
     """
+
+    STORED: ClassVar[tuple[str, ...]] = ("centre",)
 
     centre: np.ndarray
 

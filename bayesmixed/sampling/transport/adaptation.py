@@ -1,9 +1,13 @@
-"""From the mode to the sampler's last reference: chains are started, and learn from themselves in a few rounds."""
+"""From the mode to the sampler's last reference: chains are started, and learn from themselves in a few rounds.
+
+Chains of a fit of nearly the same rows go on instead, from where they are, and learn the step alone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -15,11 +19,14 @@ from bayesmixed.sampling.transport.constants import (
     SKIPPED,
     SPREAD,
     START_HALVINGS,
+    WARM_STEP,
 )
 from bayesmixed.sampling.transport.coordinates import Coordinates
+from bayesmixed.sampling.transport.start import newton, reference_at
 from bayesmixed.sampling.transport.target import State, Target
 from bayesmixed.sampling.transport.trajectory import DualAveraging, trajectory
-from bayesmixed.sampling.transport.working.rows import Reference
+from bayesmixed.sampling.transport.working.layout import Layout
+from bayesmixed.sampling.transport.working.rows import Reference, Rows
 
 
 @dataclass(frozen=True)
@@ -102,9 +109,19 @@ def adapt(target: Target, chains: int, rng: np.random.Generator, advance: Callab
     SamplerError
         There is no density where the chains should start.
     """
-    d = target.coordinates.parameters.dimension
-    state = start_chains(target, chains, rng)
-    lengths = [constant + per_coordinate * d for constant, per_coordinate in ROUNDS]
+    return _learn(target, start_chains(target, chains, rng), ROUNDS, rng, advance)
+
+
+def _learn(
+    target: Target,
+    state: State,
+    rounds: tuple[tuple[int, int], ...],
+    rng: np.random.Generator,
+    advance: Callable[[int], None],
+) -> Adapted:
+    """Let the step learn in every round, reference and coordinates in all but the last."""
+    d, chains = target.coordinates.parameters.dimension, len(state.residual)
+    lengths = [constant + per_coordinate * d for constant, per_coordinate in rounds]
     gradients = 0
     for number, length in enumerate(lengths):
         averaging, pilot = DualAveraging(), Pilot(target)
@@ -141,3 +158,65 @@ def relocate(target: Target, state: State) -> State:
     t = target.coordinates.whiten(state.points.x)
     z = target.transport(target.coordinates.at(t)).noise(state.w)
     return target.evaluate(np.concatenate([z, t]))
+
+
+@dataclass(frozen=True)
+class Warm:
+    """What the chains of a fit ran on, and where they ended: those of a fit of nearly the same rows start there.
+
+    Attributes
+    ----------
+    layout : Layout
+        Of `w`.
+    coordinates : Coordinates
+    reference : Reference
+        Of the fit's rows; rows that were learned from by weights came after them.
+    step : float
+    w : numpy.ndarray of shape (size, C)
+    x : numpy.ndarray of shape (d, C)
+    """
+
+    STORED: ClassVar[tuple[str, ...]] = ("layout", "coordinates", "reference", "step", "w", "x")
+
+    layout: Layout
+    coordinates: Coordinates
+    reference: Reference
+    step: float
+    w: np.ndarray
+    x: np.ndarray
+
+    @classmethod
+    def of(cls, adapted: Adapted, w: np.ndarray, x: np.ndarray) -> Warm:
+        """Of what was adapted, and the last states (size, C) and (d, C)."""
+        target = adapted.target
+        return cls(target.rows.layout, target.coordinates, target.reference, adapted.step, w, x)
+
+    def extended(self, rows: Rows) -> Warm:
+        """For the fit's rows, and others after them.
+
+        These are approximated at the mode of the effects, and effects of levels that the fit did not have are there.
+        """
+        if len(self.reference.W) == rows.n:
+            return self
+        w = rows.layout.placed(self.w, self.layout)
+        points = self.coordinates.at(np.zeros((len(self.x), 1)))
+        mode = newton(rows, points, w.mean(axis=1, keepdims=True))
+        further = rows.layout.placed(np.ones_like(self.w), self.layout) == 0
+        reference = self.reference.followed(reference_at(rows, points, mode))
+        return replace(self, layout=rows.layout, reference=reference, w=np.where(further, mode, w))
+
+    def adapt(self, rows: Rows, rng: np.random.Generator, advance: Callable[[int], None]) -> Adapted:
+        """Let the chains go on with other rows, which the reference is of; `advance` as in the function of this name.
+
+        Raises
+        ------
+        SamplerError
+            The posterior is not near to the fit's: steps have to be much shorter.
+        """
+        target = Target.of(rows, self.coordinates, self.reference)
+        t = target.coordinates.whiten(self.x)
+        z = target.transport(target.coordinates.at(t)).noise(self.w)
+        adapted = _learn(target, target.evaluate(np.concatenate([z, t])), ROUNDS[-1:], rng, advance)
+        if not adapted.step >= WARM_STEP * self.step:
+            raise SamplerError(f"the fit's chains, going on, need steps of {adapted.step:.2f}, not {self.step:.2f}")
+        return adapted

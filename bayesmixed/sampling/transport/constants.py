@@ -31,6 +31,7 @@ ROUNDS = ((60, 0), (80, 12), (50, 0))  # trajectories of a chain: a constant, an
 SKIPPED = 1 / 3  # of the first round
 PER_POINT, PRIOR_POINTS = 6.0, 5.0  # a round of n points counts n / 6 in the covariance, what was known before 5
 DELTA = 0.9  # acceptance that the step is adapted to
+WARM_STEP = 0.5  # chains that go on at another target take steps of at least this share of theirs, or start anew
 SHRINKAGE, DELAY, DECAY = 0.05, 10.0, 0.75  # of dual averaging: gamma, t_0 and kappa there, with Stan's values
 
 # ---- gates

@@ -101,6 +101,8 @@ class Coordinates:
         Lower triangular.
     """
 
+    STORED: ClassVar[tuple[str, ...]] = ("parameters", "warp", "mu", "V")
+
     parameters: Parameters
     warp: Warp
     mu: np.ndarray

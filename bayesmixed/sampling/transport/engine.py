@@ -56,15 +56,7 @@ def sample(model: Model, design: Design, settings: Settings) -> Draws:
     clock = Clock()
     prepared = Prepared.of(model, design)
     clock.lap("rows")
-    return sample_prepared(
-        prepared,
-        design,
-        draws=settings.draws,
-        chains=settings.chains,
-        seed=settings.seed,
-        progressbar=settings.progressbar,
-        clock=clock,
-    )
+    return sample_prepared(prepared, design, settings, clock)
 
 
 def advice(design: Design, settings: Settings, diverged: bool, mixes: bool) -> tuple[list[str], list[str]]:

@@ -13,7 +13,7 @@ from bayesmixed.gaussian.units import Units
 from bayesmixed.posterior.posterior import Model
 from bayesmixed.priors.priors import Priors
 from bayesmixed.sampling.transport.coordinates import Parameters
-from bayesmixed.sampling.transport.working.rows import Rows
+from bayesmixed.sampling.transport.working.rows import Rows, identical_rows
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,12 @@ class Prepared:
         floors = family.floors(units.scaling.y_scale)
         auxiliary = {name: priors.auxiliary[name] for name in family.auxiliary}
         mean, root = common_prior(design, priors, units)
-        rows = Rows.of(design, family, units, mean, root)
+        rows = Rows.of(design, family, units, mean, root).put_together(*identical_rows(design, family))
         return cls(units, rows, Parameters(covariances, auxiliary, floors), mean, root)
 
     def rows_of(self, design: Design) -> Rows:
         """Rows of a design in the same units, identical ones apart."""
-        units, mean, root = self.units, self.common_mean, self.common_root
-        return Rows.of(design, self.rows.family, units, mean, root, distinct=False)
+        return Rows.of(design, self.rows.family, self.units, self.common_mean, self.common_root)
 
 
 def common_prior(design: Design, priors: Priors, units: Units) -> tuple[np.ndarray, np.ndarray]:

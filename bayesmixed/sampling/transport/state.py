@@ -1,7 +1,8 @@
 """What a fit keeps: its rows in working units, and its draws of the parameters; with them new rows are learned from.
 
 The draws are weighted by the new rows' density where all their groups are known, and the weights are even enough; else
-the sampler runs again on all rows.
+the sampler runs again on all rows. Its chains go on from where those of the fit ended, unless the new rows have moved
+the posterior too far.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from bayesmixed.keyed_random import uniforms
 from bayesmixed.posterior.diagnostics import pareto_k
 from bayesmixed.posterior.draws import CoefficientMoments, Draws
 from bayesmixed.sampling.clock import Clock
+from bayesmixed.sampling.engine import Settings
 from bayesmixed.sampling.progress import Progress
 from bayesmixed.sampling.report import shortcomings, summarise
 from bayesmixed.sampling.resampling import K_HAT_LIMIT, resample
-from bayesmixed.sampling.transport.adaptation import adapt
+from bayesmixed.sampling.transport.adaptation import Warm, adapt
 from bayesmixed.sampling.transport.assembly import states_by_draw
 from bayesmixed.sampling.transport.constants import CHAINS, REFERENCE_DRAWS
 from bayesmixed.sampling.transport.leave_one_out import leave_one_out
@@ -41,12 +43,15 @@ class State:
         With all rows so far.
     x : numpy.ndarray of shape (d, S)
         Parameters of every draw, chain after chain, in the sampler's coordinates.
+    warm : Warm
+        Of the last run of the sampler.
     """
 
-    STORED: ClassVar[tuple[str, ...]] = ("prepared", "x")
+    STORED: ClassVar[tuple[str, ...]] = ("prepared", "x", "warm")
 
     prepared: Prepared
     x: np.ndarray
+    warm: Warm
 
     @property
     def coefficients(self) -> CoefficientMoments | None:
@@ -62,10 +67,15 @@ class State:
         clock.lap("weights")
         if refusal:
             chains, n_draws = draws.shape
-            result = sample_prepared(
-                prepared, spec, draws=n_draws, chains=chains, seed=seed, progressbar=progressbar, clock=clock
-            )
-            result.diagnostics["reason"] = f"condition: sampled anew, as {refusal}"
+            settings = Settings("transport", n_draws, chains, seed, progressbar)
+            anew = f"condition: sampled anew, as {refusal}"
+            try:
+                warm = self.warm.extended(prepared.rows)
+                result = sample_prepared(prepared, spec, settings, clock, warm)
+            except SamplerError as error:
+                result = sample_prepared(prepared, spec, settings, clock)
+                anew = f"{anew}; from a new start, as {error}"
+            result.diagnostics["reason"] = anew
         return result
 
     def _weighted(self, draws: Draws, prepared: Prepared, new: Rows, design: Design, seed: int) -> tuple[Draws, str]:
@@ -94,7 +104,7 @@ class State:
             {name: values[at] for name, values in draws.values.items()},
             {name: values[at] for name, values in draws.sample_stats.items()},
             {"sampler": "transport", "acceptance": draws.diagnostics["acceptance"]},
-            state=State(prepared, x),
+            state=State(prepared, x, self.warm),
         )
 
     def leave_one_out(self, draws: Draws, design: Design, keep: np.ndarray) -> np.ndarray:
@@ -117,33 +127,46 @@ class State:
 def sample_prepared(
     prepared: Prepared,
     design: Design | DesignSpec,
-    *,
-    draws: int,
-    chains: int,
-    seed: int,
-    progressbar: bool,
+    settings: Settings,
     clock: Clock,
+    warm: Warm | None = None,
 ) -> Draws:
     """Sample a model that is brought to working units; see `engine`.
+
+    Parameters
+    ----------
+    prepared : Prepared
+    design : Design or DesignSpec
+        Of the names.
+    settings : Settings
+    clock : Clock
+    warm : Warm, optional
+        Of a fit of nearly the same rows, whose chains go on.
 
     Raises
     ------
     SamplerError
     """
-    rng, rows = np.random.default_rng(seed), prepared.rows
-    with Progress(progressbar, f"Sampling {rows.layout.size} effects") as progress:
+    rows, chains = prepared.rows, settings.chains
+    rng = np.random.default_rng((settings.seed, rows.n) if warm else settings.seed)  # not the noise of the fit again
+    with Progress(settings.progressbar, f"Sampling {rows.layout.size} effects") as progress:
         try:
-            target = find_start(rows, prepared.parameters)
-            clock.lap("start")
-            adapted = adapt(target, max(CHAINS, chains), rng, progress.advance)
+            if warm is None:
+                target = find_start(rows, prepared.parameters)
+                clock.lap("start")
+                adapted = adapt(target, max(CHAINS, chains), rng, progress.advance)
+            else:
+                adapted = warm.adapt(rows, rng, progress.advance)
             clock.lap("adapt")
-            result, kept = run(prepared, design, adapted, draws=draws, chains=chains, rng=rng, advance=progress.advance)
+            result, kept = run(
+                prepared, design, adapted, draws=settings.draws, chains=chains, rng=rng, advance=progress.advance
+            )
         except np.linalg.LinAlgError as error:
             raise SamplerError(f"the linear algebra failed: {error}") from error
     clock.lap("sample")
     result.diagnostics["seconds"] = clock.seconds
-    x = states_by_draw(kept.x, chains)
-    return replace(result, state=State(prepared, x.reshape(len(x), chains * draws)))
+    x = states_by_draw(kept.x, chains).reshape(-1, chains * settings.draws)
+    return replace(result, state=State(prepared, x, Warm.of(adapted, kept.w[-1], kept.x[-1])))
 
 
 def linear_predictors(draws: Draws, design: Design, keep: np.ndarray) -> np.ndarray:

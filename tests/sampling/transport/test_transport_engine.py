@@ -14,7 +14,7 @@ from bayesmixed.chunks import allow
 from bayesmixed.sampling.transport import adaptation, run, target, trajectory
 from bayesmixed.sampling.transport.coordinates import Parameters
 from bayesmixed.sampling.transport.model import Prepared
-from bayesmixed.sampling.transport.start import reference_at
+from bayesmixed.sampling.transport.start import newton, reference_at
 from bayesmixed.sampling.transport.working.products import WorkingGaussian
 from bayesmixed.sampling.transport.working.rows import Reference, distinct_rows
 from helpers.transport_twins import make_model, make_rows
@@ -277,7 +277,8 @@ def test_new_groups_are_sampled_with_all_rows():
     updated = est.condition(new, new["gamma"])
     whole = fit("gamma", frame=pd.concat([known, new]), priors=est.priors_)
 
-    assert "the rows have new groups" in updated.diagnostics_["reason"]
+    assert updated.diagnostics_["reason"] == "condition: sampled anew, as the rows have new groups"
+    assert set(updated.diagnostics_["seconds"]) == {"weights", "adapt", "sample"}  # no start
     assert updated.design_spec_.groups[0].levels.tolist() == list(range(9))
     error = np.sqrt(2) * sds(whole) / np.sqrt(300)
     assert (np.abs(means(updated) - means(whole)) / error).max() < 4.5
@@ -285,10 +286,43 @@ def test_new_groups_are_sampled_with_all_rows():
     assert np.isfinite(again.predict(FRAME)).all()
 
 
+def test_chains_go_on_from_where_they_ended(monkeypatch):
+    """The same effects and parameters at another target; effects of new groups start at their mode."""
+    known, new = FRAME[(FRAME["h"] < 4) & (FRAME["a"] < 8)], FRAME[(FRAME["h"] == 4) | (FRAME["a"] == 8)]
+    est = fit("poisson", "x + (x | a) + (1 | h)", known, draws=50)
+    warm = est._posterior.draws.state.warm
+    learn, begun = adaptation._learn, []
+    monkeypatch.setattr(adaptation, "_learn", lambda *args: begun.append(args) or learn(*args))
+    updated = est.condition(new, new["poisson"])
+    (at, state, rounds, *_) = begun[0]
+    layout, n = at.rows.layout, len(known)
+    expected = layout.placed(warm.w, warm.layout)
+    further = layout.placed(np.ones_like(warm.w), warm.layout) == 0
+
+    assert rounds == adaptation.ROUNDS[-1:]
+    assert further.sum() == 4 * (2 + 1)  # an intercept and a slope of `a`, an intercept of `h`; four chains
+    np.testing.assert_allclose(state.points.x, warm.x, atol=1e-8)
+    np.testing.assert_allclose(state.w[~further], expected[~further], atol=1e-8)
+    mode = newton(at.rows, at.coordinates.at(np.zeros((len(warm.x), 1))), expected[:, :1])
+    np.testing.assert_allclose(state.w[further], np.broadcast_to(mode, state.w.shape)[further], atol=0.05)
+    np.testing.assert_array_equal(at.reference.W[:n], warm.reference.W)
+    assert at.rows.n == len(updated._posterior.draws.state.warm.reference.W) == len(FRAME)
+
+
+def test_where_new_rows_have_moved_the_posterior_far_the_sampler_starts_anew():
+    known = FRAME[FRAME["a"] < 2]
+    est = fit("poisson", frame=known)
+    new = pd.concat([FRAME[FRAME["a"] >= 2]] * 20)
+    updated = est.condition(new, new["poisson"])
+
+    assert "from a new start, as the fit's chains, going on, need steps of" in updated.diagnostics_["reason"]
+    assert "start" in updated.diagnostics_["seconds"]
+    assert updated.diagnostics_["max_r_hat"] < 1.02
+
+
 def test_a_file_keeps_what_condition_needs(tmp_path, est):
     est.save(tmp_path / "est.bm")
     loaded = bm.load(tmp_path / "est.bm")
-    new = FRAME.head(3)
-
-    expected, found = (fitted.condition(new, new["poisson"]).predict(FRAME) for fitted in (est, loaded))
-    np.testing.assert_array_equal(found, expected)
+    for new in (FRAME.head(3), FRAME.head(3).assign(a=99)):
+        expected, found = (fitted.condition(new, new["poisson"]).predict(FRAME) for fitted in (est, loaded))
+        np.testing.assert_array_equal(found, expected)

@@ -104,6 +104,15 @@ class Layout:
         """The common effects, (p, ...), a view."""
         return values[self.offsets[-1] :]
 
+    def placed(self, values: np.ndarray, other: Layout) -> np.ndarray:
+        """Effects of another layout, (size, C), whose levels come first in this one; those of further levels are 0."""
+        found = np.zeros((self.size, values.shape[1]))
+        for i, f in enumerate(self.factors):
+            j = other.factors.index(f)
+            self.own(found, i)[:, : other.n_levels[j]] = other.own(values, j)
+        self.common(found)[:] = other.common(values)
+        return found
+
 
 def nesting_order(
     n_effects: list[int], n_levels: list[int], codes: list[np.ndarray]

@@ -9,7 +9,7 @@ alone are kept as one of their mean.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -42,6 +42,15 @@ class Reference:
     def about(cls, lin: np.ndarray, weight: np.ndarray, score: np.ndarray) -> Reference:
         """With the slope `score` and the curvature `weight` at the linear predictors `lin`, less the offset; (n,)."""
         return cls(weight, weight * lin + score)
+
+    def put_together(self, place: np.ndarray) -> Reference:
+        """Summed over sets of rows; see `identical_rows`."""
+        return Reference(np.bincount(place, self.W), np.bincount(place, self.a))
+
+    def followed(self, further: Reference) -> Reference:
+        """That of these rows, and of the rows of `further` that come after them."""
+        n = len(self.W)
+        return Reference(np.concatenate([self.W, further.W[n:]]), np.concatenate([self.a, further.a[n:]]))
 
 
 @dataclass(frozen=True)
@@ -97,16 +106,7 @@ class Rows:
     codes: tuple[np.ndarray, ...]
 
     @classmethod
-    def of(
-        cls,
-        design: Design,
-        family: Family,
-        units: Units,
-        mean: np.ndarray,
-        root: np.ndarray,
-        *,
-        distinct: bool = True,
-    ) -> Rows:
+    def of(cls, design: Design, family: Family, units: Units, mean: np.ndarray, root: np.ndarray) -> Rows:
         """Bring a design's rows to the sampler's units.
 
         Parameters
@@ -116,39 +116,56 @@ class Rows:
         units : Units
         mean, root : numpy.ndarray of shape (p,) and (p, p)
             Of the common effects' prior.
-        distinct : bool, default=True
-            Whether identical rows are put together.
         """
         every = slice(None)
         scale, location = units.scaling.y_scale, units.scaling.y_location
         V = scale * units.explaining_columns(design, every)
         layout = Layout.of_design(design)
-        Z = [scale * units.group_columns(f, design.groups[f], every) for f in layout.factors]
-        codes = [design.groups[f].codes for f in layout.factors]
         offset = location + V @ mean
         if design.offset is not None:
             offset = offset + design.offset
-        y, trials, count, at = design.observed, design.trials, design.weights, every
-        if distinct:
-            own = [] if family.summable else [y] if trials is None else [y, trials]
-            at, place = distinct_rows(np.column_stack([offset, V, *Z, *own]), codes)
-            weights = np.ones(len(y)) if count is None else count
-            count = np.bincount(place, weights)
-            y, trials = y[at], None if trials is None else trials[at]
-            if family.summable:
-                y = np.bincount(place, weights * design.observed) / count
-                trials = None if trials is None else np.bincount(place, weights * design.trials) / count
+        count = design.weights
         return cls(
             family,
             layout,
-            y[:, None],
-            offset[at, None],
-            None if trials is None else trials[:, None],
+            design.observed[:, None],
+            offset[:, None],
+            None if design.trials is None else design.trials[:, None],
             None if count is None or np.all(count == 1) else count[:, None],
-            (V @ root)[at],
-            tuple(z[at] for z in Z),
-            tuple(code[at] for code in codes),
+            V @ root,
+            tuple(scale * units.group_columns(f, design.groups[f], every) for f in layout.factors),
+            tuple(design.groups[f].codes for f in layout.factors),
         )
+
+    def take(self, rows: np.ndarray) -> Rows:
+        """Some rows, with the same levels."""
+
+        def some(values: np.ndarray | None) -> np.ndarray | None:
+            return None if values is None else values[rows]
+
+        return replace(
+            self,
+            y=self.y[rows],
+            offset=self.offset[rows],
+            trials=some(self.trials),
+            weights=some(self.weights),
+            X=self.X[rows],
+            Z=tuple(z[rows] for z in self.Z),
+            codes=tuple(code[rows] for code in self.codes),
+        )
+
+    def put_together(self, at: np.ndarray, place: np.ndarray) -> Rows:
+        """Sets of identical rows as one row each; see `identical_rows`."""
+        counts, first = self.counts, self.take(at)
+        count = np.bincount(place, counts)
+
+        def mean(values: np.ndarray) -> np.ndarray:
+            return (np.bincount(place, counts * values[:, 0]) / count)[:, None]
+
+        first = replace(first, weights=None if np.all(count == 1) else count[:, None])
+        if not self.family.summable:
+            return first
+        return replace(first, y=mean(self.y), trials=None if self.trials is None else mean(self.trials))
 
     def __getstate__(self) -> dict[str, Any]:
         """What follows from the fields is made again when it is needed."""
@@ -281,6 +298,18 @@ class Rows:
 
     def _trials(self, rows: slice) -> dict[str, np.ndarray]:
         return {} if self.trials is None else {"trials": self.trials[rows]}
+
+
+def identical_rows(design: Design, family: Family) -> tuple[np.ndarray, np.ndarray]:
+    """Sets of rows that can be put together: the first of each, in order, (m,), and the set of every row, (n,).
+
+    They have the same columns, groups and offset, and the same response, unless the family is `summable`.
+    """
+    offset = np.zeros(design.n_rows) if design.offset is None else design.offset
+    columns = [offset, design.X, *(factor.Z for factor in design.groups)]
+    if not family.summable:
+        columns += [design.observed] if design.trials is None else [design.observed, design.trials]
+    return distinct_rows(np.column_stack(columns), [factor.codes for factor in design.groups])
 
 
 def distinct_rows(numbers: np.ndarray, codes: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
