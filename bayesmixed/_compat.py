@@ -50,7 +50,7 @@ def container(groups: dict[str, xr.Dataset], attrs: dict[str, Any]) -> Any:
 
 
 def loo(log_likelihood: xr.Dataset, relative_ess: float) -> Any:
-    """ArviZ's ELPD result of a pointwise log likelihood (chain, draw, obs), row by row.
+    """ArviZ's ELPD result of a pointwise log likelihood (chain, draw, obs), row by row; without its warning of k-hat.
 
     Where a row's density is the same at every draw, its weights have no tail: ArviZ 1.x raises, and 0.x reports an
     infinite k-hat. Such rows get a tail of differences that no printed digit of the result shows.
@@ -61,7 +61,34 @@ def loo(log_likelihood: xr.Dataset, relative_ess: float) -> Any:
     noise = np.random.default_rng(0).standard_normal([log_likelihood.sizes[name] for name in ("chain", "draw")])
     moved = log_likelihood + same * xr.DataArray(_SAME * noise, dims=("chain", "draw"))
     data = container({"log_likelihood": moved}, {})
-    return import_arviz().loo(data, pointwise=True, reff=relative_ess)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Estimated shape parameter of Pareto", category=UserWarning)
+        return import_arviz().loo(data, pointwise=True, reff=relative_ess)
+
+
+def replace_rows(result: Any, rows: np.ndarray, values: np.ndarray, k_hat: np.ndarray) -> None:
+    """Put log densities that are known by other means into a result of `loo`, with what is to stand for their k-hat.
+
+    Parameters
+    ----------
+    result : arviz.ELPDData
+    rows : numpy.ndarray of int, shape (k,)
+    values, k_hat : numpy.ndarray of shape (k,)
+        ArviZ's convention is a k-hat of 0.
+    """
+    each, total, effective = ("loo_i", "elpd_loo", "p_loo") if "loo_i" in dir(result) else ("elpd_i", "elpd", "p")
+    scale = {"log": 1, "negative_log": -1, "deviance": -2}[result.scale]
+    pointwise = getattr(result, each).copy(deep=True)
+    before, spread = pointwise.values.sum(), pointwise.values.std()
+    pointwise[rows] = scale * values
+    pareto_k = result.pareto_k.copy(deep=True)
+    pareto_k[rows] = k_hat
+    found = {each: pointwise, "pareto_k": pareto_k, total: float(pointwise.values.sum())}
+    found["se"] = result.se * pointwise.values.std() / spread  # versions differ in the divisor
+    found[effective] = getattr(result, effective) - (found[total] - before) / scale
+    found["warning"] = bool((pareto_k > result.good_k).any())
+    for name, value in found.items():
+        setattr(result, name, value)
 
 
 def run_nuts(model: Any, *, backend: str, target_accept: float, **settings: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ import pandas as pd
 from bayesmixed import _compat
 from bayesmixed.chunks import allowed, at_once
 from bayesmixed.design.spec import Design
-from bayesmixed.errors import quoted
+from bayesmixed.errors import SamplerError, quoted, warn
 from bayesmixed.estimators.inputs import checksum
 from bayesmixed.posterior.diagnostics import convergence
 from bayesmixed.posterior.draws import Draws
@@ -22,6 +23,9 @@ from bayesmixed.sampling import choose as sampling
 
 _DRAWS = 400  # that the pointwise log likelihood has at least
 _MIN_DRAWS = 25  # draws whose tail Pareto k-hat can be fitted to
+_REFITS = 10  # at most, of the rows of largest k-hat; each takes about as long as the fit
+_MAX_ERROR = 0.3  # standard error of a log density by such a fit, above which it stays doubtful
+_SHOWN = 10  # labels of rows in a warning
 _INTEGRATED = "group and common effects are integrated out, given all other rows: valid for LOO, not for WAIC"
 _CONDITIONAL = "given the effects of each draw: valid for LOO, less dependable where groups are small, and for WAIC"
 
@@ -87,7 +91,7 @@ def check_rows(design: Design, fitted: int) -> None:
         )
 
 
-def loo(posterior: Posterior, design: Design, obs: np.ndarray) -> Any:
+def loo(posterior: Posterior, design: Design, obs: np.ndarray, *, progressbar: bool) -> Any:
     """ArviZ's estimate of the expected log density of new rows, by leaving each row out.
 
     Parameters
@@ -97,11 +101,18 @@ def loo(posterior: Posterior, design: Design, obs: np.ndarray) -> Any:
         The fitted rows.
     obs : numpy.ndarray of shape (n,)
         Their labels.
+    progressbar : bool
+        Of fits without a row.
 
     Returns
     -------
     arviz.ELPDData
         Its attribute ``log_likelihood`` is the DataArray (chain, draw, obs) that it was computed from.
+
+    Warns
+    -----
+    UserWarning
+        Names the rows whose value is doubtful.
 
     Notes
     -----
@@ -138,7 +149,41 @@ def loo(posterior: Posterior, design: Design, obs: np.ndarray) -> Any:
     )
     result = _compat.loo(log_likelihood.to_dataset(), _relative_ess(posterior, len(keep)))
     result.log_likelihood = log_likelihood
+    k_hat = result.pareto_k.values
+    doubtful = [int(row) for row in np.argsort(-k_hat) if k_hat[row] > result.good_k]
+    refitted = _refit(posterior, as_fitted(posterior, design), doubtful[:_REFITS], progressbar)
+    if refitted:
+        rows = np.array(list(refitted))
+        values, errors = np.transpose(list(refitted.values()))
+        log_likelihood.attrs["refitted"] = obs[rows].tolist()
+        _compat.replace_rows(result, rows, values, np.where(errors > _MAX_ERROR, k_hat[rows], 0.0))
+        doubtful = [row for row in doubtful if row not in refitted or refitted[row][1] > _MAX_ERROR]
+    if doubtful:
+        labels = quoted(obs[doubtful[:_SHOWN]])
+        more = f" and {len(doubtful) - _SHOWN} more" if len(doubtful) > _SHOWN else ""
+        warn(
+            f"Estimated shape parameter of Pareto distribution (k-hat) is greater than {result.good_k:.2f} for the "
+            f"rows labelled {labels}{more}: the others say little of them, and their values may be far off."
+        )
     return result
+
+
+def _refit(
+    posterior: Posterior, design: Design, doubtful: list[int], progressbar: bool
+) -> dict[int, tuple[float, float]]:
+    """Log densities of rows, and their standard errors, by fits of all others.
+
+    Without those that the engine does not offer, or whose chains fail.
+    """
+    state, found = posterior.draws.state, {}
+    if state is None:
+        return {}
+    for row in doubtful:
+        with suppress(SamplerError):  # the row stays doubtful, and the warning names it
+            value = state.refit_without(posterior.draws, design, row, seed=posterior.seed, progressbar=progressbar)
+            if value is not None:
+                found[row] = value
+    return found
 
 
 def conditional_log_density(posterior: Posterior, design: Design, keep: np.ndarray) -> np.ndarray:

@@ -104,6 +104,28 @@ class FitState(Protocol):
         numpy.ndarray of shape (s, n)
         """
 
+    def refit_without(
+        self, draws: Draws, design: Design, row: int, *, seed: int, progressbar: bool
+    ) -> tuple[float, float] | None:
+        """Log density of one fitted row given all others, by a fit of these, and its standard error.
+
+        None where the engine does not offer it.
+
+        Parameters
+        ----------
+        draws, design
+            As in `leave_one_out`.
+        row : int
+            Its position.
+        seed, progressbar
+            As in `update`.
+
+        Raises
+        ------
+        SamplerError
+            The new chains are not to be trusted.
+        """
+
 
 @dataclass(frozen=True)
 class Draws:

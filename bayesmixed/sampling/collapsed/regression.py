@@ -205,3 +205,6 @@ class Regression:
         spread = (variance / shrunk) @ np.square(inside).T  # rows of the fit have no part outside its directions
         residual = V[:, -1] - V[:, :-1] @ rotated.mean - (rotated.a * rotated.c / shrunk) @ inside.T
         return left_out_density(residual, spread, variance, design.weights, y_scale)
+
+    def refit_without(self, draws: Draws, design: Design, row: int, *, seed: int, progressbar: bool) -> None:
+        """Not offered; see `FitState.refit_without`."""

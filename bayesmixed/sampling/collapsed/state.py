@@ -151,6 +151,9 @@ class State:
         points = Points([root[..., at] for root in every.roots], every.s[at], which.ravel())
         return leave_one_out(self.density, points, design)
 
+    def refit_without(self, draws: Draws, design: Design, row: int, *, seed: int, progressbar: bool) -> None:
+        """Not offered; see `FitState.refit_without`."""
+
 
 def sample_density(
     design: Design | DesignSpec,

@@ -14,12 +14,20 @@ Research 17(103), section 3). A frequency weight stands for w_i equal rows, whic
 The other rows' quadratic stays the one that was made with row i among them. Measured on 56 rows of the cbpp data, the
 sum over all rows is 0.6 above that of 56 fits without the row (no row by more than 0.4), where that of densities given
 the effects is 1.9 above (0.76), with k-hat of 0.94.
+
+Where the draws given all rows say too little of those given all others, a fit of these has been made, and the row's
+density is the ratio of two normalising constants, of which draws of both posteriors tell more than the mean over either
+(`bridge`). Measured on a count of 10 (25) among others of about 3, whose log density is -8.7 (-26.6) by integrating
+over fits in which the row has a weight from 0 to 1: -8.7 to -8.8 (-26.9 to -27.4) in four pairs of fits of 4,000 draws;
+the mean over draws given all others is -8.8 to -8.9 (-29.5 to -31.8), importance sampling from those given all rows
+-8.1 to -9.7 (-21.8 to -24.8).
 """
 
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import logsumexp
+from scipy.optimize import brentq
+from scipy.special import expit, logsumexp
 
 from bayesmixed.chunks import allowed, chunks
 from bayesmixed.sampling.transport.constants import NODES, REACH
@@ -59,6 +67,25 @@ def leave_one_out(rows: Rows, parameters: Parameters, reference: Reference, x: n
         each = [rows.each(mean + node * sd, points.auxiliary) - 0.5 * np.square(node + shift) * kept for node in nodes]
         found[some] = (logsumexp(each, axis=0) + np.log(step) + 0.5 * np.log(kept / (2 * np.pi))).T
     return found
+
+
+def bridge(whole: np.ndarray, others: np.ndarray) -> tuple[float, float]:
+    """Log density of a row given all others, and its standard error, as if draws were independent.
+
+    Where r is that log density the mean of p / (p + e^r) over draws given all others equals the mean of e^r / (p + e^r)
+    over as many given all rows (Meng & Wong, 1996, Simulating ratios of normalizing constants via a simple identity,
+    Statistica Sinica 6, 831-860, section 3; p is the row's density at a draw).
+
+    Parameters
+    ----------
+    whole, others : numpy.ndarray of shape (S,)
+        Log densities of the row at draws given all rows, and given all others.
+    """
+    known = np.concatenate([whole, others])
+    known = known[np.isfinite(known)]
+    r = brentq(lambda r: expit(others - r).mean() - expit(r - whole).mean(), known.min() - 1, known.max() + 1)
+    parts = expit(others - r), expit(r - whole)
+    return r, float(np.sqrt(sum(part.var() / part.mean() ** 2 for part in parts) / len(whole)))
 
 
 def variances(rows: Rows, factorised: Factorised) -> np.ndarray:

@@ -26,11 +26,11 @@ from bayesmixed.sampling.resampling import K_HAT_LIMIT, resample
 from bayesmixed.sampling.transport.adaptation import Warm, adapt
 from bayesmixed.sampling.transport.assembly import states_by_draw
 from bayesmixed.sampling.transport.constants import CHAINS, REFERENCE_DRAWS
-from bayesmixed.sampling.transport.leave_one_out import leave_one_out
+from bayesmixed.sampling.transport.leave_one_out import bridge, leave_one_out
 from bayesmixed.sampling.transport.model import Prepared
 from bayesmixed.sampling.transport.run import run
 from bayesmixed.sampling.transport.start import find_start
-from bayesmixed.sampling.transport.working.rows import Reference, Rows
+from bayesmixed.sampling.transport.working.rows import Reference, Rows, identical_rows
 
 
 @dataclass(frozen=True)
@@ -66,16 +66,10 @@ class State:
         result, refusal = self._weighted(draws, prepared, new, design, seed)
         clock.lap("weights")
         if refusal:
-            chains, n_draws = draws.shape
-            settings = Settings("transport", n_draws, chains, seed, progressbar)
-            anew = f"condition: sampled anew, as {refusal}"
-            try:
-                warm = self.warm.extended(prepared.rows)
-                result = sample_prepared(prepared, spec, settings, clock, warm)
-            except SamplerError as error:
-                result = sample_prepared(prepared, spec, settings, clock)
-                anew = f"{anew}; from a new start, as {error}"
-            result.diagnostics["reason"] = anew
+            settings = _as_many(draws, seed, progressbar)
+            warm = self.warm.extended(prepared.rows)
+            result, lost = sample_near(prepared, spec, settings, clock, warm)
+            result.diagnostics["reason"] = f"condition: sampled anew, as {refusal}{lost}"
         return result
 
     def _weighted(self, draws: Draws, prepared: Prepared, new: Rows, design: Design, seed: int) -> tuple[Draws, str]:
@@ -111,6 +105,23 @@ class State:
         """Log density of each row given all others; see `FitState.leave_one_out`."""
         rows = self.prepared.rows_of(design)
         return leave_one_out(rows, self.prepared.parameters, self._reference(draws, design, rows), self.x[:, keep])
+
+    def refit_without(
+        self, draws: Draws, design: Design, row: int, *, seed: int, progressbar: bool
+    ) -> tuple[float, float]:
+        """Log density of one row given all others, by a fit of these; see `FitState.refit_without`."""
+        rows, others = self.prepared.rows_of(design), np.delete(np.arange(design.n_rows), row)
+        at, place = identical_rows(design.take(others), rows.family)
+        prepared = replace(self.prepared, rows=rows.take(others).put_together(at, place))
+        reference = self._reference(draws, design, rows).take(others).put_together(place)
+        warm = replace(self.warm.extended(self.prepared.rows), reference=reference)
+        refitted, _ = sample_near(prepared, design, _as_many(draws, seed, progressbar), Clock(), warm)
+        one, every, log_density = np.array([row]), np.arange(draws.size), []
+        for some in (draws, refitted):
+            lin = linear_predictors(some, design.take(one), every) - rows.offset[one]
+            auxiliary = {name: some.flat(name) for name in rows.family.auxiliary}
+            log_density.append(rows.take(one).each(lin, auxiliary)[0])
+        return bridge(*log_density)
 
     def _reference(self, draws: Draws, design: Design, rows: Rows) -> Reference:
         """The quadratic approximation of some rows that is the posterior's average, as the pilot's is."""
@@ -167,6 +178,21 @@ def sample_prepared(
     result.diagnostics["seconds"] = clock.seconds
     x = states_by_draw(kept.x, chains).reshape(-1, chains * settings.draws)
     return replace(result, state=State(prepared, x, Warm.of(adapted, kept.w[-1], kept.x[-1])))
+
+
+def sample_near(
+    prepared: Prepared, design: Design | DesignSpec, settings: Settings, clock: Clock, warm: Warm
+) -> tuple[Draws, str]:
+    """Let the chains of a fit go on, or sample from a new start; which of them, as an end of a sentence, too."""
+    try:
+        return sample_prepared(prepared, design, settings, clock, warm), ""
+    except SamplerError as error:
+        return sample_prepared(prepared, design, settings, clock), f"; from a new start, as {error}"
+
+
+def _as_many(draws: Draws, seed: int, progressbar: bool) -> Settings:
+    chains, n_draws = draws.shape
+    return Settings("transport", n_draws, chains, seed, progressbar)
 
 
 def linear_predictors(draws: Draws, design: Design, keep: np.ndarray) -> np.ndarray:

@@ -1,11 +1,17 @@
 """Rows left out: variances from dense matrices, densities in closed form, and from fits without the row."""
 
-import numpy as np
-import pytest
+from dataclasses import replace
 
-from bayesmixed import MixedModelRegressor
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from bayesmixed import MixedModelRegressor, SamplerError
 from bayesmixed.datasets import load_cbpp
-from bayesmixed.sampling.transport.leave_one_out import leave_one_out, variances
+from bayesmixed.estimators import after_fit
+from bayesmixed.sampling.transport import state
+from bayesmixed.sampling.transport.leave_one_out import bridge, leave_one_out, variances
 from bayesmixed.sampling.transport.model import Prepared
 from bayesmixed.sampling.transport.start import find_start, reference_at
 from helpers.transport_twins import MODELS, make_model, make_rows
@@ -70,6 +76,117 @@ def _root(rows, points):
         own = slice(layout.offsets[i], layout.offsets[i + 1])
         root[own, own] = np.kron(points.roots[f][..., 0], np.eye(layout.n_levels[i]))
     return root
+
+
+# ---- rows of which all others say little
+
+
+def outlying(row=13, count=20):
+    """Counts in eight groups of three, one of which is far from all others; labelled from 100 on."""
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame({"g": np.repeat(np.arange(8), 3), "x": rng.normal(size=24)}, index=np.arange(100, 124))
+    frame["y"] = rng.poisson(np.exp(1 + 0.3 * frame["x"] + rng.normal(0, 0.4, 8)[frame["g"]]))
+    frame.iloc[row, 2] = count
+    return frame
+
+
+def counts(frame, **options):
+    return MixedModelRegressor("x + (1 | g)", family="poisson", random_state=1, **options).fit(frame, frame["y"])
+
+
+def log_densities(est, one):
+    """Of one row, at every draw."""
+    eta = est.predict_draws(one, kind="linear").values.reshape(-1)
+    return est._posterior.family.log_density(one["y"].to_numpy(float), eta)
+
+
+def without(frame, row, est):
+    """The bridge to a fit that has not seen the row, and started anew."""
+    rest, one = frame.drop(frame.index[row]), frame.iloc[[row]]
+    return bridge(log_densities(est, one), log_densities(counts(rest, priors=est.priors_), one))[0]
+
+
+def rowwise(result):
+    """Values, and their sum, which ArviZ names by its version."""
+    new = hasattr(result, "elpd_i")
+    return np.asarray(result.elpd_i if new else result.loo_i), float(result.elpd if new else result.elpd_loo)
+
+
+def test_the_bridge_is_the_ratio_of_normalising_constants():
+    """eta ~ N(0, 1) and a row y = 3 about it: N(1.5, 1/2) given it, and its density is that of N(0, 2)."""
+    rng, found = np.random.default_rng(0), []
+    for _ in range(200):
+        draws = 1.5 + np.sqrt(0.5) * rng.standard_normal(400), rng.standard_normal(400)
+        found.append(bridge(*(stats.norm.logpdf(3.0, eta) for eta in draws)))
+    values, errors = np.transpose(found)
+
+    assert values.mean() == pytest.approx(stats.norm.logpdf(3.0, 0, np.sqrt(2)), abs=4 * values.std() / np.sqrt(200))
+    assert errors.mean() == pytest.approx(values.std(), rel=0.2)
+
+
+def test_rows_of_large_k_hat_are_fitted_without(monkeypatch):
+    frame = outlying()
+    est = counts(frame)
+    found = est.loo(frame, frame["y"])  # and warns of no row
+    monkeypatch.setattr(after_fit, "_REFITS", 0)
+    with pytest.warns(UserWarning, match=r"k-hat. is greater than 0.70 for the rows labelled 113.*: the others say"):
+        before = est.loo(frame, frame["y"])
+    (each, total), (smoothed, _) = rowwise(found), rowwise(before)
+    k_hat = np.asarray(before.pareto_k)
+    rows = np.argsort(-k_hat)[: (k_hat > before.good_k).sum()]
+
+    assert rows[0] == 13
+    assert found.log_likelihood.attrs["refitted"] == (100 + rows).tolist()
+    assert "refitted" not in before.log_likelihood.attrs
+    np.testing.assert_array_equal(np.asarray(found.pareto_k)[rows], 0)
+    assert (before.warning, found.warning) == (True, False)
+    np.testing.assert_allclose(each[rows], [without(frame, row, est) for row in rows], atol=0.2)
+    assert abs(smoothed[13] - each[13]) > 0.4
+    np.testing.assert_array_equal(np.delete(each, rows), np.delete(smoothed, rows))
+    assert total == pytest.approx(each.sum(), abs=1e-9)
+    effective = [float(result.p if hasattr(result, "elpd_i") else result.p_loo) for result in (found, before)]
+    assert effective[0] - effective[1] == pytest.approx(smoothed.sum() - each.sum(), abs=1e-9)
+    assert found.se / before.se == pytest.approx(each.std() / smoothed.std(), rel=1e-9)
+
+
+def test_where_both_posteriors_hardly_overlap_the_row_stays_doubtful():
+    frame = outlying(count=60)
+    with pytest.warns(UserWarning, match="rows labelled 113.*: the others say little of them"):
+        found = counts(frame).loo(frame, frame["y"])
+
+    assert found.log_likelihood.attrs["refitted"] == [113]
+    assert found.pareto_k.values[13] > 0.7
+    assert found.warning
+
+
+def test_a_row_whose_fit_is_refused_stays_doubtful(monkeypatch):
+    def refused(*args, **options):
+        raise SamplerError("the chains differ")
+
+    frame = outlying()
+    est = counts(frame)
+    monkeypatch.setattr(state, "sample_prepared", refused)
+    with pytest.warns(UserWarning, match="rows labelled 113.*: the others say little of them"):
+        found = est.loo(frame, frame["y"])
+
+    assert found.pareto_k.values[13] > 0.7
+    assert "refitted" not in found.log_likelihood.attrs
+
+
+@pytest.mark.slow
+def test_rows_are_left_out_of_repeated_and_of_later_ones():
+    """Of a set of identical rows one goes; the fit's rows come before those of `condition`."""
+    frame = outlying(count=10)
+    repeated = frame.loc[frame.index.repeat(2)].reset_index(drop=True)
+    est = counts(repeated.head(40)).condition(repeated.tail(8), repeated["y"].tail(8))
+    kept, design = est._posterior.draws.state, est.design_spec_.apply(repeated)
+    design = replace(design, y=repeated["y"].to_numpy(float))
+    found = [kept.refit_without(est._posterior.draws, design, row, seed=0, progressbar=False) for row in (27, 47)]
+
+    np.testing.assert_allclose(
+        [value for value, _ in found], [without(repeated, row, est) for row in (27, 47)], atol=0.1
+    )
+    assert max(error for _, error in found) < 0.1
 
 
 @pytest.mark.slow

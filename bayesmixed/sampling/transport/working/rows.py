@@ -43,6 +43,10 @@ class Reference:
         """With the slope `score` and the curvature `weight` at the linear predictors `lin`, less the offset; (n,)."""
         return cls(weight, weight * lin + score)
 
+    def take(self, rows: np.ndarray) -> Reference:
+        """That of some rows."""
+        return Reference(self.W[rows], self.a[rows])
+
     def put_together(self, place: np.ndarray) -> Reference:
         """Summed over sets of rows; see `identical_rows`."""
         return Reference(np.bincount(place, self.W), np.bincount(place, self.a))
