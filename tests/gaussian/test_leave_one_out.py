@@ -490,8 +490,8 @@ def test_integrating_the_effects_out_makes_the_weights_even():
     est = fit("y ~ 1 + (1 | g)", frame, None)
     posterior = est._posterior
     given_effects = replace(posterior, draws=replace(posterior.draws, state=None))
+    design = fitted_design(est, frame, frame["y"])
     with pytest.warns(UserWarning, match="Pareto"):
-        design = fitted_design(est, frame, frame["y"])
         conditional = after_fit.loo(given_effects, design, np.arange(24), progressbar=False)
     integrated = est.loo(frame)
     k, k_conditional = (np.asarray(result.pareto_k)[:6] for result in (integrated, conditional))
