@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bayesmixed.chunks import allowed, chunks
 from bayesmixed.design.spec import Design, DesignSpec
 from bayesmixed.posterior.draws import Draws, layout
 from bayesmixed.sampling.shared import by_draw, covariance_values
@@ -65,7 +66,7 @@ def states_by_draw(values: list[np.ndarray], chains: int, rows: slice = slice(No
 def _effects(
     prepared: Prepared, design: Design | DesignSpec, w: list[np.ndarray], chains: int
 ) -> dict[str, np.ndarray]:
-    """Common and group effects of draws, a list of (size, C); a factor at a time, as there may be many."""
+    """Common and group effects of draws, a list of (size, C); some draws at a time, as there may be many effects."""
     units, arrangement = prepared.units, prepared.rows.layout
     common = states_by_draw(w, chains, slice(arrangement.offsets[-1], None))
     shape = common.shape[1:]
@@ -75,9 +76,13 @@ def _effects(
     if intercept is not None:
         values["Intercept"] = intercept.reshape(shape)
     for i, f in enumerate(arrangement.factors):
-        own = states_by_draw(w, chains, slice(arrangement.offsets[i], arrangement.offsets[i + 1]))
-        b = units.group_effects(f, own.reshape(arrangement.n_effects[i], arrangement.n_levels[i], -1))
-        values[f"b_{design.groups[f].name}"] = by_draw(b.swapaxes(0, 1), shape)
+        q, J = arrangement.n_effects[i], arrangement.n_levels[i]
+        own, b = slice(arrangement.offsets[i], arrangement.offsets[i + 1]), np.empty((*shape, J, q))
+        for some in chunks(shape[1], q * J * chains, allowed().working):
+            working = states_by_draw(w[some], chains, own)
+            effects = units.group_effects(f, working.reshape(q, J, -1))
+            b[:, some] = effects.reshape(q, J, *working.shape[1:]).transpose(2, 3, 1, 0)
+        values[f"b_{design.groups[f].name}"] = b
     return values
 
 

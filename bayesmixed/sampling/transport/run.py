@@ -64,7 +64,7 @@ def run(
                 divergent += move.divergent
                 spent += move.gradients
                 advance(move.gradients * len(state.residual))
-            kept.w.append(state.w)
+            kept.w.append(state.w.copy())  # which may be a part of what was evaluated, and would keep all of it
             kept.x.append(state.points.x)
             kept.log_density.append(state.log_density)
             kept.acceptance.append(acceptance)
