@@ -1,13 +1,15 @@
-# lme4's fits of the models of documented_glmms.py, which reads them from documented_glmms.jsonl:
+# lme4's fits, and ordinal's, of the models of documented_glmms.py, which reads them from documented_glmms.jsonl:
 #
 #     Rscript benchmarks/documented_glmms.R FOLDER benchmarks/documented_glmms.jsonl
 #
 # FOLDER holds tables of the public registry MixedBench (documented_models.py says which). One line a model, which is
 # kept where the file has it. Maximum likelihood by Laplace's approximation, as glmer has it by default; where the only
-# group effects are intercepts of one factor also by 25 adaptive quadrature points. Categories are coded by treatment
+# group effects are intercepts of one factor also by 25 adaptive quadrature points. Ordered responses go to clmm, logit
+# link, whose names of thresholds are ours. Categories are coded by treatment
 # contrasts, ordered ones too, so that names and values are those of our common effects.
 suppressPackageStartupMessages({
   library(lme4)
+  library(ordinal)
   library(jsonlite)
 })
 options(contrasts = c("contr.treatment", "contr.treatment"))
@@ -60,13 +62,37 @@ fit <- function(model) {
   found
 }
 
+ordered_estimates <- function(fit) {
+  common <- summary(fit)$coefficients
+  sds <- lapply(ordinal::VarCorr(fit), function(one) attr(one, "stddev"))
+  list(
+    names = as.list(rownames(common)), estimates = as.list(unname(common[, 1])), errors = as.list(unname(common[, 2])),
+    sds = setNames(as.list(unlist(sds, use.names = FALSE)), rep(names(sds), lengths(sds))), singular = FALSE,
+    messages = as.list(if (fit$optRes$convergence == 0) character() else fit$optRes$message)
+  )
+}
+
+ordered_fit <- function(model) {
+  formula <- as.formula(model$formula)
+  frame <- table_of(model$file, model$types)
+  response <- as.character(formula[[2]])
+  frame[[response]] <- as.ordered(frame[[response]])
+  by <- function(points) clmm(formula, data = frame, link = "logit", nAGQ = points)
+  seconds <- system.time(laplace <- by(1))[["elapsed"]]
+  groups <- setNames(as.list(unname(laplace$dims$nlev.gf)), names(laplace$gfList))
+  found <- list(status = "ok", rows = nobs(laplace), groups = groups, seconds = seconds)
+  found$laplace <- ordered_estimates(laplace)
+  if (length(found$laplace$sds) == 1) found$quadrature <- ordered_estimates(by(15))
+  found
+}
+
 models <- read.csv(file.path(folder, "models.csv"), colClasses = "character")
-models <- models[models$response_type %in% c("binary", "count", "binomial"), ]
+models <- models[models$response_type %in% c("binary", "count", "binomial", "ordinal"), ]
 done <- if (file.exists(out)) stream_in(file(out), verbose = FALSE)$id else character()
 for (at in which(!models$id %in% done)) {
   model <- as.list(models[at, ])
   setTimeLimit(elapsed = 600, transient = TRUE)
-  found <- tryCatch(suppressWarnings(fit(model)), error = function(error) {
+  found <- tryCatch(suppressWarnings(if (model$response_type == "ordinal") ordered_fit(model) else fit(model)), error = function(error) {
     list(status = "failed", message = conditionMessage(error))
   })
   setTimeLimit(elapsed = Inf)

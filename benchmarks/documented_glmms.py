@@ -1,14 +1,15 @@
-"""Fit binary, count and binomial models that other people documented, and compare the fits with glmer's.
+"""Fit binary, count, binomial and ordinal models that others documented, and compare with fits of glmer and clmm.
 
     python benchmarks/documented_glmms.py FOLDER
 
 FOLDER holds tables and formulas in R's syntax of the public registry MixedBench (`documented_models.py`). glmer's
 answers are in ``documented_glmms.jsonl``, which ``documented_glmms.R`` has written: no R is needed here.
 
-Families: Poisson for counts, binomial for successes among trials, and for binary responses with one trial in each row;
-default priors. Models are fitted in another process, whose imports and first fit are not timed, small ones first. A
-row per model is written as soon as it is there, with our estimates; those that ``--out`` holds are not fitted again,
-but for models that were stopped after less than ``--limit``.
+Families: Poisson for counts, binomial for successes among trials, and for binary responses with one trial in each row,
+cumulative with the logit link for ordinal ones, whose thresholds are among the common effects; default priors. Models
+are fitted in another process, whose imports and first fit are not timed, small ones first. A row per model is written
+as soon as it is there, with our estimates; those that ``--out`` holds are not fitted again, but for models that were
+stopped after less than ``--limit``.
 
 Common effects are then compared by name, in glmer's standard errors: ``difference`` is ours less glmer's by quadrature,
 where there is one scalar effect, else by Laplace's approximation, of the effect where it is largest;
@@ -48,9 +49,9 @@ import bayesmixed as bm
 from bayesmixed.errors import FormulaError
 
 HERE = Path(__file__).parent
-FAMILIES = {"binary": "binomial", "binomial": "binomial", "count": "poisson"}
+FAMILIES = {"binary": "binomial", "binomial": "binomial", "count": "poisson", "ordinal": "cumulative"}
 ELSEWHERE = {"cox": "it is a survival model"}  # documented families that are no generalised linear model
-SUCCESSES, TRIALS = "successes", "number_of_trials"
+SUCCESSES, TRIALS, CLASSES = "successes", "number_of_trials", "ordered_classes"
 COLUMNS = ("id", "type", "n", "p", "J", *FITTED, "min_ess_tail", "thinning", "gradients_per_draw", "acceptance")
 COLUMNS += ("divergences", "common", "group_sds")  # the last two in JSON: mean and sd; mean and central 95 % interval
 
@@ -63,6 +64,11 @@ def translate_model(model: Row, frame: pd.DataFrame) -> tuple[str, pd.DataFrame]
     if model["family"] in ELSEWHERE:
         raise FormulaError(f"documented with family {model['family']!r}: {ELSEWHERE[model['family']]}")
     left, right = sides(model["formula"])
+    if model["response_type"] == "ordinal":
+        if left not in frame:
+            raise FormulaError(f"no column {left!r} in the table")
+        ordered = pd.Categorical(frame[left], ordered=True)
+        return translate(CLASSES, right, frame.assign(**{CLASSES: ordered.remove_unused_categories()}))
     if model["response_type"] == "count":
         return translate(SUCCESSES, right, frame.assign(**{SUCCESSES: evaluate_left(left, frame)}))
     successes, trials = successes_and_trials(left, model, frame)
@@ -153,7 +159,8 @@ def fit(model: Row, folder: Path, draws: int, sampler: str) -> Row:
     """Translate and fit one model."""
     formula, frame = translate_model(model, read_table(folder, model["file"], model["types"]))
     family = FAMILIES[model["response_type"]]
-    est = bm.MixedModelRegressor(formula, family=family, sampler=sampler, draws=draws, random_state=0)
+    kind = bm.MixedModelClassifier if family == "cumulative" else bm.MixedModelRegressor
+    est = kind(formula, family=family, sampler=sampler, draws=draws, random_state=0)
     row = timed_fit(est, frame)
     common, sds = estimates(est)
     row |= {name: value for name, value in est.diagnostics_.items() if name in COLUMNS and name not in FITTED}
@@ -161,10 +168,12 @@ def fit(model: Row, folder: Path, draws: int, sampler: str) -> Row:
     return row | {"common": json.dumps(common), "group_sds": json.dumps(sds)}
 
 
-def estimates(est: bm.MixedModelRegressor) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+def estimates(est: Any) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
     """Mean and sd of each common effect; mean and central 95 % interval of the only sd of each factor."""
     posterior = est.idata_["posterior"]
     draws = {"Intercept": posterior["Intercept"]} if "Intercept" in posterior else {}
+    if "thresholds" in posterior:
+        draws |= {name: posterior["thresholds"].sel(threshold=name) for name in posterior["threshold"].to_numpy()}
     if "beta" in posterior:
         draws |= {name: posterior["beta"].sel(common_effect=name) for name in posterior["common_effect"].to_numpy()}
     common = {str(name): [float(values.mean()), float(values.std())] for name, values in draws.items()}
@@ -208,7 +217,7 @@ def summarise(table: pd.DataFrame) -> None:
     fitted = summarise_fits(table)
     print("thinning:", ", ".join(f"{n} by {k:g}" for k, n in fitted["thinning"].value_counts().items()))
     print(f"smallest tail ESS {fitted['min_ess_tail'].min():.0f}")
-    print("\nlargest difference of a common effect from glmer's, in its standard errors: all; n >= 100 and J >= 10")
+    print("\nlargest difference of a common effect from R's, in its standard errors: all; n >= 100 and J >= 10")
     large = fitted[(fitted["n"] >= 100) & (fitted["J"] >= 10)]
     show(pd.concat([quantiles(fitted["difference"].abs()), quantiles(large["difference"].abs())]))
     for how, count in fitted["compared"].value_counts().items():

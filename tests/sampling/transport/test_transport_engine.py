@@ -11,12 +11,13 @@ import bayesmixed as bm
 from bayesmixed import MixedModelRegressor, SamplerError, StudentT
 from bayesmixed._compat import dataset
 from bayesmixed.chunks import allow
+from bayesmixed.design.identical import distinct_rows
 from bayesmixed.sampling.transport import adaptation, run, target, trajectory
 from bayesmixed.sampling.transport.coordinates import Parameters
 from bayesmixed.sampling.transport.model import Prepared
 from bayesmixed.sampling.transport.start import newton, reference_at
 from bayesmixed.sampling.transport.working.products import WorkingGaussian
-from bayesmixed.sampling.transport.working.rows import Reference, distinct_rows
+from bayesmixed.sampling.transport.working.rows import Reference
 from helpers.transport_twins import make_model, make_rows
 
 FRAME = make_rows()

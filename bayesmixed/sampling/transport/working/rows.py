@@ -17,6 +17,7 @@ import numpy as np
 from scipy import sparse
 
 from bayesmixed.chunks import allowed, chunks
+from bayesmixed.design.identical import distinct_rows
 from bayesmixed.design.spec import Design
 from bayesmixed.families.base import Family
 from bayesmixed.gaussian.units import Units
@@ -314,18 +315,3 @@ def identical_rows(design: Design, family: Family) -> tuple[np.ndarray, np.ndarr
     if not family.summable:
         columns += [design.observed] if design.trials is None else [design.observed, design.trials]
     return distinct_rows(np.column_stack(columns), [factor.codes for factor in design.groups])
-
-
-def distinct_rows(numbers: np.ndarray, codes: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """The first of each set of identical rows, in order, (m,), and the set of every row, (n,).
-
-    Parameters
-    ----------
-    numbers : numpy.ndarray of shape (n, k)
-    codes : list of numpy.ndarray of int, shape (n,)
-    """
-    key = np.column_stack([numbers + 0.0, *(code.astype(float) for code in codes)])  # + 0.0: there is one zero
-    whole = np.ascontiguousarray(key).view(np.dtype((np.void, key.shape[1] * key.itemsize))).ravel()
-    _, at, place = np.unique(whole, return_index=True, return_inverse=True)
-    order = np.argsort(at)
-    return at[order], np.argsort(order)[place.ravel()]
