@@ -65,8 +65,8 @@ def fake_nuts(monkeypatch):
 
     def sample(model, design, settings):
         calls.append({name: value for name, value in vars(settings).items() if name != "sampler"})
-        own = model.family.auxiliary
-        made = make_draws(design, chains=settings.chains, draws=settings.draws, seed=settings.seed, auxiliary=own)
+        own = model.family
+        made = make_draws(design, chains=settings.chains, draws=settings.draws, seed=settings.seed, family=own)
         made.diagnostics["sampler"] = "nuts"
         return made
 

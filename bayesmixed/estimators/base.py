@@ -333,7 +333,7 @@ class MixedModel(Predictions, Summaries, Storage, Display, BaseEstimator):
         self.design_spec_, self.priors_ = posterior.spec, posterior.model.priors
         self.diagnostics_ = draws.diagnostics
         self.coef_ = draws.mean("beta").copy() if posterior.spec.common_names else np.empty(0)
-        self.intercept_ = float(draws.mean("Intercept")) if posterior.spec.has_intercept else 0.0
+        self.intercept_ = float(draws.mean("Intercept")) if "Intercept" in draws.values else 0.0
         self._posterior = posterior
         self._rows = rows
         self._idata = None

@@ -90,7 +90,7 @@ def learn(
         spec, design = DesignSpec.learn(
             parsed, frame, group_prior=estimator.group_prior, trials=trials, y=y, weights=weights
         )
-        check_names(spec, family.auxiliary)
+        check_names(spec, family)
     family.check_fit(design.observed, design.trials)
     check_units(design)
     warn_few_rows(design, family)

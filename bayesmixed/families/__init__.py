@@ -10,6 +10,7 @@ from bayesmixed.families.base import ClassFamily, Family
 from bayesmixed.families.bernoulli import Bernoulli
 from bayesmixed.families.beta import Beta
 from bayesmixed.families.binomial import Binomial
+from bayesmixed.families.cumulative import Cumulative
 from bayesmixed.families.gamma import Gamma
 from bayesmixed.families.gaussian import Gaussian
 from bayesmixed.families.links import LINKS
@@ -21,7 +22,7 @@ from bayesmixed.families.student import StudentT
 FAMILIES: dict[str, type[Family]] = {
     family.name: family for family in (Gaussian, StudentT, LogNormal, Gamma, Beta, Poisson, NegativeBinomial, Binomial)
 }
-CLASS_FAMILIES: dict[str, type[ClassFamily]] = {family.name: family for family in (Bernoulli,)}
+CLASS_FAMILIES: dict[str, type[ClassFamily]] = {family.name: family for family in (Bernoulli, Cumulative)}
 
 # what others offer under these names, and what to do here
 _NOT_OFFERED = {

@@ -8,6 +8,7 @@ as (S,).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -143,7 +144,10 @@ class Family(ABC):
     links : tuple of str
         Names of the links that may be used, the usual one first.
     auxiliary : tuple of str
-        Names of the auxiliary parameters, as in the posterior; all are positive.
+        Names of the auxiliary parameters; all are positive. ``gaps[medium]`` is an entry of a vector ``gaps``.
+    threshold : str
+        Name of the threshold that the intercept is minus of, where a model has thresholds and no free intercept beside
+        them; else empty.
     linear : bool
         Whether the mean of the response is the linear predictor itself, and its variance the same at each.
     collapses : bool
@@ -168,7 +172,8 @@ class Family(ABC):
 
     name: ClassVar[str]
     links: ClassVar[tuple[str, ...]]
-    auxiliary: ClassVar[tuple[str, ...]] = ()
+    auxiliary: tuple[str, ...] = ()
+    threshold: str = ""
     linear: ClassVar[bool] = False
     collapses: ClassVar[bool] = False
     residual: ClassVar[bool] = False
@@ -240,8 +245,28 @@ class Family(ABC):
         return response.location, response.scale
 
     @abstractmethod
-    def auxiliary_priors(self, scale: float) -> dict[str, Prior]:
+    def auxiliary_priors(self, scale: float, response: Response) -> dict[str, Prior]:
         """Default priors of the auxiliary parameters; `scale` is that of `location_and_scale`."""
+
+    def variables(self, has_intercept: bool) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
+        """The posterior's variables beside common and group effects, with their dims: those before them, those after."""
+        return {"Intercept": ()} if has_intercept else {}, dict.fromkeys(self.auxiliary, ())
+
+    @property
+    def coordinates(self) -> dict[str, list[str]]:
+        """Values of the dims of `variables`."""
+        return {}
+
+    def reported(self, values: Mapping[str, Any], stack: Callable[..., Any] = np.stack) -> dict[str, Any]:
+        """The posterior's `variables`, (..., k), of ``Intercept`` and the auxiliary parameters, each (...).
+
+        `stack` puts a list of arrays along a new axis: NumPy's, or PyMC's for tensors.
+        """
+        return dict(values)
+
+    def sampled(self, values: Mapping[str, Array]) -> dict[str, Array]:
+        """Inverse of `reported`."""
+        return dict(values)
 
     def floors(self, scale: float) -> dict[str, float]:
         """Values above which auxiliary parameters are kept, where these are not zero."""

@@ -24,7 +24,7 @@ class Bernoulli(ClassFamily):
     def location_and_scale(self, response: Response) -> tuple[float, float]:
         return pooled_link(self.link, response), self.link.scale
 
-    def auxiliary_priors(self, scale: float) -> dict[str, Prior]:
+    def auxiliary_priors(self, scale: float, response: Response) -> dict[str, Prior]:
         return {}
 
     def log_density(self, y: Array, eta: Array, **auxiliary: Array) -> Array:

@@ -41,7 +41,7 @@ class Beta(Family):
     def location_and_scale(self, response: Response) -> tuple[float, float]:
         return link_of_mean(self.link, np.average(response.y, weights=response.weights), response), self.link.scale
 
-    def auxiliary_priors(self, scale: float) -> dict[str, Prior]:
+    def auxiliary_priors(self, scale: float, response: Response) -> dict[str, Prior]:
         return {"kappa": LogNormal(2.0, 1.5)}
 
     def _shapes(self, eta: Array, kappa: Array) -> tuple[Array, Array]:

@@ -24,7 +24,7 @@ class Gamma(PositiveFamily):
     def location_and_scale(self, response: Response) -> tuple[float, float]:
         return log_rate(response), self.link.scale
 
-    def auxiliary_priors(self, scale: float) -> dict[str, Prior]:
+    def auxiliary_priors(self, scale: float, response: Response) -> dict[str, Prior]:
         return {"alpha": LogNormal(0.0, 1.5)}
 
     def log_density(self, y: Array, eta: Array, **auxiliary: Array) -> Array:

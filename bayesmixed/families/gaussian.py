@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from bayesmixed.distributions import HalfStudentT, Prior
-from bayesmixed.families.base import Array, Family
+from bayesmixed.families.base import Array, Family, Response
 
 # The residual sd is kept above this fraction of the response's scale, so that a perfect fit has a posterior.
 SIGMA_FLOOR = 1e-6
@@ -22,7 +22,7 @@ class Gaussian(Family):
     auxiliary = ("sigma",)
     linear = collapses = residual = True
 
-    def auxiliary_priors(self, scale: float) -> dict[str, Prior]:
+    def auxiliary_priors(self, scale: float, response: Response) -> dict[str, Prior]:
         return {"sigma": HalfStudentT(4.0, scale)}
 
     def floors(self, scale: float) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -12,13 +13,15 @@ from bayesmixed.families.base import Array, Link, ProbabilityLink
 
 _LARGE = 700.0  # whose exponential a double still holds
 _TINY = -40.0  # whose exponential is lost beside 1
+END = 1e10  # a threshold with nothing beyond it
+_HALF_LOG_2PI = 0.5 * np.log(2 * np.pi)
 _TAIL = -30.0  # below which four terms of an asymptotic series have all digits of the log of the normal distribution
 # Of the trapezoidal rule, in standard deviations. Its error falls with exp(-2 pi a / (sd step)) for a function that is
 # analytic within a of the real line, and with exp(-2 pi^2 / step^2) for the normal density: exp(-30) shows in no digit
 _EXPONENT, _REACH, _MAX_NODES = 30.0, 8.0, 1025
 
 
-def _trapezoidal(inverse: Callable[[Array], Array], analytic: float, m: Array, v: Array) -> Array:
+def _trapezoidal(function: Callable[[Array], Array], analytic: float, m: Array, v: Array) -> Array:
     """Mean over eta ~ N(m, v) of a function that is analytic within `analytic` of the real line.
 
     Trefethen & Weideman (2014), The exponentially convergent trapezoidal rule, SIAM Review 56, theorem 5.1.
@@ -29,7 +32,7 @@ def _trapezoidal(inverse: Callable[[Array], Array], analytic: float, m: Array, v
     nodes = np.linspace(-_REACH, _REACH, min(1 + 2 * int(np.ceil(_REACH / step)), _MAX_NODES))
     weights = np.exp(-0.5 * np.square(nodes))
     for node, weight in zip(nodes, weights / weights.sum(), strict=True):
-        total += weight * inverse(m + sd * node)
+        total += weight * function(m + sd * node)
     return total
 
 
@@ -93,7 +96,39 @@ class Log(Link):
         return pm.math.exp(eta)
 
 
-class Logit(ProbabilityLink):
+class SymmetricLink(ProbabilityLink):
+    """A link whose inverse F is the distribution function of a density that is symmetric about zero.
+
+    Intervals between thresholds have probabilities under it: p = F(upper) - F(lower), with ``width = upper - lower``.
+    An end may be ``END``, beyond which nothing is, but not infinite, as it would be multiplied by a density of zero.
+    """
+
+    @abstractmethod
+    def log_between(self, lower: Array, upper: Array, width: Array) -> Array:
+        """Log of p, with all digits in both tails."""
+
+    @abstractmethod
+    def between_slopes(self, lower: Array, upper: Array, width: Array) -> tuple[Array, Array, Array, Array]:
+        """Log of p; its derivatives by lower, which is negative, and upper, which is positive; minus their sum.
+
+        That sum is the derivative where both ends move, and has digits of its own: in a narrow interval the two are
+        large and nearly opposite.
+        """
+
+    @abstractmethod
+    def between_curvatures(self, lower: Array, upper: Array, width: Array) -> tuple[Array, Array]:
+        """Derivatives by lower and by upper of minus the sum of the slopes."""
+
+    @abstractmethod
+    def marginal_between(self, lower: Array, upper: Array, width: Array, v: Array) -> Array:
+        """Mean of p where N(0, v) is taken from both ends."""
+
+    @abstractmethod
+    def pymc_log_between(self, pm: Any, lower: Any, upper: Any, width: Any) -> Any:
+        """`log_between` of tensors, whose gradients are finite; `pm` is the module PyMC."""
+
+
+class Logit(SymmetricLink):
     """The linear predictor is the log-odds."""
 
     name = "logit"
@@ -141,8 +176,31 @@ class Logit(ProbabilityLink):
     def pymc_logs(self, pm: Any, eta: Any) -> tuple[Any, Any]:
         return -pm.math.log1pexp(-eta), -pm.math.log1pexp(eta)
 
+    def log_between(self, lower: Array, upper: Array, width: Array) -> Array:
+        """By p = F(upper) F(-lower) (1 - exp(-width))."""
+        return log_expit(upper) + log_expit(-lower) + np.log(-np.expm1(-width))
 
-class Probit(ProbabilityLink):
+    def between_slopes(self, lower: Array, upper: Array, width: Array) -> tuple[Array, Array, Array, Array]:
+        below_upper, _, above, _ = self.logs(upper)
+        _, above_lower, _, below = self.logs(lower)
+        own = 1 / np.expm1(np.minimum(width, _LARGE))
+        return below_upper + above_lower + np.log(-np.expm1(-width)), below - own, above + own, -(below + above)
+
+    def between_curvatures(self, lower: Array, upper: Array, width: Array) -> tuple[Array, Array]:
+        return expit(lower) * expit(-lower), expit(upper) * expit(-upper)
+
+    def marginal_between(self, lower: Array, upper: Array, width: Array, v: Array) -> Array:
+        def moved(by: Array) -> Array:
+            return np.exp(self.log_between(lower - by, upper - by, width))
+
+        return _trapezoidal(moved, np.pi, np.zeros(np.broadcast_shapes(np.shape(lower), np.shape(v))), v)
+
+    def pymc_log_between(self, pm: Any, lower: Any, upper: Any, width: Any) -> Any:
+        half = pm.math.tanh(width / 2)  # 1 - exp(-width) = 2 half / (1 + half), with all digits of a small one
+        return pm.math.log(2 * half / (1 + half)) - pm.math.log1pexp(-upper) - pm.math.log1pexp(lower)
+
+
+class Probit(SymmetricLink):
     """The linear predictor is the normal quantile of the mean."""
 
     name = "probit"
@@ -182,6 +240,33 @@ class Probit(ProbabilityLink):
 
     def pymc_logs(self, pm: Any, eta: Any) -> tuple[Any, Any]:
         return _pymc_log_ndtr(pm, eta), _pymc_log_ndtr(pm, -eta)
+
+    def log_between(self, lower: Array, upper: Array, width: Array) -> Array:
+        """In the lower tail, where the difference has digits: p is that of the interval's mirror image, too."""
+        swap = lower + upper > 0
+        lower, upper = np.where(swap, -upper, lower), np.where(swap, -lower, upper)
+        below = log_ndtr(upper)
+        return below + np.log(-np.expm1(log_ndtr(lower) - below))
+
+    def between_slopes(self, lower: Array, upper: Array, width: Array) -> tuple[Array, Array, Array, Array]:
+        log_p = self.log_between(lower, upper, width)
+        at_lower, at_upper = (np.exp(-0.5 * np.square(end) - _HALF_LOG_2PI - log_p) for end in (lower, upper))
+        return log_p, -at_lower, at_upper, at_lower - at_upper
+
+    def between_curvatures(self, lower: Array, upper: Array, width: Array) -> tuple[Array, Array]:
+        _, by_lower, by_upper, slope = self.between_slopes(lower, upper, width)
+        return -by_lower * (slope - lower), by_upper * (upper - slope)
+
+    def marginal_between(self, lower: Array, upper: Array, width: Array, v: Array) -> Array:
+        wide = np.sqrt(1 + v)  # of the sum of two normal variables
+        return np.exp(self.log_between(lower / wide, upper / wide, width / wide))
+
+    def pymc_log_between(self, pm: Any, lower: Any, upper: Any, width: Any) -> Any:
+        swap = pm.math.gt(lower + upper, 0.0)
+        low, high = pm.math.switch(swap, -upper, lower), pm.math.switch(swap, -lower, upper)
+        below = _pymc_log_ndtr(pm, high)
+        half = pm.math.tanh((below - _pymc_log_ndtr(pm, low)) / 2)
+        return below + pm.math.log(2 * half / (1 + half))
 
 
 class Cloglog(ProbabilityLink):

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from bayesmixed.distributions import HalfStudentT, Prior
-from bayesmixed.families.base import Array, PositiveFamily, refuse
+from bayesmixed.families.base import Array, PositiveFamily, Response, refuse
 from bayesmixed.families.gaussian import SIGMA_FLOOR, normal_derivatives
 
 
@@ -30,7 +30,7 @@ class LogNormal(PositiveFamily):
     def check(self, y: Array, trials: Array | None = None) -> None:
         refuse(self, y, y <= 0, "positive numbers", cure="a log-normal response has no zeros")
 
-    def auxiliary_priors(self, scale: float) -> dict[str, Prior]:
+    def auxiliary_priors(self, scale: float, response: Response) -> dict[str, Prior]:
         return {"sigma": HalfStudentT(4.0, scale)}
 
     def floors(self, scale: float) -> dict[str, float]:

@@ -9,7 +9,7 @@ from scipy import stats
 from scipy.special import betainc, betaln, digamma, gammaln, polygamma
 
 from bayesmixed.distributions import InverseGamma, Prior
-from bayesmixed.families.base import RARE, Array, CountFamily
+from bayesmixed.families.base import RARE, Array, CountFamily, Response
 
 
 class NegativeBinomial(CountFamily):
@@ -18,7 +18,7 @@ class NegativeBinomial(CountFamily):
     name = "negativebinomial"
     auxiliary = ("alpha",)
 
-    def auxiliary_priors(self, scale: float) -> dict[str, Prior]:
+    def auxiliary_priors(self, scale: float, response: Response) -> dict[str, Prior]:
         # 1 / sqrt(alpha) is half-normal: the mass is towards Poisson, alpha to infinity
         return {"alpha": InverseGamma(0.5, 0.5)}
 

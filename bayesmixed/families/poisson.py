@@ -9,7 +9,7 @@ from scipy import stats
 from scipy.special import gammaln, ndtri, pdtr, polygamma
 
 from bayesmixed.distributions import Prior
-from bayesmixed.families.base import RARE, Array, CountFamily
+from bayesmixed.families.base import RARE, Array, CountFamily, Response
 
 _NORMAL = 1e15
 
@@ -20,7 +20,7 @@ class Poisson(CountFamily):
     name = "poisson"
     summable = True
 
-    def auxiliary_priors(self, scale: float) -> dict[str, Prior]:
+    def auxiliary_priors(self, scale: float, response: Response) -> dict[str, Prior]:
         return {}
 
     def log_density(self, y: Array, eta: Array, **auxiliary: Array) -> Array:

@@ -29,7 +29,7 @@ class StudentT(Family):
         scale = 1.4826 * quantile_of_rows(np.abs(y - location), response.weights, 0.5)
         return location, scale if scale > 0 else response.scale
 
-    def auxiliary_priors(self, scale: float) -> dict[str, Prior]:
+    def auxiliary_priors(self, scale: float, response: Response) -> dict[str, Prior]:
         return {"sigma": HalfStudentT(4.0, scale), "nu": Truncated(Gamma(2.0, 0.1), _NU_FLOOR)}
 
     def floors(self, scale: float) -> dict[str, float]:

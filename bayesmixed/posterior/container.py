@@ -13,6 +13,7 @@ from bayesmixed._compat import dataset
 from bayesmixed.design.labels import label_key, label_text
 from bayesmixed.design.spec import DesignSpec
 from bayesmixed.errors import FormulaError, quoted
+from bayesmixed.families.base import Family
 from bayesmixed.posterior.draws import CONTRACT_VERSION, Draws, coordinates, layout
 from bayesmixed.posterior.posterior import Posterior
 
@@ -36,20 +37,28 @@ def check_columns(columns: Iterable[str]) -> None:
         )
 
 
-def check_names(spec: DesignSpec, auxiliary: tuple[str, ...]) -> None:
+def check_names(spec: DesignSpec, family: Family) -> None:
     """Refuse a grouping factor whose variables or dims would meet others in the posterior.
 
     Raises
     ------
     FormulaError
-        Also for a name with a slash, which netCDF and PyMC take for a path.
+        Also for a name with a slash, which netCDF and PyMC take for a path; and for a model that has thresholds in
+        place of an intercept, and no place for them.
     """
+    if family.threshold and not spec.has_intercept:
+        raise FormulaError(
+            f"family={family.name!r} has thresholds in place of an intercept, and columns are coded as beside one; "
+            "write the formula without '0 +' or '- 1'."
+        )
+    first, last = family.variables(spec.has_intercept)
+    own = [*first, *last, *family.coordinates, *dict.fromkeys(name.partition("[")[0] for name in family.auxiliary)]
     mine = {
         factor.name: [factor.name, *(f"{factor.name}_{of}" for of in ("effect", "pair"))]
         + [f"{stem}_{factor.name}" for stem in ("sd", "corr", "b")]
         for factor in spec.groups
     }
-    names = Counter([*RESERVED, "beta", "y", *auxiliary, *(name for some in mine.values() for name in some)])
+    names = Counter([*dict.fromkeys((*RESERVED, "beta", "y", *own)), *(name for some in mine.values() for name in some)])
     for factor in spec.groups:
         if clash := [name for name in mine[factor.name] if names[name] > 1 or "/" in name]:
             raise FormulaError(
@@ -88,12 +97,12 @@ def container(
     chains, n_draws = draws.shape
     sample = {"chain": np.arange(chains), "draw": np.arange(n_draws)}
     attrs = {"bayesmixed_schema": CONTRACT_VERSION}
-    variables = {name: dims for name, dims in layout(spec, posterior.family.auxiliary).items() if name in draws.values}
+    variables = {name: dims for name, dims in layout(spec, posterior.family).items() if name in draws.values}
     groups = {
         group: xr.Dataset(
             # copies: who edits the container does not edit the fit
             {name: (("chain", "draw", *dims), draws.values[name].copy()) for name, dims in variables.items()},
-            coords=sample | coordinates(spec),
+            coords=sample | coordinates(spec, posterior.family),
             attrs=attrs | ({"bayesmixed_lazy": list(draws.lazy)} if draws.lazy else {}),
         )
     }
@@ -132,7 +141,7 @@ def group_effects(draws: Draws, spec: DesignSpec, factor: str, levels: Any = Non
     effects = draws.effects(factor, at).reshape(*draws.shape, len(at), -1)
     effect = f"{factor}_effect"
     coords = {"chain": np.arange(draws.shape[0]), "draw": np.arange(draws.shape[1])}
-    coords |= {factor: labels[at], effect: coordinates(spec)[effect]}
+    coords |= {factor: labels[at], effect: np.asarray(spec.group(factor).effect_names)}
     return xr.DataArray(effects, coords, ("chain", "draw", factor, effect), name=f"b_{factor}")
 
 

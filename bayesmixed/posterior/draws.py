@@ -10,6 +10,7 @@ import numpy as np
 
 from bayesmixed.chunks import allowed, chunks
 from bayesmixed.design.spec import Design, DesignSpec
+from bayesmixed.families.base import Family
 
 if TYPE_CHECKING:
     from bayesmixed.design.factors import GroupFactor, GroupSpec
@@ -218,25 +219,21 @@ class Draws:
         return self.lazy[factor].draw(levels) if factor in self.lazy else self.flat(f"b_{factor}")[:, levels]
 
 
-def layout(design: Design | DesignSpec, auxiliary: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+def layout(design: Design | DesignSpec, family: Family) -> dict[str, tuple[str, ...]]:
     """Variables of the naming contract, version 1, in order, with their dims beyond (chain, draw).
-
-    Parameters
-    ----------
-    design : Design or DesignSpec
-    auxiliary : tuple of str
-        The family's auxiliary parameters.
 
     Examples
     --------
     >>> from bayesmixed.datasets import load_sleepstudy
+    >>> from bayesmixed.families import get_family
     >>> from bayesmixed.formula.parse import parse
     >>> spec, _ = DesignSpec.learn(parse("Days + (1 | Subject)"), load_sleepstudy())
-    >>> layout(spec, ("sigma",))["b_Subject"]
+    >>> layout(spec, get_family("gaussian"))["b_Subject"]
     ('Subject', 'Subject_effect')
     """
     names = [factor.name for factor in design.groups]
-    variables: dict[str, tuple[str, ...]] = {"Intercept": ()} if design.has_intercept else {}
+    first, last = family.variables(design.has_intercept)
+    variables = dict(first)
     if design.common_names:
         variables["beta"] = ("common_effect",)
     # b_ brings <factor> and <factor>_effect in this order before sd_ brings the latter alone: ArviZ 1.3 stacks
@@ -244,18 +241,26 @@ def layout(design: Design | DesignSpec, auxiliary: tuple[str, ...]) -> dict[str,
     variables |= {f"b_{name}": (name, f"{name}_effect") for name in names}
     variables |= {f"sd_{name}": (f"{name}_effect",) for name in names}
     variables |= {f"corr_{factor.name}": (f"{factor.name}_pair",) for factor in design.groups if factor.pairs}
-    return variables | dict.fromkeys(auxiliary, ())
+    return variables | last
 
 
-def coordinates(design: Design | DesignSpec) -> dict[str, np.ndarray]:
+def coordinates(design: Design | DesignSpec, family: Family) -> dict[str, np.ndarray]:
     """Coordinate values of the dims in `layout`."""
-    coords: dict[str, Any] = {"common_effect": list(design.common_names)} if design.common_names else {}
+    coords: dict[str, Any] = dict(family.coordinates)
+    if design.common_names:
+        coords["common_effect"] = list(design.common_names)
     for factor in design.groups:
         coords[factor.name] = factor.levels
         coords[f"{factor.name}_effect"] = list(factor.effect_names)
         if factor.pairs:
             coords[f"{factor.name}_pair"] = list(factor.pair_names)
     return {name: np.asarray(values) for name, values in coords.items()}
+
+
+def sampled(draws: Draws, family: Family, has_intercept: bool) -> dict[str, np.ndarray]:
+    """Intercept and auxiliary parameters of every draw, each (chain * draw,), as the family's methods take them."""
+    first, last = family.variables(has_intercept)
+    return family.sampled({name: draws.flat(name) for name in (*first, *last)})
 
 
 def covariance_factor(draws: Draws, factor: GroupFactor | GroupSpec) -> np.ndarray:

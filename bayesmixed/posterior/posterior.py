@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from bayesmixed.design.spec import DesignSpec
 from bayesmixed.families.base import Family
-from bayesmixed.posterior.draws import Draws
+from bayesmixed.posterior.draws import Draws, sampled
 from bayesmixed.posterior.parts import Parts
 from bayesmixed.priors.priors import Priors
 
@@ -52,6 +54,11 @@ class Posterior:
             parts = Parts.alike(self.draws, self.spec, self.family.auxiliary, n_parts, noise)
             self._parted[n_parts, noise] = parts
         return self._parted[n_parts, noise]
+
+    @cached_property
+    def parameters(self) -> dict[str, np.ndarray]:
+        """Intercept and auxiliary parameters of every draw, each (S,), as the family's methods take them."""
+        return sampled(self.draws, self.family, self.spec.has_intercept)
 
     @cached_property
     def _parted(self) -> dict[tuple[int, float], Parts]:

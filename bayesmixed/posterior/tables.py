@@ -30,7 +30,7 @@ Tails = tuple[float, float]
 
 
 def common_effects(posterior: Posterior, coverage: float = 0.9) -> pd.DataFrame:
-    """Tabulate the intercept and the common effects.
+    """Tabulate the intercept, or the thresholds of an ordered response, and the common effects.
 
     Parameters
     ----------
@@ -41,15 +41,15 @@ def common_effects(posterior: Posterior, coverage: float = 0.9) -> pd.DataFrame:
     Returns
     -------
     DataFrame of shape (p + 1, 8)
-        Columns effect, mean, sd, lower, upper, ess_bulk, ess_tail, r_hat. The first row is the Intercept, at X = 0; a
-        model without one has p rows.
+        Columns effect, mean, sd, lower, upper, ess_bulk, ess_tail, r_hat. The first row is the Intercept, at X = 0, or
+        the first rows are the thresholds there; a model without either has p rows.
 
     Raises
     ------
     ValueError
         `coverage` is not in (0, 1).
     """
-    return _described(posterior.draws, _common(posterior.spec), tails(coverage))[["effect", *NUMBERS]]
+    return _described(posterior.draws, _common(posterior), tails(coverage))[["effect", *NUMBERS]]
 
 
 def group_effects(posterior: Posterior, factor: str, coverage: float = 0.9) -> pd.DataFrame:
@@ -89,7 +89,8 @@ def group_coefficients(posterior: Posterior, factor: str, coverage: float = 0.9)
     -------
     DataFrame of shape (n_levels * q, 10)
         As of `group_effects`, with a row for each effect of the factor. The sum is taken draw by draw; the common
-        part is the Intercept or the common effect of the same name, and 0 where there is none.
+        part is the Intercept or the common effect of the same name, and 0 where there is none, as there is no Intercept
+        beside thresholds.
 
     Raises
     ------
@@ -102,7 +103,7 @@ def group_coefficients(posterior: Posterior, factor: str, coverage: float = 0.9)
     q = len(group.effect_names)
     common, mean = np.zeros((draws.size, 1, q)), np.zeros(q)
     for k, effect in enumerate(group.effect_names):
-        if effect == "Intercept" and spec.has_intercept:
+        if effect == "Intercept" and "Intercept" in draws.values:
             common[:, 0, k], mean[k] = draws.flat("Intercept"), draws.mean("Intercept")
         elif effect in spec.common_names:
             at = spec.common_names.index(effect)
@@ -164,10 +165,10 @@ def variance_components(
        Evolution 5(9), 944-946.
     """
     family, draws = posterior.family, posterior.draws
-    auxiliary = {name: draws.values[name] for name in family.auxiliary}
-    residual = np.sqrt(family.latent_variance(np.full(draws.shape, response), **auxiliary))
+    auxiliary = {name: posterior.parameters[name] for name in family.auxiliary}
+    residual = np.sqrt(family.latent_variance(np.full(draws.size, response), **auxiliary)).reshape(draws.shape)
     draws = replace(draws, values=draws.values | {_RESIDUAL: residual})
-    own = () if family.collapses else family.auxiliary  # sigma is the residual's sd where the response is normal
+    own = () if family.collapses else _last(posterior)  # sigma is the residual's sd where the response is normal
     variables = [
         *_covariances(posterior.spec),
         *(_Variable(name, "", "auxiliary", (name,)) for name in own),
@@ -218,11 +219,11 @@ def summary(posterior: Posterior, coverage: float = 0.9) -> pd.DataFrame:
     -------
     DataFrame
         Columns variable, factor, effect, mean, sd, lower, upper, ess_bulk, ess_tail, r_hat. ``variable`` is the name in
-        the posterior: Intercept, beta, sd_<factor>, corr_<factor>, sigma, in this order. ``factor`` is empty for common
-        effects and sigma.
+        the posterior: Intercept (or thresholds), beta, sd_<factor>, corr_<factor>, sigma, in this order. ``factor`` is
+        empty for common effects and sigma.
     """
-    auxiliary = [_Variable(name, "", "auxiliary", ("",)) for name in posterior.family.auxiliary]
-    variables = _common(posterior.spec) + _covariances(posterior.spec) + auxiliary
+    auxiliary = [_Variable(name, "", "auxiliary", ("",)) for name in _last(posterior)]
+    variables = _common(posterior) + _covariances(posterior.spec) + auxiliary
     return _described(posterior.draws, variables, tails(coverage))[["variable", "factor", "effect", *NUMBERS]]
 
 
@@ -235,9 +236,19 @@ class _Variable(NamedTuple):
     effects: tuple[str, ...]
 
 
-def _common(spec: DesignSpec) -> list[_Variable]:
-    intercept = [_Variable("Intercept", "", "common", ("Intercept",))] if spec.has_intercept else []
-    return intercept + ([_Variable("beta", "", "common", spec.common_names)] if spec.common_names else [])
+def _common(posterior: Posterior) -> list[_Variable]:
+    spec, family = posterior.spec, posterior.family
+    first, _ = family.variables(spec.has_intercept)
+    found = [
+        _Variable(name, "", "common", tuple(family.coordinates[dims[0]]) if dims else (name,))
+        for name, dims in first.items()
+    ]
+    return found + ([_Variable("beta", "", "common", spec.common_names)] if spec.common_names else [])
+
+
+def _last(posterior: Posterior) -> tuple[str, ...]:
+    """Parameters of the family that the posterior has."""
+    return tuple(posterior.family.variables(posterior.spec.has_intercept)[1])
 
 
 def _covariances(spec: DesignSpec) -> list[_Variable]:

@@ -1,5 +1,7 @@
 """The linear predictor of rows at the posterior's draws, and what goes with it: ``Intercept + x'beta + offset + z'b``.
 
+A family whose posterior has thresholds in place of the intercept takes minus one of them as the intercept.
+
 A level that was not seen in fit has an effect by its factor's mode (`new_groups`).
 """
 
@@ -65,14 +67,23 @@ class Predictors:
             yield np.arange(rows.start, rows.stop)
 
     def at(self, rows: np.ndarray, keep: np.ndarray, how: How) -> np.ndarray:
-        """Linear predictor of some rows at some draws, (rows, s); `how` new levels enter, `NewLevels.effects` says.
+        """Linear predictor of some rows at some draws, (rows, s), as the family's methods take it.
 
-        A row's draws lie side by side in memory, where everything that follows runs over them.
+        `how` new levels enter, `NewLevels.effects` says.
         """
+        return self._with(self.posterior.parameters.get("Intercept"), rows, keep, how)
+
+    def linear(self, rows: np.ndarray, keep: np.ndarray, how: How) -> np.ndarray:
+        """The same as it is reported: where the posterior has no intercept, without it."""
+        draws = self.posterior.draws
+        return self._with(draws.flat("Intercept") if "Intercept" in draws.values else None, rows, keep, how)
+
+    def _with(self, intercept: np.ndarray | None, rows: np.ndarray, keep: np.ndarray, how: How) -> np.ndarray:
+        """The sum with an intercept (S,); a row's draws lie side by side, where all that follows runs over them."""
         draws, design = self.posterior.draws, self.design
         eta = np.zeros((len(rows), len(keep)))
-        if design.has_intercept:
-            eta += draws.flat("Intercept")[keep]
+        if intercept is not None:
+            eta += intercept[keep]
         if design.offset is not None:
             eta += design.offset[rows][:, None]
         if design.common_names:
@@ -98,5 +109,5 @@ class Predictors:
     def auxiliary(self, rows: np.ndarray, keep: np.ndarray) -> dict[str, np.ndarray]:
         """The family's auxiliary parameters at some draws, each (s,), and the rows' numbers of trials, (rows, 1)."""
         posterior, trials = self.posterior, self.design.trials
-        found = {name: posterior.draws.flat(name)[keep] for name in posterior.family.auxiliary}
+        found = {name: posterior.parameters[name][keep] for name in posterior.family.auxiliary}
         return found if trials is None else {**found, "trials": trials[rows, None]}

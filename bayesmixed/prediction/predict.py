@@ -43,10 +43,10 @@ def class_probabilities(posterior: Posterior, design: Design, modes: Mapping[str
 
 
 def linear_mean(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> np.ndarray:
-    """Posterior mean of the linear predictor, shape (n,)."""
+    """Posterior mean of the linear predictor, shape (n,): of ordered responses without their thresholds."""
     draws = posterior.draws
     eta = np.zeros(design.n_rows) if design.offset is None else design.offset.copy()
-    if design.has_intercept:
+    if "Intercept" in draws.values:
         eta += draws.mean("Intercept")
     if design.common_names:
         eta += design.X @ draws.mean("beta")
@@ -84,7 +84,7 @@ def standard_deviation(posterior: Posterior, design: Design, modes: Mapping[str,
 
 
 def draw(posterior: Posterior, design: Design, modes: Mapping[str, str], kind: str, keep: np.ndarray) -> np.ndarray:
-    """Draws of the response, of its mean, or of the linear predictor.
+    """Draws of the response, of its mean, or of the linear predictor as `Predictors.linear` has it.
 
     Parameters
     ----------
@@ -105,7 +105,8 @@ def draw(posterior: Posterior, design: Design, modes: Mapping[str, str], kind: s
     family, predictors = posterior.family, Predictors(posterior, design, modes)
     total = len(predictors.every)
     for rows in predictors.chunks((total if kind == "response" else len(keep)) * max(shape, default=1)):
-        values, auxiliary = predictors.at(rows, keep, "drawn"), predictors.auxiliary(rows, keep)
+        at = predictors.linear if kind == "linear" else predictors.at
+        values, auxiliary = at(rows, keep, "drawn"), predictors.auxiliary(rows, keep)
         if kind == "mean":
             values = family.mean(values, **auxiliary)
         elif kind == "response":
@@ -160,7 +161,8 @@ def _quantiles_of_draws(predictors: Predictors, *, which: np.ndarray, kind: str,
         rows = chunk[which[chunk]]
         if not len(rows):
             continue
-        values, auxiliary = predictors.at(rows, every, how), predictors.auxiliary(rows, every)
+        at = predictors.linear if kind == "linear" else predictors.at
+        values, auxiliary = at(rows, every, how), predictors.auxiliary(rows, every)
         if kind == "response":
             if how == "integrated" and np.any(variance := predictors.new_variance(rows)):
                 auxiliary = family.widened(variance, **auxiliary)

@@ -56,12 +56,13 @@ def prior_draws(model: Model, n_draws: int, seed: int) -> Draws:
     >>> draws.values["b_Subject"].shape
     (1, 100, 18, 2)
     """
-    spec, priors, auxiliary = model.spec, model.priors, model.family.auxiliary
+    spec, priors, family = model.spec, model.priors, model.family
     values = _common_part(spec, priors, n_draws, seed)
     for factor in spec.groups:
         values |= _covariance(factor, priors, n_draws, seed)
-    for name in auxiliary:
+    for name in family.auxiliary:
         values[name] = priors.auxiliary[name].quantile(uniforms((seed, "prior", name), (n_draws,)))
+    values = family.reported(values)
     draws = Draws({name: value[None] for name, value in values.items()}, {}, {"sampler": "prior"})
     sources = {factor.name: PriorEffects(covariance_factor(draws, factor), factor, seed) for factor in spec.groups}
     lazy = {name: source for name, source in sources.items() if source.mean.size * n_draws > allowed().stored}
@@ -71,7 +72,7 @@ def prior_draws(model: Model, n_draws: int, seed: int) -> Draws:
         if name not in lazy
     }
     known = draws.values | stored
-    return replace(draws, values={name: known[name] for name in layout(spec, auxiliary) if name in known}, lazy=lazy)
+    return replace(draws, values={name: known[name] for name in layout(spec, family) if name in known}, lazy=lazy)
 
 
 def _common_part(spec: DesignSpec, priors: Priors, n_draws: int, seed: int) -> dict[str, np.ndarray]:

@@ -19,11 +19,11 @@ from bayesmixed.priors.swept import sweep
 FAR = 3  # standard deviations between zero and the mean of a slope column before we warn
 
 
-def predictor_scale(design: Design, family: Family) -> tuple[float, float]:
-    """Where the linear predictor of a design is, and how far it may be from there, as its family says."""
+def response_of(design: Design, family: Family) -> Response:
+    """What a family is told of a design's rows."""
     measured = design.working(family).statistics.common
     (*_, location), (*_, scale) = measured.location_and_scale(design.has_intercept)
-    response = Response(
+    return Response(
         design.observed,
         design.offset,
         design.weights,
@@ -32,7 +32,11 @@ def predictor_scale(design: Design, family: Family) -> tuple[float, float]:
         float(location),
         float(scale),
     )
-    return family.location_and_scale(response)
+
+
+def predictor_scale(design: Design, family: Family) -> tuple[float, float]:
+    """Where the linear predictor of a design is, and how far it may be from there, as its family says."""
+    return family.location_and_scale(response_of(design, family))
 
 
 def default_priors(
@@ -80,7 +84,8 @@ def default_priors(
     .. [1] Goodrich, Gabry, Ali & Brilleman, Prior distributions for rstanarm models (package vignette).
     """
     names, users = design.common_names, stated.get("beta", ())
-    location, scale = predictor_scale(design, family)
+    response = response_of(design, family)
+    location, scale = family.location_and_scale(response)
     common = sweep(
         design.statistics.common.select(slice(len(names))),
         design.contains or [()] * len(names),
@@ -99,9 +104,10 @@ def default_priors(
         common={name: Normal(0.0, float(2.5 * scale / s)) for name, s in zip(names, common.scale, strict=True)},
         group_sd=group_sd,
         lkj_eta=resolve_eta(lkj_eta, design),
-        auxiliary=family.auxiliary_priors(scale),
+        auxiliary=family.auxiliary_priors(scale, response),
         swept=common.entries(names),
         group_swept={name: swept for name, swept in group_swept.items() if swept},
+        threshold=family.threshold,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import ClassVar
 
 import numpy as np
@@ -23,7 +23,8 @@ class Priors:
     Attributes
     ----------
     intercept : Prior or None
-        Of the intercept at the place that `print` shows; None in a model without one.
+        Of the intercept at the place that `print` shows; None in a model without one. Where there is a `threshold`, of
+        minus that one.
     common : dict of str to Prior
         By column label: of the swept column's coefficient.
     group_sd : dict of str to dict of str to Prior
@@ -39,6 +40,9 @@ class Priors:
         Days = 4.5. A column that is not there is not swept; ``{}``: all priors are those of coefficients at X = 0.
     group_swept : dict of str to dict of str to dict of str to float
         By factor: the same for its effects' columns, within a correlated block.
+    threshold : str
+        Of an ordered response: the threshold that the intercept is minus of, such as ``"low|medium"``. `print` shows
+        its prior in place of the intercept's. The gaps between neighbouring thresholds are among `auxiliary`.
 
     Examples
     --------
@@ -57,6 +61,7 @@ class Priors:
         "auxiliary",
         "swept",
         "group_swept",
+        "threshold",
     )
 
     intercept: Prior | None
@@ -66,6 +71,7 @@ class Priors:
     auxiliary: dict[str, Prior]
     swept: dict[str, dict[str, float]] = field(default_factory=dict)
     group_swept: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    threshold: str = ""
 
     def common_sweep(self, labels: Sequence[str]) -> np.ndarray:
         """T of the common part, over the intercept, if there is one, and the columns in the order of `labels`.
@@ -78,12 +84,20 @@ class Priors:
         """T of a factor's columns, (q, q), in the order of `effects`."""
         return sweep_matrix(self.group_swept.get(factor, {}), effects)
 
+    def stated_common(self, labels: Sequence[str]) -> list[tuple[str, Prior]]:
+        """Of what each prior of the common part is one, with the place, and the prior; in the order of `labels`."""
+        common = {**({"Intercept": self.intercept} if self.intercept else {}), **{at: self.common[at] for at in labels}}
+        places = stated_at(self.common_sweep(labels), list(common), "beta")
+        found = list(zip(places, common.values(), strict=True))
+        if self.threshold and self.intercept:
+            name = places[0].replace("Intercept", f"thresholds[{self.threshold}]", 1)
+            found[0] = (name, reflected(self.intercept))
+        return found
+
     @property
     def rows(self) -> list[tuple[str, str]]:
         """Every parameter with its prior, as text of four digits; `print` shows them as a table."""
-        common = {**({"Intercept": self.intercept} if self.intercept else {}), **self.common}
-        places = stated_at(self.common_sweep(list(self.common)), list(common), "beta")
-        rows = [(place, _short(prior)) for place, prior in zip(places, common.values(), strict=True)]
+        rows = [(place, _short(prior)) for place, prior in self.stated_common(list(self.common))]
         for factor, sds in self.group_sd.items():
             places = stated_at(self.group_sweep(factor, list(sds)), list(sds), f"sd_{factor}")
             rows += [(place, _short(prior)) for place, prior in zip(places, sds.values(), strict=True)]
@@ -94,6 +108,11 @@ class Priors:
     def __str__(self) -> str:
         width = max((len(name) for name, _ in self.rows), default=0)
         return "\n".join(f"{name:<{width}}  {prior}" for name, prior in self.rows)
+
+
+def reflected(prior: Prior) -> Prior:
+    """The prior of minus a parameter whose prior is this one, a Normal or StudentT."""
+    return replace(prior, mu=0.0 - prior.mu)  # type: ignore[call-arg, attr-defined]
 
 
 def stated_at(T: np.ndarray, names: list[str], variable: str) -> list[str]:

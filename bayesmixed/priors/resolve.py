@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from bayesmixed.design.spec import Design
-from bayesmixed.distributions import Prior, Truncated
+from bayesmixed.distributions import Normal, Prior, StudentT, Truncated
 from bayesmixed.errors import PriorError, quoted
 from bayesmixed.families.base import Family
-from bayesmixed.priors.defaults import default_priors, resolve_eta
-from bayesmixed.priors.priors import Priors
+from bayesmixed.priors.defaults import default_priors, resolve_eta, response_of
+from bayesmixed.priors.priors import Priors, reflected
 
 # a name with a place, as `stated_at` writes it
 _PLACE = re.compile(r"(?P<name>(?P<variable>beta|sd_.+?)\[(?P<label>.+?)\]|.+?)( at .+ = | [-+] )")
@@ -36,7 +36,9 @@ def resolve_priors(
     user : dict, Priors or None
         Keys: ``"Intercept"``, ``"beta"`` (one prior, or a dict by label), ``"sd_<factor>"`` (one prior, or a
         dict by effect), auxiliary parameters, a bare label or term of the common part, or a name as `print` shows it,
-        ``"beta[x]"``, ``"sd_<factor>[x]"``. A `Priors` is used as it is, its own ``lkj_eta`` included.
+        ``"beta[x]"``, ``"sd_<factor>[x]"``. Of ordered responses ``"thresholds"``, the prior of the middle one (a
+        Normal or StudentT), in place of the intercept, and ``"gaps"`` between neighbouring ones, or a dict of these by
+        the class that lies between. A `Priors` is used as it is, its own ``lkj_eta`` included.
     lkj_eta : float or dict by factor, default=2.0
         Not read when `user` is a `Priors`.
 
@@ -47,7 +49,7 @@ def resolve_priors(
     """
     if isinstance(user, Priors):
         _check_fits(user, design, family)
-        bounds = family.auxiliary_priors(1.0)
+        bounds = family.auxiliary_priors(1.0, response_of(design, family))
         auxiliary = {name: _above(prior, bounds[name]) for name, prior in user.auxiliary.items()}
         return user if auxiliary == user.auxiliary else replace(user, auxiliary=auxiliary)
     if not isinstance(user, Mapping | None):
@@ -82,13 +84,15 @@ def _read(user: Mapping[str, Any], design: Design, family: Family) -> Priors:
             raise PriorError(
                 f"the keys of priors are names, got {name!r}; valid names: {quoted(_names(design, family))}."
             )
-        _refuse_place(name, design)
+        _refuse_place(name, design, family)
         key, value = _split(name, given, design)
         if _labels_of(key, design) and key in _names(design, family):
             raise PriorError(
                 f"prior {key!r} is ambiguous; for the common effect write priors={{'beta': {{{key!r}: ...}}}}."
             )
-        if key == "Intercept" and design.has_intercept:
+        if key in ("Intercept", "thresholds", f"thresholds[{family.threshold}]") and family.threshold:
+            intercept = _of_threshold(key, value, family)
+        elif key == "Intercept" and design.has_intercept:
             intercept = _prior(key, value)
         elif key == "beta" and design.common_names:
             by_label = value if isinstance(value, Mapping) else dict.fromkeys(design.common_names, value)
@@ -98,12 +102,56 @@ def _read(user: Mapping[str, Any], design: Design, family: Family) -> Priors:
             _set_sds(group_sd[key[3:]], key, value, effects[key[3:]])
         elif key in family.auxiliary:
             auxiliary[key] = _prior(key, value, positive=True)
+        elif own := _entries(family).get(key):
+            auxiliary |= _by_entry(key, value, own)
         else:
             _set_common(common, key, value, design, family)
     return Priors(intercept, common, group_sd, {}, auxiliary)
 
 
-def _refuse_place(key: str, design: Design) -> None:
+def _of_threshold(key: str, value: Any, family: Family) -> Prior:
+    """The intercept's prior, which is that of minus the middle threshold."""
+    if key == "Intercept":
+        raise PriorError(
+            f"family={family.name!r} has thresholds in place of an Intercept; write priors={{'thresholds': ...}}, the "
+            f"prior of the middle one, {family.threshold!r}."
+        )
+    if isinstance(value, Mapping):
+        if list(value) != [family.threshold]:
+            raise PriorError(
+                f"of the thresholds the middle one, {family.threshold!r}, has a prior of its own, and the gaps between "
+                f"neighbouring ones ('gaps'); got priors of {quoted(value)}."
+            )
+        value = value[family.threshold]
+    return reflected(_two_sided(_prior(key, value)))
+
+
+def _two_sided(prior: Prior) -> Prior:
+    if not isinstance(prior, Normal | StudentT):
+        raise PriorError(f"the prior of the middle threshold must be Normal or StudentT, got {prior!r}.")
+    return prior
+
+
+def _entries(family: Family) -> dict[str, dict[str, str]]:
+    """Auxiliary parameters that are entries of a vector, by its name: their names by label."""
+    found: dict[str, dict[str, str]] = {}
+    for name in family.auxiliary:
+        variable, bracket, label = name.removesuffix("]").partition("[")
+        if bracket:
+            found.setdefault(variable, {})[label] = name
+    return found
+
+
+def _by_entry(key: str, value: Any, names: Mapping[str, str]) -> dict[str, Prior]:
+    """Priors of a vector's entries: one for all, or a dict by label."""
+    by_label = value if isinstance(value, Mapping) else dict.fromkeys(names, value)
+    for label in by_label:
+        if label not in names:
+            raise PriorError(f"prior {key!r} names {label!r}; its entries are {quoted(names)}.")
+    return {names[label]: _prior(names[label], prior, positive=True) for label, prior in by_label.items()}
+
+
+def _refuse_place(key: str, design: Design, family: Family) -> None:
     """Refuse a name as `print` shows it with the place where a default is stated: a key means the one at X = 0."""
     found = _PLACE.match(key)
     if found is None or _labels_of(key, design):
@@ -112,6 +160,8 @@ def _refuse_place(key: str, design: Design) -> None:
     effects = {f"sd_{factor.name}": factor for factor in design.groups}
     if name == "Intercept":
         change = "intercept=Normal(...)"
+    elif family.threshold and name == f"thresholds[{family.threshold}]":
+        change = "intercept=Normal(...), the prior of minus the threshold"
     elif name in effects or found["variable"] in effects:
         factor = effects[found["variable"] or name]
         if found["label"] and label not in factor.effect_names:
@@ -141,8 +191,9 @@ def _split(key: str, value: Any, design: Design) -> tuple[str, Any]:
 
 def _names(design: Design, family: Family) -> list[str]:
     """List the keys that `resolve_priors` takes beside labels and terms."""
-    names = [*(["Intercept"] if design.has_intercept else []), *(["beta"] if design.common_names else [])]
-    return [*names, *(f"sd_{factor.name}" for factor in design.groups), *family.auxiliary]
+    first = ["thresholds"] if family.threshold else ["Intercept"] if design.has_intercept else []
+    names = [*first, *(["beta"] if design.common_names else []), *(f"sd_{factor.name}" for factor in design.groups)]
+    return [*names, *_entries(family), *family.auxiliary]
 
 
 def _labels_of(name: str, design: Design) -> list[str]:
@@ -198,6 +249,7 @@ def _check_fits(priors: Priors, design: Design, family: Family) -> None:
         ),
         "lkj_eta": (set(priors.lkj_eta), {factor.name for factor in design.groups if factor.pairs}),
         "auxiliary": (set(priors.auxiliary), set(family.auxiliary)),
+        "threshold": ({priors.threshold} - {""}, {family.threshold} - {""}),
     }
     for part, (got, expected) in parts.items():
         if got != expected:
@@ -207,6 +259,8 @@ def _check_fits(priors: Priors, design: Design, family: Family) -> None:
             )
     if priors.intercept is not None:
         _prior("Intercept", priors.intercept)
+        if family.threshold:
+            _two_sided(priors.intercept)
     _check_swept(priors, design)
     for label, prior in priors.common.items():
         _prior(label, prior)

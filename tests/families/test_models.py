@@ -17,6 +17,7 @@ from bayesmixed._compat import dataset
 from bayesmixed.design.spec import DesignSpec
 from bayesmixed.distributions import Truncated
 from bayesmixed.families import FAMILIES, get_family
+from bayesmixed.families.base import Response
 from bayesmixed.formula.parse import parse
 from bayesmixed.priors.resolve import resolve_priors
 from helpers.made import with_responses
@@ -169,12 +170,10 @@ def test_the_priors_of_further_parameters_in_pymc_are_those_that_are_printed(nam
 
 
 def default_auxiliary(name):
-    family = get_family(name)
-    if not family.collapses and name != "t":
-        return family.auxiliary_priors(1.0)
-    y = DATA[name].to_numpy()
+    family, y = get_family(name), DATA[name].to_numpy()
     scale = 1.4826 * np.median(np.abs(y - np.median(y))) if name == "t" else np.std(family.working(y))
-    return family.auxiliary_priors(float(scale))
+    response = Response(y, None, None, None, True, 0.0, 1.0)
+    return family.auxiliary_priors(float(scale) if family.collapses or name == "t" else 1.0, response)
 
 
 # ---- predictions, on draws made by hand

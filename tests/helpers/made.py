@@ -11,19 +11,21 @@ from bayesmixed.posterior.posterior import Model, Posterior
 GAUSSIAN = get_family("gaussian")
 
 
-def make_draws(design, *, chains=2, draws=50, seed=0, auxiliary=("sigma",)):
+def make_draws(design, *, chains=2, draws=50, seed=0, family=GAUSSIAN):
     """Draws of the right names and shapes, with a valid correlation matrix in every draw."""
     rng = np.random.default_rng(seed)
-    sizes = {"common_effect": len(design.common_names)}
+    sizes = {"common_effect": len(design.common_names)} | {dim: len(own) for dim, own in family.coordinates.items()}
     for factor in design.groups:
         sizes |= {factor.name: len(factor.levels), f"{factor.name}_effect": len(factor.effect_names)}
         sizes[f"{factor.name}_pair"] = len(factor.pairs)
     values = {}
-    for name, dims in layout(design, auxiliary).items():
+    for name, dims in layout(design, family).items():
         shape = (chains, draws, *(sizes[dim] for dim in dims))
         values[name] = rng.normal(size=shape)
-        if name in auxiliary or name.startswith("sd_"):
+        if name in family.auxiliary or name.startswith("sd_"):
             values[name] = np.abs(values[name]) + 0.1
+        if name == "thresholds":
+            values[name] = np.sort(values[name], axis=-1) + 0.1 * np.arange(shape[-1])
     for factor in design.groups:
         if factor.pairs:
             values[f"corr_{factor.name}"] = random_correlations(rng, (chains, draws), factor)

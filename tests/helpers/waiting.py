@@ -33,7 +33,7 @@ class Waiting(Family):
     def location_and_scale(self, response):
         return float(np.log(np.average(response.y, weights=response.weights))), 1.0
 
-    def auxiliary_priors(self, scale):
+    def auxiliary_priors(self, scale, response):
         return {}
 
     def log_density(self, y, eta, **auxiliary):

@@ -7,7 +7,7 @@ from bayesmixed.design.spec import DesignSpec
 from bayesmixed.formula.parse import parse
 from bayesmixed.posterior.container import check_columns, check_names, container
 from bayesmixed.posterior.draws import layout
-from helpers.made import make_draws, posterior_of
+from helpers.made import GAUSSIAN, make_draws, posterior_of
 
 
 def assemble(formula, frame, **options):
@@ -143,10 +143,10 @@ def test_factors_whose_names_would_clash_are_refused(formula, factor, taken, sch
     spec, _ = DesignSpec.learn(parse(formula), frame)
 
     with pytest.raises(FormulaError, match=f"grouping factor '{factor}' would put '.*{taken}'.*rename the column"):
-        check_names(spec, ("sigma",))
+        check_names(spec, GAUSSIAN)
 
 
 def test_layout_is_the_same_from_design_and_spec(school):
     spec, design = DesignSpec.learn(parse("x + (x | school)"), school)
 
-    assert layout(spec, ("sigma",)) == layout(design, ("sigma",))
+    assert layout(spec, GAUSSIAN) == layout(design, GAUSSIAN)

@@ -20,10 +20,9 @@ from bayesmixed.posterior.tables import (
     variance_components,
 )
 from bayesmixed.prediction import predict as prediction
-from helpers.made import make_draws, posterior_of
+from helpers.made import GAUSSIAN, make_draws, posterior_of
 
 FORMULA = "x + k + (x + z | school) + (1 | school:pupil)"
-SIGMA = ("sigma",)
 NUMBERS = ["mean", "sd", "lower", "upper", "ess_bulk", "ess_tail", "r_hat"]
 
 
@@ -379,7 +378,7 @@ def test_summary_is_the_posterior_in_its_order_without_group_effects(formula, sc
     draws, spec, design = fit(formula, school)
     table = summary(posterior_of(draws, spec))
 
-    assert table["variable"].unique().tolist() == [n for n in layout(spec, SIGMA) if not n.startswith("b_")]
+    assert table["variable"].unique().tolist() == [n for n in layout(spec, GAUSSIAN) if not n.startswith("b_")]
     parts = pd.concat(
         [common_effects(posterior_of(draws, spec)), components_of(draws, spec, design)], ignore_index=True
     )

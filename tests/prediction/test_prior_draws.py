@@ -75,8 +75,8 @@ FORMULAS = {
 @pytest.mark.parametrize("case", FORMULAS)
 def test_variables_follow_the_naming_contract(case, school):
     draws, spec, _ = draw(FORMULAS[case], school, n_draws=7)
-    sizes = {dim: len(values) for dim, values in coordinates(spec).items()}
-    expected = {name: (1, 7, *(sizes[dim] for dim in dims)) for name, dims in layout(spec, ("sigma",)).items()}
+    sizes = {dim: len(values) for dim, values in coordinates(spec, GAUSSIAN).items()}
+    expected = {name: (1, 7, *(sizes[dim] for dim in dims)) for name, dims in layout(spec, GAUSSIAN).items()}
 
     assert list(draws.values) == list(expected)
     assert {name: values.shape for name, values in draws.values.items()} == expected
@@ -284,7 +284,7 @@ def test_draws_agree_with_pymcs(school):
     pm = import_pymc()
     spec, design, priors = learn("z + (x + z | school)", school, lkj_eta=1.5)
     ours = prior_draws(Model(spec, GAUSSIAN, priors), N, seed=0)
-    names = list(layout(spec, ("sigma",)))
+    names = list(layout(spec, GAUSSIAN))
     with build_model(Model(None, GAUSSIAN, priors), design):
         theirs = pm.sample_prior_predictive(N, var_names=names, random_seed=1)
 

@@ -10,6 +10,8 @@ import numpy as np
 
 from bayesmixed.chunks import allowed
 from bayesmixed.design.spec import Design, DesignSpec
+from bayesmixed.families.gaussian import Gaussian
+from bayesmixed.families.links import Identity
 from bayesmixed.gaussian.batched import packed_size
 from bayesmixed.gaussian.effects import FirstEffects, draw_coefficients, later_effects
 from bayesmixed.gaussian.units import Units
@@ -70,7 +72,7 @@ def assemble(
         "acceptance_rate": acceptance,
         "diverging": np.zeros(shape, dtype=bool),
     }
-    ordered = {key: values[key] for key in layout(design, ("sigma",)) if key in values}
+    ordered = {key: values[key] for key in layout(design, Gaussian(Identity())) if key in values}
     lazy_sources = {names[first]: source} if lazy else {}
     return Draws(ordered, stats, diagnostics, means, replace(state, common=common), lazy_sources)
 

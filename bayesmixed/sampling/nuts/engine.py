@@ -68,9 +68,7 @@ def sample(model: Model, design: Design, settings: Settings) -> Draws:
     )
     sampled = time.perf_counter()
     posterior, stats = dataset(trace, "posterior"), dataset(trace, "sample_stats")
-    values = {
-        name: np.array(posterior[name].values, dtype=np.float64) for name in layout(design, model.family.auxiliary)
-    }
+    values = {name: np.array(posterior[name].values, dtype=np.float64) for name in layout(design, model.family)}
     sample_stats = {
         name: np.array(stats[theirs].values) for name, names in _STATS.items() for theirs in names if theirs in stats
     }

@@ -74,12 +74,13 @@ def build_model(definition: Model, design: Design, obs: np.ndarray | None = None
         Variables as in the naming contract (``Intercept``, ``beta``, ``sd_<factor>``, ``corr_<factor>``,
         the family's parameters, ``b_<factor>``), what is sampled in their place (``Intercept_centred``, ``beta_swept``,
         ``sd_<factor>_swept``), the standardised group effects ``z_<factor>``, the response ``y``; data
-        in ``X``, ``Z_<factor>``, ``code_<factor>``. ``y`` is observed with frequency weights as a potential.
+        in ``X``, ``Z_<factor>``, ``code_<factor>``. ``y`` is observed with frequency weights as a potential. Of an
+        ordered response ``thresholds`` follow from what is sampled: ``Intercept``, minus the middle one, and ``gaps``.
     """
     pm = import_pymc()
     family, priors = definition.family, definition.priors
     scaling = Scaling.learn(design, family, priors)
-    coords = {"obs": np.arange(design.n_rows) if obs is None else obs} | coordinates(design)
+    coords = {"obs": np.arange(design.n_rows) if obs is None else obs} | coordinates(design, family)
     with pm.Model(coords=coords) as model:
         eta = _common_part(design, priors, scaling)
         for f, factor in enumerate(design.groups):
@@ -92,7 +93,8 @@ def build_model(definition: Model, design: Design, obs: np.ndarray | None = None
             eta = eta + (Z * b[code]).sum(axis=-1)
         if design.offset is not None:
             eta = eta + pm.Data("offset", design.offset, dims="obs")
-        auxiliary = {name: _auxiliary(name, family, priors, scaling) for name in family.auxiliary}
+        auxiliary = _auxiliary(family, priors, scaling)
+        _report(model, family, auxiliary)
         if design.trials is not None:
             auxiliary["trials"] = pm.Data("trials", design.trials, dims="obs")
         _response(design, family, auxiliary, eta)
@@ -244,8 +246,38 @@ def _correlation_factor(factor: GroupFactor, eta: float) -> Any:
     return pt.stack([pt.stack(row) for row in rows])
 
 
-def _auxiliary(name: str, family: Family, priors: Priors, scaling: Scaling) -> Any:
-    """A parameter of the family's own, kept above its floor."""
+def _auxiliary(family: Family, priors: Priors, scaling: Scaling) -> dict[str, Any]:
+    """The family's own parameters; ``gaps[a]`` and ``gaps[b]`` are entries of one vector ``gaps``."""
+    import pymc as pm
+
+    vectors: dict[str, list[str]] = {}
+    for name in family.auxiliary:
+        vectors.setdefault(name.partition("[")[0], []).append(name)
+    found = {}
+    for variable, names in vectors.items():
+        if names == [variable]:
+            found[variable] = _scalar_auxiliary(variable, family, priors, scaling)
+            continue
+        dim = f"{variable}_of"
+        pm.modelcontext(None).add_coord(dim, [name.removesuffix("]").partition("[")[2] for name in names])
+        entries = _vector(variable, [priors.auxiliary[name] for name in names], dim)
+        found |= {name: entries[at] for at, name in enumerate(names)}
+    return found
+
+
+def _report(model: pm.Model, family: Family, auxiliary: dict[str, Any]) -> None:
+    """Give the model those variables of the naming contract that stand for what is sampled."""
+    import pymc as pm
+
+    sampled = auxiliary | ({"Intercept": model["Intercept"]} if "Intercept" in model.named_vars else {})
+    first, last = family.variables("Intercept" in sampled)
+    for name, value in family.reported(sampled, pm.math.stack).items():
+        if name not in sampled:
+            pm.Deterministic(name, value, dims=(first | last)[name])
+
+
+def _scalar_auxiliary(name: str, family: Family, priors: Priors, scaling: Scaling) -> Any:
+    """A parameter that is kept above its floor."""
     import pymc as pm
 
     prior = priors.auxiliary[name]

@@ -50,12 +50,14 @@ def assemble(
     shape = x.shape[1:]
     values = _parameters(prepared, design, x.reshape(len(x), math.prod(shape)), shape)
     values |= _effects(prepared, design, kept.w, chains)
+    family = prepared.rows.family
+    values = family.reported(values)
     stats = {
         "lp": np.array(kept.log_density)[:, :chains].T,
         "acceptance_rate": np.array(kept.acceptance)[:, :chains].T,
         "diverging": np.array(kept.divergent)[:, :chains].T > 0,
     }
-    return Draws({key: values[key] for key in layout(design, prepared.rows.family.auxiliary)}, stats, diagnostics)
+    return Draws({key: values[key] for key in layout(design, family)}, stats, diagnostics)
 
 
 def states_by_draw(values: list[np.ndarray], chains: int, rows: slice = slice(None)) -> np.ndarray:

@@ -15,9 +15,10 @@ import numpy as np
 from bayesmixed.chunks import allowed, chunks
 from bayesmixed.design.spec import Design, DesignSpec
 from bayesmixed.errors import SamplerError
+from bayesmixed.families.base import Family
 from bayesmixed.keyed_random import uniforms
 from bayesmixed.posterior.diagnostics import pareto_k
-from bayesmixed.posterior.draws import CoefficientMoments, Draws
+from bayesmixed.posterior.draws import CoefficientMoments, Draws, sampled
 from bayesmixed.sampling.clock import Clock
 from bayesmixed.sampling.engine import Settings
 from bayesmixed.sampling.progress import Progress
@@ -79,7 +80,7 @@ class State:
         log_weights = np.empty(draws.size)
         for some in chunks(draws.size, design.n_rows, allowed().working):
             keep = np.arange(some.start, some.stop)
-            lin = linear_predictors(draws, design, keep) - new.offset
+            lin = linear_predictors(draws, new.family, design, keep) - new.offset
             log_weights[some] = new.each(lin, self._auxiliary(keep)).sum(axis=0)
         k_hat = pareto_k(log_weights)
         if not k_hat <= K_HAT_LIMIT:
@@ -126,7 +127,7 @@ class State:
     def _reference(self, draws: Draws, design: Design, rows: Rows) -> Reference:
         """The quadratic approximation of some rows that is the posterior's average, as the pilot's is."""
         keep = np.unique(np.linspace(0, draws.size - 1, REFERENCE_DRAWS).astype(int))
-        lin = linear_predictors(draws, design, keep) - rows.offset
+        lin = linear_predictors(draws, rows.family, design, keep) - rows.offset
         weight, score = rows.working(lin, self._auxiliary(keep))
         return Reference.about(lin.mean(axis=1), weight.mean(axis=1), score.mean(axis=1))
 
@@ -195,13 +196,13 @@ def _as_many(draws: Draws, seed: int, progressbar: bool) -> Settings:
     return Settings("transport", n_draws, chains, seed, progressbar)
 
 
-def linear_predictors(draws: Draws, design: Design, keep: np.ndarray) -> np.ndarray:
+def linear_predictors(draws: Draws, family: Family, design: Design, keep: np.ndarray) -> np.ndarray:
     """Linear predictors of rows of known groups at some draws, (n, s)."""
     eta = np.zeros((design.n_rows, len(keep)))
     if design.offset is not None:
         eta += design.offset[:, None]
     if design.has_intercept:
-        eta += draws.flat("Intercept")[keep]
+        eta += sampled(draws, family, design.has_intercept)["Intercept"][keep]
     if design.common_names:
         eta += design.X @ draws.flat("beta")[keep].T
     for factor in design.groups:
