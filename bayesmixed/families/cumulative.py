@@ -12,12 +12,6 @@ from bayesmixed.distributions import LogNormal, Prior
 from bayesmixed.families.base import Array, ClassFamily, Link, Response, link_of_mean
 from bayesmixed.families.links import END, SymmetricLink
 
-_NO_MEAN = (
-    "the classes of an ordered response have an order but no distances, so that it has no mean and no variance; "
-    "ask for the probabilities of the classes."
-)
-
-
 class Cumulative(ClassFamily):
     """One of K ordered classes: ``P(y <= k) = F(c_k - eta)``, F being the inverse link, with increasing thresholds c.
 
@@ -33,6 +27,7 @@ class Cumulative(ClassFamily):
 
     name = "cumulative"
     links = ("logit", "probit")
+    ordered = True
     link: SymmetricLink
 
     def __init__(self, link: Link, classes: tuple[Any, ...] = ()) -> None:
@@ -40,6 +35,10 @@ class Cumulative(ClassFamily):
         self.auxiliary = tuple(f"gaps[{between}]" for between in classes[1:-1])
         self._middle = (len(classes) - 1) // 2
         self.threshold = self._names[self._middle] if classes else ""
+
+    @property
+    def mean_shape(self) -> tuple[int, ...]:
+        return (len(self.classes),)
 
     @property
     def _names(self) -> list[str]:
@@ -130,14 +129,15 @@ class Cumulative(ClassFamily):
         found = sum((u > self.link.inverse(end - eta)).astype(float) for end in ends[1:-1])
         return np.where(np.isnan(eta), np.nan, found)
 
-    def mean(self, eta: Array, **auxiliary: Array) -> NoReturn:
-        raise ValueError(_NO_MEAN)
+    def mean(self, eta: Array, **auxiliary: Array) -> Array:
+        """Of each class's indicator: its probability."""
+        return self.class_probabilities(eta, **auxiliary)
 
-    def marginal_mean(self, m: Array, v: Array, **auxiliary: Array) -> NoReturn:
-        raise ValueError(_NO_MEAN)
+    def marginal_mean(self, m: Array, v: Array, **auxiliary: Array) -> Array:
+        return self.marginal_class_probabilities(m, v, **auxiliary)
 
     def variance(self, eta: Array, **auxiliary: Array) -> NoReturn:
-        raise ValueError(_NO_MEAN)
+        raise ValueError("the classes of an ordered response have an order but no distances: it has no variance.")
 
     def latent_variance(self, mu: Array, **auxiliary: Array) -> Array:
         return np.full_like(mu, self.link.latent_variance)

@@ -201,11 +201,13 @@ def test_classes_that_no_row_has_have_a_share(y):
     assert len(priors) == 3
 
 
-def test_what_needs_a_mean_says_that_there_is_none():
+def test_the_mean_has_one_number_per_class_and_there_is_no_variance():
     family = ordered()
-    for method in (family.mean, family.variance):
-        with pytest.raises(ValueError, match="an order but no distances, so that it has no mean"):
-            method(np.zeros((2, 3)))
+    _, eta, gaps = grid(family)
+    assert family.mean_shape == (5,)
+    np.testing.assert_array_equal(family.mean(eta, **gaps), family.class_probabilities(eta, **gaps))
+    with pytest.raises(ValueError, match="an order but no distances: it has no variance"):
+        family.variance(eta, **gaps)
 
 
 @pytest.mark.slow

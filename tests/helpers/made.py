@@ -56,9 +56,12 @@ def posterior_of(draws, spec, family=GAUSSIAN, priors=None, seed=0):
 
 
 def with_responses(frame, eta, rng):
-    """The frame, which has trials `n` and an exposure `time`, with a response of each family, named after it."""
+    """The frame, which has trials `n` and an exposure `time`, with a response of each family, named after it.
+
+    Of K ordered classes ``cumulative<K>``, their positions.
+    """
     n, p = len(frame), 1 / (1 + np.exp(-eta))
-    return frame.assign(
+    frame = frame.assign(
         gaussian=eta + rng.normal(0, 0.4, n),
         t=eta + 0.4 * rng.standard_t(3, n),
         lognormal=np.exp(eta + rng.normal(0, 0.4, n)),
@@ -68,3 +71,5 @@ def with_responses(frame, eta, rng):
         negativebinomial=rng.negative_binomial(2, 2 / (2 + np.exp(eta))),
         binomial=rng.binomial(frame["n"], p),
     )
+    latent = eta + rng.logistic(size=n)
+    return frame.assign(**{f"cumulative{K}": np.searchsorted(np.linspace(-1, 1.5, K - 1), latent) for K in (2, 3, 5)})

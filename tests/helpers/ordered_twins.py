@@ -1,13 +1,9 @@
-"""Probabilities of intervals by plain quadrature, and models of ordered responses to try."""
+"""Families of ordered classes, with thresholds by their definition and probabilities by plain quadrature."""
 
 import numpy as np
 
-from bayesmixed.design.spec import DesignSpec
 from bayesmixed.families.cumulative import Cumulative
 from bayesmixed.families.links import LINKS
-from bayesmixed.formula.parse import parse
-from bayesmixed.posterior.posterior import Model
-from bayesmixed.priors.resolve import resolve_priors
 
 CLASSES = ("none", "little", "some", "much", "all")
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(400)
@@ -43,14 +39,3 @@ def thresholds_of(family, intercept, auxiliary):
     for k in range(m, 0, -1):
         c[k - 1] = c[k] - auxiliary[f"gaps[{family.classes[k]}]"]
     return c
-
-
-def make_ordered(frame, formula, *, link="logit", K=5, weights=None, priors=None, seed=3):
-    """A model of K ordered classes, and the design of its rows with a response that was drawn from one."""
-    rng = np.random.default_rng(seed)
-    latent = 0.8 * frame["x"] + rng.normal(0, 0.7, frame["a"].max() + 1)[frame["a"]] + rng.logistic(size=len(frame))
-    ends = np.quantile(latent, np.cumsum(np.arange(1, K + 1) / (K * (K + 1) / 2))[:-1])
-    y = np.searchsorted(ends, latent).astype(float)
-    family = ordered(link, K)
-    spec, design = DesignSpec.learn(parse(formula), frame, y=y, weights=weights)
-    return Model(spec, family, resolve_priors(design, family, priors)), design

@@ -10,6 +10,7 @@ from bayesmixed.formula.parse import parse
 from bayesmixed.posterior.posterior import Model
 from bayesmixed.priors.resolve import resolve_priors
 from helpers.made import with_responses
+from helpers.ordered_twins import ordered
 
 
 def make_rows(n=90, J=9, seed=0):
@@ -45,12 +46,19 @@ MODELS = {
     "t, no common effects, crossed": ("t", None, "0 + (x | a) + (1 | h)"),
     "binomial, no intercept": ("binomial", "logit", "0 + x + (0 + x | a)"),
     "gaussian": ("gaussian", None, "x + (x | a)"),
+    "cumulative K=5": ("cumulative5", "logit", "x + (1 | a)"),
+    "cumulative K=3, probit, q=2, offset": ("cumulative3", "probit", "x + offset(log(time)) + (x | a)"),
+    "cumulative K=5, probit, 2 nested": ("cumulative5", "probit", "x + (x | a) + (v | b)"),
+    "cumulative K=3, crossed": ("cumulative3", "logit", "x + (x | a) + (1 | h)"),
+    "cumulative K=2": ("cumulative2", "logit", "x + (1 | a)"),
+    "cumulative K=5, no groups": ("cumulative5", "logit", "x + v"),
 }
 
 
 def make_model(family, link, formula, frame, *, weights=None, priors=None):
     """A `Model`, and the design of its rows."""
-    own = get_family(family, link)
+    name, _, K = family.partition("cumulative")
+    own = ordered(link, int(K)) if K else get_family(name, link)
     y = frame[family].to_numpy(float)
     trials = "n" if own.counts_trials else None
     spec, design = DesignSpec.learn(parse(formula), frame, trials=trials, y=y, weights=weights)

@@ -23,6 +23,8 @@ MODELS = {
     "poisson, no intercept": ("poisson", None, "0 + x + (0 + x | a)"),
     "binomial, no common effects": ("binomial", "probit", "0 + (1 | a)"),
     "t": ("t", None, "x + (1 | a)"),
+    "cumulative": ("cumulative5", "logit", "x + (1 | a)"),
+    "cumulative, probit, 3 classes": ("cumulative3", "probit", "x + v + offset(log(time)) + (1 | a) + (1 | h)"),
 }
 
 
@@ -51,7 +53,10 @@ def point_of(prepared, design, state, k):
     if design.has_intercept:
         values["Intercept"] = gamma[0]
     first = len(points.x) - len(points.auxiliary)
-    values |= {name: points.x[first + at, k] for at, name in enumerate(points.auxiliary)}
+    for at, name in enumerate(points.auxiliary):  # of gaps[a] and gaps[b] PyMC has a vector
+        variable, bracket, _ = name.partition("[")
+        own = points.x[first + at, k]
+        values[variable] = np.append(values.get(variable, ()), own) if bracket else own
     for i, f in enumerate(layout.factors):
         name, root = design.groups[f].name, points.roots[f]
         sd, _ = prepared.units.group_covariance(f, root[..., [k]])
