@@ -31,8 +31,8 @@ def prior_posterior(est: MixedModelRegressor, *, variables: Any = None, axes: An
     est : MixedModelRegressor
         Fitted.
     variables : str or list of str, optional
-        Variables of the posterior: ``"Intercept"``, ``"beta"``, ``"sd_Subject"``, ``"corr_Subject"``, ``"sigma"``.
-        Default: all.
+        Variables of the posterior: ``"Intercept"``, ``"beta"``, ``"sd_Subject"``, ``"corr_Subject"``, ``"sigma"``; of
+        ordered responses ``"thresholds"``, the middle one, and the ``"gaps"`` between them. Default: all.
     axes : Axes or array-like of Axes, optional
         One for each parameter. Default: those of a new figure.
 
@@ -122,16 +122,17 @@ def _parameters(est: MixedModelRegressor) -> Iterator[_Parameter]:
     def stated(variable: str, title: str, values: np.ndarray, prior: Prior) -> _Parameter:
         return _Parameter(variable, title, values, prior.log_density, 0 if prior.positive else -np.inf, np.inf)
 
-    common = {"Intercept": priors.intercept} if priors.intercept else {}
-    written = [draws.flat("Intercept")[None]] if common else []
+    sampled = est._posterior.parameters
+    written = [sampled["Intercept"][None]] if priors.intercept else []
     written += [draws.flat("beta").T] if spec.common_names else []
-    common |= {name: priors.common[name] for name in spec.common_names}
     if written:
         T = priors.common_sweep(spec.common_names)
         swept = swept_effects(np.linalg.inv(T), np.concatenate(written))
-        titles = stated_at(T, list(common), "beta")
-        for (name, prior), title, values in zip(common.items(), titles, swept, strict=True):
-            yield stated(name if name == "Intercept" else "beta", title, values, prior)
+        if priors.threshold:  # the intercept is minus that one
+            swept[0] = -swept[0]
+        for at, ((title, prior), values) in enumerate(zip(priors.stated_common(spec.common_names), swept, strict=True)):
+            first = "thresholds" if priors.threshold else "Intercept"
+            yield stated(first if priors.intercept and not at else "beta", title, values, prior)
     correlations = []
     for group in spec.groups:
         variable, T = f"sd_{group.name}", priors.group_sweep(group.name, group.effect_names)
@@ -149,7 +150,7 @@ def _parameters(est: MixedModelRegressor) -> Iterator[_Parameter]:
             values = (unit[:, i] * unit[:, j]).sum(axis=1)
             yield _Parameter(variable, f"{variable}[{name}]{place}", values, log_prior, -1, 1)
     for name in est._posterior.family.auxiliary:
-        yield stated(name, name, draws.flat(name), priors.auxiliary[name])
+        yield stated(name.partition("[")[0], name, sampled[name], priors.auxiliary[name])
 
 
 def _lkj_log_prior(eta: float, q: int) -> LogDensity:

@@ -141,7 +141,7 @@ def _coefficients(est: MixedModelRegressor, group: GroupFactor) -> tuple[np.ndar
     """Posterior means of the coefficients, common plus group effect, (n_levels, q), and of their common part, (q,)."""
     draws = est._posterior.draws
     # tables of the means alone: those of all draws take their time over ten thousand levels
-    names = [name for name in ("Intercept", "beta") if name in draws.values]
+    names = [name for name in ("Intercept", "thresholds", "beta") if name in draws.values]
     means = Draws({name: draws.mean(name)[None, None] for name in [*names, f"b_{group.name}"]}, {}, {})
     of_means = replace(est._posterior, draws=means)
     pooled = tables.group_coefficients(of_means, group.name)["mean"]
