@@ -298,6 +298,13 @@ class Family(ABC):
         weighted least squares.
         """
 
+    def score_by_auxiliary(self, y: Array, eta: Array, **auxiliary: Array) -> dict[str, Array]:
+        """Derivatives of the score by those auxiliary parameters in which it is nearly linear, elementwise.
+
+        A sampler's quadratic approximation of the rows, made at one value of such a parameter, follows it to others.
+        """
+        return {}
+
     def concentration(self, **auxiliary: Array) -> Array | float:
         """What `weight` is roughly proportional to, of the auxiliary parameters alone; shape (S,), or 1."""
         return 1.0

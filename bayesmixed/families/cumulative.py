@@ -119,6 +119,17 @@ class Cumulative(ClassFamily):
         by_lower, by_upper = self.link.between_curvatures(*self._interval(y, eta, auxiliary))
         return np.maximum(by_lower + by_upper, 0.0)
 
+    def score_by_auxiliary(self, y: Array, eta: Array, **auxiliary: Array) -> dict[str, Array]:
+        """What `derivatives` says of gaps and classes, of the score: it is linear in the thresholds, roughly."""
+        by_lower, by_upper = self.link.between_curvatures(*self._interval(y, eta, auxiliary))
+        found = {}
+        for j, name in enumerate(self.auxiliary, start=1):
+            is_above = j > self._middle
+            both = by_lower + by_upper
+            beyond = np.where(y > j, both, 0.0) if is_above else np.where(y < j, -both, 0.0)
+            found[name] = np.where(y == j, by_upper if is_above else -by_lower, beyond)
+        return found
+
     def cdf(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
         ends, _ = self._thresholds(auxiliary)
         at = np.clip(np.floor(y), -1, len(self.classes) - 1).astype(int)

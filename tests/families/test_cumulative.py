@@ -93,6 +93,17 @@ def test_the_weight_is_the_curvature_in_the_predictor(link, K, spread):
     assert (weight >= 0).all()
 
 
+@pytest.mark.parametrize(("link", "K"), LINK_K)
+def test_slopes_of_the_score_by_the_gaps_are_finite_differences(link, K):
+    family, h = ordered(link, K), 1e-5
+    y, eta, gaps = grid(family)
+    found = family.score_by_auxiliary(y, eta, **gaps)
+    assert set(found) == set(family.auxiliary)
+    for name, own in found.items():
+        moved = [family.derivatives(y, eta, **{**gaps, name: gaps[name] + sign * h})[1] for sign in (1, -1)]
+        np.testing.assert_allclose(own, (moved[0] - moved[1]) / (2 * h), rtol=1e-5, atol=1e-7)
+
+
 @pytest.mark.parametrize("link", ["logit", "probit"])
 def test_slopes_by_both_ends_and_their_curvatures_are_finite_differences(link):
     own, h = LINKS[link], 1e-5

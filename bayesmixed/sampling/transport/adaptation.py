@@ -62,22 +62,29 @@ class Pilot:
     def __post_init__(self) -> None:
         n = self.target.rows.n
         self._weight, self._lin, self._score = np.zeros(n), np.zeros(n), np.zeros(n)
+        self._slopes: dict[str, np.ndarray] = {}
+        self._at: dict[str, float] = {}
         self._x: list[np.ndarray] = []
 
     def add(self, state: State) -> None:
         """Take in all chains."""
         rows = self.target.rows
         lin = rows.linear(state.w)
-        weight, score = rows.working(lin, state.points.auxiliary)
+        weight, score, slopes = rows.working(lin, state.points.auxiliary)
         self._weight += weight.mean(axis=1)
         self._lin += lin.mean(axis=1)
         self._score += score.mean(axis=1)
+        for name, values in slopes.items():
+            self._slopes[name] = self._slopes.get(name, 0.0) + values.mean(axis=1)
+            self._at[name] = self._at.get(name, 0.0) + float(state.points.auxiliary[name].mean())
         self._x.append(state.points.x)
 
     def reference(self) -> Reference:
-        """Of the mean weights W, and with the mean score as its slope at the mean linear predictor."""
+        """Of the mean weights W, and with the mean score as its slope at the mean linear predictor; all else alike."""
         n = len(self._x)
-        return Reference.about(self._lin / n, self._weight / n, self._score / n)
+        slopes = {name: total / n for name, total in self._slopes.items()}
+        at = {name: total / n for name, total in self._at.items()}
+        return Reference.about(self._lin / n, self._weight / n, self._score / n, slopes, at)
 
     def coordinates(self) -> Coordinates:
         """Whitened by the round's mean, and by its covariance and the one before, averaged."""

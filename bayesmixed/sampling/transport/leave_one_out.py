@@ -63,7 +63,8 @@ def leave_one_out(rows: Rows, parameters: Parameters, reference: Reference, x: n
         kappa = np.square(factorised.scale)
         kept = np.maximum(1 - variance * kappa * reference.W[:, None], _MIN_KEPT)
         sd = np.sqrt(variance)
-        shift = sd * kappa * (reference.a[:, None] - reference.W[:, None] * mean) / kept
+        pull = reference.linear_term(points.auxiliary) - reference.W[:, None] * mean
+        shift = sd * kappa * pull / kept
         each = [rows.each(mean + node * sd, points.auxiliary) - 0.5 * np.square(node + shift) * kept for node in nodes]
         found[some] = (logsumexp(each, axis=0) + np.log(step) + 0.5 * np.log(kept / (2 * np.pi))).T
     return found

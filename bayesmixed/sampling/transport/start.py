@@ -49,7 +49,7 @@ def find_start(rows: Rows, parameters: Parameters) -> Target:
         if longest < STEP_DONE:
             break
     points = parameters.at(x[:, None])
-    reference = reference_at(rows, points, newton(rows, points, w))
+    reference = reference_at(rows, points, newton(rows, points, w), follows=True)
     return Target.of(rows, _coordinates(parameters, x, mode), reference)
 
 
@@ -94,11 +94,16 @@ def newton(rows: Rows, points: Points, w: np.ndarray) -> np.ndarray:
     return w
 
 
-def reference_at(rows: Rows, points: Points, w: np.ndarray) -> Reference:
-    """The quadratic approximation of the rows' log densities at one point and its effects, (size, 1)."""
+def reference_at(rows: Rows, points: Points, w: np.ndarray, *, follows: bool = False) -> Reference:
+    """The quadratic approximation of the rows' log densities at one point and its effects, (size, 1).
+
+    The search for a mode takes one that follows no parameter: at fixed linear predictors its density has no maximum.
+    """
     lin = rows.linear(w)
-    weight, score = rows.working(lin, points.auxiliary)
-    return Reference.about(lin[:, 0], weight[:, 0], score[:, 0])
+    weight, score, slopes = rows.working(lin, points.auxiliary)
+    followed = {name: values[:, 0] for name, values in slopes.items()} if follows else {}
+    at = {name: float(points.auxiliary[name][0]) for name in followed}
+    return Reference.about(lin[:, 0], weight[:, 0], score[:, 0], followed, at)
 
 
 def _standardised(rows: Rows, points: Points, w: np.ndarray) -> np.ndarray:

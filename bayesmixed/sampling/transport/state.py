@@ -128,8 +128,11 @@ class State:
         """The quadratic approximation of some rows that is the posterior's average, as the pilot's is."""
         keep = np.unique(np.linspace(0, draws.size - 1, REFERENCE_DRAWS).astype(int))
         lin = linear_predictors(draws, rows.family, design, keep) - rows.offset
-        weight, score = rows.working(lin, self._auxiliary(keep))
-        return Reference.about(lin.mean(axis=1), weight.mean(axis=1), score.mean(axis=1))
+        auxiliary = self._auxiliary(keep)
+        weight, score, slopes = rows.working(lin, auxiliary)
+        followed = {name: values.mean(axis=1) for name, values in slopes.items()}
+        at = {name: float(auxiliary[name].mean()) for name in followed}
+        return Reference.about(lin.mean(axis=1), weight.mean(axis=1), score.mean(axis=1), followed, at)
 
     def _auxiliary(self, keep: np.ndarray) -> dict[str, np.ndarray]:
         """Auxiliary parameters of some draws, each (s,)."""

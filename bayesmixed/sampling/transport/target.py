@@ -5,7 +5,7 @@ With w(z, t) the working Gaussian's draw (`factorised`) the log density of (z, t
     - z'z / 2 + log p(x) + log |dx/dt| + log I(x) + sum_i D_i,
     D_i = l_i(eta_i) - kappa (a_i lin_i - W_i lin_i^2 / 2),
 
-I being the working Gaussian's integral: of the rows only what is cubic and higher is left. Beside N(0, I) in (z, t)
+where a_i may follow the auxiliary parameters (`Reference`); I being the working Gaussian's integral: of the rows only what is cubic and higher is left. Beside N(0, I) in (z, t)
 there is a residual. Its derivative by z is exact; that by t is a forward difference of the transport itself, at fixed
 z. Leapfrog steps preserve volume and are reversible for any force that is a function of the place alone, so that an
 error of the force costs acceptance and nothing else.
@@ -182,4 +182,5 @@ class Target:
 def transport(rows: Rows, gaussian: WorkingGaussian, points: Points, width: int | None = None) -> Factorised:
     """The working Gaussian of some rows at N points; `width` as in `factorise`, default N."""
     kappa = rows.family.concentration(**points.auxiliary) * np.ones(points.x.shape[1])
-    return factorise(gaussian, [points.roots[f] for f in rows.layout.factors], kappa, width or len(kappa))
+    moved = gaussian.moved(points.auxiliary, len(kappa))
+    return factorise(gaussian, [points.roots[f] for f in rows.layout.factors], kappa, moved, width or len(kappa))

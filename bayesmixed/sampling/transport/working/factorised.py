@@ -155,7 +155,9 @@ def _transposed_times(shared: Matrix, t: np.ndarray) -> np.ndarray:
     return (shared * t[:, None]).sum(axis=(0, 2))
 
 
-def factorise(gaussian: WorkingGaussian, roots: list[np.ndarray], kappa: np.ndarray, width: int) -> Factorised:
+def factorise(
+    gaussian: WorkingGaussian, roots: list[np.ndarray], kappa: np.ndarray, moved: np.ndarray, width: int
+) -> Factorised:
     """Integrate the effects out at N points.
 
     Parameters
@@ -164,6 +166,8 @@ def factorise(gaussian: WorkingGaussian, roots: list[np.ndarray], kappa: np.ndar
     roots : list of numpy.ndarray of shape (q, q, N)
         Of each factor's covariance, in the layout's order.
     kappa : numpy.ndarray of shape (N,)
+    moved : numpy.ndarray of shape (1 + k, N)
+        What each part of the linear term counts there, `WorkingGaussian.moved`.
     width : int
         Points that matrix products take together: a product's last digits may depend on it, and on nothing else.
     """
@@ -171,8 +175,8 @@ def factorise(gaussian: WorkingGaussian, roots: list[np.ndarray], kappa: np.ndar
     roots = [root * scale for root in roots]
     n = len(kappa)
     log_det = np.zeros(n)
-    nested = [Products.of(products) for products in gaussian.nested]
-    left = _packed(gaussian.E, gaussian.r)[:, None]
+    nested = [Products.of(products, moved) for products in gaussian.nested]
+    left = _packed(gaussian.E, _together(gaussian.r, moved))
     factors = []
     for i, own in enumerate(nested):
         F, own_log_det = conditional_root(own.S, roots[i][:, :, None])
@@ -182,7 +186,7 @@ def factorise(gaussian: WorkingGaussian, roots: list[np.ndarray], kappa: np.ndar
             left = left - _eliminate(layout, i, F, nested)
         else:
             covariances = gram(F).reshape(gaussian.first_terms.shape[1], n)
-            left = left - _product(gaussian.first_terms, covariances, width)
+            left = left - _bordered(_product(gaussian.first_terms, covariances, width), moved, layout.n_shared)
     shared = factorise_shared(layout, left, roots[layout.nested :], scale)
     quadratic = np.square(scale) * -left[-1] + shared.quadratic
     log_integral = 0.5 * (quadratic - log_det - shared.log_det)
@@ -190,8 +194,29 @@ def factorise(gaussian: WorkingGaussian, roots: list[np.ndarray], kappa: np.ndar
 
 
 def _packed(E: np.ndarray, r: np.ndarray) -> np.ndarray:
-    """[E, r; r', 0], packed."""
-    return np.concatenate([E[np.tril_indices(len(E))], r, [0.0]])
+    """[E, r; r', 0], packed, of r (m, N or 1)."""
+    flat = np.broadcast_to(E[np.tril_indices(len(E))][:, None], (len(E) * (len(E) + 1) // 2, r.shape[1]))
+    return np.concatenate([flat, r, np.zeros((1, r.shape[1]))])
+
+
+def _together(parts: np.ndarray, moved: np.ndarray) -> np.ndarray:
+    """The linear term's parts (1 + k, ...) put together: (..., N), or (..., 1) where there is one."""
+    return parts[0][..., None] if len(parts) == 1 else np.einsum("k...,kn->...n", parts, moved)
+
+
+def _bordered(packed: np.ndarray, moved: np.ndarray, m: int) -> np.ndarray:
+    """[E, r; r', c] of [E, R; R', C] with a border of 1 + k columns, both packed: r = R moved, c = moved' C moved."""
+    k = len(moved)
+    if k == 1:
+        return packed
+    starts = [(m + i) * (m + i + 1) // 2 for i in range(k)]
+    r = total(moved[i] * packed[start : start + m] for i, start in enumerate(starts))
+    corner = total(
+        moved[i] * moved[j] * (2 - (i == j)) * packed[start + m + j]
+        for i, start in enumerate(starts)
+        for j in range(i + 1)
+    )
+    return np.concatenate([packed[: starts[0]], r, corner[None]])
 
 
 @dataclass
@@ -212,9 +237,10 @@ class Products:
     T: np.ndarray
 
     @classmethod
-    def of(cls, rows: NestedProducts) -> Products:
+    def of(cls, rows: NestedProducts, moved: np.ndarray) -> Products:
         """Those of the rows."""
-        return cls(rows.S[..., None], [own[..., None] for own in rows.above], rows.shared, rows.T[..., None])
+        T = _together(rows.T, moved)
+        return cls(rows.S[..., None], [own[..., None] for own in rows.above], rows.shared, T)
 
     def columns(self, n: int) -> np.ndarray:
         """Everything a group is conditional on, then T, side by side: (q, k, J, n)."""

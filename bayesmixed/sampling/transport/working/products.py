@@ -4,7 +4,8 @@ With weights W and a linear term a of the rows (`Reference`) its log density in 
 
     kappa (a'M w - w'M'WM w / 2) - sum_f b_f' Sigma_f^-1 b_f / 2 - u'u / 2,
 
-kappa being the family's concentration. A row whose weight is zero may have a linear term, so that no working response
+kappa being the family's concentration. The linear term may follow auxiliary parameters (`Reference.slopes`): whatever
+is made of it has a part for each slope, and is put together when these are known. A row whose weight is zero may have a linear term, so that no working response
 a / W is ever formed.
 """
 
@@ -37,8 +38,8 @@ class NestedProducts:
         Z' W Z_k with the effects of each factor above, at the group's ancestor.
     shared : matrix of shape (q J, m)
         Z' W with the shared columns.
-    T : numpy.ndarray of shape (q, J)
-        Z' a.
+    T : numpy.ndarray of shape (1 + k, q, J)
+        Z' a, and Z' of k slopes.
     """
 
     S: np.ndarray
@@ -57,11 +58,13 @@ class WorkingGaussian:
     nested : tuple of NestedProducts
     E : numpy.ndarray of shape (m, m)
         M_shared' W M_shared.
-    r : numpy.ndarray of shape (m,)
-        M_shared' a.
+    r : numpy.ndarray of shape (1 + k, m)
+        M_shared' a, and M_shared' of k slopes.
     first_terms : matrix of shape (t, q (q + 1) / 2 * J), or None
         What integrating the first factor out takes from [E, r; r', 0], packed, is this times the groups' packed
         conditional covariances; None where it is nested in another factor, from which something is taken, too.
+    at : dict of str to float
+        Values at the reference of the auxiliary parameters that the slopes are of.
     """
 
     layout: Layout
@@ -69,11 +72,12 @@ class WorkingGaussian:
     E: np.ndarray
     r: np.ndarray
     first_terms: Matrix | None
+    at: dict[str, float]
 
     @classmethod
     def of(cls, rows: Rows, reference: Reference) -> WorkingGaussian:
         """Sum over the rows."""
-        layout, W, a = rows.layout, reference.W, reference.a
+        layout, W, a = rows.layout, reference.W, np.array([reference.a, *reference.slopes.values()])
         shared = rows.shared_columns()
         weighted = shared * W[:, None] if isinstance(shared, np.ndarray) else sparse.diags_array(W) @ shared
         E = shared.T @ weighted
@@ -90,19 +94,25 @@ class WorkingGaussian:
             with_shared = indicator.T @ weighted
             if not isinstance(with_shared, np.ndarray):
                 with_shared = with_shared.tocsr()
-            T = np.array([np.bincount(codes, z * a, J) for z in Z.T])
+            T = np.array([[np.bincount(codes, z * own, J) for z in Z.T] for own in a])
             nested.append(NestedProducts(by_group(heavy, Z), above, with_shared, T))
         first_terms = _first_terms(nested[0], layout.n_shared) if layout.nested == 1 else None
         dense = np.asarray(E if isinstance(E, np.ndarray) else E.toarray(), dtype=float)
-        return cls(layout, tuple(nested), dense, np.asarray(shared.T @ a, dtype=float), first_terms)
+        r = np.array([shared.T @ own for own in a], dtype=float)
+        return cls(layout, tuple(nested), dense, r, first_terms, reference.at)
+
+    def moved(self, auxiliary: dict[str, np.ndarray], n: int) -> np.ndarray:
+        """How far the followed parameters, of n points, are from the reference: (1 + k, n), the first ones."""
+        return np.array([np.ones(n), *(auxiliary[name] - at for name, at in self.at.items())])
 
 
 def _first_terms(products: NestedProducts, m: int) -> Matrix:
     """The matrix of `WorkingGaussian.first_terms`: products of each group's entries, for the pairs of its columns."""
-    q, J = products.T.shape
+    k, q, J = products.T.shape
     if isinstance(products.shared, np.ndarray):
-        columns = np.concatenate([products.shared.reshape(q, J, m).transpose(0, 2, 1), products.T[:, None]], axis=1)
-        rows, cols = np.array(lower(m + 1)).T
+        columns = [products.shared.reshape(q, J, m).transpose(0, 2, 1), products.T.swapaxes(0, 1)]
+        columns = np.concatenate(columns, axis=1)
+        rows, cols = np.array(lower(m + k)).T
         terms = [_symmetric(columns[i], columns[j], rows, cols, same=i == j) for i, j in lower(q)]
         return np.concatenate(terms, axis=1)
     return _sparse_terms(products, m)
@@ -114,13 +124,13 @@ def _symmetric(x: np.ndarray, y: np.ndarray, rows: np.ndarray, cols: np.ndarray,
 
 def _sparse_terms(products: NestedProducts, m: int) -> sparse.csr_array:
     """The same where a group meets few of the shared columns."""
-    q, J = products.T.shape
-    every = sparse.hstack([products.shared, sparse.csr_array(products.T.reshape(-1, 1))]).tocoo()
+    (k, q, J), width = products.T.shape, m + len(products.T)
+    every = sparse.hstack([products.shared, sparse.csr_array(products.T.reshape(k, q * J).T)]).tocoo()
     effect, level = np.divmod(every.row, J)
-    cells, place = np.unique(level.astype(np.int64) * (m + 1) + every.col, return_inverse=True)
+    cells, place = np.unique(level.astype(np.int64) * width + every.col, return_inverse=True)
     values = np.zeros((q, len(cells)))
     values[effect, place] = every.data
-    level, column = np.divmod(cells, m + 1)
+    level, column = np.divmod(cells, width)
     a, b = (np.concatenate(side) for side in zip(*pairs_within(level), strict=True))
     target = column[a] * (column[a] + 1) // 2 + column[b]
     blocks = []
@@ -128,7 +138,7 @@ def _sparse_terms(products: NestedProducts, m: int) -> sparse.csr_array:
         own = values[i, a] * values[j, b]
         if i != j:
             own = own + values[j, a] * values[i, b]
-        blocks.append(sparse.csr_array((own, (target, level[a])), ((m + 1) * (m + 2) // 2, J)))
+        blocks.append(sparse.csr_array((own, (target, level[a])), (width * (width + 1) // 2, J)))
     return sparse.hstack(blocks).tocsr()
 
 

@@ -9,7 +9,8 @@ alone are kept as one of their mean.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -28,34 +29,66 @@ from bayesmixed.sampling.transport.working.layout import Layout
 class Reference:
     """A quadratic approximation of the rows' log densities, kappa (a lin - W lin^2 / 2), where lin = M w.
 
+    It may follow some auxiliary parameters theta_k: a(theta) = a + sum_k slopes_k (theta_k - at_k).
+
     Attributes
     ----------
     W, a : numpy.ndarray of shape (n,)
         W is never negative; it may be zero.
+    slopes : dict of str to numpy.ndarray of shape (n,)
+        By auxiliary parameter that is followed.
+    at : dict of str to float
+        Their values at the reference.
     """
 
-    STORED: ClassVar[tuple[str, ...]] = ("W", "a")
+    STORED: ClassVar[tuple[str, ...]] = ("W", "a", "slopes", "at")
 
     W: np.ndarray
     a: np.ndarray
+    slopes: dict[str, np.ndarray] = field(default_factory=dict)
+    at: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def about(cls, lin: np.ndarray, weight: np.ndarray, score: np.ndarray) -> Reference:
+    def about(
+        cls,
+        lin: np.ndarray,
+        weight: np.ndarray,
+        score: np.ndarray,
+        slopes: dict[str, np.ndarray],
+        at: dict[str, float],
+    ) -> Reference:
         """With the slope `score` and the curvature `weight` at the linear predictors `lin`, less the offset; (n,)."""
-        return cls(weight, weight * lin + score)
+        return cls(weight, weight * lin + score, slopes, at)
+
+    def linear_term(self, auxiliary: dict[str, np.ndarray], rows: slice = slice(None)) -> np.ndarray:
+        """a(theta) of some rows at auxiliary parameters (C,): (n, 1), or (n, C) where one is followed."""
+        found: np.ndarray = self.a[rows, None]
+        for name, slope in self.slopes.items():
+            found = found + slope[rows, None] * (auxiliary[name] - self.at[name])
+        return found
 
     def take(self, rows: np.ndarray) -> Reference:
         """That of some rows."""
-        return Reference(self.W[rows], self.a[rows])
+        return Reference(self.W[rows], self.a[rows], self._slopes(lambda slope: slope[rows]), self.at)
 
     def put_together(self, place: np.ndarray) -> Reference:
         """Summed over sets of rows; see `identical_rows`."""
-        return Reference(np.bincount(place, self.W), np.bincount(place, self.a))
+        slopes = self._slopes(lambda slope: np.bincount(place, slope))
+        return Reference(np.bincount(place, self.W), np.bincount(place, self.a), slopes, self.at)
 
     def followed(self, further: Reference) -> Reference:
         """That of these rows, and of the rows of `further` that come after them."""
-        n = len(self.W)
-        return Reference(np.concatenate([self.W, further.W[n:]]), np.concatenate([self.a, further.a[n:]]))
+        n, away = len(self.W), {name: np.array([value]) for name, value in self.at.items()}
+        rest = further.take(np.arange(n, len(further.W)))
+        return Reference(
+            np.concatenate([self.W, rest.W]),
+            np.concatenate([self.a, rest.linear_term(away)[:, 0]]),
+            {name: np.concatenate([slope, rest.slopes[name]]) for name, slope in self.slopes.items()},
+            self.at,
+        )
+
+    def _slopes(self, change: Callable[[np.ndarray], np.ndarray]) -> dict[str, np.ndarray]:
+        return {name: change(slope) for name, slope in self.slopes.items()}
 
 
 @dataclass(frozen=True)
@@ -69,7 +102,7 @@ class Evaluated:
     by_effect : numpy.ndarray of shape (size, C)
         Its derivative by w.
     by_auxiliary : dict of str to numpy.ndarray of shape (C,)
-        Derivative of the log density by each auxiliary parameter.
+        Derivative of the residual by each auxiliary parameter, the effects and the concentration fixed.
     quadratic : numpy.ndarray of shape (C,)
         The reference's quadratic, summed.
     """
@@ -250,14 +283,17 @@ class Rows:
         for rows in chunks(self.n, C, allowed().rows):
             some = lin[rows]
             log_density, score, by = self._derivatives(rows, self.offset[rows] + some, auxiliary)
+            a = reference.linear_term(auxiliary, rows)
             pull = reference.W[rows, None] * some
-            np.subtract(reference.a[rows, None], pull, out=pull)  # a - W lin
-            own = 0.5 * some * (reference.a[rows, None] + pull)  # a lin - W lin^2 / 2
+            np.subtract(a, pull, out=pull)  # a - W lin
+            own = 0.5 * some * (a + pull)  # a lin - W lin^2 / 2
             quadratic[rows] = own
             residual[rows] = log_density - kappa * own
             slope[rows] = score - kappa * pull
             for name, values in by.items():
                 by_auxiliary[name][rows] = values
+            for name, along in reference.slopes.items():
+                by_auxiliary[name][rows] -= kappa * along[rows, None] * some
         return Evaluated(
             residual.sum(axis=0),
             self.by_effect(slope),
@@ -280,16 +316,24 @@ class Rows:
         found = self.family.log_density(self.y, self.offset + lin, **auxiliary, **trials)
         return found if self.weights is None else found * self.weights
 
-    def working(self, lin: np.ndarray, auxiliary: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Weight and score over the concentration, each (n, C), at linear predictors (n, C)."""
+    def working(
+        self, lin: np.ndarray, auxiliary: dict[str, np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+        """Weight, score and `Family.score_by_auxiliary`, over the concentration: (n, C), at predictors (n, C)."""
         weight, score = np.empty_like(lin), np.empty_like(lin)
+        slopes: dict[str, np.ndarray] = {}
         kappa = self.family.concentration(**auxiliary)
         for rows in chunks(self.n, lin.shape[1], allowed().rows):
             eta = self.offset[rows] + lin[rows]
             score[rows] = self._derivatives(rows, eta, auxiliary)[1] / kappa
             own = self.family.weight(self.y[rows], eta, **auxiliary, **self._trials(rows)) / kappa
             weight[rows] = own if self.weights is None else own * self.weights[rows]
-        return weight, score
+            for name, along in self.family.score_by_auxiliary(self.y[rows], eta, **auxiliary).items():
+                along = along / kappa
+                slopes.setdefault(name, np.empty_like(lin))[rows] = (
+                    along if self.weights is None else along * self.weights[rows]
+                )
+        return weight, score, slopes
 
     def _derivatives(
         self, rows: slice, eta: np.ndarray, auxiliary: dict[str, np.ndarray]
