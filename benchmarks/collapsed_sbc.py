@@ -222,7 +222,8 @@ class Simulated(Protocol):
 
 def draw(case: Simulated, y: np.ndarray, seed: int, events: Counter[str], settings: dict[str, Any]) -> Any:
     """Fit and count what the fit says; returns the posterior, None if the sampler refuses the data."""
-    model = bm.MixedModelRegressor(
+    make = bm.MixedModelClassifier if "classes" in settings else bm.MixedModelRegressor
+    model = make(
         case.formula, group_prior=case.group_prior, priors=case.priors, random_state=seed, **settings
     )
     with warnings.catch_warnings(record=True) as caught:
@@ -265,7 +266,7 @@ def ranks(
         if min(found.ess_bulk.min(), found.ess_tail.min()) >= n_ranks - 1:
             break
         events["run again" if longer < LONGER else "dependent"] += 1
-    step = draws["Intercept"].size // n_ranks
+    step = draws["log_likelihood"].size // n_ranks
     thinned = {name: values.ravel()[::step][: n_ranks - 1] for name, values in draws.items()}
     return {name: int((thinned[name] < true).sum()) for name, true in truth.items()}, events
 

@@ -3,7 +3,7 @@
     python benchmarks/transport_sbc.py --replications 300      # half an hour of one processor; it may be stopped
     python benchmarks/transport_sbc.py --quick                 # seconds
 
-Parameters are drawn from stated priors (`family_cases.py`), data from them, and the model is fitted with the same
+Parameters are drawn from stated priors (`family_cases.py`, `ordered_cases.py`), data from them, and the model is fitted with the same
 priors; of each parameter, and of the log likelihood of all rows, the rank of the true value among 99 thinned draws is
 uniform (see `collapsed_sbc.py` for the method). A row of "Bernoulli" is a single trial.
 
@@ -21,6 +21,7 @@ import argparse
 import sys
 
 from family_cases import cases
+from ordered_cases import ordered_cases
 from swept_sbc import Plan, go_on, report
 from tables import OUTPUT
 
@@ -39,9 +40,8 @@ def main() -> None:
     if arguments.quick:
         replications, draws, n_ranks, path = QUICK, 100, 20, OUTPUT / "transport_sbc_quick.csv"
         path.unlink(missing_ok=True)
-    plans = [
-        Plan(case, {**case.estimator, "draws": draws}, number * APART) for number, case in enumerate(cases().values())
-    ]
+    designs = enumerate([*cases().values(), *ordered_cases().values()])
+    plans = [Plan(case, {**case.estimator, "draws": draws}, number * APART) for number, case in designs]
     sys.exit(report(go_on(path, plans, replications, n_ranks), n_ranks))
 
 

@@ -198,14 +198,21 @@ class OrderedClasses:
 
     def _log_density(self, y: Any, eta: Any, *gaps: Any) -> Any:
         ends, widths = self._thresholds(gaps)
-        at = y.astype("int64")
-        return self.family.link.pymc_log_between(self.pm, ends[at] - eta, ends[at + 1] - eta, widths[at])
 
-    def _thresholds(self, gaps: Sequence[Any]) -> tuple[Any, Any]:
-        """As `Cumulative._thresholds`."""
-        relative = self.family._relative(list(gaps), np.float64(0.0))
+        def of_class(each: list[Any]) -> Any:
+            # not an index: PyTensor would write out a vector of as many scalars as there are rows
+            found = each[0]
+            for k, value in enumerate(each[1:], start=1):
+                found = self.pm.math.switch(self.pm.math.eq(y, k), value, found)
+            return found
+
+        lower, upper, width = of_class(ends[:-1]), of_class(ends[1:]), of_class(widths)
+        return self.family.link.pymc_log_between(self.pm, lower - eta, upper - eta, width)
+
+    def _thresholds(self, gaps: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        """As `Cumulative._thresholds`, in lists."""
         end = np.float64(END)
-        return self.pm.math.stack([-end, *relative, end]), self.pm.math.stack([end, *gaps, end])
+        return [-end, *self.family._relative(list(gaps), np.float64(0.0)), end], [end, *gaps, end]
 
 
 def _of_class(table: Array, at: Array) -> Array:
