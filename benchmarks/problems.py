@@ -20,6 +20,12 @@ class Problem(NamedTuple):
     frame: pd.DataFrame
     options: dict[str, Any]
 
+    def estimator(self, **options: Any) -> Any:
+        """The estimator, with further options."""
+        of_classes = self.options.get("family") in ("bernoulli", "cumulative")
+        make = bm.MixedModelClassifier if of_classes else bm.MixedModelRegressor
+        return make(self.formula, **self.options, **options)
+
 
 def simulate_blocks(J: int, n: int, sds: list[float], *, seed: int, rho: float = 0.3) -> Problem:
     """`n` rows in each of `J` groups, correlated effects of standard deviations `sds`, residual sd 1."""

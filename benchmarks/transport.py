@@ -35,7 +35,6 @@ from problems import Problem
 from tables import OUTPUT
 from transport_cases import ALL, LARGE, MEASURED, QUICK, gamma
 
-import bayesmixed as bm
 from bayesmixed.errors import SamplerError
 
 PYTHON = ".".join(platform.python_version_tuple()[:2])
@@ -51,9 +50,7 @@ def megabytes() -> float:
 
 def fit(problem: Problem, seed: int, draws: int = 1000) -> Row:
     """One fit: what it cost, and what it says of itself."""
-    model = bm.MixedModelRegressor(
-        problem.formula, sampler="transport", draws=draws, random_state=seed, **problem.options
-    )
+    model = problem.estimator(sampler="transport", draws=draws, random_state=seed)
     before, cpu, clock = megabytes(), time.process_time(), time.perf_counter()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -1,4 +1,4 @@
-"""The transport sampler against long runs of NUTS on eight problems: means and standard deviations of everything.
+"""The transport sampler against long runs of NUTS on nine problems: means and standard deviations of everything.
 
     python benchmarks/transport_agreement.py
 
@@ -23,7 +23,6 @@ import pandas as pd
 from tables import OUTPUT, save
 from transport_cases import AGREEMENT, ALL
 
-import bayesmixed as bm
 from bayesmixed._compat import dataset
 from bayesmixed.posterior.diagnostics import convergence
 
@@ -37,9 +36,7 @@ Z_LIMIT, RATIO_LIMIT = 4.0, 0.1
 def fit(name: str, sampler: str, draws: int, seed: int) -> tuple[pd.DataFrame, dict[str, Any]]:
     """A long run: mean, standard deviation and errors of every parameter, and how far it converged."""
     problem = ALL[name]()
-    model = bm.MixedModelRegressor(
-        problem.formula, sampler=sampler, draws=draws, random_state=seed, **problem.options, **SETTINGS[sampler]
-    )
+    model = problem.estimator(sampler=sampler, draws=draws, random_state=seed, **SETTINGS[sampler])
     started = time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the diagnostics are part of the table
@@ -48,7 +45,7 @@ def fit(name: str, sampler: str, draws: int, seed: int) -> tuple[pd.DataFrame, d
     return summaries(model), told | {"seconds": time.process_time() - started}
 
 
-def summaries(model: bm.MixedModelRegressor) -> pd.DataFrame:
+def summaries(model: Any) -> pd.DataFrame:
     """A row per parameter; `error` is the mean's, `sd_error` the standard deviation's, as a share of it."""
     rows = []
     for variable, values in dataset(model.idata_, "posterior").data_vars.items():

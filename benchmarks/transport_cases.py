@@ -135,6 +135,17 @@ def many_rows(family: str, groups: int) -> Problem:
     return make("y ~ a + b + c + d + (1 | g)", frame, eta, rng)
 
 
+def ordered(sizes: list[int], sds: list[float], ends: np.ndarray, seed: int) -> Problem:
+    """Ordered classes between thresholds `ends`; with one effect a column x that does not vary by group."""
+    rng = np.random.default_rng(seed)
+    frame, eta = grouped(sizes, sds, rng)
+    if len(sds) == 1:
+        frame["x1"] = rng.normal(size=len(frame))
+        eta = eta + 0.5 * frame["x1"].to_numpy()
+    frame["y"] = np.searchsorted(ends, eta + rng.logistic(size=len(frame)))
+    return Problem(f"y ~ x1 + ({'x1' if len(sds) > 1 else 1} | g)", frame, {"family": "cumulative"})
+
+
 MEASURED: dict[str, Case] = {
     "cbpp": cbpp,
     "sleepstudy t": sleepstudy_t,
@@ -148,6 +159,11 @@ MEASURED: dict[str, Case] = {
     "Bernoulli J=500 n=3 q=2": partial(slopes, [3] * 500, 25),
     "Bernoulli J=500 n=3 or 120 q=2": partial(slopes, [3, 120] * 250, 26),
     "Poisson N=1e5 J=2e3": partial(many_rows, "poisson", 2_000),
+    "ordered K=3 J=40": partial(ordered, [6] * 40, [0.8], np.array([-0.5, 1.0]), 50),
+    "ordered K=5 J=100 q=2": partial(ordered, [4] * 100, [0.8, 0.5], np.array([-1.5, -0.5, 0.7, 2.0]), 51),
+    "ordered K=7 J=30 q=2": partial(ordered, [12] * 30, [0.8, 0.5], np.linspace(-2, 2.5, 6), 52),
+    "ordered, rare first classes, K=5 J=60": partial(ordered, [5] * 60, [0.8], np.array([-5, -4, -3.2, 1]), 53),
+    "ordered N=2e4 J=1e3": partial(ordered, [20] * 1000, [0.8], np.array([-1.5, -0.5, 0.7, 2.0]), 54),
 }
 LARGE: dict[str, Case] = {
     "Poisson N=1e5 J=1e4": partial(many_rows, "poisson", 10_000),
@@ -157,6 +173,7 @@ AGREEMENT: dict[str, Case] = {
     **{name: MEASURED[name] for name in ("cbpp", "gamma J=60", "beta J=40", "Poisson nested")},
     **{name: MEASURED[name] for name in ("negative binomial nested", "sleepstudy t", "Bernoulli q=4 J=30")},
     "Bernoulli J=100 n=3 q=2": partial(slopes, [3] * 100, 28),
+    "ordered K=5 J=100 q=2": MEASURED["ordered K=5 J=100 q=2"],
 }
 QUICK = ("cbpp", "gamma J=60")
 
