@@ -223,9 +223,7 @@ class Simulated(Protocol):
 def draw(case: Simulated, y: np.ndarray, seed: int, events: Counter[str], settings: dict[str, Any]) -> Any:
     """Fit and count what the fit says; returns the posterior, None if the sampler refuses the data."""
     make = bm.MixedModelClassifier if "classes" in settings else bm.MixedModelRegressor
-    model = make(
-        case.formula, group_prior=case.group_prior, priors=case.priors, random_state=seed, **settings
-    )
+    model = make(case.formula, group_prior=case.group_prior, priors=case.priors, random_state=seed, **settings)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("error")
         warnings.simplefilter("always", bm.ConvergenceWarning)

@@ -3,9 +3,9 @@
     python benchmarks/transport_sbc.py --replications 300      # half an hour of one processor; it may be stopped
     python benchmarks/transport_sbc.py --quick                 # seconds
 
-Parameters are drawn from stated priors (`family_cases.py`, `ordered_cases.py`), data from them, and the model is fitted with the same
-priors; of each parameter, and of the log likelihood of all rows, the rank of the true value among 99 thinned draws is
-uniform (see `collapsed_sbc.py` for the method). A row of "Bernoulli" is a single trial.
+Parameters are drawn from stated priors (`family_cases.py`, `ordered_cases.py`), data from them, and the model is fitted
+with the same priors; of each parameter, and of the log likelihood of all rows, the rank of the true value among 99
+thinned draws is uniform (see `collapsed_sbc.py` for the method). A row of "Bernoulli" is a single trial.
 
 Ranks are appended to ``benchmarks/output/transport_sbc.csv`` as they come, one replication of every design after the
 other; a second call goes on after the last one. Prints for every quantity the p-value of a chi-square test of its

@@ -249,7 +249,7 @@ class Family(ABC):
         """Default priors of the auxiliary parameters; `scale` is that of `location_and_scale`."""
 
     def variables(self, has_intercept: bool) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
-        """The posterior's variables beside common and group effects, with their dims: those before them, those after."""
+        """The posterior's variables beside common and group effects, with their dims: those before, those after."""
         return {"Intercept": ()} if has_intercept else {}, dict.fromkeys(self.auxiliary, ())
 
     @property
@@ -366,19 +366,6 @@ class PositiveFamily(Family):
         return -np.log(y)
 
 
-class CountFamily(Family):
-    """A family of counts on the log scale."""
-
-    links = ("log",)
-    discrete = True
-
-    def check(self, y: Array, trials: Array | None = None) -> None:
-        counts(self, y)
-
-    def location_and_scale(self, response: Response) -> tuple[float, float]:
-        return log_rate(response, 0.5), self.link.scale
-
-
 class ClassFamily(Family):
     """A family whose response is one of some classes: y holds positions among them, 0 to K - 1.
 
@@ -450,21 +437,3 @@ def log_rate(response: Response, more: float = 0.0) -> float:
     exposure = np.zeros_like(response.y) if response.offset is None else response.offset
     largest = exposure.max()  # whose exponential would overflow
     return float(np.log(w @ response.y + more) - np.log(w @ np.exp(exposure - largest)) - largest)
-
-
-def link_of_mean(link: Link, mean: float, response: Response) -> float:
-    """Linear predictor of a mean, less the average offset."""
-    shift = 0.0 if response.offset is None else np.average(response.offset, weights=response.weights)
-    return float(link.link(np.asarray(mean)) - shift)
-
-
-def quantile_of_rows(values: Array, weights: Array | None, p: float) -> float:
-    """Quantile of values, a row of weight w counted w times: the median is the average of the two in the middle."""
-    if weights is None:
-        return float(np.quantile(values, p))
-    order = np.argsort(values)
-    total = np.cumsum(weights[order])
-    goal, ends = p * total[-1], values[order]
-    at = np.searchsorted(total, goal * (1 - 1e-12))
-    after = min(at + int(np.isclose(total[at], goal)), len(ends) - 1)
-    return float((ends[at] + ends[after]) / 2)

@@ -8,7 +8,8 @@ import numpy as np
 from scipy.special import betainc, betaincinv, betaln, digamma, expit, gammaln, logit, polygamma, xlog1py, xlogy
 
 from bayesmixed.distributions import LogNormal, Prior
-from bayesmixed.families.base import Array, Family, ProbabilityLink, Response, link_of_mean, refuse
+from bayesmixed.families.base import Array, Family, ProbabilityLink, Response, refuse
+from bayesmixed.families.links import link_of_mean
 
 _INSIDE = np.finfo(float).tiny, 1 - 2.0**-53  # what a double can tell from 0 and from 1
 _SMALLEST = 1e-300  # shape in PyMC, which refuses 0; the derivative by it, about its inverse, is a double

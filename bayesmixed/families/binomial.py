@@ -10,7 +10,8 @@ from scipy.special import bdtr, gammaln
 from scipy.stats import binom
 
 from bayesmixed.distributions import Prior
-from bayesmixed.families.base import Array, Family, ProbabilityLink, Response, counts, link_of_mean, refuse
+from bayesmixed.families.base import Array, Family, ProbabilityLink, Response, counts, refuse
+from bayesmixed.families.links import link_of_mean
 
 
 class Binomial(Family):

@@ -9,8 +9,9 @@ from typing import Any, NoReturn
 import numpy as np
 
 from bayesmixed.distributions import LogNormal, Prior
-from bayesmixed.families.base import Array, ClassFamily, Link, Response, link_of_mean
-from bayesmixed.families.links import END, SymmetricLink
+from bayesmixed.families.base import Array, ClassFamily, Link, Response
+from bayesmixed.families.links import END, SymmetricLink, link_of_mean
+
 
 class Cumulative(ClassFamily):
     """One of K ordered classes: ``P(y <= k) = F(c_k - eta)``, F being the inverse link, with increasing thresholds c.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.special import expit, log_expit, log_ndtr, logit, ndtr, ndtri
 
-from bayesmixed.families.base import Array, Link, ProbabilityLink
+from bayesmixed.families.base import Array, Link, ProbabilityLink, Response
 
 _LARGE = 700.0  # whose exponential a double still holds
 _TINY = -40.0  # whose exponential is lost beside 1
@@ -320,3 +320,9 @@ class Cloglog(ProbabilityLink):
 
 
 LINKS: dict[str, Link] = {link.name: link for link in (Identity(), Log(), Logit(), Probit(), Cloglog())}
+
+
+def link_of_mean(link: Link, mean: float, response: Response) -> float:
+    """Linear predictor of a mean, less the average offset."""
+    shift = 0.0 if response.offset is None else np.average(response.offset, weights=response.weights)
+    return float(link.link(np.asarray(mean)) - shift)

@@ -9,7 +9,8 @@ from scipy import stats
 from scipy.special import betainc, betaln, digamma, gammaln, polygamma
 
 from bayesmixed.distributions import InverseGamma, Prior
-from bayesmixed.families.base import RARE, Array, CountFamily, Response
+from bayesmixed.families.base import RARE, Array, Response
+from bayesmixed.families.poisson import CountFamily
 
 
 class NegativeBinomial(CountFamily):

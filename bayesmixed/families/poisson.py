@@ -9,9 +9,22 @@ from scipy import stats
 from scipy.special import gammaln, ndtri, pdtr, polygamma
 
 from bayesmixed.distributions import Prior
-from bayesmixed.families.base import RARE, Array, CountFamily, Response
+from bayesmixed.families.base import RARE, Array, Family, Response, counts, log_rate
 
 _NORMAL = 1e15
+
+
+class CountFamily(Family):
+    """A family of counts on the log scale."""
+
+    links = ("log",)
+    discrete = True
+
+    def check(self, y: Array, trials: Array | None = None) -> None:
+        counts(self, y)
+
+    def location_and_scale(self, response: Response) -> tuple[float, float]:
+        return log_rate(response, 0.5), self.link.scale
 
 
 class Poisson(CountFamily):

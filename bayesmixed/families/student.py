@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import digamma, gammaln, stdtr, stdtrit
 
 from bayesmixed.distributions import Gamma, HalfStudentT, Prior, Truncated
-from bayesmixed.families.base import Array, Family, Response, quantile_of_rows
+from bayesmixed.families.base import Array, Family, Response
 from bayesmixed.families.gaussian import SIGMA_FLOOR
 
 _NU_FLOOR = 1.0  # without a mean there is nothing to predict
@@ -79,3 +79,15 @@ class StudentT(Family):
 
     def pymc(self, pm: Any, eta: Any, auxiliary: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         return pm.StudentT, {"nu": auxiliary["nu"], "mu": eta, "sigma": auxiliary["sigma"]}
+
+
+def quantile_of_rows(values: Array, weights: Array | None, p: float) -> float:
+    """Quantile of values, a row of weight w counted w times: the median is the average of the two in the middle."""
+    if weights is None:
+        return float(np.quantile(values, p))
+    order = np.argsort(values)
+    total = np.cumsum(weights[order])
+    goal, ends = p * total[-1], values[order]
+    at = np.searchsorted(total, goal * (1 - 1e-12))
+    after = min(at + int(np.isclose(total[at], goal)), len(ends) - 1)
+    return float((ends[at] + ends[after]) / 2)

@@ -58,7 +58,9 @@ def check_names(spec: DesignSpec, family: Family) -> None:
         + [f"{stem}_{factor.name}" for stem in ("sd", "corr", "b")]
         for factor in spec.groups
     }
-    names = Counter([*dict.fromkeys((*RESERVED, "beta", "y", *own)), *(name for some in mine.values() for name in some)])
+    names = Counter(
+        [*dict.fromkeys((*RESERVED, "beta", "y", *own)), *(name for some in mine.values() for name in some)]
+    )
     for factor in spec.groups:
         if clash := [name for name in mine[factor.name] if names[name] > 1 or "/" in name]:
             raise FormulaError(

@@ -110,7 +110,7 @@ def test_slopes_by_both_ends_and_their_curvatures_are_finite_differences(link):
     lower = np.random.default_rng(0).normal(scale=2, size=50)
     width = np.random.default_rng(1).lognormal(size=50)
     upper = lower + width
-    _, by_lower, by_upper, slope = own.between_slopes(lower, upper, width)
+    _, by_lower, by_upper, _ = own.between_slopes(lower, upper, width)
     curvatures = own.between_curvatures(lower, upper, width)
     for at, found, curvature in ((0, by_lower, curvatures[0]), (1, by_upper, curvatures[1])):
         moved = []

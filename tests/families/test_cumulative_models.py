@@ -189,7 +189,9 @@ def test_default_priors_are_printed_where_they_are_stated():
     est, c = fitted(), stats.logistic.ppf(shares_below())
     text = str(est.priors_)
 
-    assert re.search(rf"^thresholds\[some\|much\] at x = {DATA['x'].mean():.5g} +Normal\({c[2]:.4g}, 2\.5\)$", text, re.M)
+    assert re.search(
+        rf"^thresholds\[some\|much\] at x = {DATA['x'].mean():.5g} +Normal\({c[2]:.4g}, 2\.5\)$", text, re.M
+    )
     for k, name in enumerate(CLASSES[1:-1]):
         assert re.search(rf"^gaps\[{name}\] +LogNormal\({np.log(c[k + 1] - c[k]):.4g}, 1\)$", text, re.M)
     assert "Intercept " not in text

@@ -5,8 +5,9 @@ import pytest
 from scipy import integrate, stats
 
 from bayesmixed.families import CLASS_FAMILIES, FAMILIES, get_class_family, get_family
-from bayesmixed.families.base import Response, quantile_of_rows
+from bayesmixed.families.base import Response
 from bayesmixed.families.links import LINKS
+from bayesmixed.families.student import quantile_of_rows
 
 ETA = np.array([-2.0, -0.3, 0.0, 1.5, 3.0])
 TRIALS = np.array([[1.0], [3.0], [20.0], [7.0]])

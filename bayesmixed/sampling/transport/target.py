@@ -5,10 +5,10 @@ With w(z, t) the working Gaussian's draw (`factorised`) the log density of (z, t
     - z'z / 2 + log p(x) + log |dx/dt| + log I(x) + sum_i D_i,
     D_i = l_i(eta_i) - kappa (a_i lin_i - W_i lin_i^2 / 2),
 
-where a_i may follow the auxiliary parameters (`Reference`); I being the working Gaussian's integral: of the rows only what is cubic and higher is left. Beside N(0, I) in (z, t)
-there is a residual. Its derivative by z is exact; that by t is a forward difference of the transport itself, at fixed
-z. Leapfrog steps preserve volume and are reversible for any force that is a function of the place alone, so that an
-error of the force costs acceptance and nothing else.
+I being the working Gaussian's integral: of the rows only what is cubic and higher is left. The linear term a_i may
+follow auxiliary parameters (`Reference`). Beside N(0, I) in (z, t) there is a residual. Its derivative by z is exact;
+that by t is a forward difference of the transport itself, at fixed z. Leapfrog steps preserve volume and are reversible
+for any force that is a function of the place alone, so that an error of the force costs acceptance and nothing else.
 """
 
 from __future__ import annotations

@@ -162,7 +162,9 @@ def test_results_do_not_depend_on_how_much_is_evaluated_together(together):
     np.testing.assert_array_equal(found.force, expected.force)
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name.startswith("cumulative") and name != "cumulative K=2"])
+@pytest.mark.parametrize(
+    "name", [name for name in MODELS if name.startswith("cumulative") and name != "cumulative K=2"]
+)
 def test_the_approximation_of_ordered_responses_follows_the_gaps(name):
     """So that less force is left of the density."""
     _, _, prepared, target = prepare(name)

@@ -4,9 +4,9 @@ With weights W and a linear term a of the rows (`Reference`) its log density in 
 
     kappa (a'M w - w'M'WM w / 2) - sum_f b_f' Sigma_f^-1 b_f / 2 - u'u / 2,
 
-kappa being the family's concentration. The linear term may follow auxiliary parameters (`Reference.slopes`): whatever
-is made of it has a part for each slope, and is put together when these are known. A row whose weight is zero may have a linear term, so that no working response
-a / W is ever formed.
+kappa being the family's concentration. A row whose weight is zero may have a linear term, so that no working response
+a / W is ever formed. The linear term may follow auxiliary parameters (`Reference.slopes`): what is made of it has a
+part for each slope, and is put together where these parameters are known.
 """
 
 from __future__ import annotations
@@ -110,8 +110,8 @@ def _first_terms(products: NestedProducts, m: int) -> Matrix:
     """The matrix of `WorkingGaussian.first_terms`: products of each group's entries, for the pairs of its columns."""
     k, q, J = products.T.shape
     if isinstance(products.shared, np.ndarray):
-        columns = [products.shared.reshape(q, J, m).transpose(0, 2, 1), products.T.swapaxes(0, 1)]
-        columns = np.concatenate(columns, axis=1)
+        parts = products.shared.reshape(q, J, m).transpose(0, 2, 1), products.T.swapaxes(0, 1)
+        columns = np.concatenate(parts, axis=1)
         rows, cols = np.array(lower(m + k)).T
         terms = [_symmetric(columns[i], columns[j], rows, cols, same=i == j) for i, j in lower(q)]
         return np.concatenate(terms, axis=1)

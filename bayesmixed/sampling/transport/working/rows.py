@@ -329,10 +329,8 @@ class Rows:
             own = self.family.weight(self.y[rows], eta, **auxiliary, **self._trials(rows)) / kappa
             weight[rows] = own if self.weights is None else own * self.weights[rows]
             for name, along in self.family.score_by_auxiliary(self.y[rows], eta, **auxiliary).items():
-                along = along / kappa
-                slopes.setdefault(name, np.empty_like(lin))[rows] = (
-                    along if self.weights is None else along * self.weights[rows]
-                )
+                counted = along if self.weights is None else along * self.weights[rows]
+                slopes.setdefault(name, np.empty_like(lin))[rows] = counted / kappa
         return weight, score, slopes
 
     def _derivatives(
