@@ -240,7 +240,7 @@ def test_the_format_is_that_of_its_version():
         "Gamma": "alpha beta",
         "InverseGamma": "alpha beta",
         "Truncated": "prior lower",
-        "priors": "intercept common group_sd lkj_eta auxiliary swept group_swept",
+        "priors": "intercept common group_sd lkj_eta auxiliary swept group_swept threshold",
         "draws": "values sample_stats diagnostics means state lazy",
         "rows": "y obs weight total squares checksum",
         "scaling": "y_location y_scale x_location x_scale T",
