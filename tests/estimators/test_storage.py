@@ -263,7 +263,7 @@ def test_the_format_is_that_of_its_version():
         "warm": "layout coordinates reference step w x",
         "coordinates": "parameters warp mu V",
         "warp": "centre",
-        "reference": "W a",
+        "reference": "W a slopes at",
         "regression": "rotated units sigma_prior",
         "rotated": "n a c rss directions mean scale",
     }

@@ -209,7 +209,7 @@ class Warm:
         points = self.coordinates.at(np.zeros((len(self.x), 1)))
         mode = newton(rows, points, w.mean(axis=1, keepdims=True))
         further = rows.layout.placed(np.ones_like(self.w), self.layout) == 0
-        reference = self.reference.followed(reference_at(rows, points, mode))
+        reference = self.reference.followed(reference_at(rows, points, mode, follows=True))
         return replace(self, layout=rows.layout, reference=reference, w=np.where(further, mode, w))
 
     def adapt(self, rows: Rows, rng: np.random.Generator, advance: Callable[[int], None]) -> Adapted:

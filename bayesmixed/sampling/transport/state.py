@@ -119,8 +119,9 @@ class State:
         refitted, _ = sample_near(prepared, design, _as_many(draws, seed, progressbar), Clock(), warm)
         one, every, log_density = np.array([row]), np.arange(draws.size), []
         for some in (draws, refitted):
-            lin = linear_predictors(some, design.take(one), every) - rows.offset[one]
-            auxiliary = {name: some.flat(name) for name in rows.family.auxiliary}
+            lin = linear_predictors(some, rows.family, design.take(one), every) - rows.offset[one]
+            values = sampled(some, rows.family, design.has_intercept)
+            auxiliary = {name: values[name] for name in rows.family.auxiliary}
             log_density.append(rows.take(one).each(lin, auxiliary)[0])
         return bridge(*log_density)
 
