@@ -31,10 +31,14 @@ def _has_two_classes(est: MixedModelClassifier) -> bool:
 
 @showing_what_it_inherits
 class MixedModelClassifier(ClassifierMixin, MixedModel):
-    r"""Bayesian mixed model of two classes.
+    r"""Bayesian mixed model of two classes, or of ordered ones.
 
     .. math:: P(y_i = \text{second class}) = \text{link}^{-1}(\eta_i), \qquad
-              \eta_i = \alpha + x_i'\beta + \sum_f z_{fi}' b_{f,g_f(i)}, \qquad b_{f,j} \sim N(0, \Sigma_f)
+              \eta_i = \alpha + x_i'\beta + \sum_f z_{fi}' b_{f,g_f(i)}, \qquad b_{f,j} \sim N(0, \Sigma_f),
+
+    or, with thresholds :math:`c_1 < \dots < c_{K-1}` in place of :math:`\alpha` (``family="cumulative"``),
+
+    .. math:: P(y_i \le \text{class } k) = \text{link}^{-1}(c_k - \eta_i)
 
     Parameters
     ----------
@@ -42,11 +46,15 @@ class MixedModelClassifier(ClassifierMixin, MixedModel):
         ``"x + (x | g)"`` or ``"y ~ x + (x | g)"``, as in lme4 and brms. Needs X to be a DataFrame (pandas, polars,
         ...). None: Bayesian logistic regression on all columns of X.
     family : str, default="bernoulli"
-        "bernoulli": two classes, the second of `classes_` with the probability that the model states.
+        "bernoulli": two classes, the second of `classes_` with the probability that the model states. "cumulative":
+        ordered classes, of which a larger linear predictor makes higher ones more probable (proportional odds); some
+        may be without rows. More than two classes without an order are for
+        ``sklearn.multiclass.OneVsRestClassifier(est)``.
     link : {"logit", "probit", "cloglog"}, optional
-        None: "logit".
+        None: "logit". "cloglog" is for "bernoulli" alone.
     classes : sequence of labels, optional
-        The classes in order. None: the labels of y, sorted, or in the order of its ordered Categorical.
+        The classes in order, from the lowest. None: the order of y's ordered Categorical, or else the labels of y,
+        sorted; of three or more text labels with ``family="cumulative"`` the order has to be stated.
     group_prior : {"lkj", "independent"} or dict by factor, default="lkj"
         Whether the effects of a bar ``|`` may correlate. ``||`` in the formula always means independent.
     lkj_eta : float or dict by factor, default=2.0
@@ -87,7 +95,7 @@ class MixedModelClassifier(ClassifierMixin, MixedModel):
     coef_ : numpy.ndarray of shape (p,)
         Posterior means of the common effects.
     intercept_ : float
-        Posterior mean of the intercept at X = 0; 0.0 in a model without intercept.
+        Posterior mean of the intercept at X = 0; 0.0 in a model without intercept, and beside thresholds.
     priors_ : Priors
         Every prior of the model; ``priors=est.priors_`` fits the same model to other data.
     design_spec_ : DesignSpec
@@ -100,6 +108,10 @@ class MixedModelClassifier(ClassifierMixin, MixedModel):
 
     Notes
     -----
+    Columns of `predict_proba` follow `classes_`. scikit-learn's ``log_loss`` and the scorers made of it take columns in
+    the sorted order of the labels in y: where ordered text labels do not sort as they are ordered, score codes, or
+    hand over ``p[:, np.argsort(est.classes_)]``.
+
     There is no ``class_weight``: rows that count more than they do would shift the probabilities that the model states.
     `sample_weight` says how often a row occurs, and a threshold other than one half is a matter of the decision:
     ``sklearn.model_selection.FixedThresholdClassifier`` and ``TunedThresholdClassifierCV`` set it.
@@ -107,6 +119,8 @@ class MixedModelClassifier(ClassifierMixin, MixedModel):
     References
     ----------
     Gelman & Hill (2007), Data Analysis Using Regression and Multilevel/Hierarchical Models, Cambridge, chapter 14.
+
+    McCullagh (1980), Regression models for ordinal data, Journal of the Royal Statistical Society B 42, 109-142.
 
     Examples
     --------
@@ -122,6 +136,11 @@ class MixedModelClassifier(ClassifierMixin, MixedModel):
     >>> est.predict_proba(new).round(1)
     array([[0.9, 0.1],
            [0.2, 0.8]])
+    >>> speed = np.array(["fast", "usual", "slow"])[np.searchsorted([260, 340], df["Reaction"])]
+    >>> est = bm.MixedModelClassifier("Days + (1 | Subject)", family="cumulative", classes=("fast", "usual", "slow"))
+    >>> est.set_params(random_state=0).fit(df, speed).predict_proba(new).round(1)
+    array([[0.8, 0.2, 0. ],
+           [0.1, 0.2, 0.7]])
     """
 
     _parameter_constraints: ClassVar[dict[str, list]] = {**CONSTRAINTS, "classes": ["array-like", None]}
@@ -275,7 +294,7 @@ class MixedModelClassifier(ClassifierMixin, MixedModel):
     def decision_function(
         self, X: Any, include_groups: bool | list[str] = True, new_groups: NewGroups | None = None
     ) -> np.ndarray:
-        """Log-odds of the second class: those of its probability in `predict_proba`. Of two classes only.
+        """Log-odds of the second class: those of its probability in `predict_proba`. There are none of three classes.
 
         Parameters
         ----------

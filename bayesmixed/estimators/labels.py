@@ -31,7 +31,8 @@ def learn_classes(column: pd.Series, given: Any, *, ordered: bool) -> Labels:
         One class; more than two that are not ordered; an order that is not stated; labels that are none.
     """
     _refuse_missing(column)
-    stated, found = _stated(column, given), _distinct(column)
+    stated = _stated(column, given)
+    found = _distinct(column, are_stated=stated is not None)
     classes = found if stated is None else stated if ordered else tuple(c for c in stated if c in found or given)
     positions(column, classes)  # those that are not among the stated ones are refused
     if len(found) < 2:
@@ -108,12 +109,13 @@ def _stated(column: pd.Series, given: Any) -> Labels | None:
     return None
 
 
-def _distinct(column: pd.Series) -> Labels:
+def _distinct(column: pd.Series, *, are_stated: bool) -> Labels:
     """Distinct labels, sorted, as plain values."""
     values = _plain(column)
     if values.dtype != object:
         values = column.astype(object).infer_objects().to_numpy()  # integers and booleans as they are
-    check_classification_targets(values)
+    if not are_stated:
+        check_classification_targets(values)  # a number of any kind may be a class, of halves, where that is stated
     return tuple(np.unique(values).tolist())
 
 
