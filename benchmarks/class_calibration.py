@@ -32,7 +32,7 @@ from tables import OUTPUT, show
 import bayesmixed as bm
 
 GROUPS, ROWS, NEW = 30, 6, 120
-THRESHOLDS = {"bernoulli": np.array([0.0])}
+THRESHOLDS = {"bernoulli": np.array([0.0]), "cumulative": np.array([-1.2, 0.0, 1.5])}
 INTERCEPT, SLOPE, SD = bm.Normal(0, 1), bm.Normal(0, 1), bm.HalfNormal(2)
 QUICK, GROSS = 2, 1e-4
 EDGES = np.linspace(0, 1, 11)

@@ -139,8 +139,8 @@ class MixedModelClassifier(ClassifierMixin, MixedModel):
     >>> speed = np.array(["fast", "usual", "slow"])[np.searchsorted([260, 340], df["Reaction"])]
     >>> est = bm.MixedModelClassifier("Days + (1 | Subject)", family="cumulative", classes=("fast", "usual", "slow"))
     >>> est.set_params(random_state=0).fit(df, speed).predict_proba(new).round(1)
-    array([[0.8, 0.2, 0. ],
-           [0.1, 0.2, 0.7]])
+    array([[0.6, 0.3, 0.1],
+           [0.1, 0.4, 0.6]])
     """
 
     _parameter_constraints: ClassVar[dict[str, list]] = {**CONSTRAINTS, "classes": ["array-like", None]}

@@ -97,7 +97,7 @@ def check_given(given: Any) -> Labels:
         raise ValueError(
             f"classes must be two or more different labels, all text or all numbers, in order, got {given!r}."
         )
-    return labels
+    return tuple(np.array(labels).tolist())  # numbers of one type
 
 
 def _stated(column: pd.Series, given: Any) -> Labels | None:
