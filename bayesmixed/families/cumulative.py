@@ -155,14 +155,19 @@ class Cumulative(ClassFamily):
         return np.full_like(mu, self.link.latent_variance)
 
     def class_probabilities(self, eta: Array, **auxiliary: Array) -> Array:
-        ends, widths = self._thresholds(auxiliary)
-        each = zip(ends[:-1], ends[1:], widths, strict=True)
-        return np.exp([self.link.log_between(low - eta, high - eta, width) for low, high, width in each])
+        link, first, last, inner = self.link, *self._inner(auxiliary)
+        between = [link.between(low - eta, high - eta, width) for low, high, width in inner]
+        return np.array([link.inverse(first - eta), *between, link.inverse(eta - last)])
 
     def marginal_class_probabilities(self, m: Array, v: Array, **auxiliary: Array) -> Array:
+        link, first, last, inner = self.link, *self._inner(auxiliary)
+        between = [link.marginal_between(low - m, high - m, width, v) for low, high, width in inner]
+        return np.array([link.marginal(first - m, v), *between, link.marginal(m - last, v)])
+
+    def _inner(self, auxiliary: Mapping[str, Array]) -> tuple[Array, Array, list[tuple[Array, Array, Array]]]:
+        """The first threshold and the last; ends and width of the classes between."""
         ends, widths = self._thresholds(auxiliary)
-        each = zip(ends[:-1], ends[1:], widths, strict=True)
-        return np.array([self.link.marginal_between(low - m, high - m, width, v) for low, high, width in each])
+        return ends[1], ends[-2], list(zip(ends[1:-2], ends[2:-1], widths[1:-1], strict=True))
 
     def pymc(self, pm: Any, eta: Any, auxiliary: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         return OrderedClasses(pm, self), {"eta": eta, "gaps": [auxiliary[name] for name in self.auxiliary]}

@@ -104,8 +104,12 @@ class SymmetricLink(ProbabilityLink):
     """
 
     @abstractmethod
+    def between(self, lower: Array, upper: Array, width: Array) -> Array:
+        """p, with all digits in both tails."""
+
+    @abstractmethod
     def log_between(self, lower: Array, upper: Array, width: Array) -> Array:
-        """Log of p, with all digits in both tails."""
+        """Log of p, likewise."""
 
     @abstractmethod
     def between_slopes(self, lower: Array, upper: Array, width: Array) -> tuple[Array, Array, Array, Array]:
@@ -176,6 +180,9 @@ class Logit(SymmetricLink):
     def pymc_logs(self, pm: Any, eta: Any) -> tuple[Any, Any]:
         return -pm.math.log1pexp(-eta), -pm.math.log1pexp(eta)
 
+    def between(self, lower: Array, upper: Array, width: Array) -> Array:
+        return expit(upper) * expit(-lower) * -np.expm1(-width)
+
     def log_between(self, lower: Array, upper: Array, width: Array) -> Array:
         """By p = F(upper) F(-lower) (1 - exp(-width))."""
         return log_expit(upper) + log_expit(-lower) + np.log(-np.expm1(-width))
@@ -191,9 +198,10 @@ class Logit(SymmetricLink):
 
     def marginal_between(self, lower: Array, upper: Array, width: Array, v: Array) -> Array:
         def moved(by: Array) -> Array:
-            return np.exp(self.log_between(lower - by, upper - by, width))
+            return expit(upper - by) * expit(by - lower)
 
-        return _trapezoidal(moved, np.pi, np.zeros(np.broadcast_shapes(np.shape(lower), np.shape(v))), v)
+        origin = np.zeros(np.broadcast_shapes(np.shape(lower), np.shape(v)))
+        return _trapezoidal(moved, np.pi, origin, v) * -np.expm1(-width)
 
     def pymc_log_between(self, pm: Any, lower: Any, upper: Any, width: Any) -> Any:
         half = pm.math.tanh(width / 2)  # 1 - exp(-width) = 2 half / (1 + half), with all digits of a small one
@@ -241,6 +249,9 @@ class Probit(SymmetricLink):
     def pymc_logs(self, pm: Any, eta: Any) -> tuple[Any, Any]:
         return _pymc_log_ndtr(pm, eta), _pymc_log_ndtr(pm, -eta)
 
+    def between(self, lower: Array, upper: Array, width: Array) -> Array:
+        return np.exp(self.log_between(lower, upper, width))
+
     def log_between(self, lower: Array, upper: Array, width: Array) -> Array:
         """In the lower tail, where the difference has digits: p is that of the interval's mirror image, too."""
         swap = lower + upper > 0
@@ -259,7 +270,7 @@ class Probit(SymmetricLink):
 
     def marginal_between(self, lower: Array, upper: Array, width: Array, v: Array) -> Array:
         wide = np.sqrt(1 + v)  # of the sum of two normal variables
-        return np.exp(self.log_between(lower / wide, upper / wide, width / wide))
+        return self.between(lower / wide, upper / wide, width / wide)
 
     def pymc_log_between(self, pm: Any, lower: Any, upper: Any, width: Any) -> Any:
         swap = pm.math.gt(lower + upper, 0.0)
