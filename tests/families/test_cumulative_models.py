@@ -289,6 +289,7 @@ def test_a_file_keeps_the_model(tmp_path):
     assert loaded.condition(DATA.head(2), DATA["y"].head(2)).diagnostics_["sampler"] == "transport"
 
 
+@pytest.mark.slow
 def test_conditioning_on_rows_of_known_groups_is_the_fit_of_all_rows():
     first, last = DATA.iloc[:-2], DATA.iloc[-2:]
     est = make(draws=2000).fit(first, first["y"])
@@ -328,7 +329,7 @@ def test_loo_leaves_rows_out():
 @pytest.mark.parametrize("missing", [["none"], ["all"], ["some"], ["none", "much"]])
 def test_classes_that_no_row_has_keep_their_thresholds_apart(missing):
     rows = DATA[~DATA["y"].isin(missing)]
-    est = make(draws=500).fit(rows, rows["y"])
+    est = make(formula="x + (1 | g)").fit(rows, rows["y"])
 
     assert est.diagnostics_["sampler"] == "transport"
     p = est.predict_proba(rows)
