@@ -3,8 +3,7 @@
     python benchmarks/glmm_peers.py --python bambi=path/to/python
 
 Each fit is in a process of its own, by the adapters of `peers.py`, with the same priors and 4 chains of 1,000 draws
-(nutpie: after 1,000). VerbAgg needs ``VerbAgg.csv``, exported from lme4, in the folder that BAYESMIXED_DATA names.
-glmer's point estimates are in ``glmm_peers_glmer.json``, which ``glmm_peers.R`` has written.
+(nutpie: after 1,000). glmer's point estimates are in ``glmm_peers_glmer.json``, which ``glmm_peers.R`` has written.
 
 Written to ``benchmarks/output/``: ``glmm_peers.csv`` (a line per run), ``glmm_peers_estimates.csv``,
 ``glmm_peers.json`` (machine and versions), and ``glmm_peers.md``, which ``--report`` makes again from the others.
@@ -14,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 from pathlib import Path
 
@@ -65,7 +63,7 @@ def grouseticks() -> Problem:
 
 def verbagg() -> Problem:
     """Answers of persons to items, crossed."""
-    frame = pd.read_csv(Path(os.environ["BAYESMIXED_DATA"]) / "VerbAgg.csv")
+    frame = bm.datasets.load_verbagg()
     frame = frame.assign(yes=(frame["r2"] == "Y").astype(int), one=1)
     formula = "p(yes, one) ~ Anger + Gender + btype + situ + (1 | id) + (1 | item)"
     return Problem(formula, frame, {"family": "binomial"})

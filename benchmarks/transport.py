@@ -1,7 +1,7 @@
 """The transport sampler measured: seconds, effective sample sizes, gradients, and memory, 4 x 1000 draws.
 
-    BAYESMIXED_DATA=folder python benchmarks/transport.py            # three seeds; the folder has VerbAgg.csv
-    BAYESMIXED_DATA=folder python benchmarks/transport.py --large    # 100,000 rows in 10,000 groups
+    python benchmarks/transport.py            # three seeds
+    python benchmarks/transport.py --large    # 100,000 rows in 10,000 groups
 
 fits every problem of `transport_cases.py` and seed in a process of its own, with one thread. Seconds, of the processor
 and of the clock, are those of `fit`, with all trajectories that thinning discards in them, without imports. R-hat and
@@ -155,7 +155,6 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=list(MEASURED | LARGE), help="these problems")
     parser.add_argument("--large", action="store_true", help="the large problems in place of the others")
-    parser.add_argument("--data", help="folder with VerbAgg.csv; default: BAYESMIXED_DATA")
     parser.add_argument("--again", action="store_true", help="measure again what was measured")
     parser.add_argument("--limit", type=float, default=900.0, help="seconds of the processor for one fit")
     parser.add_argument("--quick", action="store_true")
@@ -164,12 +163,7 @@ def main() -> None:
     if arguments.one:
         run_here(arguments.one[0], int(arguments.one[1]), arguments.limit)
         return
-    if arguments.data:
-        os.environ["BAYESMIXED_DATA"] = arguments.data
     names = list(LARGE if arguments.large else MEASURED)
-    if "BAYESMIXED_DATA" not in os.environ and "VerbAgg" in names:
-        names.remove("VerbAgg")
-        print("VerbAgg is left out: its folder was not given")
     names, seeds = (QUICK, range(1)) if arguments.quick else (arguments.only or names, range(arguments.seeds))
     path = OUTPUT / ("transport_quick.json" if arguments.quick else "transport.json")
     rows = collect(path, names, seeds, arguments.again or arguments.quick, arguments.limit)

@@ -5,10 +5,8 @@ Bernoulli responses are families "binomial" with one trial in every row.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -101,11 +99,8 @@ def four_effects() -> Problem:
 
 
 def verbagg() -> Problem:
-    """Bernoulli, 316 persons crossed with 24 items, 7,584 rows; not in this repository.
-
-    From the R package lme4, exported unchanged as VerbAgg.csv into the folder BAYESMIXED_DATA.
-    """
-    frame = pd.read_csv(Path(os.environ["BAYESMIXED_DATA"]) / "VerbAgg.csv")
+    """Bernoulli, 316 persons crossed with 24 items, 7,584 rows."""
+    frame = bm.datasets.load_verbagg()
     frame = frame.assign(y=(frame["r2"] == "Y").astype(int), one=1)
     return Problem("y ~ Anger + Gender + btype + situ + (1 | id) + (1 | item)", frame, BERNOULLI)
 
