@@ -60,7 +60,9 @@ class MixedModelClassifier(ClassifierMixin, MixedModel):
     lkj_eta : float or dict by factor, default=2.0
         Shape of the LKJ prior of correlations; 1 is uniform over correlation matrices.
     priors : dict or Priors, optional
-        Overrides of the defaults, on the scale of the linear predictor: see `priors_`.
+        Overrides of the defaults, on the scale of the linear predictor: see `priors_`. Of ordered classes
+        ``"thresholds"`` is the prior of the middle threshold, at X = 0, and ``"gaps"`` that of the distances between
+        neighbouring ones, or a dict of these by the class between.
     sampler : {"auto", "transport", "nuts"}, default="auto"
         "transport" is Hamiltonian Monte Carlo in coordinates that a Gaussian approximation of the rows gives, without
         a compiler. It raises where common effects have priors other than Normal, where there are more than 21 group sds
