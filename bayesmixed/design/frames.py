@@ -73,7 +73,7 @@ def _values(column: nw.Series) -> Any:
         whole: Any = str(dtype)  # pandas' name, too: as floats, labels above 2^53 would not be told apart
         return pd.array(column.to_list(), dtype=whole)
     if isinstance(dtype, nw.Enum):  # its categories have an order, while those of a Categorical are as they came
-        return pd.Categorical(column.to_list(), categories=dtype.categories)
+        return pd.Categorical(column.to_list(), categories=dtype.categories, ordered=True)
     if isinstance(dtype, nw.Categorical) or dtype.is_nested() or dtype.is_decimal():
         return plain(pd.Series(column.to_list(), dtype=object))
     values: Any = pd.Series(column.to_numpy())
