@@ -144,7 +144,8 @@ def _entries(family: Family) -> dict[str, dict[str, str]]:
 
 def _by_entry(key: str, value: Any, names: Mapping[str, str]) -> dict[str, Prior]:
     """Priors of a vector's entries: one for all, or a dict by label."""
-    by_label = value if isinstance(value, Mapping) else dict.fromkeys(names, value)
+    given = value if isinstance(value, Mapping) else dict.fromkeys(names, value)
+    by_label = {str(label): prior for label, prior in given.items()}  # classes may be numbers
     for label in by_label:
         if label not in names:
             raise PriorError(f"prior {key!r} names {label!r}; its entries are {quoted(names)}.")
@@ -254,8 +255,8 @@ def _check_fits(priors: Priors, design: Design, family: Family) -> None:
     for part, (got, expected) in parts.items():
         if got != expected:
             raise PriorError(
-                f"these Priors belong to another model: {part} covers {quoted(sorted(got, key=str))}, this model has "
-                f"{quoted(sorted(expected, key=str))}. Pass a dict to override single priors."
+                f"these Priors belong to another model: {part} covers {_named(got)}, this model has "
+                f"{_named(expected)}. Pass a dict to override single priors."
             )
     if priors.intercept is not None:
         _prior("Intercept", priors.intercept)
@@ -270,6 +271,10 @@ def _check_fits(priors: Priors, design: Design, family: Family) -> None:
     for name, prior in priors.auxiliary.items():
         _prior(name, prior, positive=True)
     resolve_eta(priors.lkj_eta, design)
+
+
+def _named(names: set) -> str:
+    return quoted(sorted(names, key=str)) or "nothing"
 
 
 def _check_swept(priors: Priors, design: Design) -> None:

@@ -241,6 +241,15 @@ def test_priors_of_what_is_not_there_are_refused(priors, message):
         resolved(priors)
 
 
+def test_gaps_of_numbers_are_named_by_these_or_by_their_text():
+    def of_codes(key):
+        est = make(classes=range(5), priors={"gaps": {key: LogNormal(-1, 0.4)}})
+        return est._model(DATA, [CLASSES.index(label) for label in DATA["y"]], None, reset=None)[0].priors
+
+    assert of_codes(2) == of_codes("2")
+    assert of_codes(2).auxiliary["gaps[2]"] == LogNormal(-1, 0.4)
+
+
 def test_the_priors_of_a_fit_are_taken_and_those_of_other_classes_are_not():
     priors = fitted().priors_
     assert resolved(priors) == priors

@@ -234,7 +234,7 @@ def test_fitted_priors_are_taken_as_they_are_and_another_models_refused():
         ({"group_sd": {"Subject": {"Intercept": Normal(), "Days": HalfNormal()}}}, "must have positive support"),
         ({"auxiliary": {"sigma": "wide"}}, "prior of 'sigma' must be a prior such as HalfNormal"),
         ({"lkj_eta": {"Subject": -1}}, "lkj_eta must be a positive number"),
-        ({"common": {}}, "belong to another model: common covers , this model has 'Days'"),
+        ({"common": {}}, "belong to another model: common covers nothing, this model has 'Days'"),
     ],
 )
 def test_a_changed_priors_object_is_checked_like_a_dict(change, message):
