@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,12 @@ def learn_classes(column: pd.Series, given: Any, *, ordered: bool) -> Labels:
     _refuse_missing(column)
     stated = _stated(column, given)
     found = _distinct(column, are_stated=stated is not None)
-    classes = found if stated is None else stated if ordered else tuple(c for c in stated if c in found or given)
+    if stated is None:
+        classes = found
+    elif ordered or given is not None:
+        classes = stated
+    else:  # of a Categorical's categories those that occur
+        classes = tuple(label for label in stated if label in found)
     positions(column, classes)  # those that are not among the stated ones are refused
     if len(found) < 2:
         raise ValueError(f"y holds one class alone, {found[0]!r}, in all {len(column)} rows: there is nothing to tell.")
@@ -65,12 +71,13 @@ def positions(column: pd.Series, classes: Labels) -> np.ndarray:
     are_text = isinstance(classes[0], str)
     if are_text != (labels.dtype == object):
         got, expected = ("numbers", "text") if are_text else ("text", "numbers")
-        cure = (
-            "scikit-learn encodes text inside cross_val_predict and CalibratedClassifierCV; leave classes=None there, "
-            "or hand in codes and state their order"
-            if are_text
-            else "hand in labels of the same kind"
-        )
+        cure = "hand in labels of the same kind"
+        if are_text:
+            alone = "leave classes=None there, or " if len(classes) == 2 else ""  # else the alphabet would be the order
+            cure = (
+                "scikit-learn replaces text by its place in the alphabet inside cross_val_predict and "
+                f"CalibratedClassifierCV; {alone}hand in codes and state their order"
+            )
         raise ValueError(f"y holds {got}, while the classes are {expected}, {quoted(classes)}: {cure}.")
     at: np.ndarray = pd.Index(np.array(classes, dtype=object if are_text else float)).get_indexer(labels)
     if (wrong := np.flatnonzero(at < 0)).size:
@@ -87,8 +94,10 @@ def check_given(given: Any) -> Labels:
     Raises
     ------
     ValueError
-        Fewer than two, one twice, or labels of several kinds.
+        Fewer than two, one twice, labels of several kinds, or a set, which has no order.
     """
+    if isinstance(given, Set):
+        raise ValueError(f"classes must be in order, and a set has none; pass a tuple or list, got {given!r}.")
     values = np.asarray(given).tolist() if isinstance(given, np.ndarray) else list(given)
     labels = tuple(value.item() if isinstance(value, np.generic) else value for value in values)
     numbers = [isinstance(label, (bool, int, float)) and np.isfinite(label) for label in labels]
@@ -128,7 +137,7 @@ def _plain(column: pd.Series) -> np.ndarray:
     if not all(isinstance(value, str) for value in values):
         kinds = sorted({type(value).__name__ for value in values})
         raise ValueError(
-            f"Unknown label type: y must hold text alone, or booleans and numbers alone, got {quoted(kinds)}."
+            f"Unknown label type: y must hold text, numbers or booleans, and one kind alone, got {quoted(kinds)}."
         )
     return values
 

@@ -60,11 +60,26 @@ def test_the_order_is_stated_or_that_of_numbers(y, options, classes):
 
 
 @pytest.mark.parametrize(
+    "frame",
+    [
+        X.assign(y=pd.Categorical(TEXT, WORDS, ordered=True)),
+        pl.from_pandas(X).with_columns(y=pl.Series(TEXT, dtype=pl.Enum(WORDS))),
+    ],
+    ids=["pandas", "polars"],
+)
+def test_the_order_may_be_that_of_the_formulas_column(frame):
+    fitted = make(draws=60).set_params(formula="y ~ x + (1 | g)").fit(frame)
+
+    assert fitted.classes_.tolist() == list(WORDS)
+
+
+@pytest.mark.parametrize(
     ("y", "options", "message"),
     [
         (TEXT, {}, "the order of the classes 'high', 'low', 'medium' is not stated, and the alphabet's need not be it"),
         (pd.Series(TEXT, dtype="category"), {}, "the order of the classes .* make y an ordered Categorical"),
-        (CODES, {"classes": WORDS}, "y holds numbers, while the classes are text, 'low', 'medium', 'high'"),
+        (CODES, {"classes": WORDS}, "text, 'low', 'medium', 'high': .*CalibratedClassifierCV; hand in codes"),
+        (CODES, {"classes": set(WORDS)}, "classes must be in order, and a set has none; pass a tuple"),
         (TEXT, {"classes": ("low", "high")}, "none of the classes 'low', 'high': row .* is 'medium'"),
         (np.full(N, "low"), {"classes": WORDS}, "y holds one class alone, 'low'"),
         (X["x"], {}, "Unknown label type: continuous"),
