@@ -65,9 +65,10 @@ class MixedModelClassifier(ClassifierMixin, MixedModel):
         neighbouring ones, or a dict of these by the class between.
     sampler : {"auto", "transport", "nuts"}, default="auto"
         "transport" is Hamiltonian Monte Carlo in coordinates that a Gaussian approximation of the rows gives, without
-        a compiler. It raises where common effects have priors other than Normal, where there are more than 21 group sds
-        and correlations, where crossed factors beside the largest have more than 300 effects, and where its chains do
-        not agree after eight times as many trajectories. "auto" is NUTS there: `diagnostics_` says which and why.
+        a compiler. It raises where common effects have priors other than Normal, where there are more than 21 group
+        sds, correlations and gaps between thresholds, where crossed factors beside the largest have more than 300
+        effects, and where its chains do not agree after eight times as many trajectories. "auto" is NUTS there:
+        `diagnostics_` says which and why.
     draws : int, default=1000
         Kept draws per chain.
     chains : int, default=4
@@ -110,9 +111,12 @@ class MixedModelClassifier(ClassifierMixin, MixedModel):
 
     Notes
     -----
-    Columns of `predict_proba` follow `classes_`. scikit-learn's ``log_loss`` and the scorers made of it take columns in
-    the sorted order of the labels in y: where ordered text labels do not sort as they are ordered, score codes, or
-    hand over ``p[:, np.argsort(est.classes_)]``.
+    Columns of `predict_proba` follow `classes_`. scikit-learn's ``log_loss``, ``roc_auc_score`` and the scorers made of
+    them take classes in the sorted order of the labels in y: where labels do not sort as they are ordered, as text may
+    not, or two that `classes` turns round, score codes, or hand over ``p[:, np.argsort(est.classes_)]``.
+    ``cross_val_predict(method="predict_proba")``, ``StackingClassifier`` and ``VotingClassifier`` replace labels by
+    their places in that order before they fit, and an ordered Categorical loses its own: three or more classes have to
+    be codes there (``y.cat.codes``). With `classes` of text this is an error.
 
     There is no ``class_weight``: rows that count more than they do would shift the probabilities that the model states.
     `sample_weight` says how often a row occurs, and a threshold other than one half is a matter of the decision:
