@@ -135,7 +135,8 @@ class MixedModel(Predictions, Summaries, Storage, Display, BaseEstimator):
         FormulaError
             The formula cannot be read or does not fit the columns.
         ValueError
-            Missing or infinite values (with column and number), a response that is constant or not numeric.
+            Missing or infinite values (with column and number), a response that is constant or of another kind than the
+            estimator takes: numbers, or labels of classes.
         TypeError
             A frame whose rows are not in memory yet.
         SamplerError

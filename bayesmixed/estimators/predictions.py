@@ -303,7 +303,7 @@ class Predictions:
         Raises
         ------
         ValueError, NewGroupError
-            A `y` that is not numbers, one per row; new levels, under ``new_groups="error"``.
+            A `y` that is not numbers, or labels of `classes_`, one per row; new levels, under ``new_groups="error"``.
 
         Examples
         --------

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from bayesmixed.design.spec import DesignSpec
 from bayesmixed.estimators import archive
 from bayesmixed.estimators.inputs import Rows
+from bayesmixed.estimators.labels import check_given
 from bayesmixed.posterior.draws import Draws
 from bayesmixed.posterior.posterior import Model, Posterior
 
@@ -48,7 +49,7 @@ class Storage:
 
         Notes
         -----
-        A `random_state` that is a generator becomes the seed that the fit has drawn from it.
+        A `random_state` that is a generator becomes the seed that the fit has drawn from it, `classes` a tuple.
 
         Examples
         --------
@@ -72,6 +73,8 @@ class Storage:
         params = self.get_params(deep=False)  # type: ignore[attr-defined]
         if not isinstance(params["random_state"], (int, np.integer, type(None))):
             params["random_state"] = posterior.seed
+        if params.get("classes") is not None:  # labels alone: a file takes no Index, and of a range no step
+            params["classes"] = check_given(params["classes"])
         names = getattr(self, "feature_names_in_", None)
         tree = {
             "params": params,

@@ -1,5 +1,6 @@
 """Ordered classes: where their order comes from, folds that lack some, and what scikit-learn is told of them."""
 
+from copy import copy
 from itertools import pairwise
 
 import numpy as np
@@ -11,7 +12,7 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_predict
 from sklearn.utils import get_tags
 
-from bayesmixed import MixedModelClassifier, plots
+from bayesmixed import MixedModelClassifier, load, plots
 
 RNG = np.random.default_rng(8)
 N = 180
@@ -89,6 +90,17 @@ def test_the_order_may_be_that_of_the_formulas_column(frame):
 def test_an_order_that_is_not_known_is_refused_with_the_cure(y, options, message):
     with pytest.raises(ValueError, match=message):
         make(**options).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [list(WORDS), pd.Index(WORDS), np.array(WORDS, dtype=object), range(1, 7, 2)],
+    ids=lambda c: type(c).__name__,
+)
+def test_a_file_keeps_stated_classes_of_any_kind(est, classes, tmp_path):
+    copy(est).set_params(classes=classes).save(tmp_path / "est.bm")
+
+    assert load(tmp_path / "est.bm").classes == tuple(classes)
 
 
 def test_an_order_turned_round_is_the_same_model_turned_round(est):
