@@ -107,28 +107,29 @@ class Cumulative(ClassFamily):
         return self.link.log_between(*self._interval(y, eta, auxiliary))
 
     def derivatives(self, y: Array, eta: Array, **auxiliary: Array) -> tuple[Array, Array, dict[str, Array]]:
-        """A gap above the middle moves both ends of the classes above it, one below those of the classes below."""
         log_p, by_lower, by_upper, score = self.link.between_slopes(*self._interval(y, eta, auxiliary))
-        by_auxiliary = {}
-        for j, name in enumerate(self.auxiliary, start=1):
-            is_above = j > self._middle
-            beyond = np.where(y > j, -score, 0.0) if is_above else np.where(y < j, score, 0.0)
-            by_auxiliary[name] = np.where(y == j, by_upper if is_above else -by_lower, beyond)
-        return log_p, score, by_auxiliary
+        return log_p, score, self._by_gaps(y, by_lower, by_upper, -score)
 
     def weight(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
         by_lower, by_upper = self.link.between_curvatures(*self._interval(y, eta, auxiliary))
         return np.maximum(by_lower + by_upper, 0.0)
 
     def score_by_auxiliary(self, y: Array, eta: Array, **auxiliary: Array) -> dict[str, Array]:
-        """What `derivatives` says of gaps and classes, of the score: it is linear in the thresholds, roughly."""
+        """The score is linear in the thresholds, roughly."""
         by_lower, by_upper = self.link.between_curvatures(*self._interval(y, eta, auxiliary))
+        return self._by_gaps(y, by_lower, by_upper, by_lower + by_upper)
+
+    def _by_gaps(self, y: Array, by_lower: Array, by_upper: Array, by_both: Array) -> dict[str, Array]:
+        """Derivatives by the gaps of what has these by the ends of each row's class, and by both ends together.
+
+        A gap above the middle moves both ends of the classes above it, one below those of the classes below.
+        """
         found = {}
         for j, name in enumerate(self.auxiliary, start=1):
-            is_above = j > self._middle
-            both = by_lower + by_upper
-            beyond = np.where(y > j, both, 0.0) if is_above else np.where(y < j, -both, 0.0)
-            found[name] = np.where(y == j, by_upper if is_above else -by_lower, beyond)
+            if j > self._middle:
+                found[name] = np.where(y == j, by_upper, np.where(y > j, by_both, 0.0))
+            else:
+                found[name] = np.where(y == j, -by_lower, np.where(y < j, -by_both, 0.0))
         return found
 
     def cdf(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
