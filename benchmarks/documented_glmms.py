@@ -125,12 +125,13 @@ def compare(row: Row, glmer: Row) -> Row:
         return {"compared": f"no: glmer {glmer['status']}: {first_words(glmer['message'])}"}
     how = "quadrature" if "quadrature" in glmer else "Laplace"
     best, sds = glmer[how.lower()], json.loads(row["group_sds"])
+    theirs = {name: value for name, value in best["sds"].items() if name in sds}
     compared = {
         "compared": how,
         "glmer_messages": " | ".join(map(first_words, best["messages"])),
-        "sds": len(best["sds"]),
-        "sds_zero": sum(value < 1e-4 * sds[name][0] for name, value in best["sds"].items()),
-        "sds_inside": sum(sds[name][1] <= value <= sds[name][2] for name, value in best["sds"].items()),
+        "sds": len(theirs),
+        "sds_zero": sum(value < 1e-4 * sds[name][0] for name, value in theirs.items()),
+        "sds_inside": sum(sds[name][1] <= value <= sds[name][2] for name, value in theirs.items()),
     }
     ours = {plain(name): found for name, found in json.loads(row["common"]).items()}
     if glmer["rows"] != row["n"]:
@@ -141,8 +142,8 @@ def compare(row: Row, glmer: Row) -> Row:
         return compared | {"compared": "no: no common effects"}
     difference, from_laplace = (apart(ours, glmer[by]) for by in (how.lower(), "laplace"))
     at, at_laplace = (one.abs().idxmax() for one in (difference, from_laplace))
-    theirs = best["estimates"][list(difference.index).index(at)]
-    values = {"effect": at, "ours": ours[at][0], "our_sd": ours[at][1], "theirs": theirs}
+    estimate = best["estimates"][list(difference.index).index(at)]
+    values = {"effect": at, "ours": ours[at][0], "our_sd": ours[at][1], "theirs": estimate}
     return compared | {"difference": difference[at], **values, "from_laplace": from_laplace[at_laplace]}
 
 
@@ -169,7 +170,7 @@ def fit(model: Row, folder: Path, draws: int, sampler: str) -> Row:
 
 
 def estimates(est: Any) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-    """Mean and sd of each common effect; mean and central 95 % interval of the only sd of each factor."""
+    """Mean and sd of each common effect; mean and central 95 % interval of the sd of factors that have one."""
     posterior = est.idata_["posterior"]
     draws = {"Intercept": posterior["Intercept"]} if "Intercept" in posterior else {}
     if "thresholds" in posterior:
@@ -177,7 +178,8 @@ def estimates(est: Any) -> tuple[dict[str, list[float]], dict[str, list[float]]]
     if "beta" in posterior:
         draws |= {name: posterior["beta"].sel(common_effect=name) for name in posterior["common_effect"].to_numpy()}
     common = {str(name): [float(values.mean()), float(values.std())] for name, values in draws.items()}
-    sds = {spec.name: posterior[f"sd_{spec.name}"] for spec in est.design_spec_.groups}
+    single = [spec.name for spec in est.design_spec_.groups if len(spec.effect_names) == 1]
+    sds = {name: posterior[f"sd_{name}"] for name in single}
     intervals = {name: [float(sd.mean()), *np.quantile(sd, [0.025, 0.975])] for name, sd in sds.items()}
     return common, intervals
 
