@@ -109,7 +109,8 @@ def glmer_fits() -> dict[str, Row]:
 
 def plain(name: str) -> str:
     """A common effect's name, ours or R's, without what the two write differently."""
-    return re.sub(r"\bc\(", "factor(", re.sub(r"[\[\]`]", "", name).lower()).replace("(intercept)", "intercept")
+    name = re.sub(r"(\d)\.0\b", r"\1", re.sub(r"[\[\]`]", "", name).lower())  # whole numbers that name classes
+    return re.sub(r"\bc\(", "factor(", name).replace("(intercept)", "intercept")
 
 
 def apart(ours: dict[str, list[float]], fit: Row) -> pd.Series:
@@ -140,6 +141,8 @@ def compare(row: Row, glmer: Row) -> Row:
         return compared | {"compared": f"no: effects only here or only there: {', '.join(differ)}"}
     if not ours:
         return compared | {"compared": "no: no common effects"}
+    if "NaN" in best["errors"]:
+        return compared | {"compared": "no: R's fit has no standard errors"}
     difference, from_laplace = (apart(ours, glmer[by]) for by in (how.lower(), "laplace"))
     at, at_laplace = (one.abs().idxmax() for one in (difference, from_laplace))
     estimate = best["estimates"][list(difference.index).index(at)]
