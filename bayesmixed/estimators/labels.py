@@ -12,6 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from bayesmixed.errors import quoted
 
 Labels = tuple[Any, ...]  # of str, bool, int or float, all of one kind
+MAX_UNSTATED = 20  # numbers that are ordered classes without a word, and not rather a response that is a number
 
 
 def learn_classes(column: pd.Series, given: Any, *, ordered: bool) -> Labels:
@@ -54,6 +55,11 @@ def learn_classes(column: pd.Series, given: Any, *, ordered: bool) -> Labels:
             f"the order of the classes {quoted(found)} is not stated, and the alphabet's need not be it: pass "
             "classes=(...), from the lowest to the highest, or make y an ordered Categorical. scikit-learn replaces "
             "labels by their place in the alphabet inside cross_val_predict: there y has to be a column of numbers."
+        )
+    if stated is None and len(found) > MAX_UNSTATED:
+        raise ValueError(
+            f"y holds {len(found)} different numbers, and each would be a class with a threshold of its own. If numbers "
+            "are meant, use MixedModelRegressor; if classes are, state them: classes=(...)."
         )
     return classes
 

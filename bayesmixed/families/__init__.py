@@ -36,9 +36,11 @@ _NOT_OFFERED = {
     ),
     **dict.fromkeys(
         ("categorical", "multinomial", "nominal"),
-        "nominal responses are not offered; model one category against the rest",
+        "nominal responses are not offered; model one category against the rest, as OneVsRestClassifier does",
     ),
     **dict.fromkeys(("cens", "censored", "weibull", "exponential"), "censored times are not offered"),
+    **dict.fromkeys(("ordinal", "ordered", "clm", "sratio", "acat"), "the family of ordered classes is 'cumulative'"),
+    **dict.fromkeys(("logistic", "binary", "logit"), "the family of two classes is 'bernoulli'"),
     **dict.fromkeys(("student", "studentt", "student_t"), "family='t' is Student's"),
     **dict.fromkeys(("negbinomial", "nbinom", "negative_binomial", "nb"), "write family='negativebinomial'"),
     **dict.fromkeys(("normal", "gauss"), "write family='gaussian'"),

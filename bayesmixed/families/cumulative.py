@@ -28,7 +28,7 @@ class Cumulative(ClassFamily):
 
     name = "cumulative"
     links = ("logit", "probit")
-    ordered = True
+    ordered = separable = True
     link: SymmetricLink
 
     def __init__(self, link: Link, classes: tuple[Any, ...] = ()) -> None:

@@ -84,9 +84,11 @@ def test_the_order_may_be_that_of_the_formulas_column(frame):
         (TEXT, {"classes": ("low", "high")}, "none of the classes 'low', 'high': row .* is 'medium'"),
         (np.full(N, "low"), {"classes": WORDS}, "y holds one class alone, 'low'"),
         (X["x"], {}, "Unknown label type: continuous"),
+        (np.arange(N), {}, "y holds 180 different numbers, and each would be a class .* use MixedModelRegressor"),
         (TEXT, {"classes": WORDS, "link": "cloglog"}, "link of family 'cumulative' must be None or one of 'logit', 'p"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:The number of unique classes is greater than 50%:UserWarning")  # scikit-learn's
 def test_an_order_that_is_not_known_is_refused_with_the_cure(y, options, message):
     with pytest.raises(ValueError, match=message):
         make(**options).fit(X, y)
@@ -171,3 +173,16 @@ def test_a_log_loss_takes_columns_in_the_order_of_sorted_labels(est):
 def test_a_lattice_of_several_classes_is_refused(est):
     with pytest.raises(ValueError, match="group_lattice draws a mean that is a number; the classes 'low'"):
         plots.group_lattice(est, X, TEXT, x="x")
+
+
+@pytest.mark.filterwarnings("ignore::bayesmixed.ConvergenceWarning")  # of few draws
+@pytest.mark.parametrize(("K", "lacking"), [(3, []), (5, []), (5, [0]), (5, [2]), (4, [3])])
+def test_ordered_classes_that_a_column_separates_are_named(K, lacking):
+    classes = np.clip(np.searchsorted(np.linspace(-1, 1, K - 1), X["x"]), 0, K - 1)
+    rows = ~np.isin(classes, lacking)
+    overlapping = classes.copy()
+    overlapping[X["x"][rows].idxmin()] = K - 1
+
+    with pytest.warns(UserWarning, match=r"'x' separate ordered classes from each other without error"):
+        make(classes=range(K), draws=60).fit(X[rows].assign(z=1.0), classes[rows])
+    make(classes=range(K), draws=60).fit(X[rows], overlapping[rows])  # warns of nothing

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy.optimize import linprog
 
@@ -22,15 +24,21 @@ def warn_separated(design: Design) -> None:
     the direction that separates most (Konis, 2007, Linear programming algorithms for detecting separated data in binary
     logistic regression models, section 3).
 
+    Ordered classes are told from each other where every row's x_i'w lies between the thresholds of its class, and these
+    are unknown, too.
+
     Parameters
     ----------
     design : Design
-        Successes in `observed`, among `trials`, or one trial in each row.
+        Successes in `observed`, among `trials`, or one trial in each row; or positions of classes.
 
     Warns
     -----
     UserWarning
     """
+    if design.trials is None and len(np.unique(design.observed)) > 2:
+        _warn_separated_classes(design)
+        return
     trials = np.ones(design.n_rows) if design.trials is None else design.trials
     outcome = np.where(design.observed == 0, -1.0, np.where(design.observed == trials, 1.0, 0.0))
     if np.ptp(outcome) == 0 and outcome[0]:
@@ -43,14 +51,37 @@ def warn_separated(design: Design) -> None:
     columns, outcome = rows[:, :-1], rows[:, -1]
     if len(rows) > MAX_ROWS:
         return
+    _warn_of(design, columns, lambda V: _separates(V, outcome, design.has_intercept), "successes from failures")
+
+
+def _warn_separated_classes(design: Design) -> None:
+    """The same of more than two classes, those without rows left out."""
+    if not 0 < design.X.shape[1] <= MAX_COLUMNS:
+        return
+    rows = np.unique(np.column_stack([design.X, design.observed]), axis=0)
+    classes, at = np.unique(rows[:, -1], return_inverse=True)
+    if len(rows) > MAX_ROWS:
+        return
+    _warn_of(design, rows[:, :-1], lambda V: _tells_apart(V, at, len(classes)), "ordered classes from each other")
+
+
+def _warn_of(design: Design, columns: np.ndarray, separates: Callable[[np.ndarray], bool], what: str) -> None:
     V = columns / np.maximum(np.abs(columns).max(axis=0), 1e-300)
-    if _separates(V, outcome, design.has_intercept):
-        alone = [_separates(V[:, [at]], outcome, design.has_intercept) for at in range(V.shape[1])]
+    if separates(V):
+        alone = [separates(V[:, [at]]) for at in range(V.shape[1])]
         names = [name for name, one in zip(design.common_names, alone, strict=True) if one or not any(alone)]
         warn(
-            f"the common effects {quoted(names)} separate successes from failures without error: the data bound their "
-            "coefficients on one side only, and the priors decide how large they are."
+            f"the common effects {quoted(names)} separate {what} without error: the data bound their coefficients on "
+            "one side only, and the priors decide how large they are."
         )
+
+
+def _tells_apart(columns: np.ndarray, at: np.ndarray, n_classes: int) -> bool:
+    """Whether a direction of columns of order one puts every row between thresholds of its class, `at`."""
+    threshold = np.eye(n_classes)[:, : n_classes - 1]
+    above = np.column_stack([columns, -np.roll(threshold, 1, axis=0)[at]])[at > 0]
+    below = np.column_stack([-columns, threshold[at]])[at < n_classes - 1]
+    return _has_direction(np.concatenate([above, below]), columns.shape[1])
 
 
 def _separates(columns: np.ndarray, outcome: np.ndarray, has_intercept: bool) -> bool:
@@ -59,13 +90,18 @@ def _separates(columns: np.ndarray, outcome: np.ndarray, has_intercept: bool) ->
     both = outcome == 0
     if both.all():
         return False
-    signed = outcome[~both, None] * V[~both]
+    return _has_direction(outcome[~both, None] * V[~both], 1, V[both])
+
+
+def _has_direction(signed: np.ndarray, reach: float, on: np.ndarray | None = None) -> bool:
+    """Whether some w, not further than `reach` from 0, has ``signed w >= 0``, not all 0, and ``on w = 0``."""
+    some = on is not None and len(on) > 0
     found = linprog(
         -signed.sum(axis=0),
         A_ub=-signed,
         b_ub=np.zeros(len(signed)),
-        A_eq=V[both] if both.any() else None,
-        b_eq=np.zeros(int(both.sum())) if both.any() else None,
-        bounds=(-1, 1),
+        A_eq=on if some else None,
+        b_eq=np.zeros(len(on)) if some and on is not None else None,
+        bounds=(-reach, reach),
     )
     return bool(found.status == 0 and -found.fun > _SEPARATES * np.sqrt(len(signed)))
