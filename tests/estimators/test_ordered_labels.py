@@ -84,7 +84,7 @@ def test_the_order_may_be_that_of_the_formulas_column(frame):
         (TEXT, {"classes": ("low", "high")}, "none of the classes 'low', 'high': row .* is 'medium'"),
         (np.full(N, "low"), {"classes": WORDS}, "y holds one class alone, 'low'"),
         (X["x"], {}, "Unknown label type: continuous"),
-        (np.arange(N), {}, "y holds 180 different numbers, and each would be a class .* use MixedModelRegressor"),
+        (np.arange(N), {}, "y holds 180 different numbers, each of which would be a class .* use MixedModelRegressor"),
         (TEXT, {"classes": WORDS, "link": "cloglog"}, "link of family 'cumulative' must be None or one of 'logit', 'p"),
     ],
 )
