@@ -165,7 +165,7 @@ def rows_of_weight(X: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, np.nda
     check_consistent_length(X, y, sample_weight)
     weights = np.asarray(sample_weight)
     rows = np.flatnonzero(weights != 0)
-    return _safe_indexing(X, rows), _safe_indexing(y, rows), weights[rows]
+    return _safe_indexing(X, rows), np.asarray(y)[rows], weights[rows]
 
 
 def as_frame(estimator: Any, X: Any, used: Collection[str] | None, reset: bool | None) -> pd.DataFrame:

@@ -58,8 +58,8 @@ def learn_classes(column: pd.Series, given: Any, *, ordered: bool) -> Labels:
         )
     if stated is None and len(found) > MAX_UNSTATED:
         raise ValueError(
-            f"y holds {len(found)} different numbers, each of which would be a class with its own threshold. If numbers "
-            "are meant, use MixedModelRegressor; if classes are, state them: classes=(...)."
+            f"y holds {len(found)} different numbers, each of which would be a class with its own threshold. If they "
+            "are meant as numbers, use MixedModelRegressor; if as classes, state them: classes=(...)."
         )
     return classes
 
