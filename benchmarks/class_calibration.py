@@ -32,8 +32,8 @@ from tables import OUTPUT, show
 import bayesmixed as bm
 
 GROUPS, ROWS, NEW = 30, 6, 120
-THRESHOLDS = {"bernoulli": np.array([0.0]), "cumulative": np.array([-1.2, 0.0, 1.5])}
-INTERCEPT, SLOPE, SD = bm.Normal(0, 1), bm.Normal(0, 1), bm.HalfNormal(2)
+CLASSES = {"bernoulli": 2, "cumulative": 4}
+INTERCEPT, GAP, SLOPE, SD = bm.Normal(0, 1), bm.LogNormal(0.3, 0.5), bm.Normal(0, 1), bm.HalfNormal(2)
 QUICK, GROSS = 2, 1e-4
 EDGES = np.linspace(0, 1, 11)
 # what is predicted: part of the rows, and the effects of new groups
@@ -45,9 +45,10 @@ def simulate(family: str, rng: np.random.Generator) -> pd.DataFrame:
     g = np.concatenate([np.arange(GROUPS).repeat(ROWS), np.arange(GROUPS).repeat(4), GROUPS + np.arange(NEW)])
     part = np.repeat(["fit", "known", "new"], [GROUPS * ROWS, GROUPS * 4, NEW])
     frame = pd.DataFrame({"g": g, "x": rng.normal(size=len(g)), "part": part})
-    intercept, slope, sd = (prior.quantile(rng.random()) for prior in (INTERCEPT, SLOPE, SD))
+    middle, slope, sd, lower, upper = (prior.quantile(rng.random()) for prior in (INTERCEPT, SLOPE, SD, GAP, GAP))
+    thresholds = middle + (np.zeros(1) if family == "bernoulli" else np.array([-lower, 0.0, upper]))
     eta = slope * frame["x"] + rng.normal(0, sd, GROUPS + NEW)[g]
-    below = expit(THRESHOLDS[family] - intercept - eta.to_numpy()[:, None])
+    below = expit(thresholds - eta.to_numpy()[:, None])
     return frame.assign(y=(rng.random((len(g), 1)) > below).sum(axis=1))
 
 
@@ -55,7 +56,7 @@ def replicate(family: str, seed: int, draws: int) -> list[dict[str, Any]]:
     """Simulate, fit and predict: rows, sum of their probabilities and number of successes, by bin; or why not."""
     frame = simulate(family, np.random.default_rng([seed, len(family)]))
     parts = dict(list(frame.groupby("part")))
-    K = len(THRESHOLDS[family]) + 1
+    K = CLASSES[family]
     if parts["fit"]["y"].nunique() < 2:  # one class alone: there is nothing to fit, whatever the predictions
         return [{"way": "one class alone"}]
     model = bm.MixedModelClassifier(
@@ -83,9 +84,9 @@ def replicate(family: str, seed: int, draws: int) -> list[dict[str, Any]]:
     return found
 
 
-def priors(family: str) -> dict[str, bm.Normal | bm.HalfNormal]:
-    """Of the fit; the gaps between thresholds keep their defaults, which matter little."""
-    at = {"Intercept": INTERCEPT} if family == "bernoulli" else {}
+def priors(family: str) -> dict[str, Any]:
+    """Those that parameters are drawn from; that of the threshold is symmetric."""
+    at = {"Intercept": INTERCEPT} if family == "bernoulli" else {"thresholds": INTERCEPT, "gaps": GAP}
     return {**at, "x": SLOPE, "sd_g": SD}
 
 
@@ -94,7 +95,7 @@ def go_on(path: Path, replications: int, draws: int) -> pd.DataFrame:
     done = set(map(tuple, pd.read_csv(path)[["family", "seed"]].to_numpy())) if path.exists() else set()
     columns = ["family", "seed", "way", "bin", "rows", "predicted", "observed"]
     for seed in range(replications):
-        for family in THRESHOLDS:
+        for family in CLASSES:
             if (family, seed) not in done:
                 found = pd.DataFrame(replicate(family, seed, draws)).assign(family=family, seed=seed)
                 found.reindex(columns=columns).to_csv(path, mode="a", header=not path.exists(), index=False)
