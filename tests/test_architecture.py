@@ -22,7 +22,12 @@ distributions
 errors _compat keyed_random chunks datasets
 """
 FLOOR = {room: floor for floor, line in enumerate(reversed(LINES.split("\n"))) for room in line.split()}
-ENGINES = {"sampling.collapsed", "sampling.transport", "sampling.nuts"}  # they do not import each other
+ENGINES = {
+    "sampling.collapsed",
+    "sampling.gibbs",
+    "sampling.transport",
+    "sampling.nuts",
+}  # they do not import each other
 HEAVY = {"pymc", "pytensor", "arviz", "matplotlib", "nutpie", "numba", "xarray"}
 
 

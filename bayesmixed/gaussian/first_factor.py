@@ -227,53 +227,95 @@ class FirstFactor:
 
 
 @dataclass(frozen=True)
+class Inverses:
+    """(I + R_j Sigma R_j')^-1 of the distinct S_j = R_j'R_j, for any Sigma.
+
+    Attributes
+    ----------
+    kinds : Kinds
+    R : numpy.ndarray of shape (U, q, q)
+        w^(1/2) Q'.
+    white : numpy.ndarray of shape (U, q, q)
+        w^(-1/2) Q', zero in the directions that hold no data: what makes c_j of C_j.
+    spread : numpy.ndarray of shape (q (q + 1) / 2, U, q (q + 1) / 2)
+        Packed R Sigma R' from packed Sigma.
+    """
+
+    kinds: Kinds
+    R: np.ndarray
+    white: np.ndarray
+    spread: np.ndarray
+
+    @classmethod
+    def of(cls, kinds: Kinds, q: int) -> Inverses:
+        """Factorise the distinct S_j."""
+        w, Q = np.linalg.eigh(np.moveaxis(unpack(kinds.S, q), -1, 0))
+        keep = w > _NULL * w[:, -1:]
+        w = np.where(keep, w, 0.0)
+        R = np.sqrt(w)[:, :, None] * np.swapaxes(Q, 1, 2)
+        white = np.divide(1, np.sqrt(w), out=np.zeros_like(w), where=keep)[:, :, None] * np.swapaxes(Q, 1, 2)
+        return cls(kinds, R, white, _spread(R))
+
+    def at(self, root: np.ndarray, kinds: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
+        """Packed inverses of some kinds, (q (q + 1) / 2, k, N), and log determinants of what is inverted, (k, N).
+
+        `root` are those of Sigma, (q, q, N).
+        """
+        spread, q = self.spread[:, kinds], len(root)
+        h, k, _ = spread.shape
+        A = (spread.reshape(h * k, h) @ gram(root)).reshape(h, k, -1)
+        det = None
+        if q == 2:  # det(I + S Sigma) = 1 + tr(S Sigma) + det S det Sigma, without cancellation
+            S = self.kinds.S[:, kinds]
+            det_sigma = np.square(root[0, 0] * root[1, 1] - root[0, 1] * root[1, 0])
+            det = 1 + A[0] + A[2] + np.maximum(S[0] * S[2] - np.square(S[1]), 0.0)[:, None] * det_sigma
+        for at, (i, j) in enumerate(lower(q)):
+            if i == j:
+                A[at] += 1
+        return inverse_above_identity(A, q, det)
+
+
+@dataclass(frozen=True)
 class Remainder:
     """B, the cross-products that are left when the first factor is gone.
 
     Attributes
     ----------
-    kinds : Kinds
     targets : numpy.ndarray of int, shape (t,)
         The entries of B that are not always zero, as ``row * total + column``, row >= column; sorted.
     linear : numpy.ndarray or sparse array of shape (t, q (q + 1) / 2 * U)
         B's entries are ``constant + linear @ inverses``.
     constant : numpy.ndarray of shape (t,)
         E.
-    _spread : numpy.ndarray of shape (q (q + 1) / 2, U, q (q + 1) / 2)
-        Packed R Sigma R' from packed Sigma, for every distinct S_j.
+    inverses : Inverses
     """
 
-    kinds: Kinds
     targets: np.ndarray
     linear: np.ndarray | sparse.csr_array
     constant: np.ndarray
-    _spread: np.ndarray
+    inverses: Inverses
 
     @classmethod
     def of(cls, first: FirstFactor) -> Remainder:
         """Prepare the matrix."""
         statistics, columns, kinds = first.statistics, first.columns, first.kinds
         q = statistics.n_effects[first.position]
-        w, Q = np.linalg.eigh(np.moveaxis(unpack(kinds.S, q), -1, 0))
-        keep = w > _NULL * w[:, -1:]
-        w = np.where(keep, w, 0.0)
-        R = np.sqrt(w)[:, :, None] * np.swapaxes(Q, 1, 2)
-        inverse = np.divide(1, np.sqrt(w), out=np.zeros_like(w), where=keep)[:, :, None] * np.swapaxes(Q, 1, 2)
-        products = _products(first.entries(), inverse, kinds.of_level, columns.total)
-        targets, before = _before(statistics, columns)
+        inverses = Inverses.of(kinds, q)
+        products = _products(first.entries(), inverses.white, kinds.of_level, columns.total)
+        targets, before = products_of_rest(statistics, columns)
         every = np.unique(np.concatenate([targets, *(target for target, _, _ in products)]))
-        linear = _assemble(products, every, len(kinds.S), len(w))
-        at_zero = np.repeat([float(i == j) for i, j in lower(q)], len(w))  # Sigma = 0: all inverses are I
+        linear = _assemble(products, every, *kinds.S.shape)
+        at_zero = np.repeat([float(i == j) for i, j in lower(q)], kinds.S.shape[1])  # Sigma = 0: all inverses are I
         constant = -(linear @ at_zero)
         constant[np.searchsorted(every, targets)] += before
         diagonal = every // columns.total == every % columns.total
         constant[diagonal] = np.maximum(constant[diagonal], 0.0)
-        return cls(kinds, every, linear, constant, _spread(R))
+        return cls(every, linear, constant, inverses)
 
     @property
     def size(self) -> int:
         """Numbers of one evaluation's working arrays."""
-        h, U = self.kinds.S.shape
+        h, U = self.inverses.kinds.S.shape
         return len(self.targets) + 3 * h * min(U, allowed().kinds)
 
     @property
@@ -285,35 +327,17 @@ class Remainder:
         """Entries of B at the targets, (t, N), and the log determinant, (N,), for roots of Sigma, (q, q, N)."""
         values = np.repeat(self.constant[:, None], root.shape[2], axis=1)
         log_det = np.zeros(root.shape[2])
-        sigma = gram(root)
-        det_sigma = np.square(root[0, 0] * root[1, 1] - root[0, 1] * root[1, 0]) if len(root) == 2 else None
-        h, U = self.kinds.S.shape
+        h, U = self.inverses.kinds.S.shape
         together = U if sparse.issparse(self.linear) else allowed().kinds  # a sparse array's columns are not cheap
         for kinds in chunks(U, 1, together):
-            inverse, log_det_kinds = self._inverses(kinds, sigma, det_sigma, len(root))
-            log_det += self.kinds.count[kinds] @ log_det_kinds
+            inverse, log_det_kinds = self.inverses.at(root, kinds)
+            log_det += self.inverses.kinds.count[kinds] @ log_det_kinds
             if together >= U:
                 values += self.linear @ inverse.reshape(h * U, -1)
             else:
                 for e in range(h):
                     values += self.linear[:, e * U + kinds.start : e * U + kinds.stop] @ inverse[e]
         return values, log_det
-
-    def _inverses(
-        self, kinds: slice, sigma: np.ndarray, det_sigma: np.ndarray | None, q: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Packed inverses of I + R_j Sigma R_j', (q (q + 1) / 2, k, N), and their log determinants, (k, N)."""
-        spread = self._spread[:, kinds]
-        h, k, _ = spread.shape
-        A = (spread.reshape(h * k, h) @ sigma).reshape(h, k, -1)
-        det = None
-        if det_sigma is not None:  # det(I + S Sigma) = 1 + tr(S Sigma) + det S det Sigma, without cancellation
-            S = self.kinds.S[:, kinds]
-            det = 1 + A[0] + A[2] + np.maximum(S[0] * S[2] - np.square(S[1]), 0.0)[:, None] * det_sigma
-        for at, (i, j) in enumerate(lower(q)):
-            if i == j:
-                A[at] += 1
-        return inverse_above_identity(A, q, det)
 
 
 def _spread(R: np.ndarray) -> np.ndarray:
@@ -366,7 +390,7 @@ def _assemble(
     return matrix.toarray() if shape[0] * shape[1] <= _DENSE else matrix
 
 
-def _before(statistics: CrossProducts, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
+def products_of_rest(statistics: CrossProducts, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
     """Targets and values of [Z_rest, V]'W[Z_rest, V], lower triangle."""
     rows, cols, values = [], [], []
 

@@ -53,7 +53,7 @@ def leave_one_out(density: CollapsedDensity, points: Points, design: Design) -> 
             at = by_level[some_rows]
             rows = WorkingRows.of(density.units, order, design, at)
             left, variance = factorised.without(rows)
-            residual, spread = _last_step(density.residual.prior, factorised.G, s, left)
+            residual, spread = last_step(density.residual.prior, factorised.G, s, left)
             spread += variance * np.exp(2 * s)
             variances = np.exp(2 * s)[:, None]
             y_scale = density.units.scaling.y_scale
@@ -61,7 +61,7 @@ def leave_one_out(density: CollapsedDensity, points: Points, design: Design) -> 
     return found[points.which]
 
 
-def _last_step(prior: np.ndarray, G: np.ndarray, s: np.ndarray, left: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def last_step(prior: np.ndarray, G: np.ndarray, s: np.ndarray, left: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Residuals e and variances, each (n, N), when the common effects are eliminated from rows left, (P, n, N)."""
     p = len(prior) - 1
     H = np.moveaxis(G * np.exp(-2 * s) + prior[:, :, None], -1, 0)

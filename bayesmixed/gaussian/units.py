@@ -145,6 +145,16 @@ class Units:
             b[at] -= self.location[f][k] * b[k]
         return swept_effects(self.T[f], b)
 
+    def working_effects(self, f: int, b: np.ndarray) -> np.ndarray:
+        """Inverse of `group_effects`; shape (q, ...)."""
+        column = (-1,) + (1,) * (b.ndim - 1)
+        b = swept_effects(np.linalg.inv(self.T[f]), b)
+        if self.location[f].any():
+            at, b = self.intercept_at[f], b.copy()
+            for k in np.flatnonzero(self.location[f]):
+                b[at] += self.location[f][k] * b[k]
+        return b / self.effect_units(f).reshape(column)
+
     def group_covariance(self, f: int, root: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Sds (q, ...) and correlations (q, q, ...) on the user's scale, of a root of the covariance (q, q, ...)."""
         root = self.group_effects(f, root)  # column by column: a root is a set of effects

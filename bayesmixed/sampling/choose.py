@@ -10,11 +10,13 @@ from bayesmixed.posterior.draws import Draws
 from bayesmixed.posterior.posterior import Model
 from bayesmixed.sampling.collapsed import engine as collapsed
 from bayesmixed.sampling.engine import Engine, Settings
+from bayesmixed.sampling.gibbs import engine as gibbs
+from bayesmixed.sampling.gibbs.limits import is_large_crossed
 from bayesmixed.sampling.nuts import engine as nuts
 from bayesmixed.sampling.report import summarise, warn_of_draws
 from bayesmixed.sampling.transport import engine as transport
 
-ENGINES: tuple[Engine, ...] = (collapsed, transport, nuts)  # "auto" takes the first that does not refuse
+ENGINES: tuple[Engine, ...] = (collapsed, gibbs, transport, nuts)  # "auto" takes the first that does not refuse
 MAX_ROWS = 1_000_000  # above which "auto" does not take the last one
 SAMPLERS = ("auto", *(engine.NAME for engine in ENGINES))
 
@@ -47,7 +49,7 @@ def sample(model: Model, design: Design, settings: Settings) -> Draws:
         When the draws are not trustworthy yet, with causes and remedies.
     """
     if settings.sampler == "auto":
-        candidates = [engine for engine in ENGINES if engine.takes(model.family)]
+        candidates = _order(model, design)
     else:
         candidates = [engine for engine in ENGINES if settings.sampler == engine.NAME]
     refusal = ""
@@ -69,6 +71,15 @@ def sample(model: Model, design: Design, settings: Settings) -> Draws:
         refusal = reason
     name = candidates[-1].NAME
     raise SamplerError(f'sampler="{name}" cannot sample this posterior: {refusal}. Use sampler="auto" or "nuts".')
+
+
+def _order(model: Model, design: Design) -> list[Engine]:
+    """The engines for the family in the order in which "auto" tries them.
+
+    Large crossed designs go to the Gibbs sampler first, and to the dense one where it gives up; others never.
+    """
+    others: list[Engine] = [engine for engine in ENGINES if engine.takes(model.family) and engine is not gibbs]
+    return [gibbs, *others] if gibbs.takes(model.family) and is_large_crossed(design) else others
 
 
 def _reported(result: Draws, design: Design, engine: Engine, settings: Settings) -> Draws:

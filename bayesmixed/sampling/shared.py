@@ -50,3 +50,18 @@ def covariance_values(
             rows, columns = np.transpose(factor.pairs)
             values[f"corr_{factor.name}"] = by_draw(R[rows, columns][:, which], shape)
     return values
+
+
+def common_values(
+    design: Design | DesignSpec, units: Units, gamma: np.ndarray, gamma_mean: np.ndarray, shape: tuple[int, ...]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Draws and exact means of Intercept and beta on the user's scale."""
+    values: dict[str, np.ndarray] = {}
+    means: dict[str, np.ndarray] = {}
+    intercept, beta = units.common_effects(gamma)
+    mean_intercept, mean_beta = units.common_effects(gamma_mean.mean(axis=1))
+    if intercept is not None:
+        values["Intercept"], means["Intercept"] = intercept.reshape(shape), np.asarray(mean_intercept)
+    if design.common_names:
+        values["beta"], means["beta"] = by_draw(beta, shape), mean_beta
+    return values, means

@@ -14,9 +14,8 @@ from bayesmixed.families.gaussian import Gaussian
 from bayesmixed.families.links import Identity
 from bayesmixed.gaussian.batched import packed_size
 from bayesmixed.gaussian.effects import FirstEffects, draw_coefficients, later_effects
-from bayesmixed.gaussian.units import Units
 from bayesmixed.posterior.draws import Draws, layout
-from bayesmixed.sampling.shared import by_draw, covariance_values
+from bayesmixed.sampling.shared import by_draw, common_values, covariance_values
 
 if TYPE_CHECKING:
     from bayesmixed.sampling.collapsed.state import State
@@ -75,18 +74,3 @@ def assemble(
     ordered = {key: values[key] for key in layout(design, Gaussian(Identity())) if key in values}
     lazy_sources = {names[first]: source} if lazy else {}
     return Draws(ordered, stats, diagnostics, means, replace(state, common=common), lazy_sources)
-
-
-def common_values(
-    design: Design | DesignSpec, units: Units, gamma: np.ndarray, gamma_mean: np.ndarray, shape: tuple[int, ...]
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Draws and exact means of Intercept and beta on the user's scale."""
-    values: dict[str, np.ndarray] = {}
-    means: dict[str, np.ndarray] = {}
-    intercept, beta = units.common_effects(gamma)
-    mean_intercept, mean_beta = units.common_effects(gamma_mean.mean(axis=1))
-    if intercept is not None:
-        values["Intercept"], means["Intercept"] = intercept.reshape(shape), np.asarray(mean_intercept)
-    if design.common_names:
-        values["beta"], means["beta"] = by_draw(beta, shape), mean_beta
-    return values, means

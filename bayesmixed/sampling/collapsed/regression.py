@@ -27,7 +27,7 @@ from bayesmixed.keyed_random import normals, uniforms
 from bayesmixed.posterior.draws import Draws
 from bayesmixed.priors.priors import Priors
 from bayesmixed.sampling.clock import Clock
-from bayesmixed.sampling.collapsed.assembly import common_values
+from bayesmixed.sampling.shared import common_values
 
 _COARSE, _FINE = 2000, 4000  # points of the grid: to find the mass, and to invert its distribution function
 _NEGLIGIBLE = 40.0  # below the maximum of the log density

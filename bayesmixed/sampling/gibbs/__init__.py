@@ -1,0 +1,1 @@
+"""Collapsed Gibbs sampling of Gaussian models with large crossed factors."""

@@ -1,0 +1,67 @@
+"""The Gibbs sampler: the order of its steps, and the models it does not take.
+
+1. One pass over the rows (`statistics`); factors of few levels join the common columns (`model`), the others are large.
+2. Chains start about a ridge fit, walk, and make a t proposal for every large factor's covariance (`warmup`).
+3. How fast the effects of large factors move (`redraw.rate`); where it is slowly, they are drawn once more in a sweep.
+4. Sweeps with frozen proposals (`chains`, `proposal`); where the chains do not agree, or say too little, they run on,
+   and are thinned (`run`).
+
+No matrix of all columns is ever formed, so that there is no limit on their number.
+"""
+
+from __future__ import annotations
+
+from bayesmixed.design.spec import Design
+from bayesmixed.errors import SamplerError
+from bayesmixed.families.base import Family
+from bayesmixed.gaussian.density import CollapsedDensity
+from bayesmixed.gaussian.statistics import working_products
+from bayesmixed.gaussian.units import Units
+from bayesmixed.posterior.draws import Draws
+from bayesmixed.posterior.posterior import Model
+from bayesmixed.sampling.clock import Clock
+from bayesmixed.sampling.engine import Settings
+from bayesmixed.sampling.gibbs.limits import prior_in_the_way, too_large
+from bayesmixed.sampling.gibbs.redraw import Cells
+from bayesmixed.sampling.gibbs.state import sample_density
+
+NAME = "gibbs"
+
+
+def takes(family: Family) -> bool:
+    """Those that collapse."""
+    return family.collapses
+
+
+def refuses(model: Model, design: Design, settings: Settings) -> str:
+    """Why the model is none for the sampler; empty where it is one."""
+    if not design.groups:
+        return "there are no group effects to draw"
+    return prior_in_the_way(model.priors) or too_large(design)
+
+
+def sample(model: Model, design: Design, settings: Settings) -> Draws:
+    """Draw from the posterior of a Gaussian model; see `Engine.sample`."""
+    clock = Clock()
+    design, priors = design.working(model.family), model.priors
+    units = Units.learn(design, priors)
+    statistics = working_products(design, units)
+    clock.lap("statistics")
+    if reason := too_large(design, statistics):
+        raise SamplerError(reason)
+    return sample_density(
+        design,
+        CollapsedDensity.of(design, priors, units, statistics),
+        lambda factors: Cells.of(design, units, factors),
+        draws=settings.draws,
+        chains=settings.chains,
+        seed=settings.seed,
+        progressbar=settings.progressbar,
+        clock=clock,
+    )
+
+
+def advice(design: Design, settings: Settings, diverged: bool, mixes: bool) -> tuple[list[str], list[str]]:
+    """Nothing diverges here; see `Engine.advice`."""
+    causes, remedies = ["crossed factors that are nearly nested", "chains too short"], ["raise draws"]
+    return ([], []) if mixes else (causes, remedies)

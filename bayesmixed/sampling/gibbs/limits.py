@@ -1,0 +1,69 @@
+"""What the sampler is not for."""
+
+from __future__ import annotations
+
+from itertools import pairwise, permutations
+
+import numpy as np
+
+from bayesmixed.chunks import allowed
+from bayesmixed.design.spec import Design, DesignSpec
+from bayesmixed.design.statistics import CrossProducts
+from bayesmixed.gaussian.first_factor import Kinds
+from bayesmixed.priors.priors import Priors
+from bayesmixed.sampling.gibbs.constants import MAX_DIMENSION, SHARED
+from bayesmixed.sampling.gibbs.model import split
+from bayesmixed.sampling.shared import not_normal
+
+
+def prior_in_the_way(priors: Priors) -> str:
+    """Why the priors keep the effects from being drawn exactly; empty where they do not."""
+    found = not_normal(priors)
+    return f"only Normal priors of common effects can be drawn exactly, not {found}" if found else ""
+
+
+def too_large(design: Design | DesignSpec, statistics: CrossProducts | None = None) -> str:
+    """Why the model is beyond the sampler; empty where it is not, as far as can be told without `statistics`."""
+    n_effects = tuple(len(factor.effect_names) for factor in design.groups)
+    large, small = split(n_effects, tuple(len(factor.levels) for factor in design.groups))
+    own = [len(factor.effect_names) + len(factor.pairs) for factor in design.groups]
+    dimension = max(own[f] for f in large) + sum(own[f] for f in small) + 1
+    if dimension > MAX_DIMENSION + 1:
+        return f"{dimension} standard deviations and correlations of one update are more than {MAX_DIMENSION + 1}"
+    if statistics is None:
+        return ""
+    shared = len(statistics.VV) + sum(n_effects[f] * len(design.groups[f].levels) for f in small)
+    for f in large:
+        h, U = Kinds.of(statistics.S[f]).S.shape
+        if (products := shared * (shared + 1) // 2 * h * U) > allowed().products:
+            name = design.groups[f].name
+            return f"the groups of {name!r} differ so much that {products:.1e} cross-products would be kept"
+    return ""
+
+
+def is_large_crossed(design: Design) -> bool:
+    """Whether the sampler is faster than a dense elimination of all factors beside the largest, and as good.
+
+    That is where these have many effects, unless all factors are nested; and where none of the large factors is nested
+    in another, which would keep each other's effects in place, unless a dense elimination cannot take them.
+    """
+    groups = design.groups
+    sizes = [len(factor.effect_names) * len(factor.levels) for factor in groups]
+    beside = sum(sizes) - max(sizes, default=0)
+    if beside <= SHARED:
+        return False
+    by_levels = sorted(groups, key=lambda factor: -len(factor.levels))
+    if all(_is_nested(a.codes, b.codes, len(a.levels)) for a, b in pairwise(by_levels)):
+        return False
+    large, _ = split(
+        tuple(len(factor.effect_names) for factor in groups), tuple(len(factor.levels) for factor in groups)
+    )
+    nested = any(_is_nested(groups[f].codes, groups[g].codes, len(groups[f].levels)) for f, g in permutations(large, 2))
+    return not nested or beside > allowed().columns
+
+
+def _is_nested(inner: np.ndarray, outer: np.ndarray, levels: int) -> bool:
+    """Whether every level of the inner factor occurs with a single level of the outer one."""
+    last = np.zeros(levels, dtype=outer.dtype)
+    last[inner] = outer
+    return bool((last[inner] == outer).all())

@@ -1,0 +1,229 @@
+"""The final run: sweeps with frozen proposals, kept until they agree and say enough; and `Draws` of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bayesmixed.chunks import allowed
+from bayesmixed.design.spec import Design, DesignSpec
+from bayesmixed.errors import SamplerError
+from bayesmixed.gaussian.batched import lower
+from bayesmixed.gaussian.covariance import Covariances
+from bayesmixed.posterior.diagnostics import MIN_DRAWS
+from bayesmixed.posterior.draws import Draws, layout
+from bayesmixed.sampling.gibbs.chains import Chains, Updated
+from bayesmixed.sampling.gibbs.constants import THINNING
+from bayesmixed.sampling.gibbs.model import coordinates
+from bayesmixed.sampling.gibbs.redraw import Redraw
+from bayesmixed.sampling.gibbs.replay import Key, ReplayedEffects, sweep_normals
+from bayesmixed.sampling.gibbs.warmup import Sampler
+from bayesmixed.sampling.report import shortcomings, summarise
+from bayesmixed.sampling.shared import by_draw, common_values, covariance_values
+
+
+class Kept:
+    """What is kept of the sweeps; effects on the user's scale.
+
+    Parameters
+    ----------
+    chains : Chains
+    draws, kept : int
+        Per chain, and chains of those that run.
+
+    Attributes
+    ----------
+    theta, s, shared : numpy.ndarray of shape (..., kept, draws)
+    moved, log_density : numpy.ndarray of shape (kept, draws)
+    effects : dict of int to numpy.ndarray of shape (kept, draws, J, q)
+        Of the large factors that are stored, by position.
+    squares : list of numpy.ndarray of shape (q (q + 1) / 2, kept, draws)
+        Packed sums over levels of b b' of every large factor, working units.
+    sweeps : numpy.ndarray of int, shape (draws,)
+    means, shared_mean : list of numpy.ndarray of shape (q, J), numpy.ndarray of shape (K - 1,)
+        Sums over sweeps of the conditional means, averaged over chains.
+    total : int
+        Sweeps so far.
+    """
+
+    def __init__(self, chains: Chains, draws: int, kept: int) -> None:
+        factors = chains.arrangement.factors
+        self.theta = np.empty((len(chains.theta), kept, draws))
+        self.s, self.moved, self.log_density = np.empty((3, kept, draws))
+        self.shared = np.empty((len(chains.shared), kept, draws))
+        last = factors[-1]
+        self.lazy = last.J * last.q * kept * draws > allowed().stored
+        stored = factors[: len(factors) - self.lazy]
+        self.effects = {factor.position: np.empty((kept, draws, factor.J, factor.q)) for factor in stored}
+        self.squares = [np.empty((factor.q * (factor.q + 1) // 2, kept, draws)) for factor in factors]
+        self.sweeps = np.empty(draws, dtype=np.int64)
+        self.means = [np.zeros((factor.q, factor.J)) for factor in factors]
+        self.shared_mean = np.zeros(len(chains.shared))
+        self.total = 0
+
+    def count(self, updates: list[Updated]) -> None:
+        """Take in a sweep's conditional means."""
+        for so_far, update in zip(self.means, updates, strict=True):
+            so_far += update.mean.mean(axis=2)  # noqa: PLW2901 - in place
+        self.shared_mean += updates[-1].shared_mean.mean(axis=1)
+        self.total += 1
+
+    def store(self, at: int, chains: Chains, sampler: Sampler) -> None:
+        """Keep the chains' state as a draw."""
+        C, units = self.s.shape[0], chains.arrangement.density.units
+        self.theta[:, :, at], self.s[:, at], self.shared[:, :, at] = (
+            chains.theta[:, :C],
+            chains.s[:C],
+            chains.shared[:, :C],
+        )
+        self.moved[:, at], self.log_density[:, at] = sampler.moved[:C], sampler.log_density[:C]
+        self.sweeps[at] = self.total
+        for i, factor in enumerate(chains.arrangement.factors):
+            b = chains.effects(i)[:, :, :C]
+            for k, (e, m) in enumerate(lower(factor.q)):
+                self.squares[i][k, :, at] = (b[e] * b[m]).sum(axis=0)
+            if factor.position in self.effects:
+                self.effects[factor.position][:, at] = units.group_effects(factor.position, b).transpose(2, 1, 0)
+
+    def thin(self, every: int) -> int:
+        """Keep one draw of every so many, at the front; returns how many these are."""
+        arrays = [self.theta, self.s, self.moved, self.log_density, self.shared, self.sweeps, *self.squares]
+        for array in arrays:
+            some = array[..., every - 1 :: every].copy()
+            array[..., : some.shape[-1]] = some
+        for effects in self.effects.values():
+            for to, at in enumerate(range(every - 1, effects.shape[1], every)):
+                effects[:, to] = effects[:, at]
+        return len(self.sweeps) // every
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that a run needs.
+
+    Attributes
+    ----------
+    design : Design or DesignSpec
+        Of the names.
+    chains : Chains
+    sampler : Sampler
+    redraw : Redraw or None
+    key : tuple of int and str
+        Of the noise of the largest factor's effects, where they are not stored.
+    advance : callable
+        Told the number of updates after every sweep.
+    """
+
+    design: Design | DesignSpec
+    chains: Chains
+    sampler: Sampler
+    redraw: Redraw | None
+    key: Key
+    advance: Callable[[int], None]
+
+    def __call__(self, draws: int, kept_chains: int, diagnostics: dict[str, Any]) -> tuple[Draws, Kept]:
+        """Run, and run on while the gates want more.
+
+        Raises
+        ------
+        SamplerError
+            The draws are not to be trusted; says why.
+        """
+        kept, at, iterations = Kept(self.chains, draws, kept_chains), 0, 0
+        judged = draws >= MIN_DRAWS  # fewer tell nothing, and the fit's warning says so
+        for thin in THINNING:
+            if at:
+                at = kept.thin(thin)
+            while at < draws:
+                for _ in range(thin):
+                    iterations += self._sweep(kept)
+                kept.store(at, self.chains, self.sampler)
+                at += 1
+            result = self._assemble(kept)
+            result.diagnostics.update(diagnostics, moved=float(kept.moved.mean()), sweeps=kept.total, thinning=thin)
+            if self.redraw is not None:
+                result.diagnostics["iterations"] = iterations / kept.total
+            result.diagnostics.update(summary := summarise(result))
+            trouble = "; ".join(shortcomings(summary, result))
+            if not (judged and trouble):
+                return result, kept
+        raise SamplerError(f"after {thin} times as many sweeps {trouble}")
+
+    def _sweep(self, kept: Kept) -> int:
+        """An update of every large factor, the largest last; returns the conjugate gradients' iterations.
+
+        Effects that are redrawn leave those of the largest factor behind, whose update follows at once.
+        """
+        chains, sampler, rng = self.chains, self.sampler, self.sampler.rng
+        sampler.moved = np.zeros(len(chains.s))
+        updates, iterations = [], 0
+        for i, (factor, deviations) in enumerate(zip(chains.arrangement.factors, chains.deviations, strict=True)):
+            last = i == len(chains.deviations) - 1
+            if last and self.redraw is not None:
+                iterations = self.redraw(chains, rng)
+            if last and kept.lazy:
+                noise = sweep_normals(self.key, kept.total + 1, factor.J, factor.q, len(chains.s))
+            else:
+                noise = rng.standard_normal(deviations.shape)
+            updates.append(chains.update(i, sampler, rng.standard_normal(chains.shared.shape), noise))
+            self.advance(len(chains.s))
+        kept.count(updates)
+        return iterations
+
+    def _assemble(self, kept: Kept) -> Draws:
+        """Draws of what is kept, on the user's scale."""
+        density, design = self.chains.arrangement.density, self.design
+        units, columns, factors = density.units, self.chains.arrangement.columns, self.chains.arrangement.factors
+        shape, m, names = kept.s.shape, columns.m, [factor.name for factor in design.groups]
+        shared = kept.shared.reshape(len(kept.shared), -1)
+        shared_mean = kept.shared_mean / kept.total
+        values, means = common_values(design, units, shared[m:], shared_mean[m:, None], shape)
+        theta = kept.theta.reshape(len(kept.theta), -1)
+        values["sigma"] = units.scaling.y_scale * np.exp(kept.s)
+        roots = density.covariances.at(theta).roots
+        values |= covariance_values(design, units, roots, np.arange(theta.shape[1]), shape)
+        split = columns.split(shared[:m]), columns.split(shared_mean[:m])
+        for f, b, mean in zip(columns.factors, *split, strict=True):
+            values[f"b_{names[f]}"] = by_draw(units.group_effects(f, b).swapaxes(0, 1), shape)
+            means[f"b_{names[f]}"] = units.group_effects(f, mean).T
+        for factor, total in zip(factors, kept.means, strict=True):
+            means[f"b_{names[factor.position]}"] = units.group_effects(factor.position, total / kept.total).T
+        values |= {f"b_{names[f]}": effects for f, effects in kept.effects.items()}
+        lazy = {}
+        if kept.lazy:
+            name, others = names[factors[-1].position], dict(kept.effects)
+            s = kept.s.ravel()
+            mean = means.pop(f"b_{name}")
+            running = len(self.chains.s)
+            lazy[name] = ReplayedEffects(density, theta, s, shared, others, self.key, kept.sweeps, running, mean)
+        stats = {
+            "lp": kept.log_density + self._others_log_prior(kept, roots),
+            "acceptance_rate": kept.moved,
+            "diverging": np.zeros(shape, dtype=bool),
+        }
+        ordered = {key: values[key] for key in layout(design, ("sigma",)) if key in values}
+        return Draws(ordered, stats, {"sampler": "gibbs"}, means, lazy=lazy)
+
+    def _others_log_prior(self, kept: Kept, roots: list[np.ndarray]) -> np.ndarray:
+        """Log of p(b_g, theta_g) of all large factors but the last, which the last conditional takes as given."""
+        density, total = self.chains.arrangement.density, np.zeros(kept.s.shape)
+        theta = kept.theta.reshape(len(kept.theta), -1)
+        for factor, squares in list(zip(self.chains.arrangement.factors, kept.squares, strict=True))[:-1]:
+            g = factor.position
+            own = Covariances((density.covariances.factors[g],))
+            prior = own.at(theta[coordinates(density.covariances, (g,))])
+            log_density = prior.log_prior.copy()
+            for one, sd in zip(own.sd_priors, prior.sds, strict=True):
+                log_density += one.log_density(sd)
+            inverse = np.linalg.inv(np.moveaxis(roots[g], -1, 0))
+            precision = inverse.swapaxes(1, 2) @ inverse
+            flat = squares.reshape(len(squares), -1)
+            quadratic = sum((1 + (i != j)) * precision[:, i, j] * flat[at] for at, (i, j) in enumerate(lower(factor.q)))
+            log_density += factor.J * np.log(np.abs(np.diagonal(inverse, axis1=1, axis2=2))).sum(axis=1)
+            total += (log_density - 0.5 * quadratic - 0.5 * factor.J * factor.q * np.log(2 * np.pi)).reshape(
+                total.shape
+            )
+        return total
