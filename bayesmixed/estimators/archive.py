@@ -35,6 +35,9 @@ from bayesmixed.priors.priors import Priors
 from bayesmixed.priors.scaling import Scaling
 from bayesmixed.sampling.collapsed.regression import Regression, Rotated
 from bayesmixed.sampling.collapsed.state import State
+from bayesmixed.sampling.gibbs import state as gibbs
+from bayesmixed.sampling.gibbs.redraw import Cells
+from bayesmixed.sampling.gibbs.replay import ReplayedEffects
 from bayesmixed.sampling.independence.proposal import Warp
 from bayesmixed.sampling.transport import state as transport
 from bayesmixed.sampling.transport.adaptation import Warm
@@ -43,7 +46,7 @@ from bayesmixed.sampling.transport.model import Prepared
 from bayesmixed.sampling.transport.working import rows as transport_rows
 from bayesmixed.sampling.transport.working.layout import Layout
 
-VERSION = 3  # rises with the kinds and what is stored of them; a file of another one is refused
+VERSION = 5  # rises with the kinds and what is stored of them; a file of another one is refused
 _PROGRAM = "bayesmixed"
 # the file's name of each class that it may hold; a class declares what is stored of it, and is built from just that
 KINDS: dict[str, type[Any]] = {
@@ -63,6 +66,9 @@ KINDS: dict[str, type[Any]] = {
     "effects": FirstEffects,
     "points": Points,
     "coefficients": Coefficients,
+    "gibbs": gibbs.State,
+    "cells": Cells,
+    "replayed effects": ReplayedEffects,
     "transport": transport.State,
     "prepared": Prepared,
     "working rows": transport_rows.Rows,

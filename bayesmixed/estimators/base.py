@@ -173,7 +173,8 @@ class MixedModel(Predictions, Summaries, Storage, Display, BaseEstimator):
         ``diagnostics_["k_hat"]`` is Pareto k-hat of the weights, or of the sampler. Without groups the draws are
         independent, and made anew. A fit by the transport sampler weights the draws of the effects, too, by rows of
         known groups; with rows of new ones it samples anew from all rows, which it has kept: its chains go on from
-        where they ended, or start anew where the new rows have moved the posterior far.
+        where they ended, or start anew where the new rows have moved the posterior far. One by
+        the gibbs sampler samples anew from the merged statistics.
 
         Parameters
         ----------
@@ -243,8 +244,9 @@ class MixedModel(Predictions, Summaries, Storage, Display, BaseEstimator):
             pickles may lose) is the pointwise log likelihood (chain, draw, obs), whose ``attrs`` say what it is good
             for. A fit by the collapsed sampler has group and common effects integrated out, for LOO and not for WAIC
             (and ``p_loo`` counts covariances and sigma alone); one by the transport sampler likewise, the other rows
-            being approximated by a Gaussian; one by NUTS has it conditional on the effects. A row of weight w stands
-            for w equal rows, left out together.
+            being approximated by a Gaussian; one by the gibbs sampler has the effects of its large factors but the
+            largest as they are drawn, and integrates the others out; one by NUTS has it conditional on all effects. A
+            row of weight w stands for w equal rows, left out together.
 
         Raises
         ------

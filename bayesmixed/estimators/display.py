@@ -28,7 +28,10 @@ _FIGURES = [
     ("divergences", "divergences", ",d"),
     ("Pareto k-hat", "k_hat", ".2f"),
     ("acceptance", "acceptance", ".2f"),
+    ("share moved", "moved", ".2f"),
 ]
+
+_EXACT = ("collapsed", "gibbs")  # samplers whose draws cannot diverge
 
 Sections = dict[str, list[tuple[str, str]]]
 
@@ -113,7 +116,7 @@ def _sampling(posterior: Posterior) -> list[tuple[str, str]]:
     made = f"{draws:,} in each of {chains:,} chains" if chains > 1 else f"{draws:,} in one chain"
     lines = [("sampler", f"{found['sampler']} ({found['reason']})"), ("draws", made)]
     for label, name, form in _FIGURES:
-        if np.isfinite(found.get(name, np.nan)) and (name != "divergences" or found["sampler"] != "collapsed"):
+        if np.isfinite(found.get(name, np.nan)) and (name != "divergences" or found["sampler"] not in _EXACT):
             of = f", {found[f'{name}_of']}" if f"{name}_of" in found else ""
             lines.append((label, f"{found[name]:{form}}{of}"))
     seconds = sum(found.get("seconds", {}).values())

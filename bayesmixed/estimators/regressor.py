@@ -50,13 +50,17 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
         Shape of the LKJ prior of correlations; 1 is uniform over correlation matrices.
     priors : dict or Priors, optional
         Overrides of the data-scaled defaults, on the user's scale: see `priors_`.
-    sampler : {"auto", "collapsed", "transport", "nuts"}, default="auto"
-        "collapsed" integrates all effects out, and takes the families "gaussian" and "lognormal"; "transport" takes the
-        others, by Hamiltonian Monte Carlo in coordinates that a Gaussian approximation of the rows gives. Neither needs
-        a compiler. They raise where common effects have priors other than Normal, where there are more than 21 group
-        sds, correlations and (transport) auxiliary parameters, and where crossed factors beside the largest have more
-        than 2,500 (transport: 300) effects; transport, too, where its chains do not agree after eight times as many
-        trajectories. "auto" is NUTS there: `diagnostics_` says which and why.
+    sampler : {"auto", "collapsed", "gibbs", "transport", "nuts"}, default="auto"
+        "collapsed" integrates all effects out, and takes the families "gaussian" and "lognormal"; "gibbs" takes the
+        same families, and integrates out the effects of one large factor after the other, so that crossed factors may
+        have any number of levels; "transport" takes the other families, by Hamiltonian Monte Carlo in coordinates that
+        a Gaussian approximation of the rows gives. None needs a compiler. They raise where common effects have priors
+        other than Normal, where there are more than 21 group sds, correlations and (transport) auxiliary parameters
+        (gibbs: of one large factor and the small ones), and where crossed factors beside the largest have more than
+        2,500 (transport: 300; gibbs: any number of) effects; gibbs and transport, too, where their chains do not agree
+        after four times as many sweeps, or eight times as many trajectories. "auto" takes gibbs before collapsed where
+        crossed factors beside the largest have more than 64 effects, and no large factor is nested in another; it is
+        NUTS where the others raise: `diagnostics_` says which and why.
     draws : int, default=1000
         Kept draws per chain.
     chains : int, default=4

@@ -24,6 +24,9 @@ from scipy.special import fdtri, ndtri, softmax
 from bayesmixed.chunks import allowed, chunks
 
 MIN_DRAWS = 4  # of a chain that has an R-hat
+MANY = 1000  # parameters of a variable of which the worst are looked for before any is diagnosed
+_SUSPECTS = 100  # worst by each of `suspects`' scores
+_TAIL = 1.645  # standard deviations from the mean to the 5 % quantile, roughly
 _SHORTEST_TAIL = 5  # distinct weights, for a tail to be fitted
 
 
@@ -81,6 +84,64 @@ def convergence(draws: np.ndarray) -> Convergence:
             chunk = np.ascontiguousarray(np.moveaxis(flat[:, :, some], 2, 0))
             results[:, some] = _convergence(chunk, score_of)
     return Convergence(*results.reshape(3, *shape))
+
+
+def suspects(draws: np.ndarray) -> np.ndarray:
+    """Parameters that are likely to have the largest R-hat or the smallest effective sample sizes, by a quick look.
+
+    A parameter's R-hat and sample sizes take a sort and three Fourier transforms of its draws; the variances of the
+    means of short batches, of the draws, their distances to the mean and the indicators of their tails, take none.
+
+    Parameters
+    ----------
+    draws : numpy.ndarray of shape (chain, draw, ...)
+
+    Returns
+    -------
+    numpy.ndarray of int, shape (k,)
+        Positions among the parameters, flattened; all where these are not many.
+    """
+    chains, n, *_ = draws.shape
+    flat = draws.reshape(chains, n, -1)
+    if flat.shape[2] <= MANY or n < MIN_DRAWS:
+        return np.arange(flat.shape[2])
+    scores = np.empty((5, flat.shape[2]))
+    for some in chunks(flat.shape[2], chains * n, allowed().points):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            scores[:, some] = _scores(flat[:, :, some])
+    scores[np.isnan(scores)] = np.inf  # constant, or not finite
+    return np.unique(np.argpartition(-scores, _SUSPECTS, axis=1)[:, :_SUSPECTS])
+
+
+def _scores(draws: np.ndarray) -> np.ndarray:
+    """Of draws (chain, draw, parameter), numbers that grow with R-hat, its folded version, and the inverse ESS."""
+    x = draws - draws.mean(axis=(0, 1))
+    sd = np.sqrt(np.square(x).mean(axis=(0, 1)))
+    found, sizes = [], []
+    for at, series in enumerate((x, np.abs(x), x < -_TAIL * sd, x > _TAIL * sd)):
+        means = _batch_means(series)  # (half chain, batch, parameter)
+        variance = np.square(sd) if at == 0 else _variance(series, at)
+        if at < 2:
+            found.append(means.mean(axis=1).var(axis=0) / variance)
+        if at != 1:
+            sizes.append(means.var(axis=(0, 1)) / variance)
+    return np.array([*found, *sizes])
+
+
+def _variance(series: np.ndarray, at: int) -> np.ndarray:
+    """Of each parameter's series, which is an indicator from the third on."""
+    mean = series.mean(axis=(0, 1))
+    return np.square(series).mean(axis=(0, 1)) - mean**2 if at == 1 else mean * (1 - mean)
+
+
+def _batch_means(series: np.ndarray) -> np.ndarray:
+    """Means of batches of as many draws as there are batches in half a chain, (half chain, batch, parameter)."""
+    chains, n, k = series.shape
+    half = n // 2
+    length = max(1, int(np.sqrt(half)))
+    batches = half // length
+    first = series[:, : batches * length], series[:, n - batches * length :]
+    return np.concatenate([part.reshape(chains, batches, length, k).mean(axis=2) for part in first])
 
 
 def _convergence(draws: np.ndarray, score_of: np.ndarray) -> np.ndarray:

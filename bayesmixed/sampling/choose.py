@@ -127,7 +127,8 @@ def update(draws: Draws, spec: DesignSpec, design: Design, *, seed: int, progres
     """
     name = draws.diagnostics["sampler"]
     if draws.state is None:
-        why = f"collapsed and transport samplers, but this fit is of {name.upper()} ({draws.diagnostics['reason']})"
+        reason = draws.diagnostics["reason"]
+        why = f"collapsed, gibbs and transport samplers, but this fit is of {name.upper()} ({reason})"
     else:
         try:
             result = draws.state.update(draws, spec, design, seed=seed, progressbar=progressbar)

@@ -8,17 +8,21 @@ import numpy as np
 
 from bayesmixed.design.spec import Design
 from bayesmixed.errors import ConvergenceWarning, quoted, warn
-from bayesmixed.posterior.diagnostics import convergence, largest_r_hat, min_ess
+from bayesmixed.posterior.diagnostics import convergence, largest_r_hat, min_ess, suspects
 from bayesmixed.posterior.draws import Draws
 from bayesmixed.sampling.engine import Engine, Settings
 
 
 def summarise(draws: Draws) -> dict[str, Any]:
-    """Divergences, worst R-hat and effective sample sizes over all stored parameters, and where they are."""
+    """Divergences, worst R-hat and effective sample sizes over all stored parameters, and where they are.
+
+    Of a variable of very many parameters, those that `suspects` has found are diagnosed.
+    """
     worst: dict[str, Any] = {"max_r_hat": -np.inf, "min_ess_bulk": np.inf, "min_ess_tail": np.inf}
     undefined = []  # variables with an entry that is constant or not finite, or with too few draws
     for name, values in draws.values.items():
-        result = convergence(values)
+        some = suspects(values)
+        result = convergence(values.reshape(*values.shape[:2], -1)[:, :, some])
         if not np.isfinite(result.r_hat).all():
             undefined.append(name)
         for key, numbers, sign in (

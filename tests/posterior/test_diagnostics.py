@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bayesmixed._compat import import_arviz
-from bayesmixed.posterior.diagnostics import convergence, pareto_k
+from bayesmixed.posterior.diagnostics import convergence, pareto_k, suspects
 
 
 def autoregressive(rho, chains, draws, seed=0):
@@ -192,3 +192,79 @@ def test_pareto_k_where_a_point_of_the_grid_is_the_exponential_limit():
     nearly = np.append(log_weights[:-1], np.log1p(3.0 + 1e-6))
 
     assert pareto_k(log_weights) == pytest.approx(pareto_k(nearly), abs=0.01)
+
+
+def many_chains(P=3000, seed=0):
+    """Autoregressive draws of many parameters, each with its own correlation."""
+    rng = np.random.default_rng(seed)
+    draws = rng.normal(size=(4, 500, P))
+    phi = rng.uniform(0, 0.5, P)
+    for t in range(1, 500):
+        draws[:, t] = phi * draws[:, t - 1] + np.sqrt(1 - phi**2) * draws[:, t]
+    return draws
+
+
+def test_the_worst_of_many_parameters_are_among_the_suspects():
+    draws = many_chains()
+    every, some = convergence(draws), suspects(draws)
+
+    assert len(some) < 600
+    for exact, worst in ((every.r_hat, np.max), (every.ess_bulk, np.min), (every.ess_tail, np.min)):
+        assert worst(exact[some]) == worst(exact)
+
+
+def spoil_level(draws):
+    draws[0] += 1.0
+
+
+def spoil_scale(draws):
+    draws[1] *= 2.5
+
+
+def spoil_trend(draws):
+    draws += np.linspace(-1, 1, draws.shape[1])
+
+
+def spoil_mixing(draws):
+    draws[:] = np.repeat(draws[:, ::25], 25, axis=1)
+
+
+def spoil_tail(draws):
+    draws[:, :25] = np.abs(draws[:, :25]) + 3
+
+
+def spoil_constant(draws):
+    draws[:] = 1.0
+
+
+def spoil_one_chain(draws):
+    draws[2] = draws[2, 0]
+
+
+def spoil_value(draws):
+    draws[2, 17] = np.nan
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        spoil_level,
+        spoil_scale,
+        spoil_trend,
+        spoil_mixing,
+        spoil_tail,
+        spoil_constant,
+        spoil_one_chain,
+        spoil_value,
+    ],
+)
+def test_a_stuck_parameter_among_many_is_suspected(spoil):
+    draws = many_chains(1500)
+    spoil(draws[:, :, 1234])
+
+    assert 1234 in suspects(draws)
+
+
+def test_of_few_parameters_all_are_suspects():
+    assert len(suspects(np.random.default_rng(0).normal(size=(4, 100, 30, 2)))) == 60
+    assert len(suspects(np.random.default_rng(0).normal(size=(4, 100)))) == 1

@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from bayesmixed import ConvergenceWarning
@@ -157,3 +158,17 @@ def test_a_stuck_or_broken_parameter_does_not_hide_the_others():
         summary = report(break_some)
     assert summary["max_r_hat"] > 1.5
     assert summary["undefined"] == ["b_Subject", "sd_Subject"]
+
+
+def test_a_single_stuck_effect_among_thousands_is_warned_of():
+    design = DesignSpec.learn(parse("(1 | g)"), pd.DataFrame({"g": np.arange(3000) % 1500}), y=np.zeros(3000))[1]
+
+    def stick(values):
+        values["b_g"][2, :, 1234] += 3.0
+
+    with pytest.warns(ConvergenceWarning, match=r"R-hat of 'b_g' is 1\.[\d]+") as caught:
+        summary = report(stick, design=design)
+    made = make_draws(design, chains=4, draws=500)
+    stick(made.values)
+    assert len(caught) == 1
+    assert summary["max_r_hat"] == convergence(made.values["b_g"]).r_hat.max()
