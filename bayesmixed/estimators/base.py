@@ -140,7 +140,7 @@ class MixedModel(Predictions, Summaries, Storage, Display, BaseEstimator):
         TypeError
             A frame whose rows are not in memory yet.
         SamplerError
-            ``sampler="collapsed"`` and a model that is not for it.
+            A sampler that is named, and a model that is not for it.
 
         Warns
         -----

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from bayesmixed import HalfNormal
 from bayesmixed.chunks import allow
 from bayesmixed.gaussian.effects import FirstEffects, Points, draw_coefficients, later_effects, level_normals
 from helpers.collapsed_twins import dense_posterior, learn, make_frame, on_user_scale, random_points
@@ -172,3 +173,14 @@ def test_levels_and_seeds_have_numbers_of_their_own():
     assert len(np.unique(np.concatenate([one, other]))) == 2 * one.size
     assert np.abs(np.corrcoef(one[::2].ravel(), one[1::2].ravel())[0, 1]) < 5 / np.sqrt(one.size / 2)
     np.testing.assert_array_equal(level_normals((1, "effects", "g"), np.array([7, 3, 4]), 100, 2), one[[7, 3, 4]])
+
+
+def test_effects_on_the_users_scale_lead_back_to_working_ones():
+    """With a sweep, and with a slope that is moved to its mean."""
+    for formula in ("x + (year | pupil)", "x + (year || pupil)"):
+        units = learn(formula, make_frame(), user={"sd_pupil": HalfNormal(1)}).density.units
+        b = np.random.default_rng(0).normal(size=(2, 5, 3))
+        np.testing.assert_allclose(units.working_effects(0, units.group_effects(0, b.copy())), b, rtol=1e-9, atol=1e-9)
+    units = learn("x + (x + z | pupil)", make_frame()).density.units
+    b = np.random.default_rng(0).normal(size=(3, 5))
+    np.testing.assert_allclose(units.working_effects(0, units.group_effects(0, b.copy())), b, rtol=1e-9)

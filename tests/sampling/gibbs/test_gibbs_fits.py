@@ -341,23 +341,57 @@ def test_as_many_chains_as_asked_for_are_kept(data, chains):
     assert est._posterior.draws.shape == (chains, 200)
 
 
-def test_nearly_nested_factors_take_the_step_that_moves_all_effects():
+@pytest.fixture(scope="module")
+def movers():
+    """Workers, few of whom change firms."""
     rng = np.random.default_rng(0)
     workers, firms, years = 300, 70, 4
     home = rng.integers(0, firms, workers)
     w = np.repeat(np.arange(workers), years)
     moved = (rng.uniform(size=workers) < 0.1)[w] & (np.tile(np.arange(years), workers) >= 2)
-    f = np.where(moved, rng.integers(0, firms, workers)[w], home[w])
+    f = np.unique(np.where(moved, rng.integers(0, firms, workers)[w], home[w]), return_inverse=True)[1]
     y = rng.normal(0, 0.8, workers)[w] + rng.normal(0, 0.5, firms)[f] + 0.3 * rng.normal(size=len(w))
-    frame = pd.DataFrame({"w": w, "f": f})
-    a = fit("(1 | w) + (1 | f)", frame, y, sampler="auto")
-    assert a.diagnostics_["sampler"] == "gibbs"
-    assert a.diagnostics_["rate"] > 0.8
-    assert a.diagnostics_["iterations"] > 1
-    assert summarise(a._posterior.draws)["min_ess_bulk"] > 800
-    assert_same_posterior(a, fit("(1 | w) + (1 | f)", frame, y, sampler="collapsed"))
-    b = a.condition(frame.iloc[:50], y[:50])
-    assert b.diagnostics_["iterations"] > 1
+    return pd.DataFrame({"w": w, "f": f}), y
+
+
+@pytest.fixture(scope="module")
+def nearly_nested(movers):
+    return fit("(1 | w) + (1 | f)", *movers, sampler="auto")
+
+
+@pytest.fixture(scope="module")
+def dense_movers(movers):
+    return fit("(1 | w) + (1 | f)", *movers, sampler="collapsed")
+
+
+def test_nearly_nested_factors_take_the_step_that_moves_all_effects(nearly_nested, dense_movers):
+    found = nearly_nested.diagnostics_
+    assert found["sampler"] == "gibbs"
+    assert found["rate"] > 0.8
+    assert found["iterations"] > 1
+    assert summarise(nearly_nested._posterior.draws)["min_ess_bulk"] > 800
+    assert_same_posterior(nearly_nested, dense_movers)
+
+
+def test_stored_effects_are_a_draw_of_their_joint_posterior(movers, nearly_nested, dense_movers):
+    """The trap: effects that the step has moved beside those that belong to the effects before it."""
+    frame, _ = movers
+
+    def sums(est):
+        draws = est._posterior.draws
+        return draws.flat("b_w")[:, frame["w"], 0] + draws.flat("b_f")[:, frame["f"], 0]
+
+    ratio = sums(nearly_nested).std(axis=0) / sums(dense_movers).std(axis=0)
+    apart = np.hypot(*(dense_movers._posterior.draws.flat(f"b_{g}")[:, frame[g], 0].std(axis=0) for g in ("w", "f")))
+    assert np.abs(ratio - 1).max() < 0.1
+    assert (apart / sums(dense_movers).std(axis=0)).mean() > 1.5  # what a pair of strangers would have
+
+
+def test_new_rows_of_nearly_nested_factors_take_the_step_too(movers, nearly_nested):
+    frame, y = movers
+    more = nearly_nested.condition(frame.iloc[:50], y[:50])
+
+    assert more.diagnostics_["iterations"] > 1
 
 
 @pytest.mark.parametrize("stored", [0, 10**9])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bayesmixed.sampling.gibbs.redraw import Cells, Redraw, rate
+from bayesmixed.sampling.gibbs.redraw import Cells, Redraw, conjugate_gradients, rate
 from helpers.gibbs_twins import Dense, arranged, crossed_frame, random_chains
 
 MODELS = {
@@ -119,3 +119,17 @@ def test_one_large_factor_has_nothing_to_wait_for(monkeypatch):
     _, arrangement = arranged("x + (1 | pupil) + (1 | item)", shared=7, monkeypatch=monkeypatch)
 
     assert rate(random_chains(arrangement), np.random.default_rng(0)) == 0.0
+
+
+def test_conjugate_gradients_solve_every_column_or_say_that_they_do_not():
+    rng = np.random.default_rng(0)
+    root = rng.normal(size=(3, 12, 12))
+    A = root @ root.swapaxes(1, 2) + np.eye(12)
+    right = rng.normal(size=(12, 3)) * [1.0, 1e-6, 0.0]
+    diagonal = np.diagonal(A, axis1=1, axis2=2).T
+
+    x, iterations = conjugate_gradients(lambda x: np.einsum("cij,jc->ic", A, x), right, diagonal)
+    np.testing.assert_allclose(x.T, np.linalg.solve(A, right.T[..., None])[..., 0], rtol=1e-6)
+    assert 0 < iterations < 100
+    with pytest.raises(np.linalg.LinAlgError, match="do not converge"):
+        conjugate_gradients(lambda x: np.full_like(x, np.nan), right, diagonal)
