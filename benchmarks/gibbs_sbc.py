@@ -1,4 +1,4 @@
-"""Simulation-based calibration of the Gibbs sampler: two and three large crossed factors, slopes, and near nesting.
+"""Simulation-based calibration of the Gibbs sampler: two and three large crossed factors, slopes, nesting.
 
     python benchmarks/gibbs_sbc.py --replications 250      # half an hour of one processor; it may be stopped
     python benchmarks/gibbs_sbc.py --quick                 # seconds
@@ -6,7 +6,8 @@
 Parameters are drawn from stated priors, data from them, and the model is fitted with the same priors; of each
 parameter, and of the log likelihood of all rows, the rank of the true value among 99 thinned draws is uniform (see
 `collapsed_sbc.py` for the method). The designs are as small as they may be for all factors but one to be large to
-the sampler. Of the movers, most fits take the step for nearly nested factors (`bayesmixed.sampling.gibbs.redraw`).
+the sampler. Of the movers, and of classes nested in schools, most fits take the step for nearly nested factors
+(`bayesmixed.sampling.gibbs.redraw`).
 
 Ranks are appended to ``benchmarks/output/gibbs_sbc.csv`` as they come, one replication of every design after the other;
 a second call goes on after the last one. Prints what `transport_sbc.py` prints; a fit that the sampler refuses counts
@@ -88,6 +89,13 @@ def movers() -> pd.DataFrame:
     return pd.DataFrame({"g": g, "h": h, "x": rng.normal(size=len(g))})
 
 
+def classes() -> pd.DataFrame:
+    """140 classes in 66 schools, 68 items."""
+    frame = rows(700, 5, g=140, k=68)
+    school = np.random.default_rng(6).permutation(np.concatenate([np.arange(66), np.arange(66), np.arange(8)]))
+    return frame.assign(h=school[frame["g"]])
+
+
 def cases() -> list[NamedCase]:
     """All designs."""
     two, slopes = rows(500, 1, g=80, h=70, k=5), rows(500, 2, g=45, h=40)
@@ -99,6 +107,10 @@ def cases() -> list[NamedCase]:
         NamedCase("slopes", Case("y ~ x + (x|g) + (x|h)", slopes, {"g": ("x",), "h": ("x",)})),
         NamedCase("three large", Case("y ~ x + (1|g) + (1|h) + (1|k)", three, {"g": none, "h": none, "k": none})),
         NamedCase("movers", Case("y ~ x + (1|g) + (1|h)", movers(), {"g": none, "h": none})),
+        NamedCase(
+            "nested in crossed",
+            Case("y ~ x + (1|g) + (1|h) + (1|k)", classes(), {"g": none, "h": none, "k": none}),
+        ),
     ]
 
 

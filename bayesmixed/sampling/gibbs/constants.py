@@ -8,7 +8,7 @@ CHAINS = 4  # that run, however few are kept
 
 # ---- i-SIR with a frozen proposal
 DEGREES = 6.0  # of freedom of the proposal
-CANDIDATES, FEW, LARGE = 8, 3, 2500  # fresh points of an update; fewer where more than LARGE entries are inverted
+CANDIDATES, FEW, LARGE = 8, 3, 20_000  # fresh points of an update; fewer where more than LARGE entries are inverted
 WIDER, WIDE = 1.3, 1.2  # covariance of the proposal over that of the points it is fitted to, first and last fit
 
 # ---- warm-up
