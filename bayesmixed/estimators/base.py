@@ -173,8 +173,8 @@ class MixedModel(Predictions, Summaries, Storage, Display, BaseEstimator):
         ``diagnostics_["k_hat"]`` is Pareto k-hat of the weights, or of the sampler. Without groups the draws are
         independent, and made anew. A fit by the transport sampler weights the draws of the effects, too, by rows of
         known groups; with rows of new ones it samples anew from all rows, which it has kept: its chains go on from
-        where they ended, or start anew where the new rows have moved the posterior far. One by
-        the gibbs sampler samples anew from the merged statistics.
+        where they ended, or start anew where the new rows have moved the posterior far. One by the gibbs sampler
+        samples anew from the merged statistics.
 
         Parameters
         ----------

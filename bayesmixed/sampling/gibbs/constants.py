@@ -19,7 +19,7 @@ LOG_SD, V = (-40.0, 15.0), 40.0  # beyond, rounding would decide
 
 # ---- nearly nested factors
 POWER = 60  # sweeps of the power iteration
-NEARLY_NESTED = 0.8  # rate of effects above which those of all factors but the largest are drawn once more
+NEARLY_NESTED = 0.5  # rate of effects above which those of all factors but the largest are drawn once more
 TOLERANCE, MAX_ITERATIONS = 1e-9, 2000  # of the conjugate gradients
 REFITS = 4  # of the centre, with the ridge that the fit before has told
 

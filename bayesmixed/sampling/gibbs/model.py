@@ -267,6 +267,13 @@ def coordinates(covariances: Covariances, factors: tuple[int, ...]) -> np.ndarra
     return np.concatenate([*(sds[f] for f in factors), *(vines[f] for f in factors)]).astype(int)
 
 
+def covariance_log_prior(covariances: Covariances, f: int, theta: np.ndarray) -> np.ndarray:
+    """Log prior density of one factor's coordinates among those of all, (d, N), on the absolute scale; shape (N,)."""
+    own = Covariances((covariances.factors[f],))
+    at = own.at(theta[coordinates(covariances, (f,))])
+    return at.log_prior + total(prior.log_density(sd) for prior, sd in zip(own.sd_priors, at.sds, strict=True))
+
+
 def crossing(statistics: CrossProducts, f: int, g: int) -> sparse.csr_array:
     """Z_f'W Z_g, effect after effect."""
     pairs = statistics.between(f, g)

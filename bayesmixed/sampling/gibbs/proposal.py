@@ -40,6 +40,10 @@ class Spread:
         share = D / (D + n / 10)  # of few points, their correlations are hardly known
         return cls(points.mean(axis=1), np.linalg.cholesky(wider * ((1 - share) * covariance + share * own)))
 
+    def leading(self, q: int) -> Spread:
+        """That of the first q coordinates."""
+        return Spread(self.mean[:q], self.root[:q, :q])
+
     def about(self, x: np.ndarray, normals: np.ndarray) -> np.ndarray:
         """Points x plus the root times normals, both (D, ...)."""
         return x + np.tensordot(self.root, normals, 1)

@@ -11,14 +11,15 @@ import numpy as np
 from bayesmixed.chunks import allowed
 from bayesmixed.design.spec import Design, DesignSpec
 from bayesmixed.errors import SamplerError
+from bayesmixed.families.gaussian import Gaussian
+from bayesmixed.families.links import Identity
 from bayesmixed.gaussian.batched import lower
-from bayesmixed.gaussian.covariance import Covariances
 from bayesmixed.posterior.diagnostics import MIN_DRAWS
 from bayesmixed.posterior.draws import Draws, layout
 from bayesmixed.sampling.gibbs.chains import Chains, Updated
 from bayesmixed.sampling.gibbs.constants import THINNING
-from bayesmixed.sampling.gibbs.model import coordinates
-from bayesmixed.sampling.gibbs.redraw import Redraw
+from bayesmixed.sampling.gibbs.model import covariance_log_prior
+from bayesmixed.sampling.gibbs.redraw import Redraw, rescale
 from bayesmixed.sampling.gibbs.replay import Key, ReplayedEffects, sweep_normals
 from bayesmixed.sampling.gibbs.warmup import Sampler
 from bayesmixed.sampling.report import shortcomings, summarise
@@ -164,6 +165,7 @@ class Run:
             last = i == len(chains.deviations) - 1
             if last and self.redraw is not None:
                 iterations = self.redraw(chains, rng)
+                rescale(chains, sampler)
             if last and kept.lazy:
                 noise = sweep_normals(self.key, kept.total + 1, factor.J, factor.q, len(chains.s))
             else:
@@ -204,7 +206,7 @@ class Run:
             "acceptance_rate": kept.moved,
             "diverging": np.zeros(shape, dtype=bool),
         }
-        ordered = {key: values[key] for key in layout(design, ("sigma",)) if key in values}
+        ordered = {key: values[key] for key in layout(design, Gaussian(Identity())) if key in values}
         return Draws(ordered, stats, {"sampler": "gibbs"}, means, lazy=lazy)
 
     def _others_log_prior(self, kept: Kept, roots: list[np.ndarray]) -> np.ndarray:
@@ -213,11 +215,7 @@ class Run:
         theta = kept.theta.reshape(len(kept.theta), -1)
         for factor, squares in list(zip(self.chains.arrangement.factors, kept.squares, strict=True))[:-1]:
             g = factor.position
-            own = Covariances((density.covariances.factors[g],))
-            prior = own.at(theta[coordinates(density.covariances, (g,))])
-            log_density = prior.log_prior.copy()
-            for one, sd in zip(own.sd_priors, prior.sds, strict=True):
-                log_density += one.log_density(sd)
+            log_density = covariance_log_prior(density.covariances, g, theta)
             inverse = np.linalg.inv(np.moveaxis(roots[g], -1, 0))
             precision = inverse.swapaxes(1, 2) @ inverse
             flat = squares.reshape(len(squares), -1)

@@ -5,7 +5,6 @@ New rows' statistics add up with those of the old ones, and the chains run anew 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
@@ -21,16 +20,14 @@ from bayesmixed.gaussian.statistics import working_products
 from bayesmixed.posterior.draws import Draws
 from bayesmixed.sampling.clock import Clock
 from bayesmixed.sampling.gibbs.chains import Chains
-from bayesmixed.sampling.gibbs.constants import CHAINS, NEARLY_NESTED
+from bayesmixed.sampling.gibbs.constants import CHAINS
 from bayesmixed.sampling.gibbs.factor import LargeFactor
 from bayesmixed.sampling.gibbs.limits import too_large
 from bayesmixed.sampling.gibbs.model import Arrangement, shared_columns
-from bayesmixed.sampling.gibbs.redraw import Cells, Redraw, rate
+from bayesmixed.sampling.gibbs.redraw import Cells, rate
 from bayesmixed.sampling.gibbs.run import Run
-from bayesmixed.sampling.gibbs.warmup import start, warm_up
+from bayesmixed.sampling.gibbs.warmup import Read, start, warm_up
 from bayesmixed.sampling.progress import Progress
-
-Read = Callable[[tuple[int, ...]], Cells | None]  # cells of the large factors
 
 
 @dataclass(frozen=True)
@@ -104,6 +101,9 @@ class State:
             found[some] = _left_out(chains, design)
         return found
 
+    def refit_without(self, draws: Draws, design: Design, row: int, *, seed: int, progressbar: bool) -> None:
+        """Not offered; see `FitState.refit_without`."""
+
 
 def _left_out(chains: Chains, design: Design) -> np.ndarray:
     """Log densities of all rows, (C, n), at the chains' coordinates and effects."""
@@ -170,15 +170,11 @@ def sample_density(
         try:
             state = start(density, max(CHAINS, chains), rng)
             clock.lap("start")
-            sampler = warm_up(state, rng, progress.advance)
+            sampler, redraw, found = warm_up(state, cells, rng, progress.advance)
             clock.lap("warm-up")
-            arrangement = state.arrangement
-            rho, found = rate(state, rng), None
-            if rho > NEARLY_NESTED:
-                found = cells(tuple(factor.position for factor in arrangement.factors))
-            redraw = None if found is None else Redraw(arrangement, found)
+            rho = rate(state, rng)
             clock.lap("rate")
-            key = (seed, "effects", design.groups[arrangement.factors[-1].position].name)
+            key = (seed, "effects", design.groups[state.arrangement.factors[-1].position].name)
             run = Run(design, state, sampler, redraw, key, progress.advance)
             result, kept = run(draws, chains, {"rate": rho, "candidates": max(sampler.candidates)})
         except np.linalg.LinAlgError as error:

@@ -14,6 +14,7 @@ from bayesmixed.sampling.gibbs.constants import (
     CANDIDATES,
     FEW,
     LARGE,
+    NEARLY_NESTED,
     PER_DIMENSION,
     REFITS,
     SETTLE,
@@ -24,6 +25,9 @@ from bayesmixed.sampling.gibbs.constants import (
 )
 from bayesmixed.sampling.gibbs.model import Arrangement
 from bayesmixed.sampling.gibbs.proposal import LogDensity, Spread, resample, walk
+from bayesmixed.sampling.gibbs.redraw import Cells, Redraw, rate, rescale
+
+Read = Callable[[tuple[int, ...]], Cells | None]  # cells of the large factors
 
 _TARGET = 0.3  # share of the random walk's steps to be accepted
 
@@ -51,10 +55,12 @@ class Sampler:
     log_density: np.ndarray
 
     def __call__(self, i: int, x: np.ndarray, log_density: LogDensity) -> np.ndarray:
-        """A step of i-SIR."""
-        x, moved, self.log_density = resample(x, log_density, self.proposals[i], self.candidates[i], self.rng)
-        self.moved = self.moved + moved / len(self.proposals)
-        return x
+        """A step of i-SIR, of all coordinates of a conditional or of its first ones."""
+        proposal = self.proposals[i].leading(len(x))
+        new, moved, density = resample(x, log_density, proposal, self.candidates[i], self.rng)
+        if len(x) == len(self.proposals[i].mean):
+            self.moved, self.log_density = self.moved + moved / len(self.proposals), density
+        return new
 
 
 def centred(density: CollapsedDensity) -> tuple[Arrangement, np.ndarray, float]:
@@ -129,14 +135,24 @@ def start(density: CollapsedDensity, chains: int, rng: np.random.Generator) -> C
     return Chains(arrangement, theta + 0.3 * rng.standard_normal(theta.shape), s + 0.1 * rng.standard_normal(chains))
 
 
-def warm_up(chains: Chains, rng: np.random.Generator, advance: Callable[[int], None]) -> Sampler:
-    """Bring the chains to the posterior, and make the proposals; `advance` is told of every sweep."""
+def warm_up(
+    chains: Chains, cells: Read, rng: np.random.Generator, advance: Callable[[int], None]
+) -> tuple[Sampler, Redraw | None, Cells | None]:
+    """Bring the chains to the posterior, and make the proposals.
+
+    `advance` is told of every sweep; `cells` reads those of the large factors where they are nearly nested, so that
+    their effects have to be redrawn.
+    """
     arrangement = chains.arrangement
     conditionals = arrangement.conditionals
     sweeps = max(WALK, PER_DIMENSION * max(c.dimension for c in conditionals))
     steps = [_first_step(arrangement, i) for i in range(len(conditionals))]
+    redraw, found = None, None
     for _ in range(3):
-        seen = _walk_part(chains, steps, sweeps // 3, rng, advance)
+        seen = _walk_part(chains, steps, redraw, rng, sweeps=sweeps // 3, advance=advance)
+        if redraw is None and rate(chains, rng) > NEARLY_NESTED:
+            found = cells(tuple(factor.position for factor in arrangement.factors))
+            redraw = None if found is None else Redraw(arrangement, found)
         steps = [Spread.fitted(points, 2.38**2 / len(points)) for points in seen]
     C = len(chains.s)
     proposals = [Spread.fitted(points, WIDER) for points in seen]
@@ -144,12 +160,12 @@ def warm_up(chains: Chains, rng: np.random.Generator, advance: Callable[[int], N
     sampler = Sampler(proposals, candidates, rng, np.zeros(C), np.zeros(C))
     kept: list[list[np.ndarray]] = [[] for _ in conditionals]
     for _ in range(SETTLE):
-        sweep(chains, sampler, rng)
+        sweep(chains, sampler, redraw, rng)
         advance(C)
         for i, points in enumerate(kept):
             points.append(chains.point(i))
     sampler.proposals = [Spread.fitted(np.hstack(points), WIDE) for points in kept]
-    return sampler
+    return sampler, redraw, found
 
 
 def _candidates(entries: int) -> int:
@@ -168,20 +184,28 @@ def _first_step(arrangement: Arrangement, i: int) -> Spread:
 
 
 def _walk_part(
-    chains: Chains, steps: list[Spread], sweeps: int, rng: np.random.Generator, advance: Callable[[int], None]
+    chains: Chains,
+    steps: list[Spread],
+    redraw: Redraw | None,
+    rng: np.random.Generator,
+    *,
+    sweeps: int,
+    advance: Callable[[int], None],
 ) -> list[np.ndarray]:
     """Sweeps of the random walk; the points of the second half of every conditional, (D, n)."""
     seen: list[list[np.ndarray]] = [[] for _ in steps]
     scale = np.ones(len(steps))
 
     def move(i: int, x: np.ndarray, log_density: LogDensity) -> np.ndarray:
-        step = Spread(steps[i].mean, steps[i].root * scale[i])
+        step = Spread(steps[i].mean, steps[i].root * scale[i]).leading(len(x))
+        whole = len(x) == len(steps[i].mean)
         x, moved = walk(x, log_density, step, STEPS, rng)
-        scale[i] *= np.exp(0.3 * (moved.mean() - _TARGET))
+        if whole:
+            scale[i] *= np.exp(0.3 * (moved.mean() - _TARGET))
         return x
 
     for done in range(sweeps):
-        sweep(chains, move, rng)
+        sweep(chains, move, redraw, rng)
         advance(len(chains.s))
         if done >= sweeps // 3:
             for i, points in enumerate(seen):
@@ -189,7 +213,10 @@ def _walk_part(
     return [np.hstack(points) for points in seen]
 
 
-def sweep(chains: Chains, move: Move, rng: np.random.Generator) -> None:
-    """An update of every large factor."""
+def sweep(chains: Chains, move: Move, redraw: Redraw | None, rng: np.random.Generator) -> None:
+    """An update of every large factor, the last after a redraw of the others' effects where there is one."""
     for i, deviations in enumerate(chains.deviations):
+        if redraw is not None and i == len(chains.deviations) - 1:
+            redraw(chains, rng)
+            rescale(chains, move)
         chains.update(i, move, rng.standard_normal(chains.shared.shape), rng.standard_normal(deviations.shape))

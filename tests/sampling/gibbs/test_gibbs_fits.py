@@ -87,7 +87,13 @@ def assert_same_posterior(a, b):
     assert 0.6 < np.sqrt(np.mean(np.square(z))) < 1.5
 
 
-@pytest.mark.parametrize("case", MODELS)
+@pytest.mark.parametrize(
+    "case",
+    [
+        name if name in ("two crossed", "a small third") else pytest.param(name, marks=pytest.mark.slow)
+        for name in MODELS
+    ],
+)
 def test_the_posterior_is_that_of_the_dense_sampler(case):
     formula, data, options = MODELS[case]
     frame, y = crossed(**data)
@@ -97,6 +103,7 @@ def test_the_posterior_is_that_of_the_dense_sampler(case):
     )
 
 
+@pytest.mark.slow
 def test_exact_means_are_closer_to_the_dense_ones_than_the_draws_are(data, est):
     long = fit("x + (1 | a) + (1 | b)", *data, sampler="collapsed", draws=4000)
     for name in ("b_a", "b_b", "beta", "Intercept"):
@@ -169,6 +176,7 @@ def test_the_same_seed_gives_the_same_draws(data, est):
         assert (other._posterior.draws.values[name] != values[:, :10]).any()
 
 
+@pytest.mark.slow
 def test_weights_are_rows_that_are_repeated(data):
     frame, y = (part.iloc[:700] for part in data)
     weights = np.arange(700) % 3 + 1
@@ -206,6 +214,7 @@ def test_a_small_sigma_beside_large_effects_is_found(ratio):
     np.testing.assert_allclose(sigma.std() / sigma.mean(), 1 / np.sqrt(2 * degrees), rtol=0.15)
 
 
+@pytest.mark.slow
 def test_no_spread_between_groups_is_no_trouble():
     frame, _ = crossed()
     y = np.random.default_rng(4).normal(size=len(frame))
@@ -216,6 +225,7 @@ def test_no_spread_between_groups_is_no_trouble():
     )
 
 
+@pytest.mark.slow
 def test_a_far_slope_and_swept_priors_are_those_of_the_dense_sampler():
     frame, y = crossed(40, 34, 900, slopes=True)
     frame = frame.assign(x=frame["x"] + 2000.0)
@@ -307,6 +317,7 @@ def test_replayed_effects_are_the_chains_own(data, monkeypatch):
     np.testing.assert_allclose(replayed, own.transpose(3, 0, 2, 1), rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_new_rows_are_learned_from_as_if_they_had_been_there(data):
     frame, y = data
     old, new = slice(0, 1200), slice(1200, None)
@@ -322,6 +333,7 @@ def test_new_rows_are_learned_from_as_if_they_had_been_there(data):
     assert_same_posterior(both, whole)
 
 
+@pytest.mark.slow
 def test_rows_are_left_out_as_by_the_dense_sampler(data):
     frame, y = (part.iloc[:600] for part in data)
     a = fit("x + (1 | a) + (x | b)", frame, y).loo(frame, y)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from bayesmixed.sampling.gibbs.redraw import Cells, Redraw, conjugate_gradients, rate
-from helpers.gibbs_twins import Dense, arranged, crossed_frame, random_chains
+from bayesmixed.sampling.gibbs.redraw import Cells, Redraw, _scaled_log_density, conjugate_gradients, rate
+from helpers.gibbs_twins import Dense, arranged, crossed_frame, random_chains, user_effects
 
 MODELS = {
     "two crossed": ("x + (1 | pupil) + (1 | firm)", {}),
@@ -133,3 +133,25 @@ def test_conjugate_gradients_solve_every_column_or_say_that_they_do_not():
     assert 0 < iterations < 100
     with pytest.raises(np.linalg.LinAlgError, match="do not converge"):
         conjugate_gradients(lambda x: np.full_like(x, np.nan), right, diagonal)
+
+
+def test_scaled_effects_have_the_dense_density(prepared):
+    """Of log sds whose effects move with them: p(y, theta | b) p(b | theta) times what b = D u changes by."""
+    model, arrangement = prepared
+    chains = random_chains(arrangement)
+    rng = np.random.default_rng(6)
+    for g in range(len(arrangement.factors) - 1):
+        factor, sds = arrangement.factors[g], arrangement.conditionals[g].index[: arrangement.factors[g].q]
+        points = chains.theta[sds][:, :, None] + 0.4 * rng.normal(size=(factor.q, 3, 4))
+        found = _scaled_log_density(chains, g, points)
+        for c in range(3):
+            dense = []
+            for n in range(4):
+                theta, known = chains.theta[:, c].copy(), {}
+                theta[sds] = points[:, c, n]
+                for i, other in enumerate(arrangement.factors[:-1]):
+                    shift = theta[sds] - chains.theta[sds, c] if i == g else np.zeros(other.q)
+                    b = chains.effects(i)[:, :, c] * np.exp(shift)[:, None]
+                    known[other.position] = user_effects(arrangement.density, other.position, b)
+                dense.append(Dense(model, theta, chains.s[c]).log_density(known))
+            np.testing.assert_allclose(np.diff(found[c]), np.diff(dense), rtol=1e-7, atol=1e-7)
