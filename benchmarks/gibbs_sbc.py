@@ -1,6 +1,6 @@
 """Simulation-based calibration of the Gibbs sampler: two and three large crossed factors, slopes, nesting.
 
-    python benchmarks/gibbs_sbc.py --replications 250      # half an hour of one processor; it may be stopped
+    python benchmarks/gibbs_sbc.py --replications 250      # an hour of one processor; it may be stopped
     python benchmarks/gibbs_sbc.py --quick                 # seconds
 
 Parameters are drawn from stated priors, data from them, and the model is fitted with the same priors; of each
@@ -121,7 +121,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help=f"{QUICK} short replications of each, from the beginning")
     arguments = parser.parse_args()
     OUTPUT.mkdir(exist_ok=True)
-    replications, draws, n_ranks, path = arguments.replications, 250, 100, OUTPUT / "gibbs_sbc.csv"
+    replications, draws, n_ranks, path = arguments.replications, 1000, 100, OUTPUT / "gibbs_sbc.csv"
     if arguments.quick:
         replications, draws, n_ranks, path = QUICK, 100, 20, OUTPUT / "gibbs_sbc_quick.csv"
         path.unlink(missing_ok=True)

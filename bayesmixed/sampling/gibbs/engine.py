@@ -2,7 +2,8 @@
 
 1. One pass over the rows (`statistics`); factors of few levels join the common columns (`model`), the others are large.
 2. Chains start about a ridge fit, walk, and make a t proposal for every large factor's covariance (`warmup`).
-3. How fast the effects of large factors move (`redraw.rate`); where it is slowly, they are drawn once more in a sweep.
+3. How fast the effects of large factors move (`redraw.rate`); where it is slowly, they are drawn once more in a sweep,
+   and their sds with them; found out in the warm-up.
 4. Sweeps with frozen proposals (`chains`, `proposal`); where the chains do not agree, or say too little, they run on,
    and are thinned (`run`).
 
