@@ -193,7 +193,7 @@ def test_idata_is_built_once_and_never_edited(fitted):
         ({"priors": {"Dayz": Normal()}}, "unknown prior 'Dayz'"),
         ({"family": "zip"}, "family must be one of 'gaussian', .*, got 'zip'"),
         ({"link": "log"}, "link of family 'gaussian'"),
-        ({"sampler": "gibbs"}, "'sampler' parameter"),
+        ({"sampler": "metropolis"}, "'sampler' parameter"),
         ({"draws": 0}, "'draws' parameter"),
         ({"chains": 1.5}, "'chains' parameter"),
         ({"tune": -1}, "'tune' parameter"),
