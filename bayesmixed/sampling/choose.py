@@ -16,7 +16,7 @@ from bayesmixed.sampling.nuts import engine as nuts
 from bayesmixed.sampling.report import summarise, warn_of_draws
 from bayesmixed.sampling.transport import engine as transport
 
-ENGINES: tuple[Engine, ...] = (collapsed, gibbs, transport, nuts)  # "auto" takes the first that does not refuse
+ENGINES: tuple[Engine, ...] = (collapsed, gibbs, transport, nuts)  # `_order` says in which order "auto" asks them
 MAX_ROWS = 1_000_000  # above which "auto" does not take the last one
 SAMPLERS = ("auto", *(engine.NAME for engine in ENGINES))
 

@@ -90,18 +90,17 @@ def _separates(columns: np.ndarray, outcome: np.ndarray, has_intercept: bool) ->
     both = outcome == 0
     if both.all():
         return False
-    return _has_direction(outcome[~both, None] * V[~both], 1, V[both])
+    return _has_direction(outcome[~both, None] * V[~both], 1, V[both] if both.any() else None)
 
 
 def _has_direction(signed: np.ndarray, reach: float, on: np.ndarray | None = None) -> bool:
     """Whether some w, not further than `reach` from 0, has ``signed w >= 0``, not all 0, and ``on w = 0``."""
-    some = on is not None and len(on) > 0
     found = linprog(
         -signed.sum(axis=0),
         A_ub=-signed,
         b_ub=np.zeros(len(signed)),
-        A_eq=on if some else None,
-        b_eq=np.zeros(len(on)) if some and on is not None else None,
+        A_eq=on,
+        b_eq=None if on is None else np.zeros(len(on)),
         bounds=(-reach, reach),
     )
     return bool(found.status == 0 and -found.fun > _SEPARATES * np.sqrt(len(signed)))

@@ -11,7 +11,6 @@ import bayesmixed as bm
 from bayesmixed import MixedModelRegressor, SamplerError, StudentT
 from bayesmixed._compat import dataset
 from bayesmixed.chunks import allow
-from bayesmixed.design.identical import distinct_rows
 from bayesmixed.sampling.transport import adaptation, run, target, trajectory
 from bayesmixed.sampling.transport.coordinates import Parameters
 from bayesmixed.sampling.transport.model import Prepared
@@ -84,14 +83,6 @@ def test_a_weight_of_two_is_the_row_twice(family):
     np.testing.assert_allclose(
         means(weighted), means(repeated), rtol=1e-6
     )  # sums of the same numbers, but for rounding
-
-
-def test_identical_rows_are_found_exactly():
-    numbers = np.array([[1.0, 0.0], [2.0, -0.0], [1.0, -0.0], [2.0, 0.0], [1.0, 1e-300]])
-    at, place = distinct_rows(numbers, [np.array([0, 1, 0, 2, 0])])
-
-    np.testing.assert_array_equal(at, [0, 1, 3, 4])
-    np.testing.assert_array_equal(place, [0, 1, 0, 2, 3])
 
 
 COARSE = make_rows(400).assign(x=lambda frame: frame["x"].round(), time=lambda frame: frame["time"].round())
