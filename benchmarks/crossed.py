@@ -81,12 +81,22 @@ def movers(smaller: int = 1) -> tuple[str, pd.DataFrame]:
     return "y ~ x + (1 | worker) + (1 | firm)", frame
 
 
-def penicillin() -> tuple[str, pd.DataFrame]:
-    """24 plates x 6 samples, once each, as in lme4's Penicillin."""
+def nested(classes: int, schools: int, items: int, n: int, smaller: int = 1) -> tuple[str, pd.DataFrame]:
+    """Pupils of classes, which are of one school each, who answer items."""
     rng = np.random.default_rng(0)
-    plate, sample = np.divmod(np.arange(144), 6)
-    y = 23 + rng.normal(0, 0.85, 24)[plate] + rng.normal(0, 1.9, 6)[sample] + 0.55 * rng.normal(size=144)
-    return "y ~ (1 | plate) + (1 | sample)", pd.DataFrame({"plate": plate, "sample": sample, "y": y})
+    classes, schools, items, n = (size // smaller for size in (classes, schools, items, n))
+    school_of = np.concatenate([np.arange(schools), rng.integers(0, schools, classes - schools)])
+    at, item = rng.integers(0, classes, n), rng.integers(0, items, n)
+    x = rng.normal(size=n)
+    y = 1 + 0.5 * x + rng.normal(0, 0.6, classes)[at] + rng.normal(0, 0.4, schools)[school_of[at]]
+    y += rng.normal(0, 0.5, items)[item] + rng.normal(size=n)
+    frame = pd.DataFrame({"room": at, "school": school_of[at], "item": item, "x": x, "y": y})
+    return "y ~ x + (1 | room) + (1 | school) + (1 | item)", frame
+
+
+def penicillin() -> tuple[str, pd.DataFrame]:
+    """24 plates x 6 samples, once each (lme4's Penicillin)."""
+    return "diameter ~ (1 | plate) + (1 | sample)", bm.datasets.load_penicillin()
 
 
 CASES: dict[str, Callable[..., tuple[str, pd.DataFrame]]] = {
@@ -99,12 +109,15 @@ CASES: dict[str, Callable[..., tuple[str, pd.DataFrame]]] = {
     "three large": lambda smaller=1: simulated(50_000, {"a": 2000, "b": 1500, "c": 800}, even=False, smaller=smaller),
     "4525 x 4509": lambda smaller=1: simulated(12_000, {"a": 4525, "b": 4509}, smaller=smaller),
     "movers": movers,
+    "nested in crossed": lambda smaller=1: nested(6000, 300, 3000, 60_000, smaller),
 }
 BOTH: dict[str, Callable[[], tuple[str, pd.DataFrame]]] = {
     "InstEval, 10,000 rows": lambda: inst_eval(10_000),
     "slopes 200 x 100": CASES["slopes 200 x 100"],
     "three factors": lambda: simulated(6_000, {"a": 200, "b": 150, "c": 80}, even=False),
     "Penicillin": penicillin,
+    "movers, a tenth": lambda: movers(10),
+    "nested in crossed, a tenth": lambda: nested(600, 30, 300, 6000),
     "InstEval": inst_eval,
 }
 

@@ -19,9 +19,9 @@ from bayesmixed.posterior.draws import Draws, layout
 from bayesmixed.sampling.gibbs.chains import Chains, Updated
 from bayesmixed.sampling.gibbs.constants import THINNING
 from bayesmixed.sampling.gibbs.model import covariance_log_prior
-from bayesmixed.sampling.gibbs.redraw import Redraw, rescale
+from bayesmixed.sampling.gibbs.redraw import Redraw
 from bayesmixed.sampling.gibbs.replay import Key, ReplayedEffects, sweep_normals
-from bayesmixed.sampling.gibbs.warmup import Sampler
+from bayesmixed.sampling.gibbs.warmup import Sampler, sweep
 from bayesmixed.sampling.report import shortcomings, summarise
 from bayesmixed.sampling.shared import by_draw, common_values, covariance_values
 
@@ -115,7 +115,7 @@ class Run:
     key : tuple of int and str
         Of the noise of the largest factor's effects, where they are not stored.
     advance : callable
-        Told the number of updates after every sweep.
+        Told the number of chains after every sweep.
     """
 
     design: Design | DesignSpec
@@ -154,24 +154,14 @@ class Run:
         raise SamplerError(f"after {thin} times as many sweeps {trouble}")
 
     def _sweep(self, kept: Kept) -> int:
-        """An update of every large factor, the largest last; returns the conjugate gradients' iterations.
-
-        Effects that are redrawn leave those of the largest factor behind, whose update follows at once.
-        """
-        chains, sampler, rng = self.chains, self.sampler, self.sampler.rng
+        """A sweep that counts; returns the conjugate gradients' iterations."""
+        chains, sampler, last = self.chains, self.sampler, None
         sampler.moved = np.zeros(len(chains.s))
-        updates, iterations = [], 0
-        for i, (factor, deviations) in enumerate(zip(chains.arrangement.factors, chains.deviations, strict=True)):
-            last = i == len(chains.deviations) - 1
-            if last and self.redraw is not None:
-                iterations = self.redraw(chains, rng)
-                rescale(chains, sampler)
-            if last and kept.lazy:
-                noise = sweep_normals(self.key, kept.total + 1, factor.J, factor.q, len(chains.s))
-            else:
-                noise = rng.standard_normal(deviations.shape)
-            updates.append(chains.update(i, sampler, rng.standard_normal(chains.shared.shape), noise))
-            self.advance(len(chains.s))
+        if kept.lazy:
+            q, J, C = chains.deviations[-1].shape
+            last = sweep_normals(self.key, kept.total + 1, J, q, C)
+        updates, iterations = sweep(chains, sampler, self.redraw, sampler.rng, last)
+        self.advance(len(chains.s))
         kept.count(updates)
         return iterations
 

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator, cg
 
 from bayesmixed.gaussian.density import CollapsedDensity
-from bayesmixed.sampling.gibbs.chains import Chains, Move
+from bayesmixed.sampling.gibbs.chains import Chains, Move, Updated
 from bayesmixed.sampling.gibbs.constants import (
     CANDIDATES,
     FEW,
@@ -56,9 +56,10 @@ class Sampler:
 
     def __call__(self, i: int, x: np.ndarray, log_density: LogDensity) -> np.ndarray:
         """A step of i-SIR, of all coordinates of a conditional or of its first ones."""
+        whole = len(x) == len(self.proposals[i].mean)
         proposal = self.proposals[i].leading(len(x))
-        new, moved, density = resample(x, log_density, proposal, self.candidates[i], self.rng)
-        if len(x) == len(self.proposals[i].mean):
+        new, moved, density = resample(x, log_density, proposal, self.candidates[i] if whole else FEW, self.rng)
+        if whole:
             self.moved, self.log_density = self.moved + moved / len(self.proposals), density
         return new
 
@@ -213,10 +214,35 @@ def _walk_part(
     return [np.hstack(points) for points in seen]
 
 
-def sweep(chains: Chains, move: Move, redraw: Redraw | None, rng: np.random.Generator) -> None:
-    """An update of every large factor, the last after a redraw of the others' effects where there is one."""
+def sweep(
+    chains: Chains, move: Move, redraw: Redraw | None, rng: np.random.Generator, last: np.ndarray | None = None
+) -> tuple[list[Updated], int]:
+    """An update of every large factor, the largest after a redraw of the others' effects where there is one.
+
+    Effects that are redrawn leave those of the largest factor behind, whose update follows at once.
+
+    Parameters
+    ----------
+    chains : Chains
+    move : callable
+        See `Chains.update`.
+    redraw : Redraw or None
+    rng : numpy.random.Generator
+    last : numpy.ndarray of shape (q, J, C), optional
+        Noise of the largest factor's effects; default: from `rng`.
+
+    Returns
+    -------
+    updates : list of Updated
+    iterations : int
+        Of conjugate gradients.
+    """
+    updates, iterations = [], 0
     for i, deviations in enumerate(chains.deviations):
-        if redraw is not None and i == len(chains.deviations) - 1:
-            redraw(chains, rng)
+        largest = i == len(chains.deviations) - 1
+        if largest and redraw is not None:
+            iterations = redraw(chains, rng)
             rescale(chains, move)
-        chains.update(i, move, rng.standard_normal(chains.shared.shape), rng.standard_normal(deviations.shape))
+        noise = last if largest and last is not None else rng.standard_normal(deviations.shape)
+        updates.append(chains.update(i, move, rng.standard_normal(chains.shared.shape), noise))
+    return updates, iterations
