@@ -1,7 +1,7 @@
 r"""Problems x libraries, in one run: seconds, effective sample sizes, memory, estimates, and ratios to ours.
 
     python benchmarks/peers.py --python bambi=path/to/python --python statsmodels=path/to/python \
-        --python gpboost=path/to/python --python R=path/to/Rscript
+        --python gpboost=path/to/python --python glmm=path/to/python --python R=path/to/Rscript
 
 runs every library in processes of its own, by a script in ``benchmarks/adapters/`` that says how its priors and
 settings were matched to ours, and what is timed (``stages.py``). Interpreters are given by ``--python``, or by
@@ -58,7 +58,7 @@ class Peer(NamedTuple):
 
 
 PEERS = [
-    Peer(OURS, "bayesmixed", "run_bayesmixed.py", "collapsed", ("bayesmixed",)),
+    Peer(OURS, "bayesmixed", "run_bayesmixed.py", "auto", ("bayesmixed",)),
     Peer("bayesmixed, NUTS", "bayesmixed", "run_bayesmixed.py", "nuts-pymc", ("bayesmixed", "pymc")),
     Peer("bayesmixed, nutpie", "bayesmixed", "run_bayesmixed.py", "nuts-nutpie", ("bayesmixed", "nutpie")),
     Peer("PyMC", "pymc", "run_pymc.py", "", ("pymc",)),
@@ -67,6 +67,7 @@ PEERS = [
     Peer("rstanarm", "R", "run_rstanarm.R", "", ("rstanarm", "jsonlite", "data.table")),
     Peer("statsmodels", "statsmodels", "run_statsmodels.py", "", ("statsmodels",)),
     Peer("GPBoost", "gpboost", "run_gpboost.py", "", ("gpboost",)),
+    Peer("glmm", "glmm", "run_glmm.py", "", ("glmm",)),
     Peer("lme4", "R", "run_lme4.R", "", ("lme4", "jsonlite", "data.table")),
 ]
 QUICK = ("sleepstudy", "Pastes"), (OURS, "bayesmixed, NUTS", "PyMC")

@@ -2,7 +2,7 @@
 
 Priors: the defaults. The other adapters get them, as numbers, and copy them as far as their library allows.
 Settings: the defaults, 4 chains of 1,000 draws (NUTS: after 1,000 of warm-up, target_accept 0.9).
-Variants: ``collapsed``; ``transport``; ``nuts-pymc`` and ``nuts-nutpie``, NUTS in the two implementations.
+Variants: ``auto``, the default; ``transport``; ``nuts-pymc`` and ``nuts-nutpie``, NUTS in the two implementations.
 
 `fit` leaves ArviZ's container to its first use; ``container`` times that.
 """
