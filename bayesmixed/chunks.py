@@ -29,6 +29,8 @@ class Budget:
         A pass over rows, levels, points or pairs of columns.
     stored : int
         One factor's draws, which are drawn when asked for beyond; and the densities that `loo` keeps.
+    kept : int
+        The draws that a sampler has to keep, of all factors together; a run that needs more is refused.
     moments : int
         The moments from which exact means of effects are taken.
     points : int
@@ -49,6 +51,7 @@ class Budget:
     products: int = 50_000_000
     working: int = 2_000_000
     stored: int = 20_000_000
+    kept: int = 500_000_000
     moments: int = 20_000_000
     points: int = 400_000
     kinds: int = 4096

@@ -36,7 +36,7 @@ from bayesmixed.priors.scaling import Scaling
 from bayesmixed.sampling.collapsed.regression import Regression, Rotated
 from bayesmixed.sampling.collapsed.state import State
 from bayesmixed.sampling.gibbs import state as gibbs
-from bayesmixed.sampling.gibbs.redraw import Cells
+from bayesmixed.sampling.gibbs.joint.redraw import Cells
 from bayesmixed.sampling.gibbs.replay import ReplayedEffects
 from bayesmixed.sampling.independence.proposal import Warp
 from bayesmixed.sampling.transport import state as transport

@@ -174,7 +174,8 @@ class MixedModel(Predictions, Summaries, Storage, Display, BaseEstimator):
         independent, and made anew. A fit by the transport sampler weights the draws of the effects, too, by rows of
         known groups; with rows of new ones it samples anew from all rows, which it has kept: its chains go on from
         where they ended, or start anew where the new rows have moved the posterior far. One by the gibbs sampler
-        samples anew from the merged statistics.
+        samples anew from the merged statistics; where it is the new rows that make factors nearly nested, the step for
+        these is not taken, as it needs the first fit's rows, and the chains may not agree.
 
         Parameters
         ----------

@@ -57,10 +57,10 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
         a Gaussian approximation of the rows gives. None needs a compiler. They raise where common effects have priors
         other than Normal, where there are more than 21 group sds, correlations and (transport) auxiliary parameters
         (gibbs: of one large factor and the small ones), and where crossed factors beside the largest have more than
-        2,500 (transport: 300; gibbs: any number of) effects; gibbs and transport, too, where their chains do not agree
-        after four times as many sweeps, or eight times as many trajectories. "auto" takes gibbs before collapsed where
-        crossed factors beside the largest have more than 64 effects, and no large factor is nested in another; it is
-        NUTS where the others raise: `diagnostics_` says which and why.
+        2,500 effects (transport: 300; gibbs: as many as 4 GB hold the draws of); gibbs and transport, too, where their
+        chains do not agree after four times as many sweeps, or eight times as many trajectories. "auto" takes gibbs
+        before collapsed where crossed factors beside the largest have more than 64 effects (250 where one is nested in
+        another); it is NUTS where the others raise: `diagnostics_` says which and why.
     draws : int, default=1000
         Kept draws per chain.
     chains : int, default=4

@@ -26,7 +26,9 @@ from bayesmixed.chunks import allowed, chunks
 MIN_DRAWS = 4  # of a chain that has an R-hat
 MANY = 1000  # parameters of a variable of which the worst are looked for before any is diagnosed
 _SUSPECTS = 100  # worst by each of `suspects`' scores
-_TAIL = 1.645  # standard deviations from the mean to the 5 % quantile, roughly
+_TAIL = 1.645  # standard deviations from the median to the 5 % quantile, roughly
+_FAR = 2.5  # standard deviations beyond which a draw is as far as any
+_SAMPLE = 100  # draws of a chain that tell their spread
 _SHORTEST_TAIL = 5  # distinct weights, for a tail to be fitted
 
 
@@ -115,12 +117,11 @@ def suspects(draws: np.ndarray) -> np.ndarray:
 
 def _scores(draws: np.ndarray) -> np.ndarray:
     """Of draws (chain, draw, parameter), numbers that grow with R-hat, its folded version, and the inverse ESS."""
-    x = draws - draws.mean(axis=(0, 1))
-    sd = np.sqrt(np.square(x).mean(axis=(0, 1)))
+    x = _bounded(draws)
     found, sizes = [], []
-    for at, series in enumerate((x, np.abs(x), x < -_TAIL * sd, x > _TAIL * sd)):
+    for at, series in enumerate((x, np.abs(x), x < -_TAIL, x > _TAIL)):
         means = _batch_means(series)  # (half chain, batch, parameter)
-        variance = np.square(sd) if at == 0 else _variance(series, at)
+        variance = _variance(series, at)
         if at < 2:
             found.append(means.mean(axis=1).var(axis=0) / variance)
         if at != 1:
@@ -128,10 +129,21 @@ def _scores(draws: np.ndarray) -> np.ndarray:
     return np.array([*found, *sizes])
 
 
+def _bounded(draws: np.ndarray) -> np.ndarray:
+    """Distances to the median, in sds of a normal distribution and cut where it has hardly any draws.
+
+    What is diagnosed are ranks, which no single draw can dominate. Median and spread are those of some of the draws.
+    """
+    some = draws[:, :: max(1, draws.shape[1] // _SAMPLE)]
+    median = np.median(some, axis=(0, 1))
+    spread = np.median(np.abs(some - median), axis=(0, 1)) / ndtri(0.75)
+    return np.clip((draws - median) / spread, -_FAR, _FAR)
+
+
 def _variance(series: np.ndarray, at: int) -> np.ndarray:
     """Of each parameter's series, which is an indicator from the third on."""
     mean = series.mean(axis=(0, 1))
-    return np.square(series).mean(axis=(0, 1)) - mean**2 if at == 1 else mean * (1 - mean)
+    return np.square(series).mean(axis=(0, 1)) - mean**2 if at < 2 else mean * (1 - mean)
 
 
 def _batch_means(series: np.ndarray) -> np.ndarray:

@@ -76,7 +76,7 @@ def sample(model: Model, design: Design, settings: Settings) -> Draws:
 def _order(model: Model, design: Design) -> list[Engine]:
     """The engines for the family in the order in which "auto" tries them.
 
-    Large crossed designs go to the Gibbs sampler first, and to the dense one where it gives up; others never.
+    Large crossed designs go to the Gibbs sampler first, and to the dense one where it gives up.
     """
     others: list[Engine] = [engine for engine in ENGINES if engine.takes(model.family) and engine is not gibbs]
     return [gibbs, *others] if gibbs.takes(model.family) and is_large_crossed(design) else others

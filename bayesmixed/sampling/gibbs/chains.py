@@ -84,14 +84,20 @@ class Chains:
         own = np.einsum("ekj,kjc,ejc->c", factor.S, deviations, deviations) if factor.q > 1 else None
         self._square[i] = factor.S[0, 0] @ np.square(deviations[0]) if own is None else own
 
-    def given(self, i: int) -> Given:
-        """What the other large factors leave to factor i."""
-        factor, VV = self.arrangement.factors[i], self.arrangement.VV
-        others = [j for j in range(len(self.deviations)) if j != i]
+    def left_to(self, i: int, without: tuple[int, ...] = ()) -> np.ndarray:
+        """Z_i'W of y' less the deviations of all other large factors but those at `without`, (q, J, C)."""
+        factor = self.arrangement.factors[i]
         r = np.repeat(factor.T[-1][:, None], len(self.s), axis=1)
-        products = np.repeat(VV[:, -1:], len(self.s), axis=1)
+        for j in range(len(self.deviations)):
+            if j != i and j not in without:
+                r -= self._met[i, j]
+        return r.reshape(factor.q, factor.J, -1)
+
+    def given(self, i: int, without: tuple[int, ...] = ()) -> Given:
+        """What the other large factors, but those at `without`, leave to factor i."""
+        others = [j for j in range(len(self.deviations)) if j != i and j not in without]
+        products = np.repeat(self.arrangement.VV[:, -1:], len(self.s), axis=1)
         for j in others:
-            r -= self._met[i, j]
             products[:-1] -= self._products[j][:-1]
             products[-1] += self._square[j] - 2 * self._products[j][-1]
         for j in others:
@@ -100,7 +106,7 @@ class Chains:
                     flat = self.deviations[j].reshape(-1, len(self.s))
                     products[-1] += 2 * np.einsum("jc,jc->c", flat, self._met[j, k])
         products[-1] = np.maximum(products[-1], 0.0)
-        return factor.given(r.reshape(factor.q, factor.J, -1), products)
+        return self.arrangement.factors[i].given(self.left_to(i, without), products)
 
     def update(self, i: int, move: Move, normals: np.ndarray, noise: np.ndarray) -> Updated:
         """Draw all of one factor.

@@ -2,9 +2,10 @@
 
 1. One pass over the rows (`statistics`); factors of few levels join the common columns (`model`), the others are large.
 2. Chains start about a ridge fit, walk, and make a t proposal for every large factor's covariance (`warmup`).
-3. How fast the effects of large factors move (`redraw.rate`); where it is slowly, they are drawn once more in a sweep,
-   and their sds with them; found out in the warm-up.
-4. Sweeps with frozen proposals (`chains`, `proposal`); where the chains do not agree, or say too little, they run on,
+3. How fast the effects of large factors move (`joint.redraw.rate`); where it is slowly, they are drawn once more in a
+   sweep, and their sds with them; found out in the warm-up. A factor that is nested in another is drawn with it
+   (`joint.nest`).
+4. Sweeps with frozen proposals (`sweep`, `chains`, `proposal`); where the chains do not agree, or say too little, they run on,
    and are thinned (`run`).
 
 No matrix of all columns is ever formed, so that there is no limit on their number.
@@ -22,8 +23,8 @@ from bayesmixed.posterior.draws import Draws
 from bayesmixed.posterior.posterior import Model
 from bayesmixed.sampling.clock import Clock
 from bayesmixed.sampling.engine import Settings
+from bayesmixed.sampling.gibbs.joint.redraw import Cells
 from bayesmixed.sampling.gibbs.limits import prior_in_the_way, too_large
-from bayesmixed.sampling.gibbs.redraw import Cells
 from bayesmixed.sampling.gibbs.state import sample_density
 
 NAME = "gibbs"
@@ -38,7 +39,7 @@ def refuses(model: Model, design: Design, settings: Settings) -> str:
     """Why the model is none for the sampler; empty where it is one."""
     if not design.groups:
         return "there are no group effects to draw"
-    return prior_in_the_way(model.priors) or too_large(design)
+    return prior_in_the_way(model.priors) or too_large(design, settings.draws * settings.chains)
 
 
 def sample(model: Model, design: Design, settings: Settings) -> Draws:
@@ -48,12 +49,12 @@ def sample(model: Model, design: Design, settings: Settings) -> Draws:
     units = Units.learn(design, priors)
     statistics = working_products(design, units)
     clock.lap("statistics")
-    if reason := too_large(design, statistics):
+    if reason := too_large(design, settings.draws * settings.chains, statistics):
         raise SamplerError(reason)
     return sample_density(
         design,
         CollapsedDensity.of(design, priors, units, statistics),
-        lambda factors: Cells.of(design, units, factors),
+        lambda: Cells.of(design, units),
         draws=settings.draws,
         chains=settings.chains,
         seed=settings.seed,

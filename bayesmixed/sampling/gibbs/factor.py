@@ -124,10 +124,8 @@ class LargeFactor:
         own = products.copy()
         own[:-1] -= self.white @ c.reshape(q * J, C)
         own[-1] = np.maximum(own[-1] - np.square(c).sum(axis=(0, 1)), 0.0)
-        t = r
-        if self.centre.any():
-            t = r + _each(self.S, self.centre[..., None])
-            c = c + _each(_of_levels(self.inverses, self.inverses.R), self.centre[..., None])
+        t = r + _each(self.S, self.centre[..., None])
+        c = self.about_centre(c)
         pairs = lower(q)
         moments = np.empty((C, K, len(pairs) * U))
         moments[:, :-1] = (self.spread @ c.reshape(q * J, C)).reshape(K - 1, len(pairs) * U, C).transpose(2, 0, 1)
@@ -136,23 +134,26 @@ class LargeFactor:
             moments[:, -1, at * U : (at + 1) * U] = squares.T
         return Given(t, own, moments)
 
-    def products_at(self, given: Given, root: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """G, (K, K, C * N), and the log determinant of what is integrated out, (C * N,).
+    def about_centre(self, c: np.ndarray) -> np.ndarray:
+        """C of r as that of t, which the centre's part of the residual joins; (q, J, C)."""
+        return c + _each(_of_levels(self.inverses, self.inverses.R), self.centre[..., None])
 
-        Parameters
-        ----------
-        given : Given
-        root : numpy.ndarray of shape (q, q, C * N)
-            Of Sigma relative to sigma^2, at N points of every chain, chain after chain.
+    def inverses_at(self, root: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Packed inverses, (q (q + 1) / 2 * U, N), and the log determinant of what is integrated out, (N,).
+
+        `root` is that of Sigma relative to sigma^2, (q, q, N).
         """
-        C, K, width = given.moments.shape
         inverse, log_det = self.inverses.at(root)
-        inverse = inverse.reshape(width, -1)
+        return inverse.reshape(-1, root.shape[2]), self.inverses.kinds.count @ log_det
+
+    def products_at(self, given: Given, inverse: np.ndarray) -> np.ndarray:
+        """G, (K, K, C * N), of inverses at N points of every chain, chain after chain."""
+        C, K, width = given.moments.shape
         last = given.moments @ inverse.reshape(width, C, -1).swapaxes(0, 1) + given.own.T[:, :, None]
         G = np.empty((K, K, inverse.shape[1]))
         G[:-1, :-1] = unpack(self.own[:, None] + self.products @ inverse, K - 1)
         G[-1] = G[:, -1] = last.swapaxes(0, 1).reshape(K, -1)
-        return G, self.inverses.kinds.count @ log_det
+        return G
 
     def draw(self, given: Given, F: np.ndarray, shared: np.ndarray, noise: np.ndarray) -> np.ndarray:
         """Effects given the shared ones: ``F (F' (t - T'shared) + noise)``; (q, J, C).

@@ -9,9 +9,10 @@ import numpy as np
 from bayesmixed.chunks import allowed
 from bayesmixed.design.spec import Design, DesignSpec
 from bayesmixed.design.statistics import CrossProducts
+from bayesmixed.errors import quoted
 from bayesmixed.gaussian.first_factor import Kinds
 from bayesmixed.priors.priors import Priors
-from bayesmixed.sampling.gibbs.constants import MAX_DIMENSION, SHARED
+from bayesmixed.sampling.gibbs.constants import MAX_DIMENSION, NESTED, SHARED
 from bayesmixed.sampling.gibbs.model import split
 from bayesmixed.sampling.shared import not_normal
 
@@ -22,14 +23,18 @@ def prior_in_the_way(priors: Priors) -> str:
     return f"only Normal priors of common effects can be drawn exactly, not {found}" if found else ""
 
 
-def too_large(design: Design | DesignSpec, statistics: CrossProducts | None = None) -> str:
-    """Why the model is beyond the sampler; empty where it is not, as far as can be told without `statistics`."""
+def too_large(design: Design | DesignSpec, draws: int, statistics: CrossProducts | None = None) -> str:
+    """Why a run of so many draws is beyond the sampler; empty where it is not, as far as can be told so far."""
     n_effects = tuple(len(factor.effect_names) for factor in design.groups)
     large, small = split(n_effects, tuple(len(factor.levels) for factor in design.groups))
     own = [len(factor.effect_names) + len(factor.pairs) for factor in design.groups]
-    dimension = max(own[f] for f in large) + sum(own[f] for f in small) + 1
-    if dimension > MAX_DIMENSION + 1:
-        return f"{dimension} standard deviations and correlations of one update are more than {MAX_DIMENSION + 1}"
+    dimension = max(own[f] for f in large) + sum(own[f] for f in small)
+    if dimension > MAX_DIMENSION:
+        return f"{dimension} standard deviations and correlations of one update are more than {MAX_DIMENSION}"
+    effects = sum(n_effects[f] * len(design.groups[f].levels) for f in large[:-1])
+    if effects * draws > allowed().kept:
+        names = quoted(design.groups[f].name for f in large[:-1])
+        return f"{draws:,} draws of the {effects:,} effects of {names} would take too much memory: all of them are kept"
     if statistics is None:
         return ""
     shared = len(statistics.VV) + sum(n_effects[f] * len(design.groups[f].levels) for f in small)
@@ -44,8 +49,8 @@ def too_large(design: Design | DesignSpec, statistics: CrossProducts | None = No
 def is_large_crossed(design: Design) -> bool:
     """Whether the sampler is faster than a dense elimination of all factors beside the largest, and as good.
 
-    That is where these have many effects, unless all factors are nested; and where none of the large factors is nested
-    in another, which would keep each other's effects in place, unless a dense elimination cannot take them.
+    That is where these have many effects, unless all factors are nested; more of them where a large factor is nested in
+    another, as a sweep then takes longer.
     """
     groups = design.groups
     sizes = [len(factor.effect_names) * len(factor.levels) for factor in groups]
@@ -59,7 +64,7 @@ def is_large_crossed(design: Design) -> bool:
         tuple(len(factor.effect_names) for factor in groups), tuple(len(factor.levels) for factor in groups)
     )
     nested = any(_is_nested(groups[f].codes, groups[g].codes, len(groups[f].levels)) for f, g in permutations(large, 2))
-    return not nested or beside > allowed().columns
+    return not nested or beside > NESTED
 
 
 def _is_nested(inner: np.ndarray, outer: np.ndarray, levels: int) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -84,28 +84,16 @@ class Conditional:
         absolute = self.covariances.at(x[:-1])
         sigma = np.exp(s)
         root, small = absolute.roots[0] / sigma, absolute.roots[1:]
-        G, log_det = self.factor.products_at(given, root)
+        inverse, log_det = self.factor.inverses_at(root)
+        G = self.factor.products_at(given, inverse)
         for _ in range(2):  # rows, then columns
-            G = _scaled(G, self.columns, small).swapaxes(0, 1)
+            G = scaled(G, self.columns, small).swapaxes(0, 1)
         log_prior = absolute.log_prior - self.covariances.n_sds * s  # `Residual` takes its sds to be relative
         return Evaluated(root, small, Reduced(G, log_det, absolute.sds / sigma, log_prior))
 
     def log_density(self, given: Given, x: np.ndarray) -> np.ndarray:
         """Log density, (C, N), at points x of shape (D, C, N), but for a constant."""
-        flat = x.reshape(len(x), -1)
-        inside = self._inside(flat)
-        flat = np.where(inside, flat, 0.0)
-        values = self.residual.log_density(self.at(given, flat).reduced, flat[-1])
-        return np.where(inside & np.isfinite(values), values, -np.inf).reshape(x.shape[1:])
-
-    def _inside(self, x: np.ndarray) -> np.ndarray:
-        K = self.covariances.n_sds
-        inside = (np.abs(x[K:-1]) < V).all(axis=0) & (x[-1] >= self.residual.log_floor) & (x[-1] < LOG_SD[1])
-        return inside & ((x[:K] > LOG_SD[0]) & (x[:K] < LOG_SD[1])).all(axis=0)
-
-    def scaled(self, rows: np.ndarray, small: list[np.ndarray]) -> np.ndarray:
-        """L'rows of the small factors' among the explaining columns, (K - 1, n, N); others as they are."""
-        return _scaled(rows, self.columns, small)
+        return density_inside(x, self.covariances.n_sds, self.residual, lambda flat: self.at(given, flat).reduced)
 
     def draw(
         self, given: Given, x: np.ndarray, normals: np.ndarray, noise: np.ndarray
@@ -128,14 +116,26 @@ class Conditional:
         """
         at = self.at(given, x)
         both = np.concatenate(self.residual.draw(at.reduced.G, x[-1], normals), axis=1)
-        both = _scaled(both, self.columns, [np.tile(root, 2) for root in at.small])
+        both = scaled(both, self.columns, [np.tile(root, 2) for root in at.small])
         shared_mean, shared = np.hsplit(both, 2)
         F = self.factor.roots(at.root)
         mean = self.factor.draw(given, F, shared_mean, np.zeros_like(noise))
         return shared_mean, shared, mean, self.factor.draw(given, F, shared, np.exp(x[-1]) * noise)
 
 
-def _scaled(values: np.ndarray, columns: Columns, roots: list[np.ndarray]) -> np.ndarray:
+def density_inside(
+    x: np.ndarray, n_sds: int, residual: Residual, reduce: Callable[[np.ndarray], Reduced]
+) -> np.ndarray:
+    """Log density, (C, N), at coordinates x of shape (D, C, N); none where rounding would decide."""
+    flat = x.reshape(len(x), -1)
+    inside = (np.abs(flat[n_sds:-1]) < V).all(axis=0) & (flat[-1] >= residual.log_floor) & (flat[-1] < LOG_SD[1])
+    inside &= ((flat[:n_sds] > LOG_SD[0]) & (flat[:n_sds] < LOG_SD[1])).all(axis=0)
+    flat = np.where(inside, flat, 0.0)
+    values = residual.log_density(reduce(flat), flat[-1])
+    return np.where(inside & np.isfinite(values), values, -np.inf).reshape(x.shape[1:])
+
+
+def scaled(values: np.ndarray, columns: Columns, roots: list[np.ndarray]) -> np.ndarray:
     """L'values of the small factors' rows, (K, ..., N), or of effects u, (K - 1, N), L u; others as they are."""
     result = values.copy()
     transposed = values.ndim == 3  # of cross-products
@@ -246,14 +246,17 @@ def shared_columns(columns: Columns, units: Units, design: Design, at: np.ndarra
 
 def _conditional(density: CollapsedDensity, factor: LargeFactor, columns: Columns) -> Conditional:
     """The conditional of one factor, of the priors of the whole model."""
-    mine = (factor.position, *columns.factors)
-    own, residual = density.covariances.factors, density.residual
-    covariances = Covariances(tuple(own[f] for f in mine))
-    prior = block_diag(np.eye(columns.m), residual.prior)
-    index = coordinates(density.covariances, mine)
-    return Conditional(
-        factor, columns, covariances, replace(residual, prior=prior, sd_priors=covariances.sd_priors), index
-    )
+    return Conditional(factor, columns, *block_of(density, (factor.position, *columns.factors), columns))
+
+
+def block_of(
+    density: CollapsedDensity, factors: tuple[int, ...], columns: Columns
+) -> tuple[Covariances, Residual, np.ndarray]:
+    """Of a block of some factors, the shared effects and sigma: covariances, residual, and where coordinates stand."""
+    covariances = Covariances(tuple(density.covariances.factors[f] for f in factors))
+    prior = block_diag(np.eye(columns.m), density.residual.prior)
+    residual = replace(density.residual, prior=prior, sd_priors=covariances.sd_priors)
+    return covariances, residual, coordinates(density.covariances, factors)
 
 
 def coordinates(covariances: Covariances, factors: tuple[int, ...]) -> np.ndarray:

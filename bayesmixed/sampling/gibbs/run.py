@@ -19,9 +19,8 @@ from bayesmixed.posterior.draws import Draws, layout
 from bayesmixed.sampling.gibbs.chains import Chains, Updated
 from bayesmixed.sampling.gibbs.constants import THINNING
 from bayesmixed.sampling.gibbs.model import covariance_log_prior
-from bayesmixed.sampling.gibbs.redraw import Redraw
 from bayesmixed.sampling.gibbs.replay import Key, ReplayedEffects, sweep_normals
-from bayesmixed.sampling.gibbs.warmup import Sampler, sweep
+from bayesmixed.sampling.gibbs.sweep import Sampler, Steps, sweep
 from bayesmixed.sampling.report import shortcomings, summarise
 from bayesmixed.sampling.shared import by_draw, common_values, covariance_values
 
@@ -111,7 +110,7 @@ class Run:
         Of the names.
     chains : Chains
     sampler : Sampler
-    redraw : Redraw or None
+    steps : Steps
     key : tuple of int and str
         Of the noise of the largest factor's effects, where they are not stored.
     advance : callable
@@ -121,7 +120,7 @@ class Run:
     design: Design | DesignSpec
     chains: Chains
     sampler: Sampler
-    redraw: Redraw | None
+    steps: Steps
     key: Key
     advance: Callable[[int], None]
 
@@ -145,7 +144,7 @@ class Run:
                 at += 1
             result = self._assemble(kept)
             result.diagnostics.update(diagnostics, moved=float(kept.moved.mean()), sweeps=kept.total, thinning=thin)
-            if self.redraw is not None:
+            if self.steps.redraw is not None:
                 result.diagnostics["iterations"] = iterations / kept.total
             result.diagnostics.update(summary := summarise(result))
             trouble = "; ".join(shortcomings(summary, result))
@@ -160,7 +159,7 @@ class Run:
         if kept.lazy:
             q, J, C = chains.deviations[-1].shape
             last = sweep_normals(self.key, kept.total + 1, J, q, C)
-        updates, iterations = sweep(chains, sampler, self.redraw, sampler.rng, last)
+        updates, iterations = sweep(chains, sampler, self.steps, sampler.rng, last)
         self.advance(len(chains.s))
         kept.count(updates)
         return iterations
@@ -170,7 +169,7 @@ class Run:
         density, design = self.chains.arrangement.density, self.design
         units, columns, factors = density.units, self.chains.arrangement.columns, self.chains.arrangement.factors
         shape, m, names = kept.s.shape, columns.m, [factor.name for factor in design.groups]
-        shared = kept.shared.reshape(len(kept.shared), -1)
+        shared = kept.shared.reshape(len(kept.shared), kept.s.size)
         shared_mean = kept.shared_mean / kept.total
         values, means = common_values(design, units, shared[m:], shared_mean[m:, None], shape)
         theta = kept.theta.reshape(len(kept.theta), -1)

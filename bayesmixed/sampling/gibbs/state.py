@@ -22,9 +22,9 @@ from bayesmixed.sampling.clock import Clock
 from bayesmixed.sampling.gibbs.chains import Chains
 from bayesmixed.sampling.gibbs.constants import CHAINS
 from bayesmixed.sampling.gibbs.factor import LargeFactor
+from bayesmixed.sampling.gibbs.joint.redraw import Cells, rate
 from bayesmixed.sampling.gibbs.limits import too_large
-from bayesmixed.sampling.gibbs.model import Arrangement, shared_columns
-from bayesmixed.sampling.gibbs.redraw import Cells, rate
+from bayesmixed.sampling.gibbs.model import Arrangement, scaled, shared_columns
 from bayesmixed.sampling.gibbs.run import Run
 from bayesmixed.sampling.gibbs.warmup import Read, start, warm_up
 from bayesmixed.sampling.progress import Progress
@@ -67,13 +67,13 @@ class State:
         clock = Clock()
         chains, n_draws = draws.shape
         statistics = self.density.statistics + working_products(design, self.density.units)
-        if reason := too_large(spec, statistics):
+        if reason := too_large(spec, chains * n_draws, statistics):
             raise SamplerError(reason)
         density = self.density.with_statistics(statistics)
         clock.lap("statistics")
 
-        def cells(factors: tuple[int, ...]) -> Cells | None:
-            return None if self.cells is None else self.cells + Cells.of(design, density.units, factors)
+        def cells() -> Cells | None:
+            return None if self.cells is None else self.cells + Cells.of(design, density.units)
 
         result = sample_density(
             spec, density, cells, draws=n_draws, chains=chains, seed=seed, progressbar=progressbar, clock=clock
@@ -124,7 +124,7 @@ def _left_out(chains: Chains, design: Design) -> np.ndarray:
             V[-1] -= total(z[:, None] * effect[other.codes[at]] for z, effect in zip(Z, b, strict=True))
         z = units.group_columns(largest.position, group, at).T
         left, spread = _eliminated(largest, given.t, F, V, (z, group.codes[at]))
-        left[:-1] = conditional.scaled(left[:-1], evaluated.small)
+        left[:-1] = scaled(left[:-1], arrangement.columns, evaluated.small)
         residual, own = last_step(conditional.residual.prior, evaluated.reduced.G, chains.s, left)
         weights = None if design.weights is None else design.weights[at]
         spread = (own + spread * variance).T
@@ -170,12 +170,12 @@ def sample_density(
         try:
             state = start(density, max(CHAINS, chains), rng)
             clock.lap("start")
-            sampler, redraw, found = warm_up(state, cells, rng, progress.advance)
+            sampler, steps, found = warm_up(state, cells, rng, progress.advance)
             clock.lap("warm-up")
             rho = rate(state, rng)
             clock.lap("rate")
             key = (seed, "effects", design.groups[state.arrangement.factors[-1].position].name)
-            run = Run(design, state, sampler, redraw, key, progress.advance)
+            run = Run(design, state, sampler, steps, key, progress.advance)
             result, kept = run(draws, chains, {"rate": rho, "candidates": max(sampler.candidates)})
         except np.linalg.LinAlgError as error:
             raise SamplerError(f"the linear algebra failed: {error}") from error

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator, cg
 
 from bayesmixed.gaussian.density import CollapsedDensity
-from bayesmixed.sampling.gibbs.chains import Chains, Move, Updated
+from bayesmixed.sampling.gibbs.chains import Chains
 from bayesmixed.sampling.gibbs.constants import (
     CANDIDATES,
     FEW,
@@ -23,45 +22,15 @@ from bayesmixed.sampling.gibbs.constants import (
     WIDE,
     WIDER,
 )
+from bayesmixed.sampling.gibbs.joint.nest import Nest, nests_of
+from bayesmixed.sampling.gibbs.joint.redraw import Cells, Redraw, rate
 from bayesmixed.sampling.gibbs.model import Arrangement
-from bayesmixed.sampling.gibbs.proposal import LogDensity, Spread, resample, walk
-from bayesmixed.sampling.gibbs.redraw import Cells, Redraw, rate, rescale
+from bayesmixed.sampling.gibbs.proposal import LogDensity, Spread, walk
+from bayesmixed.sampling.gibbs.sweep import Sampler, Steps, sweep
 
-Read = Callable[[tuple[int, ...]], Cells | None]  # cells of the large factors
+Read = Callable[[], Cells | None]  # cells of the rows
 
 _TARGET = 0.3  # share of the random walk's steps to be accepted
-
-
-@dataclass
-class Sampler:
-    """Moves by i-SIR with the proposals that the warm-up has made.
-
-    Attributes
-    ----------
-    proposals : list of Spread
-    candidates : list of int
-        Fresh points of an update.
-    rng : numpy.random.Generator
-    moved : numpy.ndarray of shape (C,)
-        Share of the last sweep's updates that moved.
-    log_density : numpy.ndarray of shape (C,)
-        Of the last update.
-    """
-
-    proposals: list[Spread]
-    candidates: list[int]
-    rng: np.random.Generator
-    moved: np.ndarray
-    log_density: np.ndarray
-
-    def __call__(self, i: int, x: np.ndarray, log_density: LogDensity) -> np.ndarray:
-        """A step of i-SIR, of all coordinates of a conditional or of its first ones."""
-        whole = len(x) == len(self.proposals[i].mean)
-        proposal = self.proposals[i].leading(len(x))
-        new, moved, density = resample(x, log_density, proposal, self.candidates[i] if whole else FEW, self.rng)
-        if whole:
-            self.moved, self.log_density = self.moved + moved / len(self.proposals), density
-        return new
 
 
 def centred(density: CollapsedDensity) -> tuple[Arrangement, np.ndarray, float]:
@@ -138,111 +107,80 @@ def start(density: CollapsedDensity, chains: int, rng: np.random.Generator) -> C
 
 def warm_up(
     chains: Chains, cells: Read, rng: np.random.Generator, advance: Callable[[int], None]
-) -> tuple[Sampler, Redraw | None, Cells | None]:
+) -> tuple[Sampler, Steps, Cells | None]:
     """Bring the chains to the posterior, and make the proposals.
 
-    `advance` is told of every sweep; `cells` reads those of the large factors where they are nearly nested, so that
-    their effects have to be redrawn.
+    `advance` is told of every sweep; `cells` reads those of the rows where factors are nearly nested, so that their
+    effects have to be redrawn.
     """
     arrangement = chains.arrangement
-    conditionals = arrangement.conditionals
-    sweeps = max(WALK, PER_DIMENSION * max(c.dimension for c in conditionals))
-    steps = [_first_step(arrangement, i) for i in range(len(conditionals))]
-    redraw, found = None, None
+    steps = Steps(arrangement, nests_of(arrangement))
+    sizes = _first_sizes(arrangement.density)
+    blocks = [block.index for block in arrangement.conditionals] + [nest.index for nest in steps.nests]
+    walks = [_first_step(sizes[index], sizes[-1]) for index in blocks]
+    sweeps, found = max(WALK, PER_DIMENSION * max(len(walk.mean) for walk in walks)), None
     for _ in range(3):
-        seen = _walk_part(chains, steps, redraw, rng, sweeps=sweeps // 3, advance=advance)
-        if redraw is None and rate(chains, rng) > NEARLY_NESTED:
-            found = cells(tuple(factor.position for factor in arrangement.factors))
-            redraw = None if found is None else Redraw(arrangement, found)
-        steps = [Spread.fitted(points, 2.38**2 / len(points)) for points in seen]
+        seen = _walk_part(chains, walks, steps, rng, sweeps=sweeps // 3, advance=advance)
+        if steps.redraw is None and rate(chains, rng) > NEARLY_NESTED:
+            found = cells()
+            steps.redraw = None if found is None else Redraw(arrangement, found)
+        walks = [Spread.fitted(points, 2.38**2 / len(points)) for points in seen]
     C = len(chains.s)
     proposals = [Spread.fitted(points, WIDER) for points in seen]
-    candidates = [_candidates(c.factor.products.shape[1]) for c in conditionals]
+    candidates = [_candidates(arrangement, block) for block in (*range(len(arrangement.factors)), *steps.nests)]
     sampler = Sampler(proposals, candidates, rng, np.zeros(C), np.zeros(C))
-    kept: list[list[np.ndarray]] = [[] for _ in conditionals]
+    kept = []
     for _ in range(SETTLE):
-        sweep(chains, sampler, redraw, rng)
+        sweep(chains, sampler, steps, rng)
         advance(C)
-        for i, points in enumerate(kept):
-            points.append(chains.point(i))
-    sampler.proposals = [Spread.fitted(np.hstack(points), WIDE) for points in kept]
-    return sampler, redraw, found
+        kept.append(steps.points(chains))
+    sampler.proposals = [Spread.fitted(np.hstack(points), WIDE) for points in zip(*kept, strict=True)]
+    return sampler, steps, found
 
 
-def _candidates(entries: int) -> int:
-    return FEW if entries > LARGE else CANDIDATES
+def _candidates(arrangement: Arrangement, block: int | Nest) -> int:
+    factor = arrangement.factors[block if isinstance(block, int) else block.inner]
+    return FEW if factor.products.shape[1] > LARGE or not isinstance(block, int) else CANDIDATES
 
 
-def _first_step(arrangement: Arrangement, i: int) -> Spread:
-    """Steps of the random walk before anything is known: what J effects tell of their sd, and n rows of sigma."""
-    conditional, density = arrangement.conditionals[i], arrangement.density
-    size = []
-    for f in (conditional.factor.position, *conditional.columns.factors):
-        size += [1 / np.sqrt(density.statistics.n_levels[f])] * density.statistics.n_effects[f]
-    size += [2 / np.sqrt(conditional.factor.J)] * (conditional.dimension - 1 - len(size))
-    size.append(1 / np.sqrt(2 * density.statistics.n))
+def _first_sizes(density: CollapsedDensity) -> np.ndarray:
+    """What J effects tell of their log sd and correlations, and n rows of log(sigma), (d + 1,)."""
+    statistics, sds, vines = density.statistics, [], []
+    for factor, J in zip(density.covariances.factors, statistics.n_levels, strict=True):
+        sds += [1 / np.sqrt(J)] * len(factor.sds)
+        vines += [2 / np.sqrt(J)] * sum(len(block) * (len(block) - 1) // 2 for block in factor.blocks)
+    return np.array([*sds, *vines, 1 / np.sqrt(2 * statistics.n)])
+
+
+def _first_step(coordinates: np.ndarray, sigma: float) -> Spread:
+    """Steps of a block's random walk before anything is known."""
+    size = np.append(coordinates, sigma)
     return Spread(np.zeros(len(size)), np.diag(size) * 2.38 / np.sqrt(len(size)))
 
 
 def _walk_part(
     chains: Chains,
-    steps: list[Spread],
-    redraw: Redraw | None,
+    walks: list[Spread],
+    steps: Steps,
     rng: np.random.Generator,
     *,
     sweeps: int,
     advance: Callable[[int], None],
 ) -> list[np.ndarray]:
-    """Sweeps of the random walk; the points of the second half of every conditional, (D, n)."""
-    seen: list[list[np.ndarray]] = [[] for _ in steps]
-    scale = np.ones(len(steps))
+    """Sweeps of the random walk; the points of the last two thirds of every block, (D, n)."""
+    seen, scale = [], np.ones(len(walks))
 
     def move(i: int, x: np.ndarray, log_density: LogDensity) -> np.ndarray:
-        step = Spread(steps[i].mean, steps[i].root * scale[i]).leading(len(x))
-        whole = len(x) == len(steps[i].mean)
+        step = Spread(walks[i].mean, walks[i].root * scale[i]).leading(len(x))
+        whole = len(x) == len(walks[i].mean)
         x, moved = walk(x, log_density, step, STEPS, rng)
         if whole:
             scale[i] *= np.exp(0.3 * (moved.mean() - _TARGET))
         return x
 
     for done in range(sweeps):
-        sweep(chains, move, redraw, rng)
+        sweep(chains, move, steps, rng)
         advance(len(chains.s))
         if done >= sweeps // 3:
-            for i, points in enumerate(seen):
-                points.append(chains.point(i))
-    return [np.hstack(points) for points in seen]
-
-
-def sweep(
-    chains: Chains, move: Move, redraw: Redraw | None, rng: np.random.Generator, last: np.ndarray | None = None
-) -> tuple[list[Updated], int]:
-    """An update of every large factor, the largest after a redraw of the others' effects where there is one.
-
-    Effects that are redrawn leave those of the largest factor behind, whose update follows at once.
-
-    Parameters
-    ----------
-    chains : Chains
-    move : callable
-        See `Chains.update`.
-    redraw : Redraw or None
-    rng : numpy.random.Generator
-    last : numpy.ndarray of shape (q, J, C), optional
-        Noise of the largest factor's effects; default: from `rng`.
-
-    Returns
-    -------
-    updates : list of Updated
-    iterations : int
-        Of conjugate gradients.
-    """
-    updates, iterations = [], 0
-    for i, deviations in enumerate(chains.deviations):
-        largest = i == len(chains.deviations) - 1
-        if largest and redraw is not None:
-            iterations = redraw(chains, rng)
-            rescale(chains, move)
-        noise = last if largest and last is not None else rng.standard_normal(deviations.shape)
-        updates.append(chains.update(i, move, rng.standard_normal(chains.shared.shape), noise))
-    return updates, iterations
+            seen.append(steps.points(chains))
+    return [np.hstack(points) for points in zip(*seen, strict=True)]

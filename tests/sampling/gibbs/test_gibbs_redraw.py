@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from bayesmixed.sampling.gibbs.redraw import Cells, Redraw, _scaled_log_density, conjugate_gradients, rate
+from bayesmixed.sampling.gibbs.joint.redraw import Cells, Redraw, conjugate_gradients, rate
+from bayesmixed.sampling.gibbs.joint.rescale import scaled_log_density
 from helpers.gibbs_twins import Dense, arranged, crossed_frame, random_chains, user_effects
 
 MODELS = {
@@ -39,7 +40,7 @@ def test_effects_are_redrawn_from_the_dense_conditional_with_the_largest_factor_
     density = arrangement.density
     C = 6000
     chains = repeated(arrangement, C)
-    cells = Cells.of(model.design, density.units, positions(arrangement))
+    cells = Cells.of(model.design, density.units)
     Redraw(arrangement, cells)(chains, np.random.default_rng(4))
 
     others = sorted(positions(arrangement)[:-1])
@@ -66,18 +67,19 @@ def given_common(dense, density, gamma, factors):
 def test_cells_add_up_to_those_of_all_rows(monkeypatch):
     frame = crossed_frame(60)
     model, arrangement = arranged("x + (1 | pupil) + (z | firm)", shared=0, monkeypatch=monkeypatch, frame=frame)
-    units, at = arrangement.density.units, positions(arrangement)
-    every = Cells.of(model.design, units, at)
-    parts = [Cells.of(model.design.take(rows), units, at) for rows in (slice(0, 25), slice(25, 60))]
-    levels = tuple(factor.J for factor in arrangement.factors)
-    for a, b in zip(every.loads(levels), (parts[0] + parts[1]).loads(levels), strict=True):
+    units = arrangement.density.units
+    every = Cells.of(model.design, units)
+    parts = [Cells.of(model.design.take(rows), units) for rows in (slice(0, 25), slice(25, 60))]
+    both = parts[0] + parts[1]
+    for factor in arrangement.factors:
+        a, b = (cells.load(factor.position, factor.J) for cells in (every, both))
         np.testing.assert_allclose((a @ a.T).toarray(), (b @ b.T).toarray(), atol=1e-12)
 
 
 def test_the_cells_of_intercepts_are_the_pairs_that_meet(monkeypatch):
     frame = crossed_frame(60)
     model, arrangement = arranged("x + (1 | pupil) + (1 | firm)", shared=0, monkeypatch=monkeypatch, frame=frame)
-    cells = Cells.of(model.design, arrangement.density.units, positions(arrangement))
+    cells = Cells.of(model.design, arrangement.density.units)
 
     assert len(cells.codes[0]) == len(frame[["pupil", "firm"]].drop_duplicates())
 
@@ -127,12 +129,13 @@ def test_conjugate_gradients_solve_every_column_or_say_that_they_do_not():
     A = root @ root.swapaxes(1, 2) + np.eye(12)
     right = rng.normal(size=(12, 3)) * [1.0, 1e-6, 0.0]
     diagonal = np.diagonal(A, axis1=1, axis2=2).T
+    goal = 1e-9 * np.sqrt(np.square(right).sum(axis=0))
 
-    x, iterations = conjugate_gradients(lambda x: np.einsum("cij,jc->ic", A, x), right, diagonal)
+    x, iterations = conjugate_gradients(lambda x: np.einsum("cij,jc->ic", A, x), right, diagonal, goal)
     np.testing.assert_allclose(x.T, np.linalg.solve(A, right.T[..., None])[..., 0], rtol=1e-6)
     assert 0 < iterations < 100
     with pytest.raises(np.linalg.LinAlgError, match="do not converge"):
-        conjugate_gradients(lambda x: np.full_like(x, np.nan), right, diagonal)
+        conjugate_gradients(lambda x: np.full_like(x, np.nan), right, diagonal, goal)
 
 
 def test_scaled_effects_have_the_dense_density(prepared):
@@ -143,7 +146,7 @@ def test_scaled_effects_have_the_dense_density(prepared):
     for g in range(len(arrangement.factors) - 1):
         factor, sds = arrangement.factors[g], arrangement.conditionals[g].index[: arrangement.factors[g].q]
         points = chains.theta[sds][:, :, None] + 0.4 * rng.normal(size=(factor.q, 3, 4))
-        found = _scaled_log_density(chains, g, points)
+        found = scaled_log_density(chains, g, points)
         for c in range(3):
             dense = []
             for n in range(4):

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -24,9 +23,9 @@ from scipy import sparse
 from bayesmixed.design.spec import Design
 from bayesmixed.gaussian.batched import conditional_effects, lower, total
 from bayesmixed.gaussian.units import Units
-from bayesmixed.sampling.gibbs.chains import Chains, Move
-from bayesmixed.sampling.gibbs.constants import LOG_SD, MAX_ITERATIONS, POWER, TOLERANCE
-from bayesmixed.sampling.gibbs.model import Arrangement, covariance_log_prior
+from bayesmixed.sampling.gibbs.chains import Chains
+from bayesmixed.sampling.gibbs.constants import MAX_ITERATIONS, NOISE_TOLERANCE, POWER, TOLERANCE
+from bayesmixed.sampling.gibbs.model import Arrangement
 
 
 def rate(chains: Chains, rng: np.random.Generator) -> float:
@@ -51,12 +50,14 @@ def rate(chains: Chains, rng: np.random.Generator) -> float:
 
 @dataclass(frozen=True)
 class Cells:
-    """Rows of the large factors' columns, those that are alike joined: what noise of the precision Z'WZ is made of.
+    """Rows of all factors' columns, those that are alike joined: what noise of the precision Z'WZ is made of.
+
+    New rows may make another factor the largest, or a small one large: hence all, in the model's order.
 
     Attributes
     ----------
     codes : tuple of numpy.ndarray of int, shape (m,)
-        Of every large factor.
+        Of every factor.
     Z : tuple of numpy.ndarray of shape (q, m)
         Times the root of the cell's weight.
     """
@@ -67,10 +68,10 @@ class Cells:
     Z: tuple[np.ndarray, ...]
 
     @classmethod
-    def of(cls, design: Design, units: Units, factors: tuple[int, ...]) -> Cells:
+    def of(cls, design: Design, units: Units) -> Cells:
         """Read the rows of a design."""
-        Z = [units.group_columns(f, design.groups[f], slice(None)).T for f in factors]
-        codes = [np.asarray(design.groups[f].codes) for f in factors]
+        Z = [units.group_columns(f, factor, slice(None)).T for f, factor in enumerate(design.groups)]
+        codes = [np.asarray(factor.codes) for factor in design.groups]
         weights = np.ones(design.n_rows) if design.weights is None else np.asarray(design.weights, dtype=float)
         return cls._joined(codes, Z, weights)
 
@@ -89,14 +90,12 @@ class Cells:
         paired = zip(self.codes, other.codes, strict=True), zip(self.Z, other.Z, strict=True)
         return Cells(*(tuple(np.concatenate(pair, axis=-1) for pair in pairs) for pairs in paired))
 
-    def loads(self, n_levels: tuple[int, ...]) -> list[sparse.csr_array]:
-        """Per factor the matrix from cells to Z' of them, (q * J, m)."""
-        found = []
-        for codes, Z, J in zip(self.codes, self.Z, n_levels, strict=True):
-            rows = np.concatenate([e * J + codes for e in range(len(Z))])
-            columns = np.tile(np.arange(len(codes)), len(Z))
-            found.append(sparse.csr_array((Z.ravel(), (rows, columns)), (len(Z) * J, len(codes))))
-        return found
+    def load(self, f: int, n_levels: int) -> sparse.csr_array:
+        """The matrix from cells to Z' of them of the factor at position f, (q * J, m)."""
+        codes, Z = self.codes[f], self.Z[f]
+        rows = np.concatenate([e * n_levels + codes for e in range(len(Z))])
+        columns = np.tile(np.arange(len(codes)), len(Z))
+        return sparse.csr_array((Z.ravel(), (rows, columns)), (len(Z) * n_levels, len(codes)))
 
 
 class Redraw:
@@ -111,7 +110,7 @@ class Redraw:
     def __init__(self, arrangement: Arrangement, cells: Cells) -> None:
         self._arrangement = arrangement
         factors = arrangement.factors
-        self._loads = cells.loads(tuple(factor.J for factor in factors))
+        self._loads = [cells.load(factor.position, factor.J) for factor in factors]
         self._last = len(factors) - 1
         q, J = factors[-1].q, factors[-1].J
         self._squares = []  # by factor: from packed M_w to the diagonal of A_gw M_w A_wg
@@ -141,10 +140,24 @@ class Redraw:
         def product(x: np.ndarray) -> np.ndarray:
             return np.concatenate(self._product(np.split(x, ends), precision, F))
 
-        x, iterations = conjugate_gradients(product, np.concatenate(right), self._diagonal(precision, F))
+        joined = np.concatenate(right)
+        goal = self._goal(joined, roots, sigma)
+        x, iterations = conjugate_gradients(product, joined, self._diagonal(precision, F), goal)
         for g, b in enumerate(np.split(x, ends)):
             chains.place(g, b.reshape(chains.deviations[g].shape))
         return iterations
+
+    def _goal(self, right: np.ndarray, roots: list[np.ndarray], sigma: np.ndarray) -> np.ndarray:
+        """Length of the residual r, (C,), at which an error is small beside the right-hand side, and beside the noise.
+
+        An error e = Q^-1 r has e'Qe <= r'r / lambda, lambda being the smallest eigenvalue of Q, at least that of the
+        prior precisions, 1 / |L|^2 at least. Q has such directions: what one factor's effects gain another's may lose.
+        They are but a small part of the right-hand side where sds are large beside sigma, and all of their spread.
+        """
+        redrawn = [roots[factor.position] for factor in self._arrangement.factors[:-1]]
+        largest = np.max([np.square(root).sum(axis=(0, 1)) for root in redrawn], axis=0)
+        length = np.sqrt(np.square(right).sum(axis=0))
+        return np.minimum(TOLERANCE * length, NOISE_TOLERANCE * sigma**2 / np.sqrt(largest))
 
     def _right_hand_sides(
         self, chains: Chains, inverse: list[np.ndarray], rng: np.random.Generator
@@ -190,38 +203,6 @@ class Redraw:
         return np.concatenate(found)
 
 
-def rescale(chains: Chains, move: Move) -> None:
-    """Move the sds of all large factors but the last together with their effects; the update of w has to follow.
-
-    b_w and the shared effects are integrated out. Where few rows tell b_g from b_w, sds that are drawn given effects
-    hardly move. Here effects are in units of their sds, b_g = D u_g, and u_g stays (Yu & Meng, 2011, To center or not
-    to center: that is not the question, Journal of Computational and Graphical Statistics 20, 531-570).
-    """
-    for g, conditional in enumerate(chains.arrangement.conditionals[:-1]):
-        sds = conditional.index[: conditional.factor.q]
-        before, b, centre = chains.theta[sds], chains.effects(g), conditional.factor.centre[..., None]
-        after = move(g, before, partial(_scaled_log_density, chains, g))
-        chains.place(g, b * np.exp(after - before)[:, None] - centre)
-        chains.theta[sds] = after
-
-
-def _scaled_log_density(chains: Chains, g: int, points: np.ndarray) -> np.ndarray:
-    """Log density, (C, N), of log sds of factor g, (q, C, N), the effects scaled with them."""
-    arrangement, (q, C, N) = chains.arrangement, points.shape
-    last, factor = len(arrangement.factors) - 1, arrangement.factors[g]
-    inside = ((points > LOG_SD[0]) & (points < LOG_SD[1])).all(axis=0)
-    sds = chains.theta[arrangement.conditionals[g].index[:q]][:, :, None]
-    points = np.where(inside, points, sds)
-    many = Chains(arrangement, chains.theta.repeat(N, axis=1), chains.s.repeat(N))
-    many.theta[arrangement.conditionals[g].index[:q]] = points.reshape(q, C * N)
-    scaled = (chains.effects(g)[..., None] * np.exp(points - sds)[:, None]).reshape(q, factor.J, C * N)
-    for i in range(last):
-        many.place(i, scaled - factor.centre[..., None] if i == g else chains.deviations[i].repeat(N, axis=2))
-    values = arrangement.conditionals[last].log_density(many.given(last), many.point(last)[:, :, None])[:, 0]
-    values = values + covariance_log_prior(arrangement.density.covariances, factor.position, many.theta)
-    return np.where(inside, values.reshape(C, N), -np.inf)
-
-
 def _inverse(root: np.ndarray) -> np.ndarray:
     """L^-1 of lower triangular roots, (q, q, C)."""
     return np.moveaxis(np.linalg.inv(np.moveaxis(root, -1, 0)), 0, -1)
@@ -234,17 +215,18 @@ def _shrink(F: np.ndarray, t: np.ndarray) -> np.ndarray:
 
 
 def conjugate_gradients(
-    product: Callable[[np.ndarray], np.ndarray], right: np.ndarray, diagonal: np.ndarray
+    product: Callable[[np.ndarray], np.ndarray], right: np.ndarray, diagonal: np.ndarray, goal: np.ndarray
 ) -> tuple[np.ndarray, int]:
     """Solve one system per column, (m, C), with the diagonal as preconditioner; returns the iterations, too.
+
+    `goal` has the length at which a residual is small enough, (C,).
 
     Raises
     ------
     numpy.linalg.LinAlgError
-        After `MAX_ITERATIONS` a residual is not below `TOLERANCE` of the right-hand side.
+        After `MAX_ITERATIONS` a residual is not small enough.
     """
     x, left = np.zeros_like(right), right.copy()
-    goal = TOLERANCE * np.sqrt(np.square(right).sum(axis=0))
     z = left / diagonal
     direction, size = z, (left * z).sum(axis=0)
     for iteration in range(MAX_ITERATIONS):

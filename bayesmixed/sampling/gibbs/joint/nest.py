@@ -1,0 +1,264 @@
+"""A factor and the one it is nested in, as one block: classes and their schools, beside the items that both meet.
+
+Where w is nested in h, the sds of both are hardly told apart given either's effects. Given those of all other large
+factors, b_w and then b_h integrate out in linear time, as in `bayesmixed.gaussian.nested`: without b_w, a level s of h
+has the cross-products
+
+    S_s = S_hs - sum_j C_j' M_j C_j,    T_s = T_hs - sum_j C_j' M_j T_j      (j: the levels of w in s; C_j = Z_j'W Z_s)
+
+with its own and the shared columns, the levels are independent of each other, and M_s = (Sigma_h^-1 + S_s)^-1 is all
+that is inverted. (theta_h, theta_w, theta_small, sigma) are drawn with both factors' and the shared effects integrated
+out, then b_h with b_w integrated out; b_w belongs to what was there before: its update has to follow at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from scipy import sparse
+
+from bayesmixed.gaussian.batched import conditional_effects, conditional_root, lower, total, unpack
+from bayesmixed.gaussian.common import Reduced, Residual
+from bayesmixed.gaussian.covariance import Covariances
+from bayesmixed.gaussian.statistics import is_nested
+from bayesmixed.sampling.gibbs.chains import Chains, Move
+from bayesmixed.sampling.gibbs.constants import MAX_DIMENSION
+from bayesmixed.sampling.gibbs.factor import Given, whiten
+from bayesmixed.sampling.gibbs.model import Arrangement, block_of, density_inside, scaled
+
+
+@dataclass(frozen=True)
+class Left:
+    """What the other large factors leave to both.
+
+    Attributes
+    ----------
+    inner : Given
+        To w.
+    own : numpy.ndarray of shape (q_h, J_h, C)
+        T_s of the residual, but for what the inverses add.
+    products : numpy.ndarray of shape (q_h, q (q + 1) / 2, k, C)
+        Of c of Z_s and of the residual, by cell of `Nest.cell`, packed over the effects of w.
+    """
+
+    inner: Given
+    own: np.ndarray
+    products: np.ndarray
+
+
+@dataclass(frozen=True)
+class Reached:
+    """Both factors integrated out, at N points.
+
+    Attributes
+    ----------
+    F : numpy.ndarray of shape (q_h, q_h, J_h, N)
+        Roots of M_s.
+    Tx : numpy.ndarray of shape (q_h, K - 1, J_h, N)
+        T_s of the shared columns.
+    Te : numpy.ndarray of shape (q_h, J_h, N)
+        T_s of the residual about the centre of h.
+    pulled : numpy.ndarray of shape (q_h, J_h, N)
+        (I + Sigma_h S_s)^-1 times the centre: what of it is not in the conditional mean of b_h.
+    small : list of numpy.ndarray
+        As in `Evaluated`.
+    reduced : Reduced
+    """
+
+    F: np.ndarray
+    Tx: np.ndarray
+    Te: np.ndarray
+    pulled: np.ndarray
+    small: list[np.ndarray]
+    reduced: Reduced
+
+
+@dataclass(frozen=True)
+class Nest:
+    """The step, for a factor w and a factor h of an arrangement.
+
+    Attributes
+    ----------
+    arrangement : Arrangement
+    inner, outer : int
+        Where w and h stand among its factors.
+    covariances : Covariances
+        Of h, w and the small factors.
+    residual : Residual
+    index : numpy.ndarray of int, shape (D - 1,)
+        Where the coordinates stand among those of all factors.
+    c : numpy.ndarray of shape (q_w, q_h, J_w)
+        Whitened C_j.
+    constant : numpy.ndarray of shape (q_h (q_h + 1) / 2 * J_h + q_h * (K - 1) * J_h,)
+        Packed S_s, then T_s of the shared columns, but for what the inverses add.
+    linear : sparse array of shape (len(constant), q (q + 1) / 2 * U)
+        What they add.
+    cell : sparse array of shape (k, J_w)
+        Sums over the levels of w of the same level of h and with the same S_j.
+    kind : numpy.ndarray of int, shape (k,)
+        Which S_j that is.
+    of_cells, of_levels : sparse array of shape (J_h, k), (J_h, J_w)
+        Sums over the cells, and over the levels of w, of a level of h.
+    """
+
+    arrangement: Arrangement
+    inner: int
+    outer: int
+    covariances: Covariances
+    residual: Residual
+    index: np.ndarray
+    c: np.ndarray
+    constant: np.ndarray
+    linear: sparse.csr_array
+    cell: sparse.csr_array
+    kind: np.ndarray
+    of_cells: sparse.csr_array
+    of_levels: sparse.csr_array
+
+    @classmethod
+    def of(cls, arrangement: Arrangement, inner: int, outer: int) -> Nest:
+        """Prepare the step."""
+        w, h, columns = arrangement.factors[inner], arrangement.factors[outer], arrangement.columns
+        pairs = arrangement.density.statistics.between(w.position, h.position)
+        parent = np.empty(w.J, dtype=int)
+        parent[pairs.first] = pairs.second
+        C = np.zeros((w.q, h.q, w.J))
+        C[:, :, pairs.first] = pairs.products
+        c = whiten(w.inverses, C.swapaxes(1, 2)).swapaxes(1, 2)
+        kinds = w.inverses.kinds
+        cells, place = np.unique(parent * kinds.S.shape[1] + kinds.of_level, return_inverse=True)
+        level, kind = np.divmod(cells, kinds.S.shape[1])
+        cell = _sums(place, len(cells))
+        # products that are summed within levels of h: of its own columns, then of these and the shared ones
+        white, T = w.white.reshape(-1, w.q, w.J), h.T[:-1].reshape(-1, h.q, h.J)
+        sums = [(h.S[e, k], c[:, e], c[:, k]) for e, k in lower(h.q)]
+        sums += [(T[k, e], c[:, e], white[k]) for e in range(h.q) for k in range(len(white))]
+        constant, linear, shape = [], [], (h.J, kinds.S.shape[1])
+        for whole, a, b in sums:
+            constant.append(whole - np.bincount(parent, (a * b).sum(axis=0), h.J))
+            linear.append(_linear([cell @ one for one in _products(a, b)], level, kind, shape))
+        block = block_of(arrangement.density, (h.position, w.position, *columns.factors), columns)
+        every = np.concatenate(constant), sparse.vstack(linear, format="csr")
+        return cls(arrangement, inner, outer, *block, c, *every, cell, kind, _sums(level, h.J), _sums(parent, h.J))
+
+    @property
+    def dimension(self) -> int:
+        """D, of the coordinates with log(sigma)."""
+        return len(self.index) + 1
+
+    def point(self, chains: Chains) -> np.ndarray:
+        """Coordinates, (D, C)."""
+        return np.vstack([chains.theta[self.index], chains.s])
+
+    def left(self, chains: Chains) -> Left:
+        """What the effects of the other large factors leave."""
+        w, h = self.arrangement.factors[self.inner], self.arrangement.factors[self.outer]
+        given = chains.given(self.inner, without=(self.outer,))
+        plain = whiten(w.inverses, chains.left_to(self.inner, without=(self.outer,)))
+        own = chains.left_to(self.outer, without=(self.inner,))
+        mine = [self.c[:, e, :, None] for e in range(h.q)]
+        own = own - np.stack([self.of_levels @ (c * plain).sum(axis=0) for c in mine])
+        about = w.about_centre(plain)
+        return Left(given, own, np.array([[self.cell @ one for one in _products(c, about)] for c in mine]))
+
+    def at(self, left: Left, x: np.ndarray) -> Reached:
+        """Integrate both factors out at points x, (D, C * N), chain after chain."""
+        factors, columns = self.arrangement.factors, self.arrangement.columns
+        w, h, s, C = factors[self.inner], factors[self.outer], x[-1], left.own.shape[2]
+        absolute = self.covariances.at(x[:-1])
+        sigma = np.exp(s)
+        root, small = absolute.roots[0] / sigma, absolute.roots[2:]
+        inverse, log_det = w.inverses_at(absolute.roots[1] / sigma)
+        G = w.products_at(left.inner, inverse)
+        values = (self.constant[:, None] + self.linear @ inverse).reshape(-1, h.J, len(s))
+        S, Tx = np.split(values, [len(lower(h.q))])
+        S, Tx = unpack(S, h.q), Tx.reshape(h.q, columns.total - 1, h.J, len(s))
+        each = inverse.reshape(len(lower(w.q)), -1, C, len(s) // C)[:, self.kind]  # (packed, k, C, N)
+        met = [total(one[..., None] * inv for one, inv in zip(own, each, strict=True)) for own in left.products]
+        added = np.stack([self.of_cells @ one.reshape(len(one), -1) for one in met])
+        Te = (left.own[..., None] + added.reshape(h.q, h.J, C, -1)).reshape(h.q, h.J, -1)
+        F, log_det_h = conditional_root(S, root[:, :, None])
+        centre = np.broadcast_to(h.centre[..., None], Te.shape)
+        pulled = _pulled(F, root, centre)
+        G = _eliminate(G, (F, S, np.concatenate([Tx, Te[:, None]], axis=1)), pulled, centre)
+        for _ in range(2):  # rows, then columns
+            G = scaled(G, columns, small).swapaxes(0, 1)
+        log_prior = absolute.log_prior - self.covariances.n_sds * s  # `Residual` takes its sds to be relative
+        reduced = Reduced(G, log_det + log_det_h.sum(axis=0), absolute.sds / sigma, log_prior)
+        return Reached(F, Tx, Te, pulled, small, reduced)
+
+    def log_density(self, left: Left, x: np.ndarray) -> np.ndarray:
+        """Log density, (C, N), at points x of shape (D, C, N), but for a constant."""
+        return density_inside(x, self.covariances.n_sds, self.residual, lambda flat: self.at(left, flat).reduced)
+
+    def __call__(self, chains: Chains, number: int, move: Move, rng: np.random.Generator) -> None:
+        """Draw the coordinates and b_h; the update of w has to follow. `number` is that of the step's proposal."""
+        h, columns, left = self.arrangement.factors[self.outer], self.arrangement.columns, self.left(chains)
+        x = move(number, self.point(chains), partial(self.log_density, left))
+        chains.theta[self.index], chains.s = x[:-1], x[-1]
+        at = self.at(left, x)
+        _, shared = self.residual.draw(at.reduced.G, chains.s, rng.standard_normal(chains.shared.shape))
+        shared = scaled(shared, columns, at.small)
+        t = at.Te - np.einsum("ekjc,kc->ejc", at.Tx, shared)
+        noise = np.exp(chains.s) * rng.standard_normal((h.q, h.J, len(chains.s)))
+        chains.place(self.outer, conditional_effects(at.F, t, noise) - at.pulled)
+
+
+def _sums(place: np.ndarray, n: int) -> sparse.csr_array:
+    """The matrix that sums numbers by their place among n, (n, len(place))."""
+    return sparse.csr_array((np.ones(len(place)), (place, np.arange(len(place)))), (n, len(place)))
+
+
+def _products(a: np.ndarray, b: np.ndarray) -> list[np.ndarray]:
+    """What a' X b has beside every packed entry of a symmetric X, for a and b of shape (q, ...)."""
+    return [a[i] * b[j] + (a[j] * b[i] if i != j else 0.0) for i, j in lower(len(a))]
+
+
+def _linear(values: list[np.ndarray], level: np.ndarray, kind: np.ndarray, shape: tuple[int, int]) -> sparse.csr_array:
+    """The matrix from packed inverses to sums by level, of what cells have beside each of their entries."""
+    rows, at = np.tile(level, len(values)), np.concatenate([shape[1] * e + kind for e in range(len(values))])
+    return sparse.csr_array((np.concatenate(values), (rows, at)), (shape[0], shape[1] * len(values)))
+
+
+def _pulled(F: np.ndarray, root: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    """(I + Sigma S)^-1 b = M Sigma^-1 b of centres b, (q, J, N)."""
+    q, b = len(F), list(centre)
+    with np.errstate(all="ignore"):  # a Sigma that rounding has spoilt: such a point has no density
+        for i in range(q):
+            b[i] = (b[i] - sum(root[i, k] * b[k] for k in range(i))) / root[i, i]
+        for i in reversed(range(q)):
+            b[i] = (b[i] - sum(root[k, i] * b[k] for k in range(i + 1, q))) / root[i, i]
+        return conditional_effects(F, np.array(b), np.zeros_like(centre))
+
+
+def _eliminate(G: np.ndarray, reached: tuple[np.ndarray, ...], pulled: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    """G without b_h, of which the centre is taken off the residual; `reached` are F, S_s and T_s of all columns.
+
+    With e the residual less Z b of centres b, e'e loses T_e'M T_e and gains what is left of Z b without M's part:
+    2 T_e'p + p'S b, p = (I + Sigma S)^-1 b; x'e loses T_x'M T_e and gains T_x'p. Nothing cancels.
+    """
+    F, S, T = reached
+    half = np.stack([total(F[k, e] * T[k] for k in range(len(F))) for e in range(len(F))])  # (q, K, J, N)
+    flat = half.transpose(3, 1, 0, 2).reshape(G.shape[2], len(G), -1)
+    G = G - np.moveaxis(flat @ flat.swapaxes(1, 2), 0, -1)
+    gained = (T * pulled[:, None]).sum(axis=(0, 2))  # (K, N)
+    G[-1] += gained
+    G[:, -1] += gained
+    G[-1, -1] += total(pulled[i] * S[i, j] * centre[j] for i in range(len(S)) for j in range(len(S))).sum(axis=0)
+    return G
+
+
+def nests_of(arrangement: Arrangement) -> tuple[Nest, ...]:
+    """A step for every large factor that is nested in another: in the one of most levels, where there are several."""
+    statistics, factors = arrangement.density.statistics, arrangement.factors
+    found = []
+    for i, w in enumerate(factors):
+        above = [j for j, h in enumerate(factors) if j != i and is_nested(statistics, w.position, h.position)]
+        if not above:
+            continue
+        nest = Nest.of(arrangement, i, max(above, key=lambda j: factors[j].J))
+        if nest.dimension <= MAX_DIMENSION + 1:
+            found.append(nest)
+    return tuple(found)
