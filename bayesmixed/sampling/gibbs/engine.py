@@ -5,8 +5,8 @@
 3. How fast the effects of large factors move (`joint.redraw.rate`); where it is slowly, they are drawn once more in a
    sweep, and their sds with them; found out in the warm-up. A factor that is nested in another is drawn with it
    (`joint.nest`).
-4. Sweeps with frozen proposals (`sweep`, `chains`, `proposal`); where the chains do not agree, or say too little, they run on,
-   and are thinned (`run`).
+4. Sweeps with frozen proposals (`sweep`, `chains`, `proposal`); where the chains do not agree, or say too little, they
+   run on, and are thinned (`run`).
 
 No matrix of all columns is ever formed, so that there is no limit on their number.
 """
