@@ -12,7 +12,7 @@ from bayesmixed.distributions import (
     StudentT,
 )
 from bayesmixed.errors import ConvergenceWarning, FormulaError, NewGroupError, PriorError, SamplerError, StorageError
-from bayesmixed.estimators import MixedModelClassifier, MixedModelRegressor, load
+from bayesmixed.estimators import MixedModelClassifier, MixedModelRegressor, SufficientStatistics, load
 from bayesmixed.posterior.container import split_group_effects
 from bayesmixed.priors.priors import Priors
 
@@ -35,6 +35,7 @@ __all__ = [
     "SamplerError",
     "StorageError",
     "StudentT",
+    "SufficientStatistics",
     "datasets",
     "load",
     "split_group_effects",

@@ -28,6 +28,25 @@ from bayesmixed.formula.terms import (
 State = dict[str, Any]
 
 
+class UnknownLevelsError(FormulaError):
+    """A category has levels that its columns were not made for.
+
+    Attributes
+    ----------
+    component : Component
+    unknown : list
+        The levels.
+    """
+
+    def __init__(self, component: Component, unknown: list[Any]) -> None:
+        super().__init__(
+            f"{component.name!r} has levels not seen in fit: {quoted(unknown)} (known levels: "
+            f"{quoted(component.levels or ())}). A common effect cannot be predicted for a new level; if its levels "
+            f"are a sample from a population, make it a group effect, (1 | {component.name})."
+        )
+        self.component, self.unknown = component, unknown
+
+
 @dataclass(frozen=True)
 class ColumnsSpec:
     """What a formula without bars means, as learned from training data.
@@ -156,6 +175,18 @@ class ColumnsSpec:
                 blocks.append(block)
         return np.concatenate(blocks, axis=1), offset
 
+    def occurrences(self, table: Table) -> dict[str, np.ndarray]:
+        """By categoric component, how many rows have each of its levels, int (n_levels,)."""
+        found: dict[str, np.ndarray] = {}
+        for component in (component for term in self.terms for component in term if component.kind == "categoric"):
+            if component.name not in found and table.n_rows:
+                name = component.name
+                frame = table.frame(self.variables if component.is_call else ())
+                values = evaluate_call(self._calls[name], name, frame) if component.is_call else table.values(name)
+                codes = pd.Index(list(component.levels or ())).get_indexer(pd.Index(np.asarray(values)))
+                found[name] = np.bincount(codes, minlength=len(component.levels or ()))
+        return found
+
     def beyond_knots(self, table: Table) -> list[tuple[str, float, float, int]]:
         """For each spline that is evaluated beyond its boundary knots: its text, the knots, the number of rows."""
         if table.n_rows == 0 or "bs(" not in (self.text or ""):
@@ -228,12 +259,7 @@ def _interact(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 def _contrast(component: Component, values: np.ndarray) -> np.ndarray:
     codes = pd.Index(list(component.levels or ())).get_indexer(pd.Index(values))
     if np.any(codes < 0):
-        unknown = list(map(plain_level, pd.unique(values[codes < 0])))
-        raise FormulaError(
-            f"{component.name!r} has levels not seen in fit: {quoted(unknown)} (known levels: "
-            f"{quoted(component.levels or ())}). A common effect cannot be predicted for a new level; if its levels "
-            f"are a sample from a population, make it a group effect, (1 | {component.name})."
-        )
+        raise UnknownLevelsError(component, list(map(plain_level, pd.unique(values[codes < 0]))))
     return np.array(component.contrasts)[codes]
 
 

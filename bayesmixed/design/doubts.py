@@ -15,7 +15,7 @@ MOST_LEVELS = 50  # of a category that nobody wonders at
 MOST_NAMED = 5  # columns of one kind in the warning
 
 
-def warn_doubtful(parts: Iterable[ColumnsSpec], table: Table) -> None:
+def warn_doubtful(parts: Iterable[ColumnsSpec], table: Table, *, whole: bool = True) -> None:
     """Name, in one warning, categories among the effects that were probably meant as something else.
 
     These are text that reads as numbers, values of several types, and categories with more than 50 levels or more than
@@ -27,6 +27,8 @@ def warn_doubtful(parts: Iterable[ColumnsSpec], table: Table) -> None:
         The common part, and what stands left of bars.
     table : Table of n rows
         Those that the parts were learned from.
+    whole : bool, default=True
+        Whether these are all rows, of whose number categories may have too many levels.
 
     Warns
     -----
@@ -40,7 +42,8 @@ def warn_doubtful(parts: Iterable[ColumnsSpec], table: Table) -> None:
     weight = 0.0 if table.weights is None else float(table.weights.sum())
     most = min(MOST_LEVELS, max(table.n_rows, weight) / 2)
     sizes = {name: len(c.levels or ()) for name, c in components.items()}
-    many = [name for name, size in sizes.items() if size > most and not {*numbers} & {*components[name].variables}]
+    large = [name for name, size in sizes.items() if whole and size > most]
+    many = [name for name in large if not {*numbers} & {*components[name].variables}]
     found = [
         f"{name!r} is text that reads as numbers, and is fitted as a category of {_n_levels(table, name)} levels: "
         f"convert it, X[{name!r}] = pd.to_numeric(X[{name!r}]), or write C({_written(name)}) if it is a category"

@@ -117,7 +117,13 @@ class GroupSpec(_Effects):
         return tuple(name for bar in self.bars for name in _with_intercept(bar, bar.names))
 
     @property
-    def _contains(self) -> tuple[tuple[int, ...], ...]:
+    def effect_terms(self) -> tuple[str, ...]:
+        """The term of its bar that each effect belongs to."""
+        return tuple(term for bar in self.bars for term in _with_intercept(bar, bar.term_of_name))
+
+    @property
+    def contains(self) -> tuple[tuple[int, ...], ...]:
+        """See `GroupFactor`."""
         found: list[tuple[int, ...]] = []
         for bar in self.bars:
             first = len(found)
@@ -140,8 +146,8 @@ class GroupSpec(_Effects):
             Z,
             self.effect_names,
             self.blocks,
-            tuple(term for bar in self.bars for term in _with_intercept(bar, bar.term_of_name)),
-            self._contains,
+            self.effect_terms,
+            self.contains,
             new_labels,
         )
 
@@ -183,14 +189,7 @@ def learn_group(
     columns = terms[0].columns
     table.refuse_missing_labels(columns, factor)
     levels, codes = FactorLevels.learn(table, columns)
-    n_levels = len(levels.combinations)
-    if n_levels == 1:
-        raise FormulaError(
-            f"grouping factor {factor!r} has a single level, {levels.labels.tolist()[0]!r}; the spread of its effects "
-            "cannot be learned. Drop the bar."
-        )
     bars: list[ColumnsSpec] = []
-    blocks: list[tuple[int, ...]] = []
     names: list[str] = []
     for term in terms:
         bar = ColumnsSpec.learn(term.effects_formula, term.variables, table, counts)
@@ -204,11 +203,35 @@ def learn_group(
                 f"formula {text!r}: grouping factor {factor!r} has the effect {quoted(again)} twice. A bar has an "
                 "intercept unless it starts with '0 +', as in (0 + x | g)."
             )
-        positions = tuple(range(len(names), len(names) + len(effects)))
-        blocks += [positions] if correlated and term.correlated is None else [(i,) for i in positions]
         bars.append(bar)
         names += effects
-    return GroupSpec(factor, levels, tuple(bars), tuple(blocks)), codes
+    return GroupSpec(factor, levels, tuple(bars), blocks_of(terms, bars, correlated)), codes
+
+
+def blocks_of(terms: list[GroupTerm], bars: Iterable[ColumnsSpec], correlated: bool) -> tuple[tuple[int, ...], ...]:
+    """Positions of the effects of a factor's bars by block: together where a bar's effects may correlate."""
+    blocks: list[tuple[int, ...]] = []
+    start = 0
+    for term, bar in zip(terms, bars, strict=True):
+        positions = tuple(range(start, start + len(_with_intercept(bar, bar.names))))
+        blocks += [positions] if correlated and term.correlated is None else [(i,) for i in positions]
+        start += len(positions)
+    return tuple(blocks)
+
+
+def refuse_single_levels(groups: Iterable[GroupSpec]) -> None:
+    """Refuse a fit of a factor that has one level.
+
+    Raises
+    ------
+    FormulaError
+    """
+    for group in groups:
+        if len(group.levels) == 1:
+            raise FormulaError(
+                f"grouping factor {group.name!r} has a single level, {group.levels.tolist()[0]!r}; the spread of its "
+                "effects cannot be learned. Drop the bar."
+            )
 
 
 def by_factor(value: Any, factors: Iterable[str], name: str, error: type[ValueError] = ValueError) -> dict[str, Any]:

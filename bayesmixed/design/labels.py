@@ -72,6 +72,8 @@ class Labels:
         Whether they have one: that of the categories of a Categorical.
     dtype : str
         The column's type, for messages.
+    categories : numpy.ndarray of shape (k,), optional
+        All labels of a Categorical, those included that do not occur.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Labels:
     distinct: np.ndarray
     ordered: bool
     dtype: str
+    categories: np.ndarray | None = None
 
     @classmethod
     def of(cls, column: pd.Series) -> Labels:
@@ -86,7 +89,8 @@ class Labels:
         name, dtype = str(column.name), str(column.dtype)
         if isinstance(column.dtype, pd.CategoricalDtype):
             used = column.cat.remove_unused_categories()
-            return cls(name, used.cat.codes.to_numpy(np.int64), np.asarray(used.cat.categories), True, dtype)
+            codes, labels = used.cat.codes.to_numpy(np.int64), np.asarray(used.cat.categories)
+            return cls(name, codes, labels, True, dtype, np.asarray(column.cat.categories))
         if column.dtype == object and any(isinstance(label, (bool, np.bool_)) for label in column):
             # pandas takes True for 1
             codes, _ = pd.factorize(column.map(_typed_key, na_action="ignore"))

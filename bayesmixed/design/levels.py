@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
@@ -38,12 +37,10 @@ class ColumnLevels:
     @classmethod
     def learn(cls, column: Labels) -> tuple[ColumnLevels, np.ndarray]:
         """Find the levels of a column without missing labels; return them and each row's code, int (n,)."""
-        uniques = column.distinct
-        order = np.arange(len(uniques))
-        if not column.ordered:
-            with suppress(TypeError):  # labels that cannot be compared stay in the order of appearance
-                order = np.argsort(uniques, kind="stable")
-        labels, kind = _canonical(uniques[order])
+        labels, kind = canonical(column.distinct)
+        # what is known by its text is ordered by it, so that it does not matter what came first
+        order = np.arange(len(labels)) if column.ordered else np.argsort(labels, kind="stable")
+        labels = labels[order]
         if kind == "float" and not np.all(labels == np.floor(labels)):
             raise FormulaError(
                 f"grouping factor {column.name!r} has labels that are fractions, such as "
@@ -70,7 +67,7 @@ class ColumnLevels:
             The labels not in `labels`, in order of first appearance.
         """
         codes, uniques = column.by_appearance
-        labels, kind = (_texts(uniques), "other") if self.kind == "other" else _canonical(uniques)
+        labels, kind = (_texts(uniques), "other") if self.kind == "other" else canonical(uniques)
         if (
             kind == "float"
             and self.kind == "int"
@@ -151,7 +148,7 @@ class FactorLevels:
         sizes = [len(part.labels) for part in parts]
         flat, codes = np.unique(_ravel([codes for _, codes in learned], sizes), return_inverse=True)
         levels = cls(columns, parts, np.stack(np.unravel_index(flat, sizes), axis=1))
-        levels._check_texts()
+        levels.check_texts()
         return levels, codes
 
     def code(self, table: Table) -> tuple[np.ndarray, tuple[Any, ...]]:
@@ -194,10 +191,16 @@ class FactorLevels:
             parts.append(part.extended(tuple(unseen.values()), column))
             codes.append([position[label_key(label)] for label in labels])
         levels = FactorLevels(self.columns, tuple(parts), np.vstack([self.combinations, np.transpose(codes)]))
-        levels._check_texts()
+        levels.check_texts()
         return levels
 
-    def _check_texts(self) -> None:
+    def check_texts(self) -> None:
+        """Refuse levels of ``a:b`` that have the same text.
+
+        Raises
+        ------
+        FormulaError
+        """
         texts = self.labels
         if len(self.parts) > 1 and len(set(texts.tolist())) < len(texts):
             raise FormulaError(
@@ -220,7 +223,7 @@ class FactorLevels:
             return None
         for column, part in zip(self.columns, self.parts, strict=True):
             uniques, dtype = table.labels[column].distinct, table.labels[column].dtype
-            _, kind = _canonical(uniques)
+            _, kind = canonical(uniques)
             if {kind, part.kind} <= {"int", "float"} or kind == part.kind:
                 continue
             if {str(u) for u in uniques} & {str(label) for label in part.labels}:
@@ -251,8 +254,8 @@ class FactorLevels:
         return cls(tuple(state["columns"]), parts, combinations)
 
 
-def _canonical(uniques: np.ndarray) -> tuple[np.ndarray, str]:
-    """Labels in one of the NumPy types of the naming contract, and which."""
+def canonical(uniques: np.ndarray) -> tuple[np.ndarray, str]:
+    """Distinct labels in one of the NumPy types of the naming contract, and which: see `ColumnLevels`."""
     kinds = {"b": "bool", "i": "int", "u": "int", "f": "float", "M": "datetime", "U": "str"}
     kind = kinds.get(uniques.dtype.kind)
     if kind is None and uniques.dtype.kind == "O":

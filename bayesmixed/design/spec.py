@@ -12,9 +12,16 @@ import pandas as pd
 
 from bayesmixed.design.columns import ColumnsSpec
 from bayesmixed.design.doubts import warn_beyond_knots, warn_doubtful
-from bayesmixed.design.factors import GroupFactor, GroupSpec, learn_group, resolve_group_prior
+from bayesmixed.design.factors import (
+    GroupFactor,
+    GroupSpec,
+    learn_group,
+    refuse_single_levels,
+    resolve_group_prior,
+)
 from bayesmixed.design.frames import require_columns
-from bayesmixed.design.statistics import SufficientStatistics
+from bayesmixed.design.levels import FactorLevels
+from bayesmixed.design.statistics import Sums
 from bayesmixed.design.table import Table
 from bayesmixed.errors import quoted
 from bayesmixed.families.base import Family
@@ -94,9 +101,9 @@ class Design:
         return {}
 
     @cached_property
-    def statistics(self) -> SufficientStatistics:
+    def statistics(self) -> Sums:
         """All sums over the rows that a fit reads, from one pass; needs a response, and codes that are levels."""
-        return SufficientStatistics.of(self)
+        return Sums.of(self)
 
     def take(self, rows: slice | np.ndarray) -> Design:
         """The design of some rows, with the same levels; `rows` as NumPy takes them."""
@@ -141,6 +148,11 @@ class DesignSpec:
     def common_names(self) -> tuple[str, ...]:
         """Labels of the common effects."""
         return self.common.names
+
+    @property
+    def parts(self) -> list[ColumnsSpec]:
+        """The common part, and what stands left of each bar."""
+        return [self.common, *(bar for group in self.groups for bar in group.bars)]
 
     @property
     def has_intercept(self) -> bool:
@@ -221,24 +233,56 @@ class DesignSpec:
         >>> design.X.shape, design.groups[0].Z.shape, design.groups[0].blocks
         ((180, 1), (180, 2), ((0, 1),))
         """
-        text = parsed.text
+        table = cls.table_of(parsed, frame, trials=trials, y=y, weights=weights)
+        spec, design = cls.learn_from(parsed, table, group_prior=group_prior, trials=trials)
+        refuse_single_levels(spec.groups)
+        warn_doubtful(spec.parts, table)
+        return spec, design
+
+    @classmethod
+    def table_of(
+        cls,
+        parsed: ParsedFormula,
+        frame: pd.DataFrame,
+        *,
+        trials: str | None = None,
+        y: np.ndarray | None = None,
+        weights: np.ndarray | None = None,
+        all_categories: bool = False,
+    ) -> Table:
+        """Read the columns of a frame that a formula needs; the rest as in `Table.read`."""
         of_effects = [*parsed.variables, *(name for term in parsed.groups for name in term.variables)]
         of_groups = [name for term in parsed.groups for name in term.columns]
-        table = Table.read(
-            frame, tuple(of_effects), tuple(of_groups), formula=text, trials=trials, y=y, weights=weights
+        return Table.read(
+            frame,
+            tuple(of_effects),
+            tuple(of_groups),
+            formula=parsed.text,
+            trials=trials,
+            y=y,
+            weights=weights,
+            all_categories=all_categories,
         )
-        counts = _counts(weights)
+
+    @classmethod
+    def learn_from(
+        cls,
+        parsed: ParsedFormula,
+        table: Table,
+        *,
+        group_prior: str | Mapping[str, str] = "lkj",
+        trials: str | None = None,
+    ) -> tuple[DesignSpec, Design]:
+        """The same as `learn`, of columns that were read; a factor may have one level, and nothing is doubted."""
+        text, counts = parsed.text, _counts(table.weights)
         common = ColumnsSpec.learn(parsed.common, parsed.variables, table, counts)
-        by_factor: dict[str, list[GroupTerm]] = {}
-        for term in parsed.groups:
-            by_factor.setdefault(term.factor, []).append(term)
+        by_factor = terms_by_factor(parsed)
         correlated = resolve_group_prior(group_prior, tuple(by_factor))
         groups, factors = [], []
         for factor, terms in by_factor.items():
             group, codes = learn_group(factor, terms, table, text, correlated=correlated[factor], counts=counts)
             groups.append(group)
             factors.append(group.evaluate(table, codes, ()))
-        warn_doubtful([common, *(bar for group in groups for bar in group.bars)], table)
         spec = cls(text, parsed.response, trials, common, tuple(groups))
         return spec, spec._design(table, tuple(factors))
 
@@ -258,6 +302,7 @@ class DesignSpec:
         trials: bool = True,
         y: np.ndarray | None = None,
         weights: np.ndarray | None = None,
+        all_categories: bool = False,
     ) -> Table:
         """Read the columns of a frame that the design needs.
 
@@ -269,8 +314,8 @@ class DesignSpec:
             The grouping factors to include; the columns of the others need not be there. Default: all.
         trials : bool, default=True
             Whether to read the numbers of trials, where there are any: a linear predictor does not depend on them.
-        y, weights : numpy.ndarray of shape (n,), optional
-            As in `Table`.
+        y, weights, all_categories
+            As in `Table.read`.
         """
         of_effects: list[str] = [*self.common.variables]
         of_groups: list[str] = []
@@ -290,6 +335,7 @@ class DesignSpec:
             trials=self.trials if trials else None,
             y=y,
             weights=weights,
+            all_categories=all_categories,
         )
 
     def evaluate(self, table: Table, factors: tuple[str, ...] | None = None) -> Design:
@@ -304,6 +350,22 @@ class DesignSpec:
     def apply(self, frame: pd.DataFrame, factors: tuple[str, ...] | None = None) -> Design:
         """Evaluate the learned design on new data: `read`, then `evaluate`."""
         return self.evaluate(self.read(frame, factors), factors)
+
+    def releveled(self, table: Table) -> tuple[DesignSpec, Design]:
+        """The same columns, with the levels of grouping factors that other rows have, and the design of these rows.
+
+        Raises
+        ------
+        ValueError
+            A label is missing.
+        """
+        groups, factors = [], []
+        for group in self.groups:
+            table.refuse_missing_labels(group.factor_levels.columns, group.name)
+            levels, codes = FactorLevels.learn(table, group.factor_levels.columns)
+            groups.append(replace(group, factor_levels=levels))
+            factors.append(groups[-1].evaluate(table, codes, ()))
+        return replace(self, groups=tuple(groups)), self._design(table, tuple(factors))
 
     def extended(self, design: Design) -> tuple[DesignSpec, Design]:
         """Take the new levels of a design in, behind those of the fit; codes stay as they are.
@@ -367,6 +429,14 @@ class DesignSpec:
         return cls(
             state["formula"], state["response"], state["trials"], ColumnsSpec.from_state(state["common"]), groups
         )
+
+
+def terms_by_factor(parsed: ParsedFormula) -> dict[str, list[GroupTerm]]:
+    """The bars of each grouping factor, in the order of the formula."""
+    found: dict[str, list[GroupTerm]] = {}
+    for term in parsed.groups:
+        found.setdefault(term.factor, []).append(term)
+    return found
 
 
 def _counts(weights: np.ndarray | None) -> np.ndarray | None:

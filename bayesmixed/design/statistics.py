@@ -27,27 +27,49 @@ class Pairs:
         Codes of the pair, sorted by first, then second.
     products : numpy.ndarray of shape (q_first, q_second, k)
         ``Z_first' W Z_second`` over the pair's rows.
+    counts : numpy.ndarray of int, shape (k,)
+        Number of the pair's rows, whatever their weight.
     """
 
-    STORED: ClassVar[tuple[str, ...]] = ("first", "second", "products")
+    STORED: ClassVar[tuple[str, ...]] = ("first", "second", "products", "counts")
 
     first: np.ndarray
     second: np.ndarray
     products: np.ndarray
+    counts: np.ndarray
 
     def __add__(self, other: Pairs) -> Pairs:
         """Statistics of both sets of rows."""
         first = np.concatenate([self.first, other.first])
         second = np.concatenate([self.second, other.second])
-        return _sum_pairs(first, second, np.concatenate([self.products, other.products], axis=2))
+        products = np.concatenate([self.products, other.products], axis=2)
+        return _sum_pairs(first, second, products, np.concatenate([self.counts, other.counts]))
+
+    def __neg__(self) -> Pairs:
+        return replace(self, products=-self.products, counts=-self.counts)
+
+    def recoded(self, first: np.ndarray, second: np.ndarray) -> Pairs:
+        """The same pairs, the code k of a factor being ``first[k]``, or ``second[k]``, now."""
+        if _is_in_place(first) and _is_in_place(second):
+            return self
+        first, second = first[self.first], second[self.second]
+        order = np.lexsort((second, first))
+        return Pairs(first[order], second[order], self.products[:, :, order], self.counts[order])
+
+    def that_occur(self) -> Pairs:
+        """Without pairs that no row is left of."""
+        there = self.counts != 0
+        return Pairs(self.first[there], self.second[there], self.products[:, :, there], self.counts[there])
 
 
-def _sum_pairs(first: np.ndarray, second: np.ndarray, products: np.ndarray) -> Pairs:
-    """Add up the products of equal pairs."""
+def _sum_pairs(first: np.ndarray, second: np.ndarray, products: np.ndarray, counts: np.ndarray | None = None) -> Pairs:
+    """Add up the products of equal pairs, and their numbers of rows, which are one each unless `counts` says so."""
     width = int(second.max(initial=0)) + 1
-    keys, place = np.unique(first.astype(np.int64) * width + second, return_inverse=True)
+    keys, place, times = np.unique(first.astype(np.int64) * width + second, return_inverse=True, return_counts=True)
     summed = np.stack([[np.bincount(place, values, len(keys)) for values in row] for row in products])
-    return Pairs(keys // width, keys % width, summed)
+    if counts is not None:  # as floats they are exact up to 2^53
+        times = np.bincount(place, counts, len(keys)).astype(np.int64)
+    return Pairs(keys // width, keys % width, summed, times)
 
 
 @dataclass(frozen=True)
@@ -69,15 +91,21 @@ class CrossProducts:
         Z' W V of every level of a factor.
     pairs : dict of (int, int) to Pairs
         Z_f' W Z_g of the factors f < g.
+    n_rows : int
+        Number of rows, whatever their weight.
+    counts : tuple of numpy.ndarray of int, shape (n_levels,)
+        The same of every level of a factor.
     """
 
-    STORED: ClassVar[tuple[str, ...]] = ("n", "VV", "S", "T", "pairs")
+    STORED: ClassVar[tuple[str, ...]] = ("n", "VV", "S", "T", "pairs", "n_rows", "counts")
 
     n: float
     VV: np.ndarray
     S: tuple[np.ndarray, ...]
     T: tuple[np.ndarray, ...]
     pairs: dict[tuple[int, int], Pairs]
+    n_rows: int
+    counts: tuple[np.ndarray, ...]
 
     @classmethod
     def of(
@@ -97,7 +125,9 @@ class CrossProducts:
             for g in range(len(Z))
             for f in range(g)
         }
-        return cls(float(len(V) if weights is None else weights.sum()), weighted.T @ V, tuple(S), tuple(T), pairs)
+        counts = tuple(np.bincount(own, minlength=J) for own, J in zip(codes, levels, strict=True))
+        n = float(len(V) if weights is None else weights.sum())
+        return cls(n, weighted.T @ V, tuple(S), tuple(T), pairs, len(V), counts)
 
     def __add__(self, other: CrossProducts) -> CrossProducts:
         """Statistics of both sets of rows; a factor may have got new levels at the end of its codes."""
@@ -107,16 +137,49 @@ class CrossProducts:
             tuple(_add_levels(a, b) for a, b in zip(self.S, other.S, strict=True)),
             tuple(_add_levels(a, b) for a, b in zip(self.T, other.T, strict=True)),
             {key: pairs + other.pairs[key] for key, pairs in self.pairs.items()},
+            self.n_rows + other.n_rows,
+            tuple(_add_levels(a, b) for a, b in zip(self.counts, other.counts, strict=True)),
         )
+
+    def __neg__(self) -> CrossProducts:
+        return CrossProducts(
+            -self.n,
+            -self.VV,
+            tuple(-S for S in self.S),
+            tuple(-T for T in self.T),
+            {key: -pairs for key, pairs in self.pairs.items()},
+            -self.n_rows,
+            tuple(-counts for counts in self.counts),
+        )
+
+    def recoded(self, places: list[np.ndarray], levels: list[int]) -> CrossProducts:
+        """The same rows with other codes of levels: the code k of factor f is ``places[f][k]``, of ``levels[f]``."""
+        S, T, counts = list(self.S), list(self.T), list(self.counts)
+        for f, (place, J) in enumerate(zip(places, levels, strict=True)):
+            if len(place) < J or not _is_in_place(place):
+                S[f], T[f], counts[f] = (_placed(sums, place, J) for sums in (S[f], T[f], counts[f]))
+        pairs = {(f, g): pairs.recoded(places[f], places[g]) for (f, g), pairs in self.pairs.items()}
+        return replace(self, S=tuple(S), T=tuple(T), counts=tuple(counts), pairs=pairs)
+
+    def that_occur(self) -> tuple[CrossProducts, list[np.ndarray]]:
+        """Without levels, and pairs of them, that no row is left of; and which levels stay, per factor."""
+        there = [np.flatnonzero(counts) for counts in self.counts]
+        places = [np.cumsum(counts != 0) - 1 for counts in self.counts]
+        pairs = {(f, g): pairs.that_occur().recoded(places[f], places[g]) for (f, g), pairs in self.pairs.items()}
+        S, T, counts = (
+            tuple(sums[..., at] for sums, at in zip(every, there, strict=True))
+            for every in (self.S, self.T, self.counts)
+        )
+        return replace(self, S=S, T=T, counts=counts, pairs=pairs), there
 
     def combined(self, A: np.ndarray, B: list[np.ndarray]) -> CrossProducts:
         """Statistics of the columns ``V @ A`` and, per factor, ``Z @ B``, without the rows."""
-        return CrossProducts(
-            self.n,
-            A.T @ self.VV @ A,
-            tuple(_packed(_both_sides(b, _unpacked(S, len(b)), b)) for S, b in zip(self.S, B, strict=True)),
-            tuple(_both_sides(b, T, A) for T, b in zip(self.T, B, strict=True)),
-            {
+        return replace(
+            self,
+            VV=A.T @ self.VV @ A,
+            S=tuple(_packed(_both_sides(b, _unpacked(S, len(b)), b)) for S, b in zip(self.S, B, strict=True)),
+            T=tuple(_both_sides(b, T, A) for T, b in zip(self.T, B, strict=True)),
+            pairs={
                 (f, g): replace(pairs, products=_both_sides(B[f], pairs.products, B[g]))
                 for (f, g), pairs in self.pairs.items()
             },
@@ -138,7 +201,8 @@ class CrossProducts:
             return self.pairs[f, g]
         turned = self.pairs[g, f]
         order = np.lexsort((turned.first, turned.second))
-        return Pairs(turned.second[order], turned.first[order], turned.products.swapaxes(0, 1)[:, :, order])
+        products = turned.products.swapaxes(0, 1)[:, :, order]
+        return Pairs(turned.second[order], turned.first[order], products, turned.counts[order])
 
 
 def _add_levels(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -146,6 +210,17 @@ def _add_levels(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     total = longer.copy()
     total[..., : shorter.shape[-1]] += shorter
     return total
+
+
+def _is_in_place(place: np.ndarray) -> bool:
+    return bool(np.array_equal(place, np.arange(len(place))))
+
+
+def _placed(sums: np.ndarray, place: np.ndarray, n_levels: int) -> np.ndarray:
+    """Sums of levels, (..., J), at their places among more levels; 0 elsewhere."""
+    found = np.zeros((*sums.shape[:-1], n_levels), sums.dtype)
+    found[..., place] = sums
+    return found
 
 
 def _both_sides(left: np.ndarray, products: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -166,8 +241,8 @@ def _packed(full: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class SufficientStatistics:
-    """What a fit learns from its rows, in the columns' own units; ``a + b`` is that of both sets of rows.
+class Sums:
+    """What a Gaussian fit learns from its rows, in the columns' own units; ``a + b`` is that of both sets of rows.
 
     The columns are kept about an origin, so that sums of squares lose nothing where a column is far from zero, and
     sums about two origins are shifted to that of the part of more weight. A part of a share s of the weight has its
@@ -188,6 +263,8 @@ class SufficientStatistics:
         Which columns of each factor's effects hold zeros and ones alone.
     """
 
+    STORED: ClassVar[tuple[str, ...]] = ("origin", "effect_origins", "intercept_at", "products", "is_binary")
+
     origin: np.ndarray
     effect_origins: tuple[np.ndarray, ...]
     intercept_at: tuple[int | None, ...]
@@ -195,7 +272,7 @@ class SufficientStatistics:
     is_binary: tuple[np.ndarray, ...]
 
     @classmethod
-    def of(cls, design: Design) -> SufficientStatistics:
+    def of(cls, design: Design) -> Sums:
         """Pass once over the rows of a design that has a response; the first rows' means are the origin."""
         first, *others = parts(design)
         total = cls._of_rows(design, first, None)
@@ -204,7 +281,7 @@ class SufficientStatistics:
         return total
 
     @classmethod
-    def _of_rows(cls, design: Design, rows: slice, like: SufficientStatistics | None) -> SufficientStatistics:
+    def _of_rows(cls, design: Design, rows: slice, like: Sums | None) -> Sums:
         columns = np.column_stack([design.X[rows], design.response[rows]])
         weights = None if design.weights is None else design.weights[rows]
         Z, codes = [factor.Z[rows] for factor in design.groups], [factor.codes[rows] for factor in design.groups]
@@ -224,13 +301,34 @@ class SufficientStatistics:
             tuple(map(binary, Z)),
         )
 
-    def __add__(self, other: SufficientStatistics) -> SufficientStatistics:
+    def __add__(self, other: Sums) -> Sums:
         """Statistics of both sets of rows; a factor may have got new levels at the end of its codes."""
         heavy, light = (self, other) if self.products.n >= other.products.n else (other, self)
         return replace(
             heavy,
             products=heavy.products + light._about(heavy.origin, heavy.effect_origins),
             is_binary=tuple(a & b for a, b in zip(heavy.is_binary, light.is_binary, strict=True)),
+        )
+
+    def __sub__(self, other: Sums) -> Sums:
+        """Statistics of the rows that are not those of `other`; both have the same levels.
+
+        Whether a column holds zeros and ones alone is not known of what stays: it is taken from all rows.
+        """
+        return replace(self, products=self.products + -other._about(self.origin, self.effect_origins))
+
+    def of_columns(self, A: np.ndarray, B: list[np.ndarray]) -> Sums:
+        """Statistics of the columns ``X @ A`` and, per factor, ``Z @ B``; columns of B for intercepts stay as such."""
+        whole = np.zeros((len(A) + 2, A.shape[1] + 2))
+        whole[0, 0] = whole[-1, -1] = 1.0
+        whole[1:-1, 1:-1] = A
+        one = [(b != 0).sum(axis=0) == 1 for b in B]
+        return Sums(
+            np.append(self.origin[:-1] @ A, self.origin[-1]),
+            tuple(origin @ b for origin, b in zip(self.effect_origins, B, strict=True)),
+            tuple(None if at is None else int(np.argmax(b[at])) for at, b in zip(self.intercept_at, B, strict=True)),
+            self.products.combined(whole, B),
+            tuple(alone & own[np.abs(b).argmax(axis=0)] for alone, own, b in zip(one, self.is_binary, B, strict=True)),
         )
 
     def _about(self, origin: np.ndarray, effect_origins: tuple[np.ndarray, ...]) -> CrossProducts:

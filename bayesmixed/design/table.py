@@ -80,6 +80,7 @@ class Table:
         trials: str | None = None,
         y: np.ndarray | None = None,
         weights: np.ndarray | None = None,
+        all_categories: bool = False,
     ) -> Table:
         """Take the columns of a user's frame that a model needs; a column may be wanted as both.
 
@@ -97,6 +98,8 @@ class Table:
             The column of the numbers of trials.
         y, weights : numpy.ndarray of shape (n,), optional
             As `read_column`, `as_numbers` and scikit-learn have checked them.
+        all_categories : bool, default=False
+            Whether a Categorical keeps the categories that do not occur: other rows may have them.
 
         Raises
         ------
@@ -109,7 +112,7 @@ class Table:
         require_columns(frame, tuple(dict.fromkeys([*columns, *labels])), formula)
         if trials is not None:
             require_columns(frame, (trials,), None, " It holds the numbers of trials.")
-        typed = {name: _read(frame[name], name) for name in dict.fromkeys(columns)}
+        typed = {name: _read(frame[name], name, all_categories) for name in dict.fromkeys(columns)}
         coded = {name: Labels.of(frame[name]) for name in dict.fromkeys(labels)}
         counted = None if trials is None else _numbers(_read(frame[trials], trials), trials)
         mixed = tuple(name for name, column in typed.items() if _was_mixed(frame[name], column))
@@ -153,7 +156,7 @@ def _numbers(column: np.ndarray | Category, name: str) -> np.ndarray:
     return column
 
 
-def _read(column: pd.Series, name: str) -> np.ndarray | Category:
+def _read(column: pd.Series, name: str, all_categories: bool = False) -> np.ndarray | Category:
     if missing := int(column.isna().sum()):
         raise ValueError(
             f"column {name!r} has {missing} missing values (NaN) in {len(column)} rows. Rows are never dropped "
@@ -161,7 +164,7 @@ def _read(column: pd.Series, name: str) -> np.ndarray | Category:
         )
     read: np.ndarray | Category
     if isinstance(column.dtype, pd.CategoricalDtype):
-        read = _category(column, name)
+        read = _category(column, name, all_categories)
         values = read.values
     else:
         read = values = _typed(column, name)
@@ -170,7 +173,7 @@ def _read(column: pd.Series, name: str) -> np.ndarray | Category:
     return read
 
 
-def _category(column: pd.Series, name: str) -> Category:
+def _category(column: pd.Series, name: str, all_categories: bool) -> Category:
     """A Categorical; categories that are neither numbers, booleans nor text, such as intervals, become their text.
 
     What they are is told from all of them, those included that do not occur: rows of one frame are read alike.
@@ -180,7 +183,7 @@ def _category(column: pd.Series, name: str) -> Category:
     if levels is None:
         levels = np.array([label_text(category) for category in categories], dtype=object)
         categories = pd.Index(levels)
-    used = np.unique(codes)
+    used = np.arange(len(categories)) if all_categories else np.unique(codes)
     if len(set(levels[used])) < len(used):
         again = pd.Series(levels[used]).duplicated().to_numpy()
         raise FormulaError(

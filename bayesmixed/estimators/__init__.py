@@ -9,12 +9,14 @@ from bayesmixed.estimators import archive
 from bayesmixed.estimators.classifier import MixedModelClassifier
 from bayesmixed.estimators.regressor import MixedModelRegressor
 from bayesmixed.estimators.storage import PARTS, restore
+from bayesmixed.estimators.summed import files
+from bayesmixed.estimators.summed.statistics import SufficientStatistics
 
 ESTIMATORS = {cls.__name__: cls for cls in (MixedModelRegressor, MixedModelClassifier)}  # those that a file may be of
 
 
 def load(path: str | os.PathLike[str]) -> Any:
-    """Read an estimator that its method `save` has written; nothing in the file is executed.
+    """Read an estimator, or statistics, that a method `save` has written; nothing in the file is executed.
 
     Parameters
     ----------
@@ -22,9 +24,9 @@ def load(path: str | os.PathLike[str]) -> Any:
 
     Returns
     -------
-    MixedModelRegressor or MixedModelClassifier
-        Of the class that the file names. Fitted: it predicts, scores, conditions and shows its posterior as the saved
-        one did.
+    MixedModelRegressor, MixedModelClassifier or SufficientStatistics
+        Of the class that the file names. An estimator is fitted: it predicts, scores, conditions and shows its
+        posterior as the saved one did.
 
     Raises
     ------
@@ -39,5 +41,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     --------
     MixedModelRegressor.save : Writes the file; with an example of both.
     """
-    name, tree = archive.read(path, PARTS, ESTIMATORS)
+    name, tree = archive.read(path, dict.fromkeys(ESTIMATORS, PARTS) | {files.NAME: files.PARTS})
+    if name == files.NAME:
+        return files.restore(path, SufficientStatistics, tree)
     return restore(ESTIMATORS[name], tree)

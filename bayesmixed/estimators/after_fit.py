@@ -12,8 +12,10 @@ import pandas as pd
 from bayesmixed import _compat
 from bayesmixed.chunks import allowed, at_once
 from bayesmixed.design.spec import Design
+from bayesmixed.design.summed.checksum import checksum
+from bayesmixed.design.summed.summed import Summed
 from bayesmixed.errors import SamplerError, quoted, warn
-from bayesmixed.estimators.inputs import checksum
+from bayesmixed.estimators.inputs import Rows
 from bayesmixed.posterior.diagnostics import convergence
 from bayesmixed.posterior.draws import Draws
 from bayesmixed.posterior.posterior import Posterior
@@ -32,8 +34,8 @@ _CONDITIONAL = "given the effects of each draw: valid for LOO, less dependable w
 
 def condition(
     posterior: Posterior, frame: pd.DataFrame, y: np.ndarray, weights: np.ndarray | None, *, progressbar: bool
-) -> tuple[Posterior, Design]:
-    """The posterior of the fitted rows and new ones, and the new rows' design.
+) -> tuple[Posterior, Design, Summed | None]:
+    """The posterior of the fitted rows and new ones, and the new rows' design and sums.
 
     Parameters
     ----------
@@ -63,7 +65,8 @@ def condition(
     spec, design = posterior.spec.extended(design)
     fitted = as_fitted(posterior, design)
     draws = sampling.update(posterior.draws, spec, fitted, seed=posterior.seed, progressbar=progressbar)
-    return replace(posterior, model=replace(posterior.model, spec=spec), draws=draws), design
+    summed = Summed.of_rows(spec, design, table, posterior.family) if posterior.family.collapses else None
+    return replace(posterior, model=replace(posterior.model, spec=spec), draws=draws), design, summed
 
 
 def as_fitted(posterior: Posterior, design: Design) -> Design:
@@ -71,8 +74,8 @@ def as_fitted(posterior: Posterior, design: Design) -> Design:
     return design.working(posterior.family) if posterior.family.collapses else design
 
 
-def check_rows(design: Design, fitted: int) -> None:
-    """Refuse rows that are not those of the fit, whose checksum is `fitted`.
+def check_rows(design: Design, rows: Rows) -> None:
+    """Refuse rows that are not those of the fit, as far as `rows` says.
 
     Raises
     ------
@@ -84,7 +87,7 @@ def check_rows(design: Design, fitted: int) -> None:
                 f"loo needs the rows of the fit, but grouping factor {factor.name!r} has labels that are not levels: "
                 f"{quoted(factor.new_labels)}."
             )
-    if checksum(design) != fitted:
+    if design.n_rows != rows.n_rows if rows.checksum is None else checksum(design) != rows.checksum:
         raise ValueError(
             "loo needs the rows of the fit, all of them and no others, with their y and weights; these "
             f"{design.n_rows} rows are not the same. After condition, pass all rows so far in one frame."

@@ -19,9 +19,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from bayesmixed.design.statistics import CrossProducts, Pairs
+from bayesmixed.design.statistics import CrossProducts, Pairs, Sums
 from bayesmixed.distributions import PRIORS, Truncated
-from bayesmixed.errors import StorageError, quoted
+from bayesmixed.errors import FormulaError, StorageError, quoted
 from bayesmixed.estimators.inputs import Rows
 from bayesmixed.families import CLASS_FAMILIES, FAMILIES
 from bayesmixed.families.links import LINKS
@@ -58,6 +58,7 @@ KINDS: dict[str, type[Any]] = {
     "units": Units,
     "statistics": CrossProducts,
     "pairs": Pairs,
+    "sums": Sums,
     "factor prior": FactorPrior,
     "covariances": Covariances,
     "residual": Residual,
@@ -114,23 +115,19 @@ def write(path: str | os.PathLike[str], estimator: str, tree: Mapping[str, Any])
                 np.lib.format.write_array(member, array, allow_pickle=False)
 
 
-def read(
-    path: str | os.PathLike[str], parts: tuple[str, ...], estimators: Collection[str]
-) -> tuple[str, dict[str, Any]]:
+def read(path: str | os.PathLike[str], parts: Mapping[str, tuple[str, ...]]) -> tuple[str, dict[str, Any]]:
     """Read what `write` has written.
 
     Parameters
     ----------
     path : path-like
-    parts : tuple of str
-        What the tree has to have.
-    estimators : collection of str
-        Names of the classes that can be read.
+    parts : dict of str to tuple of str
+        By name of a class that can be read, what its tree has to have.
 
     Returns
     -------
     estimator : str
-        One of `estimators`.
+        One of those names.
     tree : dict of str to object
 
     Raises
@@ -140,20 +137,31 @@ def read(
         Another program's file, a damaged one, one of another version of the format or of another naming contract, or
         of an estimator that is not among those.
     """
-    with open(path, "rb") as file:  # its own errors say what is wrong
-        try:
-            with zipfile.ZipFile(file) as archive:
-                document = json.loads(archive.read("state.json"))
-                refusal = _refuse(document, estimators)
-                if not refusal:
-                    tree = _Decoder(archive, document["objects"]).decode(document["tree"])
-                    return document["estimator"], {part: tree[part] for part in parts}
-        # whatever a foreign or damaged file makes of the zip, the JSON, an array's head or a value's parts
-        except Exception as error:
-            raise StorageError(
-                f"{os.fspath(path)!r} is not a file that est.save has written, or it is damaged: {error}."
-            ) from error
+    with open(path, "rb") as file, damaged(path), zipfile.ZipFile(file) as archive:  # open's errors say what is wrong
+        document = json.loads(archive.read("state.json"))
+        refusal = _refuse(document, parts)
+        if not refusal:
+            tree = _Decoder(archive, document["objects"]).decode(document["tree"])
+            return document["estimator"], {part: tree[part] for part in parts[document["estimator"]]}
     raise StorageError(f"{os.fspath(path)!r} has {refusal}.")
+
+
+@contextmanager
+def damaged(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Whatever a foreign or damaged file makes of the zip, the JSON, an array's head or a value's parts, in a word.
+
+    Raises
+    ------
+    StorageError
+    """
+    try:
+        yield
+    except FormulaError:  # of another formulae
+        raise
+    except Exception as error:
+        raise StorageError(
+            f"{os.fspath(path)!r} is not a file that est.save has written, or it is damaged: {error}."
+        ) from error
 
 
 def _refuse(document: Mapping[str, Any], estimators: Collection[str]) -> str:

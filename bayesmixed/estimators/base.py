@@ -15,7 +15,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from bayesmixed.design.factors import GROUP_PRIORS
 from bayesmixed.design.frames import as_numbers, read_response, row_labels
-from bayesmixed.design.spec import Design
+from bayesmixed.design.spec import DesignSpec
+from bayesmixed.design.summed.running import Running
+from bayesmixed.design.summed.summed import Measured, Summed
 from bayesmixed.errors import FormulaError
 from bayesmixed.estimators import after_fit
 from bayesmixed.estimators.display import Display
@@ -23,6 +25,9 @@ from bayesmixed.estimators.inputs import Rows, as_frame, fitted_rows, learn, row
 from bayesmixed.estimators.predictions import Predictions
 from bayesmixed.estimators.storage import Storage
 from bayesmixed.estimators.summaries import Summaries
+from bayesmixed.estimators.summed.increments import Increments
+from bayesmixed.estimators.summed.learning import learn_sums
+from bayesmixed.estimators.summed.statistics import SufficientStatistics
 from bayesmixed.families.base import Family
 from bayesmixed.formula.parse import parse
 from bayesmixed.posterior.posterior import Model, Posterior
@@ -59,10 +64,11 @@ CONSTRAINTS: dict[str, list] = {  # of the parameters that all estimators have
 }
 
 
-class MixedModel(Predictions, Summaries, Storage, Display, BaseEstimator):
+class MixedModel(Predictions, Summaries, Storage, Display, Increments, BaseEstimator):
     """Base of the estimators: a subclass adds its parameters, and what scikit-learn asks of a kind of estimator."""
 
     trials: str | None = None
+    categories: dict[str, Any] | None = None
 
     def __new__(cls, *args: Any, **parameters: Any) -> Self:
         """Refuse a parameter that classifiers elsewhere have, and say why there is none here."""
@@ -117,9 +123,10 @@ class MixedModel(Predictions, Summaries, Storage, Display, BaseEstimator):
 
         Parameters
         ----------
-        X : DataFrame or array of shape (n, k)
+        X : DataFrame or array of shape (n, k), or SufficientStatistics
             With a formula, a DataFrame (pandas, polars or another that narwhals reads) that has the formula's columns,
-            grouping factors included.
+            grouping factors included. Or sums over rows, of the same formula and family; `y` and `sample_weight` are in
+            them.
         y : array-like of shape (n,), optional
             The response. With a two-sided formula None takes the left-hand column of X; a y that is given wins.
         sample_weight : array-like of shape (n,), optional
@@ -147,9 +154,34 @@ class MixedModel(Predictions, Summaries, Storage, Display, BaseEstimator):
         ConvergenceWarning
             When the draws are not trustworthy yet, with causes and remedies.
         """
-        model, design, obs = self._model(X, y, sample_weight, reset=True)
+        if isinstance(X, SufficientStatistics):
+            return self._fit_sums(X, y, sample_weight)
+        learned = learn(self, X, y, sample_weight, reset=True)
+        model = self._model(learned.model, learned.design)
+        posterior = self._sample(model, learned.design, self._draw_seed())
+        rows = Rows.of(learned.design, learned.obs, learned.summed)
+        vars(self).pop("_seed", None)  # of rows that were added before
+        return self._keep(posterior, rows, learned.summed if posterior.draws.state is not None else None)
+
+    def _fit_sums(self, statistics: SufficientStatistics, y: Any, sample_weight: Any) -> Self:
+        """`fit` of rows that were summed."""
+        if y is not None or sample_weight is not None:
+            raise ValueError("y and sample_weight are in the statistics already; call fit(statistics).")
+        summed = learn_sums(self, statistics)
+        model = self._model((summed.spec, summed.family), summed)
+        posterior = self._sample(model, summed, self._draw_seed())
+        names = [name for name in summed.spec.columns or () if name != summed.spec.response]
+        self.n_features_in_ = len(names)
+        self.feature_names_in_ = np.array(names, dtype=object)
+        vars(self).pop("_seed", None)
+        return self._keep(posterior, Rows.of_sums(summed), statistics)
+
+    def _draw_seed(self) -> int:
+        return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+
+    def _sample(self, model: Model, data: Measured, seed: int) -> Posterior:
+        """Draw from the posterior of a model."""
         resolve_modes(self.new_groups, model.spec)  # a wrong one is refused before the work
-        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         settings = Settings(
             sampler=self.sampler,
             draws=self.draws,
@@ -161,7 +193,7 @@ class MixedModel(Predictions, Summaries, Storage, Display, BaseEstimator):
             cores=self.cores,
             backend=self.nuts_backend,
         )
-        return self._keep(Posterior(model, sample(model, design, settings), seed), Rows.of(design, obs))
+        return Posterior(model, sample(model, data, settings), seed)
 
     def condition(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Learn from new rows, of known or new groups, without fitting again.
@@ -223,11 +255,14 @@ class MixedModel(Predictions, Summaries, Storage, Display, BaseEstimator):
         check_is_fitted(self)
         frame = as_frame(self, X, self.design_spec_.columns, reset=False)
         y = read_response(frame, y, self.design_spec_.response, type(self).__name__)
-        obs = row_labels(X, start=len(self._rows.y))
+        obs = row_labels(X, start=self._rows.n_rows)
         frame, column, weights, obs = rows_that_count(obs, frame, y, sample_weight)
         response = self._read_response(column)
-        posterior, design = after_fit.condition(self._posterior, frame, response, weights, progressbar=self.progressbar)
-        return copy(self)._keep(posterior, self._rows + Rows.of(design, obs))
+        posterior, design, summed = after_fit.condition(
+            self._posterior, frame, response, weights, progressbar=self.progressbar
+        )
+        every = None if self._summed is None or summed is None else self._summed.plus(summed)
+        return copy(self)._keep(posterior, self._rows + Rows.of(design, obs, summed), every)
 
     def loo(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
         """Estimate how well new rows of the same kind are predicted, by leaving out each row of the fit.
@@ -288,7 +323,7 @@ class MixedModel(Predictions, Summaries, Storage, Display, BaseEstimator):
         """
         check_is_fitted(self)
         design, obs = fitted_rows(self, X, y, sample_weight)
-        after_fit.check_rows(design, self._rows.checksum)
+        after_fit.check_rows(design, self._rows)
         return after_fit.loo(self._posterior, design, obs, progressbar=self.progressbar)
 
     def build_model(self, X: Any, y: Any = None, sample_weight: Any = None) -> pm.Model:
@@ -305,8 +340,8 @@ class MixedModel(Predictions, Summaries, Storage, Display, BaseEstimator):
             Variables and dims named as in `idata_`, on the user's scale.
         """
         self._validate_params()
-        model, design, obs = self._model(X, y, sample_weight, reset=None)
-        return build_model(model, design, obs)
+        learned = learn(self, X, y, sample_weight, reset=None)
+        return build_model(self._model(learned.model, learned.design), learned.design, learned.obs)
 
     def _find_family(self) -> Family:
         """The family that the parameters name.
@@ -326,13 +361,13 @@ class MixedModel(Predictions, Summaries, Storage, Display, BaseEstimator):
         """A response as numbers, (n,), as the fit's was read."""
         return as_numbers(column)
 
-    def _model(self, X: Any, y: Any, sample_weight: Any, reset: bool | None) -> tuple[Model, Design, np.ndarray]:
-        """The model of some rows, their design and their labels; see `learn`."""
-        spec, design, obs, family = learn(self, X, y, sample_weight, reset=reset)
-        return Model(spec, family, resolve_priors(design, family, self.priors, self.lkj_eta)), design, obs
+    def _model(self, learned: tuple[DesignSpec, Family], data: Measured) -> Model:
+        """The model of what was learned of some rows, with the priors that these suggest."""
+        spec, family = learned
+        return Model(spec, family, resolve_priors(data, family, self.priors, self.lkj_eta))
 
-    def _keep(self, posterior: Posterior, rows: Rows) -> Self:
-        """Store what a fit has found."""
+    def _keep(self, posterior: Posterior, rows: Rows, summed: Summed | Running[Summed] | None) -> Self:
+        """Store what a fit has found, and the sums that `partial_fit` adds to, where there are any."""
         draws = posterior.draws
         self.design_spec_, self.priors_ = posterior.spec, posterior.model.priors
         self.diagnostics_ = draws.diagnostics
@@ -340,11 +375,13 @@ class MixedModel(Predictions, Summaries, Storage, Display, BaseEstimator):
         self.intercept_ = float(draws.mean("Intercept")) if "Intercept" in draws.values else 0.0
         self._posterior = posterior
         self._rows = rows
+        self._summed = Running((summed,)) if isinstance(summed, Summed) else summed
         self._idata = None
         return self
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "_posterior")  # a fit that fails has left names of columns
+        # a fit that fails has left names of columns; one that waits to be drawn has sums
+        return "_posterior" in vars(self) or self._is_waiting()
 
     def _with_formula(self, tags: Any) -> Any:
         """Tags of a kind of estimator, with what the formula says of X and y."""

@@ -5,6 +5,7 @@ Nothing is computed from the draws, and nothing heavy is imported.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import copy
 from html import escape
 from typing import Any
@@ -44,23 +45,33 @@ class Display:
 
     _posterior: Posterior
     _rows: Rows
+    _summed: Any
+    _is_waiting: Callable[[], bool]
 
     def __repr__(self, N_CHAR_MAX: int = 700) -> str:
         text = BaseEstimator.__repr__(self, N_CHAR_MAX)
-        return f"{text}\n{as_text(self._shown)}" if hasattr(self, "_posterior") else text
+        return f"{text}\n{as_text(self._shown)}" if self._is_learned else text
 
     def _html_repr(self) -> str:
         html = estimator_html_repr(self)
-        return f"{html}{as_html(self._shown)}" if hasattr(self, "_posterior") else html
+        return f"{html}{as_html(self._shown)}" if self._is_learned else html
+
+    @property
+    def _is_learned(self) -> bool:
+        return "_posterior" in vars(self) or self._is_waiting()
 
     @property
     def _shown(self) -> Sections:
+        if self._is_waiting():  # a look at it does not draw
+            return {"Model": [("rows", f"{self._summed.n_rows:,}, not yet sampled")]}
         return sections(self._posterior, self._rows)
 
     def _get_fitted_attr_html(self, *args: Any, **kwargs: Any) -> Any:
         """The table of fitted attributes but `idata_`, which scikit-learn would assemble to show it."""
         shown = copy(self)
-        if hasattr(self, "_posterior"):
+        if self._is_waiting():
+            return {}
+        if "_posterior" in vars(self):
             shown._idata = "not assembled"  # type: ignore[attr-defined]
         found = super(Display, shown)._get_fitted_attr_html(*args, **kwargs)  # type: ignore[misc]
         found.pop("idata_", None)
@@ -83,8 +94,8 @@ def sections(posterior: Posterior, rows: Rows) -> Sections:
     model = [("formula", _formula(spec)), ("family", f"{posterior.family.name}, {posterior.family.link.name} link")]
     if posterior.family.classes:
         model.append(("classes", quoted(posterior.family.classes)))
-    n_rows = f"{len(rows.y):,}"
-    model.append(("rows", n_rows if rows.weight == len(rows.y) else f"{n_rows}, of weight {rows.weight:,.10g}"))
+    n_rows = f"{rows.n_rows:,}"
+    model.append(("rows", n_rows if rows.weight == rows.n_rows else f"{n_rows}, of weight {rows.weight:,.10g}"))
     model += [(factor.name, _factor(factor)) for factor in spec.groups]
     return {"Model": model, "Priors": _cut(posterior.model.priors.rows), "Sampling": _sampling(posterior)}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,7 +17,8 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from bayesmixed.design.factors import resolve_group_prior
+from bayesmixed.design.doubts import warn_doubtful
+from bayesmixed.design.factors import refuse_single_levels, resolve_group_prior
 from bayesmixed.design.frames import (
     check_size,
     column_names,
@@ -29,6 +30,8 @@ from bayesmixed.design.frames import (
     to_pandas,
 )
 from bayesmixed.design.spec import Design, DesignSpec
+from bayesmixed.design.summed.checksum import checksum
+from bayesmixed.design.summed.summed import Summed
 from bayesmixed.errors import FormulaError, quoted
 from bayesmixed.estimators.identification.residuals import check_groups, check_residuals
 from bayesmixed.estimators.identification.separation import warn_separated
@@ -38,15 +41,35 @@ from bayesmixed.estimators.identification.undetermined import (
     warn_undetermined,
 )
 from bayesmixed.estimators.identification.weights import warn_few_rows
+from bayesmixed.estimators.summed.reading import declared
 from bayesmixed.families.base import Family
 from bayesmixed.formula.names import cure_of_names
 from bayesmixed.formula.parse import ParsedFormula, parse
 from bayesmixed.posterior.container import check_columns, check_names
 
 
-def learn(
-    estimator: Any, X: Any, y: Any, sample_weight: Any, reset: bool | None
-) -> tuple[DesignSpec, Design, np.ndarray, Family]:
+@dataclass(frozen=True)
+class Learned:
+    """What a fit is made from.
+
+    Attributes
+    ----------
+    model : tuple of DesignSpec and Family
+    design : Design
+        Of the rows that count.
+    obs : numpy.ndarray of shape (n,)
+        Their labels.
+    summed : Summed or None
+        Of a family that collapses.
+    """
+
+    model: tuple[DesignSpec, Family]
+    design: Design
+    obs: np.ndarray
+    summed: Summed | None
+
+
+def learn(estimator: Any, X: Any, y: Any, sample_weight: Any, reset: bool | None) -> Learned:
     """Check the data and learn the design from the rows that count.
 
     Parameters
@@ -57,14 +80,6 @@ def learn(
         As in `MixedModel.fit`.
     reset : bool or None
         Whether to record X's columns; None: neither record nor compare.
-
-    Returns
-    -------
-    spec : DesignSpec
-    design : Design
-    obs : numpy.ndarray of shape (n,)
-        Labels of the rows of positive weight.
-    family : Family
 
     Raises
     ------
@@ -82,14 +97,17 @@ def learn(
     frame, column, weights, obs = rows_that_count(row_labels(X), frame, y, sample_weight)
     check_size(column)
     family, y = estimator._learn_response(family, column)
+    frame = declared(frame, estimator.categories)
     if parsed is None:
         resolve_group_prior(estimator.group_prior, ())
         spec, design = DesignSpec.plain(frame, y, weights)
+        table = spec.read(frame.head(0))
     else:
         check_columns(parsed.columns)
-        spec, design = DesignSpec.learn(
-            parsed, frame, group_prior=estimator.group_prior, trials=trials, y=y, weights=weights
-        )
+        table = DesignSpec.table_of(parsed, frame, trials=trials, y=y, weights=weights)
+        spec, design = DesignSpec.learn_from(parsed, table, group_prior=estimator.group_prior, trials=trials)
+        refuse_single_levels(spec.groups)
+        warn_doubtful(spec.parts, table)
         check_names(spec, family)
     family.check_fit(design.observed, design.trials)
     check_units(design)
@@ -102,7 +120,8 @@ def learn(
         check_groups(design.working(family))
     if family.separable:
         warn_separated(design)
-    return spec, design, obs, family
+    summed = Summed.of_rows(spec, design, table, family) if family.collapses else None
+    return Learned((spec, family), design, obs, summed)
 
 
 def _parse(formula: str, X: Any) -> ParsedFormula:
@@ -209,8 +228,8 @@ def as_frame(estimator: Any, X: Any, used: Collection[str] | None, reset: bool |
     rules = {"dtype": np.float64, "ensure_all_finite": False}  # `Table.read` counts NaN by column
     X = check_array(X, **rules) if reset is None else validate_data(estimator, X, reset=reset, **rules)
     if reset is False:  # scikit-learn compared the names, or warned; the columns are those of fit, in order
-        names = list(estimator.design_spec_.common_names)
-    elif not names or not all(isinstance(name, str) for name in names):
+        names = list(getattr(estimator, "feature_names_in_", []))
+    if not names or not all(isinstance(name, str) for name in names):
         names = [f"x{i}" for i in range(X.shape[1])]
     return pd.DataFrame(X, columns=names)
 
@@ -227,45 +246,57 @@ class Rows:
 
     Attributes
     ----------
-    y : numpy.ndarray of shape (n,)
-        The response.
-    obs : numpy.ndarray of shape (n,), or range
+    y : numpy.ndarray of shape (n,), or None
+        The response; of rows that were summed it is not known.
+    obs : numpy.ndarray of shape (n,), range or None
         Labels of the rows; consecutive integers as a range.
+    n_rows : int
     weight, total : float
         Sum of the weights, and of the response, weighted.
     squares : dict of str to numpy.ndarray of shape (q, q)
         By factor: the sum over rows of z z', weighted.
-    checksum : int
-        Tells these rows from others, whatever their order.
+    checksum : int or None
+        Tells these rows from others, whatever their order; None where labels were replaced.
     """
 
-    STORED: ClassVar[tuple[str, ...]] = ("y", "obs", "weight", "total", "squares", "checksum")
+    STORED: ClassVar[tuple[str, ...]] = ("y", "obs", "n_rows", "weight", "total", "squares", "checksum")
 
-    y: np.ndarray
-    obs: np.ndarray | range
+    y: np.ndarray | None
+    obs: np.ndarray | range | None
+    n_rows: int
     weight: float
     total: float
     squares: dict[str, np.ndarray]
-    checksum: int
+    checksum: int | None
 
     @classmethod
-    def of(cls, design: Design, obs: np.ndarray) -> Rows:
-        """Measure the rows of a fit."""
+    def of(cls, design: Design, obs: np.ndarray, summed: Summed | None = None) -> Rows:
+        """Measure the rows of a fit, which may have been summed."""
+        if summed is not None:
+            return replace(cls.of_sums(summed), y=design.observed, obs=_brief(obs))
         w = design.weights
         weight = float(design.n_rows if w is None else w.sum())
         total = float(design.observed.sum() if w is None else w @ design.observed)
         squares = {f.name: (f.Z if w is None else f.Z * w[:, None]).T @ f.Z for f in design.groups}
-        return cls(design.observed, _brief(obs), weight, total, squares, checksum(design))
+        return cls(design.observed, _brief(obs), design.n_rows, weight, total, squares, checksum(design))
+
+    @classmethod
+    def of_sums(cls, summed: Summed) -> Rows:
+        """What sums say of the rows."""
+        weight = summed.sums.products.n
+        return cls(None, None, summed.n_rows, weight, summed.total, summed.squares(), summed.checksum)
 
     def __add__(self, other: Rows) -> Rows:
         """Both sets of rows."""
+        there = self.y is not None and other.y is not None
         return Rows(
-            np.concatenate([self.y, other.y]),
-            _brief(_join_labels(np.asarray(self.obs), np.asarray(other.obs))),
+            np.concatenate([self.y, other.y]) if there else None,
+            _brief(_join_labels(np.asarray(self.obs), np.asarray(other.obs))) if there else None,
+            self.n_rows + other.n_rows,
             self.weight + other.weight,
             self.total + other.total,
             {name: square + other.squares[name] for name, square in self.squares.items()},
-            (self.checksum + other.checksum) % 2**64,
+            None if self.checksum is None or other.checksum is None else (self.checksum + other.checksum) % 2**64,
         )
 
 
@@ -283,27 +314,3 @@ def _join_labels(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     numbers = "biuf"
     alike = a.dtype.kind == b.dtype.kind or (a.dtype.kind in numbers and b.dtype.kind in numbers)
     return np.concatenate([a, b] if alike else [a.astype(str), b.astype(str)])
-
-
-_ODD = 0x9E3779B97F4A7C15  # 2^64 over the golden ratio: spreads bits when it multiplies
-
-
-def checksum(design: Design) -> int:
-    """Tell the rows of a fit from others.
-
-    A sum over rows, modulo 2^64, of a mixed-up number of each: it does not depend on their order, and those of two
-    sets of rows add up. Numbers are rounded to 11 digits: a row's columns of a spline may differ in the last bit from
-    those of the same row among others.
-    """
-    weights = np.ones(design.n_rows) if design.weights is None else design.weights
-    trials = [] if design.trials is None else [design.trials]
-    columns = [design.response, weights, *trials, *design.X.T]
-    for factor in design.groups:
-        columns += [factor.codes, *factor.Z.T]
-    mixed = np.zeros(design.n_rows, dtype=np.uint64)
-    for at, column in enumerate(columns, start=1):
-        bits = (np.asarray(column, dtype=np.float64) + 0.0).view(np.uint64)  # -0.0 is 0.0
-        bits = (bits + np.uint64(2**15)) >> np.uint64(16)
-        mixed = (mixed ^ bits) * np.uint64(_ODD * (2 * at + 1) % 2**64)
-        mixed ^= mixed >> np.uint64(29)
-    return int(mixed.sum(dtype=np.uint64))

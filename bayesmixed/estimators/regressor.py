@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import RegressorMixin
+from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
@@ -13,6 +13,7 @@ from bayesmixed.design.frames import read_response, to_pandas
 from bayesmixed.errors import warn
 from bayesmixed.estimators.base import CONSTRAINTS, MixedModel, showing_what_it_inherits
 from bayesmixed.estimators.inputs import rows_of_weight
+from bayesmixed.estimators.summed.learning import refuse_sums
 from bayesmixed.families import get_family
 from bayesmixed.families.base import Family
 from bayesmixed.prediction import predict as prediction
@@ -44,6 +45,9 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
     trials : str, optional
         ``family="binomial"``: the column of X with the number of trials of each row, of which y counts the successes. A
         formula ``"p(successes, trials) ~ ..."`` says the same.
+    categories : dict of str, optional
+        Levels of common categoricals, in order, for rows that may not show all of them, ``{"month": range(1, 13)}``:
+        for `partial_fit`. Levels that never come are left out. A Categorical states its own.
     group_prior : {"lkj", "independent"} or dict by factor, default="lkj"
         Whether the effects of a bar ``|`` may correlate. ``||`` in the formula always means independent.
     lkj_eta : float or dict by factor, default=2.0
@@ -116,7 +120,11 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
     array([253., 273.])
     """
 
-    _parameter_constraints: ClassVar[dict[str, list]] = {**CONSTRAINTS, "trials": [str, None]}
+    _parameter_constraints: ClassVar[dict[str, list]] = {
+        **CONSTRAINTS,
+        "trials": [str, None],
+        "categories": [dict, None],
+    }
 
     def __init__(
         self,
@@ -125,6 +133,7 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
         family: str = "gaussian",
         link: str | None = None,
         trials: str | None = None,
+        categories: dict[str, Any] | None = None,
         group_prior: str | dict[str, str] = "lkj",
         lkj_eta: float | dict[str, float] = 2.0,
         priors: dict[str, Any] | Priors | None = None,
@@ -158,6 +167,54 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
             progressbar=progressbar,
         )
         self.trials = trials
+        self.categories = categories
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Learn from more rows: those of a day, of a file, of a part of a frame.
+
+        Sums over the rows are added to those of the rows before; the posterior of all rows is drawn when a value of it
+        is first read (`predict`, `coef_`, `idata_`, tables, ``diagnostics_``), so that many small parts cost one run of
+        the sampler. Whatever the parts, it is that of one `fit` of all rows: default priors are those of all rows so
+        far, too. After `fit`, and after `condition`, rows are added to theirs. For a posterior whose priors stay those
+        of the first rows, and which is there at once, see `condition`.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`. New levels of grouping factors join as they come. Of common categoricals all levels have to be
+            known at the first part: by `categories`, or by the dtype of a Categorical.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        FormulaError
+            A level of a common category that the first rows did not have; a function in the formula that would learn
+            from the first rows alone (``scale``, ``center``, ``bs``, ``poly``).
+        ValueError
+            A family, or a fit, that needs its rows: other than "gaussian" and "lognormal", or by NUTS. Whatever is
+            raised, the estimator is as it was.
+
+        Notes
+        -----
+        ``hasattr`` of a value of the posterior reads it; printing, cloning and pickling do not. What raises or warns
+        in `fit` because of all rows, such as a response that is constant, does so when the posterior is drawn.
+
+        Examples
+        --------
+        >>> import bayesmixed as bm
+        >>> df = bm.datasets.load_sleepstudy()
+        >>> est = bm.MixedModelRegressor("Reaction ~ Days + (Days | Subject)", random_state=0)
+        >>> for day, rows in df.groupby("Days"):
+        ...     _ = est.partial_fit(rows)
+        >>> est.predict(df.head(2)).round()
+        array([253., 273.])
+        """
+        self._add_rows(X, y, sample_weight)
+        return self
 
     def predict(
         self,
@@ -250,6 +307,7 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
             1 is perfect; 0 is as good as the mean of `y`.
         """
         check_is_fitted(self)
+        refuse_sums(X, "score")
         y = read_response(X, y, self.design_spec_.response, type(self).__name__)
         X, y, sample_weight = rows_of_weight(X, y, sample_weight)
         predicted = self.predict(X)

@@ -10,6 +10,8 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from bayesmixed.design.spec import DesignSpec
+from bayesmixed.design.summed.running import Running
+from bayesmixed.design.summed.summed import Summed
 from bayesmixed.estimators import archive
 from bayesmixed.estimators.inputs import Rows
 from bayesmixed.estimators.labels import check_given
@@ -17,7 +19,8 @@ from bayesmixed.posterior.draws import Draws
 from bayesmixed.posterior.posterior import Model, Posterior
 
 _PACKAGE = __name__.partition(".")[0]
-PARTS = ("params", "family", "spec", "draws", "seed", "priors", "rows", "n_features_in", "feature_names_in")
+_OF_FIT = ("family", "spec", "draws", "seed", "priors", "rows", "statistics")
+PARTS = ("params", *_OF_FIT, "n_features_in", "feature_names_in")
 
 _Estimator = TypeVar("_Estimator", bound="Storage")
 
@@ -28,6 +31,7 @@ class Storage:
     n_features_in_: int
     _posterior: Posterior
     _rows: Rows
+    _summed: Running[Summed] | None
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted estimator to one file, for `bayesmixed.load`.
@@ -84,6 +88,7 @@ class Storage:
             "seed": posterior.seed,
             "priors": posterior.model.priors,
             "rows": self._rows,
+            "statistics": None if self._summed is None else self._summed.total.state,
             "n_features_in": self.n_features_in_,
             "feature_names_in": None if names is None else list(names),
         }
@@ -108,5 +113,7 @@ def restore(cls: type[_Estimator], tree: dict[str, Any]) -> _Estimator:
     if tree["feature_names_in"] is not None:
         est.feature_names_in_ = np.array(tree["feature_names_in"], dtype=object)
     model = Model(DesignSpec.from_state(tree["spec"]), tree["family"], tree["priors"])
-    fitted: _Estimator = est._keep(Posterior(model, tree["draws"], tree["seed"]), tree["rows"])
+    summed = None if tree["statistics"] is None else Summed.from_state(tree["statistics"])
+    posterior = Posterior(model, tree["draws"], tree["seed"])
+    fitted: _Estimator = est._keep(posterior, tree["rows"], summed)
     return fitted

@@ -37,7 +37,8 @@ class Summaries:
         check_is_fitted(self)
         if self._idata is None:
             posterior, rows = self._posterior, self._rows
-            self._idata = container(posterior, (rows.y, np.asarray(rows.obs)))
+            observed = None if rows.y is None else (rows.y, np.asarray(rows.obs))
+            self._idata = container(posterior, observed)
         return self._idata
 
     def draw_group_effects(self, factor: str, levels: Any = None) -> xr.DataArray:

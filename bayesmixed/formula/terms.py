@@ -195,6 +195,19 @@ def beyond_knots(call: Any, frame: pd.DataFrame) -> list[tuple[str, float, float
     return found
 
 
+def calls_that_learn(text: str) -> list[str]:
+    """The calls of a text whose values in a row depend on the other rows that they were learned from."""
+    calls = _read_calls(text) if "(" in text else []
+    return list(dict.fromkeys(str(node) for call in calls for node in _nodes(call) if _learns(node)))
+
+
+def _learns(node: Any) -> bool:
+    name = getattr(node, "callee", "")
+    if name == "poly" and "raw" in node.kwargs:
+        return not node.kwargs["raw"].eval(None, None)
+    return name in ("bs", "center", "poly", "scale", "standardize")
+
+
 def _nodes(node: Any) -> list[Any]:
     children = [*getattr(node, "args", ()), *getattr(node, "kwargs", {}).values()]
     return [node, *(inner for child in children for inner in _nodes(child))]

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from bayesmixed.design.spec import Design
+from bayesmixed.design.summed.summed import Measured
 from bayesmixed.distributions import Prior
 from bayesmixed.gaussian.units import Units
 from bayesmixed.priors import lkj
@@ -83,7 +83,7 @@ class Covariances:
     factors: tuple[FactorPrior, ...]
 
     @classmethod
-    def of(cls, design: Design, priors: Priors, units: Units) -> Covariances:
+    def of(cls, design: Measured, priors: Priors, units: Units) -> Covariances:
         """Gather the priors of a model."""
         factors = []
         for f, factor in enumerate(design.groups):

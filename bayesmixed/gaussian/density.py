@@ -18,8 +18,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bayesmixed.chunks import allowed, chunks
-from bayesmixed.design.spec import Design
 from bayesmixed.design.statistics import CrossProducts
+from bayesmixed.design.summed.summed import Measured
 from bayesmixed.families.gaussian import SIGMA_FLOOR
 from bayesmixed.gaussian.common import Reduced, Residual
 from bayesmixed.gaussian.covariance import Covariances
@@ -51,7 +51,7 @@ class CollapsedDensity:
     known: Elimination | None = None
 
     @classmethod
-    def of(cls, design: Design, priors: Priors, units: Units, statistics: CrossProducts) -> CollapsedDensity:
+    def of(cls, design: Measured, priors: Priors, units: Units, statistics: CrossProducts) -> CollapsedDensity:
         """Prepare the density; needs at least one factor."""
         covariances = Covariances.of(design, priors, units)
         rows = units.stated_prior(design, priors)

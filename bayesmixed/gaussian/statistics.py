@@ -6,6 +6,7 @@ import numpy as np
 
 from bayesmixed.design.spec import Design
 from bayesmixed.design.statistics import CrossProducts, parts
+from bayesmixed.design.summed.summed import Measured, Summed
 from bayesmixed.gaussian.units import Units
 
 # Size of what is subtracted from a column while it is swept, in working units. A sum of squares that is derived from
@@ -14,16 +15,17 @@ from bayesmixed.gaussian.units import Units
 _MAX_SUBTRACTED = 30.0
 
 
-def working_products(design: Design, units: Units) -> CrossProducts:
+def working_products(design: Measured, units: Units) -> CrossProducts:
     """Cross-products of V and Z_w of `Units`.
 
     They follow from the design's statistics by a shift, a sweep and a scale, without the rows; but where sweeping takes
-    nearly all of a column away, sums no longer hold what is left of it, and the rows are read again.
+    nearly all of a column away, sums no longer hold all digits of what is left of it, and rows that are there are read
+    again.
     """
     statistics = design.statistics
     A = units.common_map(statistics.origin)
     B = [units.group_map(f, origin) for f, origin in enumerate(statistics.effect_origins)]
-    if _subtracted(statistics.products, A, B) <= _MAX_SUBTRACTED:
+    if isinstance(design, Summed) or _subtracted(statistics.products, A, B) <= _MAX_SUBTRACTED:
         return statistics.products.combined(A, B)
     return products_of_rows(design, units)
 

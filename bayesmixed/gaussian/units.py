@@ -9,6 +9,7 @@ import numpy as np
 
 from bayesmixed.design.factors import GroupFactor
 from bayesmixed.design.spec import Design
+from bayesmixed.design.summed.summed import Measured
 from bayesmixed.distributions import Normal
 from bayesmixed.families.base import Family
 from bayesmixed.families.gaussian import Gaussian
@@ -54,7 +55,7 @@ class Units:
     intercept_at: tuple[int | None, ...]
 
     @classmethod
-    def learn(cls, design: Design, priors: Priors, family: Family = _GAUSSIAN) -> Units:
+    def learn(cls, design: Measured, priors: Priors, family: Family = _GAUSSIAN) -> Units:
         """Measure a design; the units of the linear predictor are its family's."""
         T = tuple(priors.group_sweep(factor.name, factor.effect_names) for factor in design.groups)
         statistics = design.statistics
@@ -104,7 +105,7 @@ class Units:
         """Size of one working unit of each effect of a factor, on the user's scale; shape (q,)."""
         return self.scaling.y_scale / self.scale[f]
 
-    def stated_prior(self, design: Design, priors: Priors) -> np.ndarray:
+    def stated_prior(self, design: Measured, priors: Priors) -> np.ndarray:
         """Rows whose square is the prior of gamma: ``rows' rows = [I, m]' V0^-1 [I, m]``, shape (P - 1, P).
 
         The priors are stated for (Intercept_s, beta_s) = c + A gamma of the swept columns, independent normal with

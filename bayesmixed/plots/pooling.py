@@ -100,7 +100,7 @@ def shrinkage(
     >>> plt.close(ax.figure)
     """
     frame, observed, weights, _ = read_rows(est, X, y, sample_weight)
-    if sample_weight is None and est._rows.weight != len(est._rows.y):
+    if sample_weight is None and est._rows.weight != est._rows.n_rows:
         raise ValueError("the rows of the fit had weights, and so have their least squares; pass sample_weight.")
     name = read_factor(est, factor).name
     group = est.design_spec_.apply(frame, (name,)).groups[0]

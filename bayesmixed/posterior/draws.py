@@ -10,6 +10,7 @@ import numpy as np
 
 from bayesmixed.chunks import allowed, chunks
 from bayesmixed.design.spec import Design, DesignSpec
+from bayesmixed.design.summed.summed import Named
 from bayesmixed.families.base import Family
 
 if TYPE_CHECKING:
@@ -219,7 +220,7 @@ class Draws:
         return self.lazy[factor].draw(levels) if factor in self.lazy else self.flat(f"b_{factor}")[:, levels]
 
 
-def layout(design: Design | DesignSpec, family: Family) -> dict[str, tuple[str, ...]]:
+def layout(design: Named, family: Family) -> dict[str, tuple[str, ...]]:
     """Variables of the naming contract, version 1, in order, with their dims beyond (chain, draw).
 
     Examples
@@ -244,7 +245,7 @@ def layout(design: Design | DesignSpec, family: Family) -> dict[str, tuple[str, 
     return variables | last
 
 
-def coordinates(design: Design | DesignSpec, family: Family) -> dict[str, np.ndarray]:
+def coordinates(design: Named, family: Family) -> dict[str, np.ndarray]:
     """Coordinate values of the dims in `layout`."""
     coords: dict[str, Any] = dict(family.coordinates)
     if design.common_names:

@@ -7,9 +7,9 @@ from types import MappingProxyType
 
 import numpy as np
 
-from bayesmixed.design.factors import GroupFactor, by_factor
+from bayesmixed.design.factors import GroupFactor, GroupSpec, by_factor
 from bayesmixed.design.moments import Moments
-from bayesmixed.design.spec import Design
+from bayesmixed.design.summed.summed import Measured, Summed
 from bayesmixed.distributions import HalfNormal, Normal, Prior
 from bayesmixed.errors import PriorError, quoted, warn
 from bayesmixed.families.base import Family, Response
@@ -19,10 +19,12 @@ from bayesmixed.priors.swept import sweep
 FAR = 3  # standard deviations between zero and the mean of a slope column before we warn
 
 
-def response_of(design: Design, family: Family) -> Response:
+def response_of(design: Measured, family: Family) -> Response:
     """What a family is told of a design's rows."""
     measured = design.working(family).statistics.common
     (*_, location), (*_, scale) = measured.location_and_scale(design.has_intercept)
+    if isinstance(design, Summed):  # families that collapse ask for no rows
+        return Response(np.empty(0), None, None, None, design.has_intercept, float(location), float(scale))
     return Response(
         design.observed,
         design.offset,
@@ -34,13 +36,13 @@ def response_of(design: Design, family: Family) -> Response:
     )
 
 
-def predictor_scale(design: Design, family: Family) -> tuple[float, float]:
+def predictor_scale(design: Measured, family: Family) -> tuple[float, float]:
     """Where the linear predictor of a design is, and how far it may be from there, as its family says."""
     return family.location_and_scale(response_of(design, family))
 
 
 def default_priors(
-    design: Design,
+    design: Measured,
     family: Family,
     lkj_eta: float | Mapping[str, float] = 2.0,
     stated: Mapping[str, Collection[str]] = MappingProxyType({}),
@@ -57,7 +59,7 @@ def default_priors(
 
     Parameters
     ----------
-    design : Design
+    design : Design or Summed
         With a response.
     family : Family
     lkj_eta : float or dict by factor, default=2.0
@@ -112,7 +114,7 @@ def default_priors(
 
 
 def _default_sds(
-    factor: GroupFactor, measured: Moments, is_binary: np.ndarray, y_scale: float, stated: Collection[str]
+    factor: GroupFactor | GroupSpec, measured: Moments, is_binary: np.ndarray, y_scale: float, stated: Collection[str]
 ) -> tuple[dict[str, Prior], dict[str, dict[str, float]]]:
     """Priors of a factor's sds, and how its correlated blocks are swept."""
     names = np.array(factor.effect_names)
@@ -148,7 +150,9 @@ def _default_sds(
     return sds, swept
 
 
-def far_slopes(measured: Moments, is_binary: np.ndarray, factor: GroupFactor, far: float = FAR) -> np.ndarray:
+def far_slopes(
+    measured: Moments, is_binary: np.ndarray, factor: GroupFactor | GroupSpec, far: float = FAR
+) -> np.ndarray:
     """Which slope columns, beside a group intercept, have their mean more than `far` sds from zero; bool (q,).
 
     A column of zeros and ones is never far: zero is one of its values.
@@ -159,7 +163,7 @@ def far_slopes(measured: Moments, is_binary: np.ndarray, factor: GroupFactor, fa
         Of the factor's columns, perhaps swept.
     is_binary : numpy.ndarray of bool, shape (q,)
         Which columns hold zeros and ones alone, as written.
-    factor : GroupFactor
+    factor : GroupFactor or GroupSpec
     far : float, default=3
     """
     if "Intercept" not in factor.effect_names:
@@ -168,7 +172,7 @@ def far_slopes(measured: Moments, is_binary: np.ndarray, factor: GroupFactor, fa
     return (np.abs(mean) > far * scale) & ~is_binary
 
 
-def resolve_eta(lkj_eta: float | Mapping[str, float], design: Design) -> dict[str, float]:
+def resolve_eta(lkj_eta: float | Mapping[str, float], design: Measured) -> dict[str, float]:
     """Shape of the LKJ prior of every factor that has one.
 
     Raises

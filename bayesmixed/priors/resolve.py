@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bayesmixed.design.spec import Design
+from bayesmixed.design.summed.summed import Measured
 from bayesmixed.distributions import Normal, Prior, StudentT, Truncated
 from bayesmixed.errors import PriorError, quoted
 from bayesmixed.families.base import Family
@@ -21,7 +21,7 @@ _PLACE = re.compile(r"(?P<name>(?P<variable>beta|sd_.+?)\[(?P<label>.+?)\]|.+?)(
 
 
 def resolve_priors(
-    design: Design,
+    design: Measured,
     family: Family,
     user: Mapping[str, Any] | Priors | None = None,
     lkj_eta: float | Mapping[str, float] = 2.0,
@@ -30,7 +30,7 @@ def resolve_priors(
 
     Parameters
     ----------
-    design : Design
+    design : Design or Summed
         With a response.
     family : Family
     user : dict, Priors or None
@@ -72,7 +72,7 @@ def _above(prior: Prior, default: Prior) -> Prior:
     return replace(default, prior=prior) if is_free else prior  # type: ignore[call-arg]
 
 
-def _read(user: Mapping[str, Any], design: Design, family: Family) -> Priors:
+def _read(user: Mapping[str, Any], design: Measured, family: Family) -> Priors:
     """The priors that the user states, checked; what is not stated is absent."""
     intercept: Prior | None = None
     common: dict[str, Prior] = {}
@@ -152,7 +152,7 @@ def _by_entry(key: str, value: Any, names: Mapping[str, str]) -> dict[str, Prior
     return {names[label]: _prior(names[label], prior, positive=True) for label, prior in by_label.items()}
 
 
-def _refuse_place(key: str, design: Design, family: Family) -> None:
+def _refuse_place(key: str, design: Measured, family: Family) -> None:
     """Refuse a name as `print` shows it with the place where a default is stated: a key means the one at X = 0."""
     found = _PLACE.match(key)
     if found is None or _labels_of(key, design):
@@ -182,7 +182,7 @@ def _refuse_place(key: str, design: Design, family: Family) -> None:
     )
 
 
-def _split(key: str, value: Any, design: Design) -> tuple[str, Any]:
+def _split(key: str, value: Any, design: Measured) -> tuple[str, Any]:
     """``sd_g[x]``, as a table has it, is a dict by effect with one entry, and ``beta[x]`` one by label."""
     variable, bracket, label = key.removesuffix("]").partition("[")
     known = variable in ("beta", *(f"sd_{factor.name}" for factor in design.groups))
@@ -190,21 +190,21 @@ def _split(key: str, value: Any, design: Design) -> tuple[str, Any]:
     return (variable, {label: value}) if is_entry else (key, value)
 
 
-def _names(design: Design, family: Family) -> list[str]:
+def _names(design: Measured, family: Family) -> list[str]:
     """List the keys that `resolve_priors` takes beside labels and terms."""
     first = ["thresholds"] if family.threshold else ["Intercept"] if design.has_intercept else []
     names = [*first, *(["beta"] if design.common_names else []), *(f"sd_{factor.name}" for factor in design.groups)]
     return [*names, *_entries(family), *family.auxiliary]
 
 
-def _labels_of(name: str, design: Design) -> list[str]:
+def _labels_of(name: str, design: Measured) -> list[str]:
     """Column labels that a label or a term stands for."""
     if name in design.common_names:
         return [name]
     return [label for label, term in zip(design.common_names, design.common_terms, strict=True) if term == name]
 
 
-def _set_common(common: dict[str, Prior], name: str, value: Any, design: Design, family: Family) -> None:
+def _set_common(common: dict[str, Prior], name: str, value: Any, design: Measured, family: Family) -> None:
     labels = _labels_of(name, design)
     if not labels:
         terms = dict.fromkeys([*design.common_names, *design.common_terms])
@@ -238,7 +238,7 @@ def _prior(name: str, value: Any, positive: bool = False) -> Prior:
     return value
 
 
-def _check_fits(priors: Priors, design: Design, family: Family) -> None:
+def _check_fits(priors: Priors, design: Measured, family: Family) -> None:
     """Refuse the `Priors` of another model, or with values that are not priors."""
     names = set(design.common_names)
     parts: dict[str, tuple[set, set]] = {
@@ -277,7 +277,7 @@ def _named(names: set) -> str:
     return quoted(sorted(names, key=str)) or "nothing"
 
 
-def _check_swept(priors: Priors, design: Design) -> None:
+def _check_swept(priors: Priors, design: Measured) -> None:
     """Refuse columns that are swept of what they do not contain."""
     intercept = ["Intercept"] if design.has_intercept else []
     inner = design.contains or [()] * len(design.common_names)

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from bayesmixed.design.factors import GroupFactor
+from bayesmixed.design.factors import GroupFactor, GroupSpec
 from bayesmixed.design.moments import Moments
-from bayesmixed.design.spec import Design
+from bayesmixed.design.summed.summed import Measured
 from bayesmixed.families.base import Family
 from bayesmixed.priors.defaults import FAR, far_slopes, predictor_scale
 from bayesmixed.priors.priors import Priors
@@ -46,7 +46,7 @@ class Scaling:
     T: np.ndarray
 
     @classmethod
-    def learn(cls, design: Design, family: Family, priors: Priors) -> Scaling:
+    def learn(cls, design: Measured, family: Family, priors: Priors) -> Scaling:
         """Measure a design.
 
         A prior that bounds the intercept (a half-normal one) cannot be stated elsewhere than where it is: the columns
@@ -77,7 +77,9 @@ def parts(T: np.ndarray, p: int) -> tuple[np.ndarray, np.ndarray]:
     return T[len(T) - p :, len(T) - p :], T[0, 1:] if len(T) > p else np.zeros(p)
 
 
-def far_means(measured: Moments, is_binary: np.ndarray, factor: GroupFactor, far: float = FAR) -> np.ndarray:
+def far_means(
+    measured: Moments, is_binary: np.ndarray, factor: GroupFactor | GroupSpec, far: float = FAR
+) -> np.ndarray:
     """Where a factor's covariance is sampled: the slopes' means if one is more than `far` sds from zero, else 0; (q,).
 
     Only slopes that may correlate with the group intercept move, and then all of them.
@@ -88,7 +90,7 @@ def far_means(measured: Moments, is_binary: np.ndarray, factor: GroupFactor, far
         Of the factor's columns, swept as its prior is stated.
     is_binary : numpy.ndarray of bool, shape (q,)
         As in `far_slopes`.
-    factor : GroupFactor
+    factor : GroupFactor or GroupSpec
     far : float, default=3
     """
     at = factor.intercept_at

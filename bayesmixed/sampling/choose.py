@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bayesmixed.design.spec import Design, DesignSpec
+from bayesmixed.design.summed.summed import Measured, Summed
 from bayesmixed.errors import SamplerError, warn
 from bayesmixed.posterior.draws import Draws
 from bayesmixed.posterior.posterior import Model
@@ -21,13 +22,13 @@ MAX_ROWS = 1_000_000  # above which "auto" does not take the last one
 SAMPLERS = ("auto", *(engine.NAME for engine in ENGINES))
 
 
-def sample(model: Model, design: Design, settings: Settings) -> Draws:
+def sample(model: Model, design: Measured, settings: Settings) -> Draws:
     """Draw from the posterior.
 
     Parameters
     ----------
     model : Model
-    design : Design
+    design : Design or Summed
         With a response.
     settings : Settings
 
@@ -73,16 +74,16 @@ def sample(model: Model, design: Design, settings: Settings) -> Draws:
     raise SamplerError(f'sampler="{name}" cannot sample this posterior: {refusal}. Use sampler="auto" or "nuts".')
 
 
-def _order(model: Model, design: Design) -> list[Engine]:
+def _order(model: Model, design: Measured) -> list[Engine]:
     """The engines for the family in the order in which "auto" tries them.
 
     Large crossed designs go to the Gibbs sampler first, and to the dense one where it gives up.
     """
     others: list[Engine] = [engine for engine in ENGINES if engine.takes(model.family) and engine is not gibbs]
-    return [gibbs, *others] if gibbs.takes(model.family) and is_large_crossed(design) else others
+    return [gibbs, *others] if gibbs.takes(model.family) and is_large_crossed(design.working(model.family)) else others
 
 
-def _reported(result: Draws, design: Design, engine: Engine, settings: Settings) -> Draws:
+def _reported(result: Draws, design: Measured, engine: Engine, settings: Settings) -> Draws:
     """Draws with their summary, which an engine whose gates have asked for it has left; what it says against them."""
     if "max_r_hat" not in result.diagnostics:
         result.diagnostics.update(summarise(result))
@@ -90,9 +91,11 @@ def _reported(result: Draws, design: Design, engine: Engine, settings: Settings)
     return result
 
 
-def _fall_back(engine: Engine, design: Design, refusal: str) -> None:
+def _fall_back(engine: Engine, design: Measured, refusal: str) -> None:
     """Warn that the last engine is used, or refuse to wait for it."""
     name = engine.NAME
+    if isinstance(design, Summed):
+        raise SamplerError(f"{name.upper()} is all that is left, and needs the rows, not sums over them: {refusal}.")
     if design.n_rows > MAX_ROWS:
         raise SamplerError(
             f"{name.upper()} would take too long for {design.n_rows:,} rows, and is all that is left: {refusal}. Fit a "

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bayesmixed.design.spec import Design
+from bayesmixed.design.summed.summed import Measured, Summed
+from bayesmixed.errors import SamplerError
 from bayesmixed.families.base import Family
 from bayesmixed.posterior.draws import Draws
 from bayesmixed.posterior.posterior import Model
@@ -43,6 +45,21 @@ class Settings:
     backend: str | None = None
 
 
+NEEDS_ROWS = "it needs the rows, not sums over them"
+
+
+def rows_of(design: Measured) -> Design:
+    """The design of an engine that needs rows.
+
+    Raises
+    ------
+    SamplerError
+    """
+    if isinstance(design, Summed):
+        raise SamplerError(NEEDS_ROWS)
+    return design
+
+
 class Engine(Protocol):
     """An engine is a module with a name and these functions; `choose` has them in a tuple."""
 
@@ -51,10 +68,10 @@ class Engine(Protocol):
     def takes(self, family: Family) -> bool:
         """Whether the engine is one for responses of the family."""
 
-    def refuses(self, model: Model, design: Design, settings: Settings) -> str:
+    def refuses(self, model: Model, design: Measured, settings: Settings) -> str:
         """Why the engine does not take the model, for a reader; empty: it does."""
 
-    def sample(self, model: Model, design: Design, settings: Settings) -> Draws:
+    def sample(self, model: Model, design: Measured, settings: Settings) -> Draws:
         """Draw from the posterior.
 
         Raises
@@ -63,5 +80,5 @@ class Engine(Protocol):
             The engine gives up: the model is too large after all, or its draws are not to be trusted; says why.
         """
 
-    def advice(self, design: Design, settings: Settings, diverged: bool, mixes: bool) -> tuple[list[str], list[str]]:
+    def advice(self, design: Measured, settings: Settings, diverged: bool, mixes: bool) -> tuple[list[str], list[str]]:
         """Usual causes, and remedies, where draws diverged, or chains do not mix."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bayesmixed.design.spec import Design
+from bayesmixed.design.summed.summed import Measured
 from bayesmixed.errors import ConvergenceWarning, quoted, warn
 from bayesmixed.posterior.diagnostics import convergence, largest_r_hat, min_ess, suspects
 from bayesmixed.posterior.draws import Draws
@@ -60,14 +60,14 @@ def shortcomings(summary: dict[str, Any], draws: Draws) -> list[str]:
     return found
 
 
-def warn_of_draws(summary: dict[str, Any], design: Design, result: Draws, engine: Engine, settings: Settings) -> None:
+def warn_of_draws(summary: dict[str, Any], design: Measured, result: Draws, engine: Engine, settings: Settings) -> None:
     """Warn once of all that was seen, with usual causes and remedies.
 
     Parameters
     ----------
     summary : dict
         Of `summarise`.
-    design : Design
+    design : Design or Summed
     result : Draws
     engine : Engine
         That made them: it knows the causes.

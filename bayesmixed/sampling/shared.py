@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bayesmixed.design.spec import Design, DesignSpec
+from bayesmixed.design.summed.summed import Named
 from bayesmixed.distributions import Normal
 from bayesmixed.gaussian.units import Units
 from bayesmixed.priors.priors import Priors
@@ -16,7 +16,7 @@ def not_normal(priors: Priors) -> str:
     return ", ".join(f"{name!r}: {prior!r}" for name, prior in given.items() if not isinstance(prior, Normal))
 
 
-def n_covariance_parameters(design: Design | DesignSpec) -> int:
+def n_covariance_parameters(design: Named) -> int:
     """Number of group standard deviations and correlations."""
     return sum(len(factor.effect_names) + len(factor.pairs) for factor in design.groups)
 
@@ -27,13 +27,13 @@ def by_draw(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def covariance_values(
-    design: Design | DesignSpec, units: Units, roots: list[np.ndarray], which: np.ndarray, shape: tuple[int, ...]
+    design: Named, units: Units, roots: list[np.ndarray], which: np.ndarray, shape: tuple[int, ...]
 ) -> dict[str, np.ndarray]:
     """Draws of the group effects' standard deviations and correlations, on the user's scale.
 
     Parameters
     ----------
-    design : Design or DesignSpec
+    design : Design, Summed or DesignSpec
     units : Units
     roots : list of numpy.ndarray of shape (q, q, n)
         Of each factor's covariance at n points, working units.
@@ -53,7 +53,7 @@ def covariance_values(
 
 
 def common_values(
-    design: Design | DesignSpec, units: Units, gamma: np.ndarray, gamma_mean: np.ndarray, shape: tuple[int, ...]
+    design: Named, units: Units, gamma: np.ndarray, gamma_mean: np.ndarray, shape: tuple[int, ...]
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Draws and exact means of Intercept and beta on the user's scale."""
     values: dict[str, np.ndarray] = {}

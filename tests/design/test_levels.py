@@ -75,12 +75,12 @@ def learned(values, **options):
         (pd.Categorical(["lo", "hi"], ["hi", "lo"], ordered=True), ("str", ["hi", "lo"], [1, 0])),
         (pd.Categorical([1, 3, 1], [3, 2, 1]), ("int", [3, 1], [1, 0, 1])),
         (pd.Categorical([True, False], [True, False]), ("bool", [True, False], [0, 1])),
-        # what has no order stays in the order of appearance, as text
-        (pd.Series(["b", 1, "a"], dtype="object"), ("other", ["b", "1", "a"], [0, 1, 2])),
+        # what is known by its text is ordered by it, whatever comes first
+        (pd.Series(["b", 1, "a"], dtype="object"), ("other", ["1", "a", "b"], [2, 0, 1])),
         (pd.Series([(2, 1), (1, 2)]), ("other", ["(1, 2)", "(2, 1)"], [1, 0])),
     ],
 )
-def test_levels_are_sorted_unless_they_have_an_order_or_none(values, expected):
+def test_levels_are_sorted_unless_they_have_an_order(values, expected):
     assert learned(values) == expected
 
 

@@ -61,7 +61,7 @@ def test_labels_of_a_categorical_by_appearance_are_those_of_its_values(values):
 def test_learning_a_design_reads_each_column_once_per_use(monkeypatch):
     read: Counter = Counter()
     typed, coded = table_module._read, Labels.of
-    monkeypatch.setattr(table_module, "_read", lambda column, name: read.update([name]) or typed(column, name))
+    monkeypatch.setattr(table_module, "_read", lambda column, name, *others: read.update([name]) or typed(column, name))
     monkeypatch.setattr(Labels, "of", lambda column: read.update([column.name]) or coded(column))
     frame = FRAME.assign(h=list("uvuvuv"))
 

@@ -14,8 +14,9 @@ from bayesmixed import MixedModelRegressor, StudentT
 from bayesmixed._compat import dataset
 from bayesmixed.chunks import allow
 from bayesmixed.design.spec import DesignSpec
+from bayesmixed.design.summed.checksum import checksum
 from bayesmixed.errors import FormulaError, NewGroupError, SamplerError
-from bayesmixed.estimators.inputs import Rows, checksum
+from bayesmixed.estimators.inputs import Rows
 from bayesmixed.formula.parse import parse
 from bayesmixed.gaussian.crossed import Crossed
 from bayesmixed.gaussian.nested import Nested

@@ -219,7 +219,8 @@ def test_print_of_priors_is_a_table_on_the_users_scale(fitted):
         lkj_eta=4,
         random_state=0,
     )
-    _, design, _, family = learn(est, DATA, None, None, reset=None)
+    learned = learn(est, DATA, None, None, reset=None)
+    design, family = learned.design, learned.model[1]
 
     assert str(resolve_priors(design, family, est.priors, est.lkj_eta)) == (
         "Intercept              Normal(250, 100)\n"

@@ -80,7 +80,8 @@ def repeated(counts, frame=FRAME, y=Y):
 def learned(formula, options, *rows):
     """Design and priors as `fit` learns them."""
     est = MixedModelRegressor(formula, **options)
-    _, design, _, family = learn(est, *rows, reset=None)
+    learned = learn(est, *rows, reset=None)
+    design, family = learned.design, learned.model[1]
     return design, resolve_priors(design, family, est.priors, est.lkj_eta)
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import lsmr
 
-from bayesmixed.design.factors import GroupFactor
+from bayesmixed.design.factors import GroupFactor, GroupSpec
 from bayesmixed.design.moments import Moments
 from bayesmixed.design.spec import Design
+from bayesmixed.design.summed.summed import Measured, Summed
 from bayesmixed.errors import FormulaError, quoted, warn
+from bayesmixed.estimators.identification import sums
 from bayesmixed.estimators.identification.undetermined import plainly_independent
 from bayesmixed.families.gaussian import SIGMA_FLOOR
 
@@ -24,22 +27,18 @@ _ROUGH, _FINE = 1e-4, 1e-10  # tolerances of the iteration for several factors: 
 _ITERATIONS = 50, 1000  # likewise
 
 
-def check_residuals(design: Design, refuse: bool) -> None:
+def check_residuals(design: Measured, refuse: bool) -> None:
     """Refuse, or warn of, common effects that fit the response without error.
 
     Parameters
     ----------
-    design : Design
+    design : Design or Summed
     refuse : bool
         Raise instead of warn.
     """
     if plainly_independent(design.statistics.common, design.has_intercept):  # the response, of the columns
         return
-    columns, y = _standard(design)
-    if _n_rows(design) <= columns.shape[1]:
-        return
-    rounding = max(_ROUNDING * np.abs(y).max(), 1e-14 * np.abs(np.asarray(design.y)).max())
-    if np.abs(_left(columns, y)).max() > rounding:
+    if not (_leaves_nothing_of_sums(design) if isinstance(design, Summed) else _leaves_nothing(design)):
         return
     effects = quoted(design.common_names) or "(the intercept alone)"
     message = f"the common effects {effects} fit y without error (all residuals are zero)"
@@ -48,11 +47,29 @@ def check_residuals(design: Design, refuse: bool) -> None:
     warn(f"{message}; sigma is kept above {SIGMA_FLOOR:g} sd(y).")
 
 
-def check_groups(design: Design) -> None:
+def _leaves_nothing(design: Design) -> bool:
+    """Whether the common effects fit the rows without error, though they are fewer."""
+    columns, y = _standard(design)
+    if _n_rows(design) <= columns.shape[1]:
+        return False
+    rounding = max(_ROUNDING * np.abs(y).max(), 1e-14 * np.abs(np.asarray(design.y)).max())
+    return bool(np.abs(_left(columns, y)).max() <= rounding)
+
+
+def _leaves_nothing_of_sums(design: Summed) -> bool:
+    """The same of rows that were summed: residuals are known by their sum of squares."""
+    products = design.sums.products
+    if max(products.n_rows, products.n) <= len(design.common_names) + design.has_intercept:
+        return False
+    return sums.left_by_common(sums.standard(design), design.has_intercept) <= _NOTHING_LEFT
+
+
+def check_groups(design: Measured) -> None:
     """Refuse a response that the effects of a factor, or of all factors together, explain without residual.
 
-    The rows tell, not sums over levels: a slope that varies a thousand times less within levels than between them
-    leaves these 5e-10 of y where there is nothing (measured), and what is looked for is 1e-13.
+    Rows that are there tell, not sums over levels: a slope that varies a thousand times less within levels than between
+    them leaves these 5e-10 of y where there is nothing (measured), and what is looked for is 1e-13. Sums alone refuse
+    what they can tell.
 
     A school's score on its pupils' rows does not vary within schools; nor does one that lies on each school's own line.
     Where there are no more rows than effects nothing can be said, and nothing is refused.
@@ -64,31 +81,55 @@ def check_groups(design: Design) -> None:
     """
     if not design.groups:
         return
-    _, y = _standard(design)
-    floor = _NOTHING_LEFT * (y @ y) + design.n_rows * (_DIGITS * np.abs(np.asarray(design.y)).max()) ** 2
-    for factor in design.groups:
+    explains, together = _sums_explain(design) if isinstance(design, Summed) else _rows_explain(design)
+    for f, factor in enumerate(design.groups):
         # a bar with as many effects as a group has rows explains anything; its first effects alone may be enough
         for q in range(1, len(factor.effect_names) + 1):
-            if _explains(design, replace(factor, Z=factor.Z[:, :q], effect_names=factor.effect_names[:q]), floor):
+            if explains(f, q):
                 raise FormulaError(
                     f"grouping factor {factor.name!r} explains y without residual: given the common effects, y "
-                    f"{_pattern(factor, q)}, so the residual sd cannot be estimated. Keep one row per level, or "
-                    "drop the bar."
+                    f"{_pattern(factor, design.statistics.is_binary[f], q)}, so the residual sd cannot be estimated. "
+                    "Keep one row per level, or drop the bar."
                 )
-    if len(design.groups) > 1 and _explain_together(design, floor):
+    if len(design.groups) > 1 and together():
         raise FormulaError(
             f"the grouping factors {quoted(factor.name for factor in design.groups)} together explain y without "
             "residual, so the residual sd cannot be estimated. Aggregate the rows, or drop one of the bars."
         )
 
 
-def _pattern(factor: GroupFactor, q: int) -> str:
+def _rows_explain(design: Design) -> tuple[Callable[[int, int], bool], Callable[[], bool]]:
+    """Whether a factor's first q effects leave nothing, and whether all effects do."""
+    _, y = _standard(design)
+    floor = _NOTHING_LEFT * (y @ y) + design.n_rows * (_DIGITS * np.abs(np.asarray(design.y)).max()) ** 2
+
+    def explains(f: int, q: int) -> bool:
+        factor = design.groups[f]
+        return _explains(design, replace(factor, Z=factor.Z[:, :q], effect_names=factor.effect_names[:q]), floor)
+
+    return explains, lambda: _explain_together(design, floor)
+
+
+def _sums_explain(design: Summed) -> tuple[Callable[[int, int], bool], Callable[[], bool]]:
+    """The same of rows that were summed."""
+    products, common = sums.standard(design), design.sums.common
+    size, spread = common.raw[-1, -1], products.VV[-1, -1] / products.n * common.location_and_scale(True)[1][-1] ** 2
+    floor = _NOTHING_LEFT + _DIGITS**2 * float(size / spread)
+
+    def explains(f: int, q: int) -> bool:
+        left, spare = sums.left_by_factor(products, f, q, design.has_intercept)
+        return spare > 0 and left <= floor
+
+    return explains, lambda: sums.left_together(products, design.has_intercept, floor)
+
+
+def _pattern(factor: GroupFactor | GroupSpec, is_binary: np.ndarray, q: int) -> str:
     """How y follows the first q effects of a factor."""
     slopes = [k for k in range(q) if factor.effect_names[k] != "Intercept"]
     if not slopes:
         return "does not vary within its levels"
     names = quoted(factor.effect_names[k] for k in slopes)
-    if np.isin(factor.Z[:, slopes], (0, 1)).all():
+    if is_binary[slopes].all():
         return f"does not vary within its levels and the categories of {names}"
     return f"lies on a line of its own in {names} for each level"
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from bayesmixed.design.factors import GroupFactor
+from bayesmixed.design.factors import GroupFactor, GroupSpec
 from bayesmixed.design.moments import Moments
 from bayesmixed.design.spec import Design
+from bayesmixed.design.summed.summed import Measured, Summed
 from bayesmixed.errors import FormulaError, quoted, warn
 from bayesmixed.priors.swept import NOTHING_LEFT
 
@@ -16,6 +17,8 @@ MAX_NAMED = 10  # columns in one warning
 _PLAIN = 1e-3
 _NEARLY = 1 - 1e-8  # cosine of two columns from which the rows are asked whether they are multiples
 _CONSTANT = 1e-7  # of a column's root mean square: sums alone are not asked about less spread
+_MULTIPLE = 1 - NOTHING_LEFT**2  # cosine of two columns that are multiples
+_ROUNDING = 1e-14  # of a column's root mean square: a spread that is rounding
 _TINY = 1e-100  # of numbers whose squares, and sums of these, are safe
 
 
@@ -59,7 +62,7 @@ def plainly_independent(measured: Moments, centred: bool) -> bool:
     return bool(np.all(np.diag(root) > _PLAIN))
 
 
-def warn_levels_of_one_row(design: Design) -> None:
+def warn_levels_of_one_row(design: Measured) -> None:
     """Name factors whose effects take the place of the residual: each level has one row.
 
     Warns
@@ -74,7 +77,7 @@ def warn_levels_of_one_row(design: Design) -> None:
             )
 
 
-def warn_undetermined(design: Design) -> None:
+def warn_undetermined(design: Measured) -> None:
     """Name the columns that the data cannot tell from others, in one warning; they are fitted, by their priors.
 
     These are columns that are constant beside an intercept, all zero, or a combination of others: of the common part,
@@ -85,17 +88,26 @@ def warn_undetermined(design: Design) -> None:
     UserWarning
     """
     common = design.statistics.common.select(slice(len(design.common_names)))
-    found = _undetermined(design.X, common, design.common_names, design.has_intercept)
-    for factor, measured in zip(design.groups, design.statistics.effects, strict=True):
+    X, Z = (
+        (None, [None] * len(design.groups))
+        if isinstance(design, Summed)
+        else (
+            design.X,
+            [factor.Z for factor in design.groups],
+        )
+    )
+    found = _undetermined(X, common, design.common_names, design.has_intercept)
+    for factor, columns, measured in zip(design.groups, Z, design.statistics.effects, strict=True):
         names = factor.effect_names
         for block in factor.blocks:
             slopes = [k for k in block if names[k] != "Intercept"]
             # with columns of other bars they may be combinations: (1 | g) + (0 + k | g) means what it says
             has_intercept = len(slopes) < len(block) or (len(block) == 1 and "Intercept" in names)
             own_names = tuple(names[k] for k in slopes)
-            own = _undetermined(factor.Z[:, slopes], measured.select(slopes), own_names, has_intercept)
+            mine = None if columns is None else columns[:, slopes]
+            own = _undetermined(mine, measured.select(slopes), own_names, has_intercept)
             found += [f"{text} left of the bar of {factor.name!r}" for text in own]
-        found += [f"{text} left of the bars of {factor.name!r}" for text in _proportional(factor, measured)]
+        found += [f"{text} left of the bars of {factor.name!r}" for text in _proportional(factor, columns, measured)]
     if found:
         few = found if len(found) <= MAX_NAMED else [*found[:MAX_NAMED], f"{len(found) - MAX_NAMED} more"]
         warn(
@@ -104,29 +116,58 @@ def warn_undetermined(design: Design) -> None:
         )
 
 
-def _proportional(factor: GroupFactor, measured: Moments) -> list[str]:
-    """Slopes in different blocks of which one is a multiple of another, with its name."""
+def _proportional(factor: GroupFactor | GroupSpec, columns: np.ndarray | None, measured: Moments) -> list[str]:
+    """Slopes in different blocks of which one is a multiple of another, with its name; `columns` may be unknown."""
     size = np.sqrt(np.diag(measured.raw))
     size = np.where(size > 0, size, 1.0)
     nearly = np.abs(measured.raw / np.outer(size, size)) > _NEARLY
     block = {k: at for at, block in enumerate(factor.blocks) for k in block}
     names = factor.effect_names
     pairs = [(i, j) for j in range(len(names)) for i in range(j) if nearly[i, j] and block[i] != block[j]]
-    found = [(i, j) for i, j in pairs if names[i] != "Intercept" and _is_multiple(factor.Z[:, i], factor.Z[:, j])]
+    cosine = np.abs(measured.raw / np.outer(size, size))
+    found = [
+        (i, j)
+        for i, j in pairs
+        if names[i] != "Intercept"
+        and (cosine[i, j] > _MULTIPLE if columns is None else _is_multiple(columns[:, i], columns[:, j]))
+    ]
     return [f"{names[j]!r} is a multiple of {names[i]!r}" for i, j in found]
 
 
 def _is_multiple(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether one of two columns, neither of them zero, is a multiple of the other."""
-    return abs((a / np.linalg.norm(a)) @ (b / np.linalg.norm(b))) > 1 - NOTHING_LEFT**2
+    return abs((a / np.linalg.norm(a)) @ (b / np.linalg.norm(b))) > _MULTIPLE
 
 
-def _undetermined(columns: np.ndarray, measured: Moments, names: tuple[str, ...], has_intercept: bool) -> list[str]:
-    """What is wrong with each column that earlier ones and the intercept determine, with its name."""
+def _constant(columns: np.ndarray | None, measured: Moments) -> tuple[np.ndarray, np.ndarray]:
+    """Which columns are constant, and a value of each."""
+    if columns is not None:
+        return np.ptp(columns, axis=0) == 0, columns[0]
+    spread, size = np.sqrt(np.maximum(np.diag(measured.covariance), 0.0)), np.sqrt(np.diag(measured.raw))
+    return spread <= _ROUNDING * size, size
+
+
+def _few_rows(columns: np.ndarray | None, measured: Moments, centred: bool) -> np.ndarray:
+    """Few rows that have the inner products of the columns, of size one."""
+    mean, scale = measured.location_and_scale(centred)
+    if columns is not None:
+        return np.asarray(np.linalg.qr((columns - mean) / scale, mode="r"))
+    products = measured.covariance if centred else measured.raw
+    values, directions = np.linalg.eigh(products / np.outer(scale, scale))
+    return np.asarray(np.sqrt(np.maximum(values, 0.0))[:, None] * directions.T)
+
+
+def _undetermined(
+    columns: np.ndarray | None, measured: Moments, names: tuple[str, ...], has_intercept: bool
+) -> list[str]:
+    """What is wrong with each column that earlier ones and the intercept determine, with its name.
+
+    `columns` may be unknown: their moments see what is left of a column to 1e-8.
+    """
     if plainly_independent(measured, has_intercept):
         return []
-    mean, scale = measured.location_and_scale(has_intercept)
-    root = np.asarray(np.linalg.qr((columns - mean) / scale, mode="r"))  # the same inner products, in few rows
+    constant, value = _constant(columns, measured)
+    root = _few_rows(columns, measured, has_intercept)
     basis = np.empty((len(root), 0))
     independent: list[int] = []
     found = []
@@ -135,8 +176,8 @@ def _undetermined(columns: np.ndarray, measured: Moments, names: tuple[str, ...]
         left = root[:, j]
         for _ in range(2):  # once is not enough, twice is (Kahan; see Giraud, Langou & Rozloznik, 2005)
             left = left - basis @ (basis.T @ left)
-        if np.ptp(columns[:, j]) == 0 and (has_intercept or not columns[0, j]):
-            found.append(f"{str(name)!r} is {'constant' if columns[0, j] else 'all zero'}")
+        if constant[j] and (has_intercept or not value[j]):
+            found.append(f"{str(name)!r} is {'constant' if value[j] else 'all zero'}")
         elif np.linalg.norm(left) <= NOTHING_LEFT * size:
             weight = np.linalg.lstsq(root[:, independent], root[:, j], rcond=None)[0]
             of = [str(names[k]) for k, w in zip(independent, weight, strict=True) if abs(w) > NOTHING_LEFT]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from bayesmixed.design.spec import Design
+from bayesmixed.design.summed.summed import Measured, Summed
 from bayesmixed.errors import warn
 from bayesmixed.families.base import Family
 
 
-def warn_few_rows(design: Design, family: Family) -> None:
+def warn_few_rows(design: Measured, family: Family) -> None:
     """Warn of weights that are probably no counts, such as those that add up to one.
 
     Parameters
     ----------
-    design : Design
+    design : Design or Summed
         Of a fit.
     family : Family
 
@@ -22,11 +22,14 @@ def warn_few_rows(design: Design, family: Family) -> None:
         The weights add up to less than the number of rows, and of parameters: intercept, common effects, standard
         deviations, correlations, auxiliary parameters.
     """
-    if design.weights is None:
+    if isinstance(design, Summed):
+        total = design.sums.products.n
+    elif design.weights is None:
         return
+    else:
+        total = float(design.weights.sum())
     of_groups = sum(len(factor.effect_names) + len(factor.pairs) for factor in design.groups)
-    parameters = design.has_intercept + design.X.shape[1] + of_groups + len(family.auxiliary)
-    total = float(design.weights.sum())
+    parameters = design.has_intercept + len(design.common_names) + of_groups + len(family.auxiliary)
     if total < min(parameters, design.n_rows):  # counts that are whole add up to the rows at least
         warn(
             f"sample_weight adds up to {total:.4g}, less than the number of parameters ({parameters}): weights are "

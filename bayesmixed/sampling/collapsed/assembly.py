@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bayesmixed.chunks import allowed
-from bayesmixed.design.spec import Design, DesignSpec
+from bayesmixed.design.summed.summed import Named
 from bayesmixed.families.gaussian import Gaussian
 from bayesmixed.families.links import Identity
 from bayesmixed.gaussian.batched import packed_size
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def assemble(
-    design: Design | DesignSpec,
+    design: Named,
     state: State,
     seed: int,
     acceptance: np.ndarray,
@@ -34,7 +34,7 @@ def assemble(
 
     Parameters
     ----------
-    design : Design or DesignSpec
+    design : Design, Summed or DesignSpec
     state : State
     seed : int
         Part of the key of the effects' random numbers.

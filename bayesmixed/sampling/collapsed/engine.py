@@ -13,7 +13,7 @@ A model without groups has only sigma to sample: `no_groups`.
 
 from __future__ import annotations
 
-from bayesmixed.design.spec import Design
+from bayesmixed.design.summed.summed import Measured
 from bayesmixed.errors import SamplerError
 from bayesmixed.families.base import Family
 from bayesmixed.gaussian.density import CollapsedDensity
@@ -35,12 +35,12 @@ def takes(family: Family) -> bool:
     return family.collapses
 
 
-def refuses(model: Model, design: Design, settings: Settings) -> str:
+def refuses(model: Model, design: Measured, settings: Settings) -> str:
     """Why the model does not collapse; empty where it does."""
     return prior_in_the_way(model.priors) or too_large(design)
 
 
-def sample(model: Model, design: Design, settings: Settings) -> Draws:
+def sample(model: Model, design: Measured, settings: Settings) -> Draws:
     """Draw from the posterior of a Gaussian model; see `Engine.sample`."""
     clock = Clock()
     design, priors = design.working(model.family), model.priors
@@ -68,6 +68,6 @@ def sample(model: Model, design: Design, settings: Settings) -> Draws:
     )
 
 
-def advice(design: Design, settings: Settings, diverged: bool, mixes: bool) -> tuple[list[str], list[str]]:
+def advice(design: Measured, settings: Settings, diverged: bool, mixes: bool) -> tuple[list[str], list[str]]:
     """Nothing diverges here; see `Engine.advice`."""
     return ([], []) if mixes else (["chains too short"], ["raise draws"])

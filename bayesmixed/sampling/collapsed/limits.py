@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bayesmixed.design.spec import Design, DesignSpec
 from bayesmixed.design.statistics import CrossProducts
+from bayesmixed.design.summed.summed import Named
 from bayesmixed.gaussian import elimination
 from bayesmixed.priors.priors import Priors
 from bayesmixed.sampling.shared import n_covariance_parameters, not_normal
@@ -17,7 +17,7 @@ def prior_in_the_way(priors: Priors) -> str:
     return f"only Normal priors of common effects integrate out, not {found}" if found else ""
 
 
-def too_large(design: Design | DesignSpec, statistics: CrossProducts | None = None) -> str:
+def too_large(design: Named, statistics: CrossProducts | None = None) -> str:
     """Why the model is beyond the sampler; empty where it is not, as far as can be told without `statistics`."""
     dimension = n_covariance_parameters(design)
     if dimension > MAX_DIMENSION:

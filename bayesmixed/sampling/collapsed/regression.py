@@ -19,9 +19,12 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from bayesmixed.design.spec import Design, DesignSpec
+from bayesmixed.design.statistics import CrossProducts
+from bayesmixed.design.summed.summed import Measured, Named
 from bayesmixed.distributions import Prior
 from bayesmixed.families.gaussian import SIGMA_FLOOR
 from bayesmixed.gaussian.leave_one_out import left_out_density
+from bayesmixed.gaussian.statistics import working_products
 from bayesmixed.gaussian.units import Units
 from bayesmixed.keyed_random import normals, uniforms
 from bayesmixed.posterior.draws import Draws
@@ -36,7 +39,7 @@ _WIDEST = 12.0  # log(sigma) goes from its floor to this, in units of sd(y)
 
 @dataclass(frozen=True)
 class Rotated:
-    """The rows of a linear model in the singular directions of its columns.
+    """The rows of a linear model in the singular directions of its columns, from their cross-products.
 
     Attributes
     ----------
@@ -63,27 +66,24 @@ class Rotated:
     scale: np.ndarray
 
     @classmethod
-    def of(cls, design: Design, priors: Priors, units: Units) -> Rotated:
+    def of(cls, design: Measured, priors: Priors, units: Units) -> Rotated:
         """State the priors, and decompose the weighted rows."""
         stated = units.stated_prior(design, priors)
         root, shift = stated[:, :-1], stated[:, -1]
         scale = solve_triangular(root, np.eye(len(root))) if len(root) else root
         mean = scale @ shift
         nothing = cls(0.0, np.empty(0), np.empty(0), 0.0, np.empty((len(root), 0)), mean, scale)
-        return nothing.with_rows(design, units)
+        return nothing.with_rows(working_products(design, units))
 
-    def with_rows(self, design: Design, units: Units) -> Rotated:
+    def with_rows(self, products: CrossProducts) -> Rotated:
         """Take in new rows; what is known of those before are ``r`` rows in the singular directions."""
-        V = units.common_columns(design, slice(None))
-        if design.weights is not None:
-            V = V * np.sqrt(design.weights)[:, None]
+        V = _few_rows(products.VV)
         rows = np.vstack([self.a[:, None] * self.directions.T, V[:, :-1] @ self.scale])
         residual = np.concatenate([self.c, V[:, -1] - V[:, :-1] @ self.mean])
         U, a, Qt = np.linalg.svd(rows, full_matrices=False)
         c = U.T @ residual
         outside = residual - U @ c
-        n = self.n + float(len(V) if design.weights is None else design.weights.sum())
-        return replace(self, n=n, a=a, c=c, rss=self.rss + float(outside @ outside), directions=Qt.T)
+        return replace(self, n=self.n + products.n, a=a, c=c, rss=self.rss + float(outside @ outside), directions=Qt.T)
 
     def log_likelihood(self, s: np.ndarray) -> np.ndarray:
         """Log of p(y | sigma = e^s), shape (N,)."""
@@ -106,6 +106,18 @@ class Rotated:
         # the prior's spread everywhere, shrunk in the directions of the rows
         spread = normals + Q @ ((np.sqrt(variance / own) - 1) * (Q.T @ normals))
         return mean, mean + self.scale @ spread
+
+
+def _few_rows(products: np.ndarray) -> np.ndarray:
+    """As few rows as have the cross-products of all, (r, P).
+
+    A singular value of columns of size one is known to 1e-8 from their cross-products; less than that is nothing.
+    """
+    size = np.sqrt(np.maximum(np.diag(products), 0.0))
+    size = np.where(size > 0, size, 1.0)
+    values, directions = np.linalg.eigh(products / np.outer(size, size))
+    there = values > len(size) * np.finfo(float).eps * values.max(initial=0.0)
+    return np.asarray(np.sqrt(values[there])[:, None] * directions[:, there].T * size)
 
 
 def sample_log_sigma(
@@ -167,7 +179,7 @@ class Regression:
     def coefficients(self) -> None:
         """None; see `FitState.coefficients`."""
 
-    def sample(self, design: Design | DesignSpec, shape: tuple[int, int], seed: int) -> Draws:
+    def sample(self, design: Named, shape: tuple[int, int], seed: int) -> Draws:
         """Independent draws, in `shape` (chain, draw)."""
         rotated, scaling = self.rotated, self.units.scaling
         floor = float(np.log(SIGMA_FLOOR))
@@ -187,7 +199,7 @@ class Regression:
     def update(self, draws: Draws, spec: DesignSpec, design: Design, *, seed: int, progressbar: bool) -> Draws:
         """Learn from new rows: draws are independent, and made anew; see `FitState.update`."""
         clock = Clock()
-        more = replace(self, rotated=self.rotated.with_rows(design, self.units))
+        more = replace(self, rotated=self.rotated.with_rows(working_products(design, self.units)))
         result = more.sample(spec, draws.shape, seed)
         clock.lap("sample")
         result.diagnostics.update(reason="condition: independent draws given all rows", seconds=clock.seconds)

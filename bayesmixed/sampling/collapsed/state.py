@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bayesmixed.design.spec import Design, DesignSpec
+from bayesmixed.design.summed.summed import Named
 from bayesmixed.errors import SamplerError
 from bayesmixed.gaussian.density import CollapsedDensity
 from bayesmixed.gaussian.effects import Points
@@ -156,7 +157,7 @@ class State:
 
 
 def sample_density(
-    design: Design | DesignSpec,
+    design: Named,
     density: CollapsedDensity,
     *,
     draws: int,

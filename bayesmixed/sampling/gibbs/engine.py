@@ -13,7 +13,7 @@ No matrix of all columns is ever formed, so that there is no limit on their numb
 
 from __future__ import annotations
 
-from bayesmixed.design.spec import Design
+from bayesmixed.design.summed.summed import Measured
 from bayesmixed.errors import SamplerError
 from bayesmixed.families.base import Family
 from bayesmixed.gaussian.density import CollapsedDensity
@@ -35,14 +35,14 @@ def takes(family: Family) -> bool:
     return family.collapses
 
 
-def refuses(model: Model, design: Design, settings: Settings) -> str:
+def refuses(model: Model, design: Measured, settings: Settings) -> str:
     """Why the model is none for the sampler; empty where it is one."""
     if not design.groups:
         return "there are no group effects to draw"
     return prior_in_the_way(model.priors) or too_large(design, settings.draws * settings.chains)
 
 
-def sample(model: Model, design: Design, settings: Settings) -> Draws:
+def sample(model: Model, design: Measured, settings: Settings) -> Draws:
     """Draw from the posterior of a Gaussian model; see `Engine.sample`."""
     clock = Clock()
     design, priors = design.working(model.family), model.priors
@@ -63,7 +63,7 @@ def sample(model: Model, design: Design, settings: Settings) -> Draws:
     )
 
 
-def advice(design: Design, settings: Settings, diverged: bool, mixes: bool) -> tuple[list[str], list[str]]:
+def advice(design: Measured, settings: Settings, diverged: bool, mixes: bool) -> tuple[list[str], list[str]]:
     """Nothing diverges here; see `Engine.advice`."""
     causes, remedies = ["crossed factors that are nearly nested", "chains too short"], ["raise draws"]
     return ([], []) if mixes else (causes, remedies)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from itertools import pairwise, permutations
 
-import numpy as np
-
 from bayesmixed.chunks import allowed
-from bayesmixed.design.spec import Design, DesignSpec
 from bayesmixed.design.statistics import CrossProducts
+from bayesmixed.design.summed.summed import Measured, Named
 from bayesmixed.errors import quoted
 from bayesmixed.gaussian.first_factor import Kinds
+from bayesmixed.gaussian.statistics import is_nested
 from bayesmixed.priors.priors import Priors
 from bayesmixed.sampling.gibbs.constants import MAX_DIMENSION, NESTED, SHARED
 from bayesmixed.sampling.gibbs.model import split
@@ -23,7 +22,7 @@ def prior_in_the_way(priors: Priors) -> str:
     return f"only Normal priors of common effects can be drawn exactly, not {found}" if found else ""
 
 
-def too_large(design: Design | DesignSpec, draws: int, statistics: CrossProducts | None = None) -> str:
+def too_large(design: Named, draws: int, statistics: CrossProducts | None = None) -> str:
     """Why a run of so many draws is beyond the sampler; empty where it is not, as far as can be told so far."""
     n_effects = tuple(len(factor.effect_names) for factor in design.groups)
     large, small = split(n_effects, tuple(len(factor.levels) for factor in design.groups))
@@ -46,7 +45,7 @@ def too_large(design: Design | DesignSpec, draws: int, statistics: CrossProducts
     return ""
 
 
-def is_large_crossed(design: Design) -> bool:
+def is_large_crossed(design: Measured) -> bool:
     """Whether the sampler is faster than a dense elimination of all factors beside the largest, and as good.
 
     That is where these have many effects, unless all factors are nested; more of them where a large factor is nested in
@@ -57,18 +56,12 @@ def is_large_crossed(design: Design) -> bool:
     beside = sum(sizes) - max(sizes, default=0)
     if beside <= SHARED:
         return False
-    by_levels = sorted(groups, key=lambda factor: -len(factor.levels))
-    if all(_is_nested(a.codes, b.codes, len(a.levels)) for a, b in pairwise(by_levels)):
+    products = design.statistics.products
+    by_levels = sorted(range(len(groups)), key=lambda f: -len(groups[f].levels))
+    if all(is_nested(products, f, g) for f, g in pairwise(by_levels)):
         return False
     large, _ = split(
         tuple(len(factor.effect_names) for factor in groups), tuple(len(factor.levels) for factor in groups)
     )
-    nested = any(_is_nested(groups[f].codes, groups[g].codes, len(groups[f].levels)) for f, g in permutations(large, 2))
+    nested = any(is_nested(products, f, g) for f, g in permutations(large, 2))
     return not nested or beside > NESTED
-
-
-def _is_nested(inner: np.ndarray, outer: np.ndarray, levels: int) -> bool:
-    """Whether every level of the inner factor occurs with a single level of the outer one."""
-    last = np.zeros(levels, dtype=outer.dtype)
-    last[inner] = outer
-    return bool((last[inner] == outer).all())

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bayesmixed.chunks import allowed
-from bayesmixed.design.spec import Design, DesignSpec
+from bayesmixed.design.summed.summed import Named
 from bayesmixed.errors import SamplerError
 from bayesmixed.families.gaussian import Gaussian
 from bayesmixed.families.links import Identity
@@ -106,7 +106,7 @@ class Run:
 
     Attributes
     ----------
-    design : Design or DesignSpec
+    design : Design, Summed or DesignSpec
         Of the names.
     chains : Chains
     sampler : Sampler
@@ -117,7 +117,7 @@ class Run:
         Told the number of chains after every sweep.
     """
 
-    design: Design | DesignSpec
+    design: Named
     chains: Chains
     sampler: Sampler
     steps: Steps

@@ -12,6 +12,7 @@ import numpy as np
 
 from bayesmixed.chunks import allowed, chunks
 from bayesmixed.design.spec import Design, DesignSpec
+from bayesmixed.design.summed.summed import Named
 from bayesmixed.errors import SamplerError
 from bayesmixed.gaussian.batched import quadratic_form, total
 from bayesmixed.gaussian.density import CollapsedDensity
@@ -149,7 +150,7 @@ def _eliminated(
 
 
 def sample_density(
-    design: Design | DesignSpec,
+    design: Named,
     density: CollapsedDensity,
     cells: Read,
     *,

@@ -11,11 +11,11 @@ import numpy as np
 from joblib.parallel import cpu_count, get_active_backend
 
 from bayesmixed._compat import dataset, run_nuts
-from bayesmixed.design.spec import Design
+from bayesmixed.design.summed.summed import Measured, Summed
 from bayesmixed.families.base import Family
 from bayesmixed.posterior.draws import Draws, layout
 from bayesmixed.posterior.posterior import Model
-from bayesmixed.sampling.engine import Settings
+from bayesmixed.sampling.engine import NEEDS_ROWS, Settings, rows_of
 from bayesmixed.sampling.nuts.pymc_model import build_model
 
 BACKENDS = ("pymc", "nutpie", "numpyro", "blackjax")
@@ -39,12 +39,12 @@ def takes(family: Family) -> bool:
     return True
 
 
-def refuses(model: Model, design: Design, settings: Settings) -> str:
-    """Nothing: every model has its PyMC model."""
-    return ""
+def refuses(model: Model, design: Measured, settings: Settings) -> str:
+    """Sums in place of rows; every model has its PyMC model."""
+    return NEEDS_ROWS if isinstance(design, Summed) else ""
 
 
-def sample(model: Model, design: Design, settings: Settings) -> Draws:
+def sample(model: Model, design: Measured, settings: Settings) -> Draws:
     """Draw from the posterior by the No-U-Turn Sampler; see `Engine.sample`.
 
     References
@@ -53,7 +53,7 @@ def sample(model: Model, design: Design, settings: Settings) -> Draws:
     """
     backend = _resolve_backend(settings.backend)
     started = time.perf_counter()
-    built_model = build_model(model, design)
+    built_model = build_model(model, rows_of(design))
     built = time.perf_counter()
     trace = run_nuts(
         built_model,
@@ -84,7 +84,7 @@ def sample(model: Model, design: Design, settings: Settings) -> Draws:
     return Draws(values, sample_stats, diagnostics)
 
 
-def advice(design: Design, settings: Settings, diverged: bool, mixes: bool) -> tuple[list[str], list[str]]:
+def advice(design: Measured, settings: Settings, diverged: bool, mixes: bool) -> tuple[list[str], list[str]]:
     """Usual causes and remedies; see `Engine.advice`."""
     causes, remedies = [], []
     if diverged:

@@ -10,12 +10,13 @@
 from __future__ import annotations
 
 from bayesmixed.design.spec import Design
+from bayesmixed.design.summed.summed import Measured, Summed
 from bayesmixed.errors import quoted
 from bayesmixed.families.base import Family
 from bayesmixed.posterior.draws import Draws
 from bayesmixed.posterior.posterior import Model
 from bayesmixed.sampling.clock import Clock
-from bayesmixed.sampling.engine import Settings
+from bayesmixed.sampling.engine import NEEDS_ROWS, Settings, rows_of
 from bayesmixed.sampling.shared import n_covariance_parameters, not_normal
 from bayesmixed.sampling.transport.constants import MAX_COORDINATES, MAX_SHARED
 from bayesmixed.sampling.transport.model import Prepared
@@ -31,14 +32,14 @@ def takes(family: Family) -> bool:
     return not family.collapses
 
 
-def refuses(model: Model, design: Design, settings: Settings) -> str:
+def refuses(model: Model, design: Measured, settings: Settings) -> str:
     """Why the model is none for transport; empty where it is one."""
     if found := not_normal(model.priors):
         return f"only Normal priors of common effects can be transported, not {found}"
     dimension = n_covariance_parameters(design) + len(model.family.auxiliary)
     if dimension > MAX_COORDINATES:
         return f"{dimension} standard deviations, correlations and auxiliary parameters are more than {MAX_COORDINATES}"
-    return _too_wide(design)
+    return NEEDS_ROWS if isinstance(design, Summed) else _too_wide(design)
 
 
 def _too_wide(design: Design) -> str:
@@ -51,15 +52,15 @@ def _too_wide(design: Design) -> str:
     return products_needed(layout, tuple(design.groups[f].codes for f in layout.factors))
 
 
-def sample(model: Model, design: Design, settings: Settings) -> Draws:
+def sample(model: Model, design: Measured, settings: Settings) -> Draws:
     """Draw from the posterior of a model whose response is not normal; see `Engine.sample`."""
-    clock = Clock()
+    clock, design = Clock(), rows_of(design)
     prepared = Prepared.of(model, design)
     clock.lap("rows")
     return sample_prepared(prepared, design, settings, clock)
 
 
-def advice(design: Design, settings: Settings, diverged: bool, mixes: bool) -> tuple[list[str], list[str]]:
+def advice(design: Measured, settings: Settings, diverged: bool, mixes: bool) -> tuple[list[str], list[str]]:
     """Usual causes and remedies; see `Engine.advice`."""
     causes, remedies = ["few levels or few rows of a grouping factor"], ["state a tighter prior for sd_<factor>"]
     return (causes, remedies) if mixes else ([*causes, "chains too short"], [*remedies, "raise draws"])

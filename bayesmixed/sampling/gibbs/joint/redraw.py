@@ -20,7 +20,8 @@ from typing import ClassVar
 import numpy as np
 from scipy import sparse
 
-from bayesmixed.design.spec import Design
+from bayesmixed.design.summed.summed import Measured, Summed
+from bayesmixed.errors import SamplerError
 from bayesmixed.gaussian.batched import conditional_effects, lower, total
 from bayesmixed.gaussian.units import Units
 from bayesmixed.sampling.gibbs.chains import Chains
@@ -68,12 +69,28 @@ class Cells:
     Z: tuple[np.ndarray, ...]
 
     @classmethod
-    def of(cls, design: Design, units: Units) -> Cells:
-        """Read the rows of a design."""
+    def of(cls, design: Measured, units: Units) -> Cells:
+        """Read the rows of a design, or sums over the pairs of levels of two factors without slopes.
+
+        Raises
+        ------
+        SamplerError
+            Sums do not say which rows there are.
+        """
+        if isinstance(design, Summed):
+            return cls._of_pairs(design, units)
         Z = [units.group_columns(f, factor, slice(None)).T for f, factor in enumerate(design.groups)]
         codes = [np.asarray(factor.codes) for factor in design.groups]
         weights = np.ones(design.n_rows) if design.weights is None else np.asarray(design.weights, dtype=float)
         return cls._joined(codes, Z, weights)
+
+    @classmethod
+    def _of_pairs(cls, design: Summed, units: Units) -> Cells:
+        if len(design.groups) != 2 or any(group.effect_names != ("Intercept",) for group in design.groups):
+            raise SamplerError("its factors are nearly nested, and have slopes or are three: that needs the rows")
+        pairs = design.statistics.products.between(0, 1)
+        Z = [np.full((1, len(pairs.first)), 1 / scale) for scale in units.scale]
+        return cls._joined([pairs.first, pairs.second], Z, pairs.products[0, 0])
 
     @classmethod
     def _joined(cls, codes: list[np.ndarray], Z: list[np.ndarray], weights: np.ndarray) -> Cells:

@@ -1,0 +1,112 @@
+"""Levels of a grouping factor in two sets of rows become those of both: sorted, whatever came first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from bayesmixed.design.levels import ColumnLevels, FactorLevels
+from bayesmixed.errors import FormulaError, quoted
+
+Orders = Mapping[str, np.ndarray]
+
+
+def joined(a: FactorLevels, b: FactorLevels, orders: Orders) -> tuple[FactorLevels, np.ndarray, np.ndarray]:
+    """Levels of both sets of rows, and the new code of each level of `a` and of `b`.
+
+    Parameters
+    ----------
+    a, b : FactorLevels
+        Of the same columns.
+    orders : dict of str to numpy.ndarray
+        By column the order of its labels, where they have one of their own; others are sorted.
+
+    Raises
+    ------
+    FormulaError
+        Labels of one column that are not of one type.
+    """
+    parts, places = [], []
+    for column, mine, theirs in zip(a.columns, a.parts, b.parts, strict=True):
+        part, *place = _join(mine, theirs, orders.get(column), column)
+        parts.append(part)
+        places.append(place)
+    if len(parts) == 1:
+        return FactorLevels(a.columns, (parts[0],), np.arange(len(parts[0].labels))[:, None]), *places[0]
+    sizes = [len(part.labels) for part in parts]
+    flat = [
+        np.ravel_multi_index([place[side][code] for place, code in zip(places, own.combinations.T, strict=True)], sizes)
+        for side, own in enumerate((a, b))
+    ]
+    every = np.unique(np.concatenate(flat))
+    levels = FactorLevels(a.columns, tuple(parts), np.stack(np.unravel_index(every, sizes), axis=1))
+    levels.check_texts()
+    return levels, np.searchsorted(every, flat[0]), np.searchsorted(every, flat[1])
+
+
+def selected(levels: FactorLevels, at: np.ndarray) -> FactorLevels:
+    """Some of the levels, in their order; labels of a column that are part of none of them go."""
+    combinations = levels.combinations[at]
+    parts, codes = [], []
+    for part, own in zip(levels.parts, combinations.T, strict=True):
+        used, code = np.unique(own, return_inverse=True)
+        parts.append(replace(part, labels=part.labels[used]))
+        codes.append(code)
+    return FactorLevels(levels.columns, tuple(parts), np.stack(codes, axis=1))
+
+
+def relabelled(levels: FactorLevels, column: str, labels: ColumnLevels) -> tuple[FactorLevels, np.ndarray]:
+    """The levels with other labels of one column, label for label, and the new code of each level."""
+    order = np.argsort(labels.labels, kind="stable")
+    rank = np.argsort(order)
+    parts, codes = list(levels.parts), levels.combinations.copy()
+    for k, name in enumerate(levels.columns):
+        if name == column:
+            parts[k], codes[:, k] = replace(labels, labels=labels.labels[order]), rank[codes[:, k]]
+    by_code = np.lexsort(codes.T[::-1])
+    found = FactorLevels(levels.columns, tuple(parts), codes[by_code])
+    found.check_texts()
+    return found, np.argsort(by_code)
+
+
+def _join(
+    a: ColumnLevels, b: ColumnLevels, order: np.ndarray | None, column: str
+) -> tuple[ColumnLevels, np.ndarray, np.ndarray]:
+    kind = a.kind if a.kind == b.kind else "float" if {a.kind, b.kind} == {"int", "float"} else ""
+    if not kind:
+        raise FormulaError(
+            f"column {column!r} holds {a.kind} labels in one part (such as {quoted(a.labels[:1].astype(str))}), and "
+            f"{b.kind} labels in the other ({quoted(b.labels[:1].astype(str))}); convert it to one type."
+        )
+    if np.array_equal(a.labels, b.labels):
+        return replace(a, kind=kind), np.arange(len(a.labels)), np.arange(len(a.labels))
+    mine, theirs = (own.labels.astype(np.result_type(a.labels, b.labels), copy=False) for own in (a, b))
+    if order is None and _is_sorted(mine) and _is_sorted(theirs):
+        labels, *places = _merged(mine, theirs)
+        return ColumnLevels(labels, kind), *places
+    every = np.unique(np.concatenate([mine, theirs]))
+    if order is not None:
+        every = every[np.argsort(pd.Index(order).get_indexer(pd.Index(every)), kind="stable")]
+    index = pd.Index(every)
+    return ColumnLevels(every, kind), index.get_indexer(pd.Index(mine)), index.get_indexer(pd.Index(theirs))
+
+
+def _is_sorted(labels: np.ndarray) -> bool:
+    return bool(np.all(labels[1:] > labels[:-1]))
+
+
+def _merged(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sorted labels of two sorted arrays, and the place of each label of either: few join many at once."""
+    at = np.searchsorted(a, b)
+    known = np.zeros(len(b), dtype=bool)
+    inside = at < len(a)
+    known[inside] = a[at[inside]] == b[inside]
+    before = at[~known]
+    place = np.arange(len(a)) + np.searchsorted(before, np.arange(len(a)), side="right")
+    others = np.empty(len(b), dtype=np.int64)
+    others[known] = place[at[known]]
+    others[~known] = before + np.arange(len(before))
+    return np.insert(a, before, b[~known]), place, others

@@ -1,0 +1,368 @@
+"""Sums over rows with their formula, family and labels: a commutative monoid, whoever has summed what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+
+from bayesmixed.design.factors import GroupSpec, blocks_of, resolve_group_prior
+from bayesmixed.design.labels import Labels
+from bayesmixed.design.levels import ColumnLevels, canonical
+from bayesmixed.design.spec import Design, DesignSpec, terms_by_factor
+from bayesmixed.design.statistics import Sums
+from bayesmixed.design.summed.checksum import checksum
+from bayesmixed.design.summed.coding import without_unseen
+from bayesmixed.design.summed.levels import joined, relabelled, selected
+from bayesmixed.design.table import Table
+from bayesmixed.errors import quoted
+from bayesmixed.families.base import Family
+from bayesmixed.formula.parse import ParsedFormula
+
+_ROUNDING = 1e-9  # of a sum of squares or weights: what is below zero by less may be
+
+
+@dataclass(frozen=True)
+class Summed:
+    """What a Gaussian fit learns from rows, with the labels of their groups; no rows.
+
+    Wherever a fit asks a `Design` for names, factors and `statistics`, it takes one of these, too.
+
+    Attributes
+    ----------
+    spec : DesignSpec
+        With the levels of these rows.
+    family : Family
+    sums : Sums
+        Of the working response.
+    seen : dict of str to numpy.ndarray of int
+        By categoric component of the effects, the number of rows of each level.
+    orders : dict of str to numpy.ndarray
+        By column of a grouping factor that is a Categorical, all its categories.
+    total : float
+        Sum of the response as it was given, weighted.
+    checksum : int or None
+        Tells these rows from others, whatever their order; None where labels were replaced.
+    """
+
+    spec: DesignSpec
+    family: Family
+    sums: Sums
+    seen: Mapping[str, np.ndarray]
+    orders: Mapping[str, np.ndarray]
+    total: float
+    checksum: int | None
+
+    @classmethod
+    def of_rows(cls, spec: DesignSpec, design: Design, table: Table, family: Family) -> Self:
+        """Sum over the rows of a design, whose columns `table` has read."""
+        seen: dict[str, np.ndarray] = {}
+        for part in spec.parts:
+            seen |= part.occurrences(table)
+        orders = {
+            name: canonical(labels.categories)[0]
+            for name, labels in table.labels.items()
+            if labels.categories is not None
+        }
+        y = design.observed
+        total = float(y.sum() if design.weights is None else design.weights @ y)
+        sums = design.working(family).statistics
+        if any(np.any(counts == 0) for counts in sums.products.counts):  # levels of other rows
+            products, there = sums.products.that_occur()
+            spec, sums = _with_levels(spec, there), replace(sums, products=products)
+        return cls(spec, family, sums, seen, orders, total, checksum(design))
+
+    # ---- what a fit asks for
+
+    @property
+    def statistics(self) -> Sums:
+        """All sums over the rows that a fit reads."""
+        return self.sums
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows, whatever their weight."""
+        return self.sums.products.n_rows
+
+    @property
+    def common_names(self) -> tuple[str, ...]:
+        """Labels of the common effects."""
+        return self.spec.common_names
+
+    @property
+    def has_intercept(self) -> bool:
+        """Whether the common part has an intercept."""
+        return self.spec.has_intercept
+
+    @property
+    def groups(self) -> tuple[GroupSpec, ...]:
+        """The grouping factors."""
+        return self.spec.groups
+
+    @property
+    def common_terms(self) -> tuple[str, ...]:
+        """The formula's term that each column belongs to."""
+        return self.spec.common.term_of_name
+
+    @property
+    def contains(self) -> tuple[tuple[int, ...], ...]:
+        """See `ColumnsSpec.contains`."""
+        return self.spec.common.contains
+
+    def working(self, family: Family) -> Self:
+        """Itself: the response that was summed is the working one."""
+        return self
+
+    def squares(self) -> dict[str, np.ndarray]:
+        """By factor: the sum over rows of z z', weighted."""
+        moments = zip(self.groups, self.sums.effects, strict=True)
+        return {group.name: measured.raw * measured.weight for group, measured in moments}
+
+    def few(self, minimum: int = 5) -> dict[str, int]:
+        """By factor the number of groups of fewer rows, where there are any."""
+        found = {
+            group.name: int(np.count_nonzero(counts < minimum))
+            for group, counts in zip(self.groups, self.sums.products.counts, strict=True)
+        }
+        return {name: number for name, number in found.items() if number}
+
+    # ---- as plain data
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """Plain data, arrays, a family and sums: what a file holds."""
+        return {
+            "spec": self.spec.state,
+            "family": self.family,
+            "sums": self.sums,
+            "seen": dict(self.seen),
+            "orders": dict(self.orders),
+            "total": self.total,
+            "checksum": self.checksum,
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """Inverse of `state`.
+
+        Raises
+        ------
+        ValueError
+            Parts that do not belong together.
+        """
+        spec, sums = DesignSpec.from_state(state["spec"]), state["sums"]
+        p, expected = len(spec.common_names), [(len(g.effect_names), len(g.levels)) for g in spec.groups]
+        found = list(zip(sums.products.n_effects, sums.products.n_levels, strict=True))
+        if sums.products.VV.shape != (p + 2, p + 2) or found != expected or len(sums.origin) != p + 1:
+            raise ValueError(f"sums of {found} effects and levels, expected {expected}")
+        return cls(spec, state["family"], sums, state["seen"], state["orders"], state["total"], state["checksum"])
+
+    # ---- they add up
+
+    def __add__(self, other: Self) -> Self:
+        """Statistics of both sets of rows.
+
+        Raises
+        ------
+        ValueError
+            They are of another formula, family or coding; says which.
+        """
+        if not isinstance(other, Summed):
+            return NotImplemented
+        mine, theirs, spec, orders = self._aligned(other)
+        return replace(
+            self,
+            spec=spec,
+            sums=mine + theirs,
+            seen={name: count + other.seen[name] for name, count in self.seen.items()},
+            orders=orders,
+            total=self.total + other.total,
+            checksum=_checksum(self.checksum, other.checksum, 1),
+        )
+
+    def __sub__(self, other: Self) -> Self:
+        """Statistics of the rows that are not those of `other`; levels that have none left vanish.
+
+        Raises
+        ------
+        ValueError
+            As in ``+``; or counts, sums of squares or labels show that `other` is not part of these.
+        """
+        if not isinstance(other, Summed):
+            return NotImplemented
+        mine, theirs, spec, orders = self._aligned(other)
+        sums = mine - theirs
+        seen = {name: count - other.seen[name] for name, count in self.seen.items()}
+        _refuse_not_part(mine, sums, spec, seen)
+        products, there = sums.products.that_occur()
+        return replace(
+            self,
+            spec=_with_levels(spec, there),
+            sums=replace(sums, products=products),
+            seen=seen,
+            orders=orders,
+            total=self.total - other.total,
+            checksum=_checksum(self.checksum, other.checksum, -1),
+        )
+
+    def _aligned(self, other: Summed) -> tuple[Sums, Sums, DesignSpec, dict[str, np.ndarray]]:
+        """Sums of both by the levels of both, and the spec with these."""
+        if difference := differences(self, other):
+            raise ValueError(f"these statistics do not add up: {difference}")
+        orders = {
+            name: order
+            for name, order in self.orders.items()
+            if np.array_equal(order, other.orders.get(name, order[:0]))
+        }
+        groups, places, sizes = [], [], []
+        for a, b in zip(self.groups, other.groups, strict=True):
+            levels, *place = joined(a.factor_levels, b.factor_levels, orders)
+            groups.append(replace(a, factor_levels=levels))
+            places.append(place)
+            sizes.append(len(levels.combinations))
+        mine, theirs = (
+            replace(own, products=own.products.recoded([place[side] for place in places], sizes))
+            for side, own in enumerate((self.sums, other.sums))
+        )
+        return mine, theirs, replace(self.spec, groups=tuple(groups)), orders
+
+    def relabelled(self, column: str, mapping: Mapping[Any, Any]) -> Self:
+        """The same with other labels of a column of grouping factors; see `SufficientStatistics.with_labels`."""
+        groups, places = [], []
+        for group in self.groups:
+            levels, place = group.factor_levels, np.arange(len(group.levels))
+            if column in levels.columns:
+                part = levels.parts[levels.columns.index(column)]
+                levels, place = relabelled(levels, column, _renamed(part, column, mapping))
+            groups.append(replace(group, factor_levels=levels))
+            places.append(place)
+        sizes = [len(place) for place in places]
+        return replace(
+            self,
+            spec=replace(self.spec, groups=tuple(groups)),
+            sums=replace(self.sums, products=self.sums.products.recoded(places, sizes)),
+            orders={name: order for name, order in self.orders.items() if name != column},
+            checksum=None,
+        )
+
+    # ---- what is fitted
+
+    def as_fitted(self, parsed: ParsedFormula | None, group_prior: str | Mapping[str, str]) -> Self:
+        """What a fit of the rows would have made of the formula: no levels that never came, blocks as they are asked.
+
+        Parameters
+        ----------
+        parsed : ParsedFormula, or None
+            Of these statistics; None where X's columns are the common effects.
+        group_prior : {"lkj", "independent"} or dict by factor
+        """
+        terms = {} if parsed is None else terms_by_factor(parsed)
+        correlated = resolve_group_prior(group_prior, tuple(terms))
+        common, A = without_unseen(self.spec.common, self.seen)
+        groups, B = [], []
+        for group in self.groups:
+            coded = [without_unseen(bar, self.seen) for bar in group.bars]
+            bars = tuple(bar for bar, _ in coded)
+            blocks = blocks_of(terms[group.name], bars, correlated[group.name])
+            groups.append(replace(group, bars=bars, blocks=blocks))
+            B.append(_of_bars(bars, [own for _, own in coded]))
+        spec = replace(self.spec, common=common, groups=tuple(groups))
+        same = all(len(own) == own.shape[1] for own in (A, *B))
+        return replace(self, spec=spec, sums=self.sums if same else self.sums.of_columns(A, B))
+
+
+Measured = Design | Summed  # what a Gaussian fit may be made from
+Named = Design | Summed | DesignSpec  # what knows the names of columns and factors
+
+
+def _with_levels(spec: DesignSpec, there: list[np.ndarray]) -> DesignSpec:
+    """The spec with some of its levels, by factor."""
+    groups = [
+        replace(group, factor_levels=selected(group.factor_levels, at))
+        for group, at in zip(spec.groups, there, strict=True)
+    ]
+    return replace(spec, groups=tuple(groups))
+
+
+def _of_bars(bars: Iterable[Any], maps: list[np.ndarray]) -> np.ndarray:
+    """The matrix of a factor's effects, of those of its bars' columns."""
+    parts = []
+    for bar, own in zip(bars, maps, strict=True):
+        parts += [np.eye(1), own] if bar.has_intercept else [own]
+    rows, columns = np.sum([part.shape for part in parts], axis=0)
+    found = np.zeros((rows, columns))
+    row = column = 0
+    for part in parts:
+        found[row : row + part.shape[0], column : column + part.shape[1]] = part
+        row, column = row + part.shape[0], column + part.shape[1]
+    return found
+
+
+def _checksum(a: int | None, b: int | None, sign: int) -> int | None:
+    return None if a is None or b is None else (a + sign * b) % 2**64
+
+
+def _renamed(part: ColumnLevels, column: str, mapping: Mapping[Any, Any]) -> ColumnLevels:
+    """Labels of a column in the order of the old ones."""
+    old = part.labels.tolist() if part.labels.dtype.kind != "M" else list(part.labels)
+    if absent := [label for label in old if label not in mapping]:
+        raise ValueError(
+            f"with_labels needs a new label for every level of {column!r}; there is none for {quoted(absent)}."
+        )
+    new = pd.Series([mapping[label] for label in old], name=column)
+    levels, codes = ColumnLevels.learn(Labels.of(new))
+    if len(levels.labels) < len(old) or (codes < 0).any():
+        raise ValueError(f"with_labels gives two levels of {column!r} one label, or none; each needs its own.")
+    return replace(levels, labels=levels.labels[codes])
+
+
+def _refuse_not_part(whole: Sums, left: Sums, spec: DesignSpec, seen: Mapping[str, np.ndarray]) -> None:
+    """Refuse a difference that no rows have."""
+    products, of = left.products, whole.products
+    found = []
+    for group, counts in zip(spec.groups, products.counts, strict=True):
+        if np.any(counts < 0):
+            found.append(f"levels {quoted(group.levels[counts < 0])} of {group.name!r} have fewer rows in the first")
+    if not found and any(np.any(pairs.counts < 0) for pairs in products.pairs.values()):
+        found.append("levels of two factors meet in fewer rows of the first")
+    found += [f"levels of {name!r} have fewer rows in the first" for name, count in seen.items() if np.any(count < 0)]
+    below = [np.diag(products.VV) < -_ROUNDING * np.diag(of.VV)]
+    for S, T in zip(products.S, of.S, strict=True):
+        q = np.arange(1, int(np.sqrt(2 * len(S))) + 1)
+        squares = q * (q + 1) // 2 - 1  # of the packed diagonal
+        below.append(S[squares] < -_ROUNDING * T[squares].max(axis=1, keepdims=True, initial=0.0))
+    if not found and (products.n_rows < 0 or products.n < -_ROUNDING * of.n):
+        found.append("the first has fewer rows")
+    if not found and any(map(np.any, below)):
+        found.append("a sum of squares would be negative")
+    if found:
+        raise ValueError(f"the second statistics are not part of the first: {'; '.join(found)}.")
+
+
+def differences(a: Summed, b: Summed) -> str:
+    """Why two statistics are not of the same model, and the cure; empty where they are."""
+    if (a.family.name, a.family.link.name) != (b.family.name, b.family.link.name):
+        return f"one is of family {a.family.name!r}, the other of {b.family.name!r}."
+    if a.spec.formula != b.spec.formula or a.spec.response != b.spec.response:
+        return f"one is of the formula {a.spec.formula!r}, the other of {b.spec.formula!r}."
+    for mine, theirs in zip(a.spec.parts, b.spec.parts, strict=True):
+        if mine == theirs:
+            continue
+        for term, other in zip(mine.terms, theirs.terms, strict=False):
+            for c, d in zip(term, other, strict=False):
+                if c.levels != d.levels:
+                    return (
+                        f"the category {c.name!r} has levels {quoted(c.levels or ())} in one, "
+                        f"{quoted(d.levels or ())} in the other. State all of them, "
+                        f"categories={{{c.variables[0]!r}: [...]}}, or pass like= the other statistics."
+                    )
+                if c != d:
+                    return (
+                        f"{c.name!r} has learned from the rows of each, and is not the same. Pass like= the other "
+                        "statistics, so that one part's values serve for all."
+                    )
+        return f"columns {quoted(mine.names)} in one, {quoted(theirs.names)} in the other."
+    return ""

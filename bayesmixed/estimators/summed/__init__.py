@@ -1,0 +1,1 @@
+"""Estimators that are fitted to sums over rows: the sums that users keep, send and add, and what fits them."""

@@ -1,0 +1,55 @@
+"""Statistics as one file: what a site sends."""
+
+from __future__ import annotations
+
+import os
+from typing import TypeVar
+
+import numpy as np
+
+from bayesmixed.design.summed.summed import Summed
+from bayesmixed.errors import quoted, warn
+from bayesmixed.estimators import archive
+
+NAME = "SufficientStatistics"
+PARTS = ("statistics",)
+_FEW = 5  # rows of a group below which it is small
+
+_Sums = TypeVar("_Sums", bound=Summed)
+
+
+def save(path: str | os.PathLike[str], statistics: Summed, minimum: int) -> None:
+    """Write statistics; see `SufficientStatistics.save`."""
+    if small := _small(statistics, minimum):
+        raise ValueError(
+            f"statistics of fewer than {minimum} rows would be written: {small}. Leave these rows out, or join groups, "
+            "before the statistics are made."
+        )
+    if minimum == 1 and (small := _small(statistics, _FEW)):
+        warn(
+            f"the file gives away what few rows hold: {small} of fewer than {_FEW} rows. save(..., minimum={_FEW}) "
+            "refuses them."
+        )
+    archive.write(path, NAME, {"statistics": statistics.state})
+
+
+def _small(statistics: Summed, minimum: int) -> str:
+    """Groups and cells of fewer rows, in words."""
+    found = [f"{number:,} groups of {name!r}" for name, number in statistics.few(minimum).items()]
+    names = [group.name for group in statistics.groups]
+    for (f, g), pairs in statistics.sums.products.pairs.items():
+        if number := int(np.count_nonzero(pairs.counts < minimum)):
+            found.append(f"{number:,} pairs of {quoted([names[f], names[g]])}")
+    return ", ".join(found)
+
+
+def load(path: str | os.PathLike[str], kind: type[_Sums]) -> _Sums:
+    """Read statistics; see `SufficientStatistics.load`."""
+    _, tree = archive.read(path, {NAME: PARTS})
+    return restore(path, kind, tree)
+
+
+def restore(path: str | os.PathLike[str], kind: type[_Sums], tree: dict) -> _Sums:
+    """Statistics of what a file holds."""
+    with archive.damaged(path):
+        return kind.from_state(tree["statistics"])

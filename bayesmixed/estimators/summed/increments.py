@@ -1,0 +1,126 @@
+"""Rows that arrive in parts: their sums are added at once, and the posterior is drawn when it is asked for."""
+
+from __future__ import annotations
+
+from threading import RLock
+from typing import TYPE_CHECKING, Any
+
+from bayesmixed.design.frames import read_response, row_labels
+from bayesmixed.design.summed.running import Running
+from bayesmixed.design.summed.summed import Summed
+from bayesmixed.errors import quoted
+from bayesmixed.estimators.inputs import Rows, as_frame, rows_that_count
+from bayesmixed.estimators.summed.learning import learn_sums
+from bayesmixed.estimators.summed.reading import refuse_learning, summed
+from bayesmixed.families import FAMILIES
+from bayesmixed.formula.parse import parse
+
+# what a posterior gives an estimator
+OF_POSTERIOR = ("design_spec_", "priors_", "diagnostics_", "coef_", "intercept_", "_posterior", "_rows", "_idata")
+
+
+class Increments:
+    """An estimator whose posterior may wait: of rows that were added, drawn when a value of it is read.
+
+    Between `partial_fit` and then, the estimator has sums and a seed, and none of `OF_POSTERIOR`.
+    """
+
+    _summed: Running[Summed] | None
+
+    def _add_rows(self, X: Any, y: Any, sample_weight: Any) -> None:
+        """Add rows to those that were learned from; where that fails, nothing has changed."""
+        est: Any = self
+        known = est._known_sums()
+        before = vars(est).copy()
+        try:
+            part = self._part(X, y, sample_weight, known)
+            running = (Running() if known is None else known).plus(part)
+            seed = before.get("_seed")
+            if seed is None:
+                seed = before["_posterior"].seed if "_posterior" in before else est._draw_seed()
+        except BaseException:
+            vars(est).clear()
+            vars(est).update(before)
+            raise
+        lock = before.get("_lock") or RLock()
+        with lock:
+            for name in OF_POSTERIOR:
+                vars(est).pop(name, None)
+            vars(est).update(_summed=running, _seed=seed, _lock=lock)
+
+    def _known_sums(self) -> Running[Summed] | None:
+        """Sums of the rows so far; None before the first.
+
+        Raises
+        ------
+        ValueError
+            The fit has kept none.
+        """
+        if "_summed" not in vars(self):
+            return None
+        if self._summed is None:
+            sampler = vars(self)["_posterior"].draws.diagnostics["sampler"]
+            possible = [name for name, one in FAMILIES.items() if one.collapses]
+            raise ValueError(
+                f"partial_fit adds to sums over rows, which families {quoted(possible)} have where effects integrate "
+                f"out; this fit is of family {vars(self)['_posterior'].family.name!r}, by the {sampler} sampler. Fit "
+                "old and new rows together, or use condition."
+            )
+        return self._summed
+
+    def _part(self, X: Any, y: Any, sample_weight: Any, known: Running[Summed] | None) -> Summed:
+        """Sums of new rows."""
+        est: Any = self
+        family = est._find_family()
+        if not family.collapses:
+            possible = [name for name, one in FAMILIES.items() if one.collapses]
+            raise ValueError(f"partial_fit is for families {quoted(possible)}; {family.name!r} needs all rows at once.")
+        parsed = None if est.formula is None else parse(est.formula)
+        refuse_learning(parsed, "partial_fit")
+        spec = None if known is None else known.parts[0].spec
+        if spec is not None and parsed is not None and spec.formula is not None and parsed.response is None:
+            response = spec.response
+        else:
+            response = None if parsed is None else parsed.response
+        used = None if parsed is None else tuple(name for name in (*parsed.columns, response) if name)
+        frame = as_frame(est, X, used, reset=known is None)
+        y = read_response(frame, y, response, type(self).__name__)
+        frame, column, weights, _ = rows_that_count(row_labels(X), frame, y, sample_weight)
+        if not len(frame):
+            raise ValueError("Found 0 sample(s) with a positive weight, while a minimum of 1 is required.")
+        return summed(
+            Summed, parsed, (frame, column, weights), family, spec=spec, categories=est.categories, whole=False
+        )
+
+    def _is_waiting(self) -> bool:
+        """Whether rows were added that no posterior was drawn of yet."""
+        return "_seed" in vars(self) and "_posterior" not in vars(self)
+
+    def _draw_now(self) -> None:
+        """Draw the posterior of all rows so far."""
+        est: Any = self
+        known: Running[Summed] = vars(self)["_summed"]
+        every = known.total
+        data = learn_sums(est, every)
+        posterior = est._sample(est._model((data.spec, data.family), data), data, vars(self)["_seed"])
+        est._keep(posterior, Rows.of_sums(data), every)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """What the posterior gives, drawn now if it was not yet; by one thread, which others wait for."""
+            if name in OF_POSTERIOR and "_lock" in vars(self):
+                with vars(self)["_lock"]:
+                    if self._is_waiting():
+                        self._draw_now()
+                if name in vars(self):
+                    return vars(self)[name]
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__getstate__().items() if name != "_lock"}  # type: ignore[misc]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[misc]
+        if "_seed" in vars(self):
+            vars(self)["_lock"] = RLock()

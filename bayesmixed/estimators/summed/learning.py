@@ -1,0 +1,89 @@
+"""What a fit is made from where the rows were summed: the same checks as of rows, by sums."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bayesmixed.design.factors import refuse_single_levels
+from bayesmixed.design.summed.summed import Summed
+from bayesmixed.errors import FormulaError
+from bayesmixed.estimators.identification.residuals import check_groups, check_residuals
+from bayesmixed.estimators.identification.undetermined import warn_levels_of_one_row, warn_undetermined
+from bayesmixed.estimators.identification.weights import warn_few_rows
+from bayesmixed.formula.parse import ParsedFormula, parse
+
+_CONSTANT = 1e-14  # of y's root mean square: a spread that is rounding
+
+
+def learn_sums(estimator: Any, statistics: Summed) -> Summed:
+    """Check statistics as the rows of a fit are checked, and take out what no row has.
+
+    Parameters
+    ----------
+    estimator : MixedModel
+        Its parameters are read.
+    statistics : Summed
+
+    Raises
+    ------
+    FormulaError
+        They are of another formula.
+    ValueError
+        They are of another family; the response is constant.
+    """
+    family, parsed = estimator._find_family(), _parsed(estimator.formula, statistics)
+    if (family.name, family.link.name) != (statistics.family.name, statistics.family.link.name):
+        raise ValueError(
+            f"the statistics are of family {statistics.family.name!r}, the estimator is of family={family.name!r}."
+        )
+    if estimator.trials is not None:
+        raise ValueError(f"the trials {estimator.trials!r} are for family='binomial', not for family={family.name!r}.")
+    summed = statistics.as_fitted(parsed, estimator.group_prior)
+    if summed.n_rows < 2:
+        raise ValueError(f"Found {summed.n_rows} sample(s) with a positive weight, while a minimum of 2 is required.")
+    common = summed.sums.common
+    if np.sqrt(max(common.covariance[-1, -1], 0.0)) <= _CONSTANT * np.sqrt(common.raw[-1, -1]):
+        raise ValueError(
+            f"y is constant ({common.mean[-1]:g} in all {summed.n_rows} rows): there is nothing to explain."
+        )
+    refuse_single_levels(summed.groups)
+    warn_few_rows(summed, family)
+    if parsed is not None:
+        warn_undetermined(summed)
+    warn_levels_of_one_row(summed)
+    check_residuals(summed, refuse=parsed is not None)
+    check_groups(summed)
+    return summed
+
+
+def _parsed(formula: str | None, statistics: Summed) -> ParsedFormula | None:
+    """The statistics' formula, which the estimator's has to be."""
+    spec = statistics.spec
+    theirs = None if spec.formula is None else parse(spec.formula)
+    if formula is None or formula == spec.formula:
+        return theirs
+    mine = parse(formula)
+    if theirs is None or _right(mine) != _right(theirs) or mine.response not in (None, spec.response):
+        raise FormulaError(
+            f"the estimator's formula is {formula!r}, and the statistics hold sums of {spec.formula!r} alone. "
+            f"Write formula={spec.formula!r}, or formula=None."
+        )
+    return theirs
+
+
+def _right(parsed: ParsedFormula) -> tuple[Any, ...]:
+    """What a formula says beside its response."""
+    return parsed.common, parsed.groups, parsed.variables
+
+
+def refuse_sums(X: Any, what: str) -> None:
+    """Refuse statistics where rows are needed.
+
+    Raises
+    ------
+    TypeError
+    """
+    if isinstance(X, Summed):
+        raise TypeError(f"{what} needs rows, got {type(X).__name__}; sums over rows have no predictions.")

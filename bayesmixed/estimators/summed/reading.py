@@ -1,0 +1,130 @@
+"""Rows of a frame become sums: columns read and checked as in a fit, by a formula that may have been learned before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from bayesmixed.design.columns import UnknownLevelsError
+from bayesmixed.design.doubts import warn_doubtful
+from bayesmixed.design.frames import as_numbers
+from bayesmixed.design.spec import Design, DesignSpec
+from bayesmixed.design.summed.summed import Summed
+from bayesmixed.design.table import Table
+from bayesmixed.errors import FormulaError, quoted
+from bayesmixed.estimators.identification.undetermined import check_units
+from bayesmixed.families.base import Family
+from bayesmixed.formula.parse import ParsedFormula
+from bayesmixed.formula.terms import calls_that_learn
+from bayesmixed.posterior.container import check_columns, check_names
+
+_Sums = TypeVar("_Sums", bound=Summed)
+
+
+def summed(
+    kind: type[_Sums],
+    parsed: ParsedFormula | None,
+    rows: tuple[pd.DataFrame, pd.Series, np.ndarray | None],
+    family: Family,
+    *,
+    spec: DesignSpec | None = None,
+    categories: Mapping[str, Any] | None = None,
+    whole: bool = True,
+) -> _Sums:
+    """Sum over rows.
+
+    Parameters
+    ----------
+    kind : type
+        `Summed`, or what is to be returned in its place.
+    parsed : ParsedFormula, or None
+        None: all columns are common effects.
+    rows : tuple of DataFrame, Series and numpy.ndarray or None
+        Columns, response and weights of rows that count.
+    family : Family
+    spec : DesignSpec, optional
+        What other rows have taught of the columns. Default: learned from these.
+    categories : dict of str, optional
+        Levels of common categoricals.
+    whole : bool, default=True
+        Whether these are all rows of their source.
+
+    Raises
+    ------
+    FormulaError, ValueError
+        As in a fit; and for a level that `spec` does not know.
+    """
+    frame, column, weights = rows
+    y = as_numbers(column)
+    family.check(y)
+    frame = declared(frame, categories)
+    if spec is None:
+        spec, design, table = _learn(parsed, frame, y, weights)
+        check_names(spec, family)
+        warn_doubtful(spec.parts, table, whole=whole)
+    else:
+        table = spec.read(frame, y=y, weights=weights, all_categories=True)
+        try:
+            spec, design = spec.releveled(table)
+        except UnknownLevelsError as error:
+            name, levels = error.component.variables[0], list(error.component.levels or ())
+            raise FormulaError(
+                f"{error.component.name!r} has levels that the first rows did not have: {quoted(error.unknown)} (known "
+                f"levels: {quoted(levels)}). State all of them, categories={{{name!r}: [...]}}, or make the column a "
+                "Categorical of all its categories; if they are a sample from a population, make it a group effect, "
+                f"(1 | {name})."
+            ) from None
+    check_units(design)
+    return kind.of_rows(spec, design, table, family)
+
+
+def _learn(
+    parsed: ParsedFormula | None, frame: pd.DataFrame, y: np.ndarray, weights: np.ndarray | None
+) -> tuple[DesignSpec, Design, Table]:
+    if parsed is None:
+        spec, design = DesignSpec.plain(frame, y, weights)
+        return spec, design, spec.read(frame.head(0))
+    check_columns(parsed.columns)
+    table = DesignSpec.table_of(parsed, frame, y=y, weights=weights, all_categories=True)
+    return *DesignSpec.learn_from(parsed, table), table
+
+
+def declared(frame: pd.DataFrame, categories: Mapping[str, Any] | None) -> pd.DataFrame:
+    """The frame with the levels of its categories as they were stated.
+
+    Raises
+    ------
+    FormulaError
+        A column is not there, or has a value that is none of its levels.
+    """
+    for name, levels in (categories or {}).items():
+        if name not in frame.columns:
+            raise FormulaError(f"categories names {name!r}, which is not a column of X.")
+        column = pd.Categorical(frame[name], categories=list(levels))
+        if unknown := pd.unique(frame[name][(column.codes < 0) & frame[name].notna().to_numpy()]).tolist():
+            raise FormulaError(
+                f"column {name!r} holds {quoted(unknown)}, which categories does not name (it names {quoted(levels)})."
+            )
+        frame = frame.assign(**{name: column})
+    return frame
+
+
+def refuse_learning(parsed: ParsedFormula | None, where: str) -> None:
+    """Refuse calls that would have to see all rows before the first is summed.
+
+    Raises
+    ------
+    FormulaError
+        Names the calls, and the cure.
+    """
+    texts: Iterable[str] = [] if parsed is None else [parsed.common, *(t.effects_formula for t in parsed.groups)]
+    if found := list(dict.fromkeys(call for text in texts for call in calls_that_learn(text))):
+        raise FormulaError(
+            f"{quoted(found)} would learn from the first rows of {where}, and others would have taught something else. "
+            "Compute the column with numbers that do not depend on the rows, X.assign(z=(X['x'] - 50) / 10), or write "
+            "the bare column: default priors do not depend on its origin or unit. For statistics, take what one part "
+            "has learned for all: SufficientStatistics.of(..., like=first)."
+        )

@@ -1,0 +1,240 @@
+"""`SufficientStatistics`: what a Gaussian mixed model needs of its rows, to be kept, sent, added and fitted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import pandas as pd
+
+from bayesmixed.design.frames import kind_of, read_response, to_pandas
+from bayesmixed.design.summed.running import Running
+from bayesmixed.design.summed.summed import Summed, differences
+from bayesmixed.errors import FormulaError, quoted
+from bayesmixed.estimators.inputs import rows_that_count
+from bayesmixed.estimators.summed import files
+from bayesmixed.estimators.summed.reading import refuse_learning, summed
+from bayesmixed.families import FAMILIES, get_family
+from bayesmixed.formula.parse import parse
+
+_FEW = 5  # rows below which a group is small
+
+
+@dataclass(frozen=True, repr=False)
+class SufficientStatistics(Summed):
+    """All that a Gaussian or log-normal mixed model needs of its rows: sums, which add up.
+
+    ``a + b`` are the statistics of both sets of rows, in any order, with levels that only one of them has, and
+    ``(a + b) - b`` those of `a` again. ``est.fit(a + b)`` is a fit of all rows: the same model, and with the same
+    `random_state` the same draws. Nothing of a row is kept but what it adds to sums per group; yet a group of one row
+    is that row, and labels may be names of persons: see `save` and `with_labels`.
+
+    Make one by `of`.
+
+    Notes
+    -----
+    Kept are per factor its labels and Z_j'WZ_j, Z_j'W[X, y] of every level j, between crossed factors the same of pairs
+    of levels that occur, and moments of X, Z and y, about an origin near the data, so that sums of many rows lose
+    nothing (Chan, Golub & LeVeque, 1983, Algorithms for computing the sample variance: analysis and recommendations,
+    The American Statistician 37). Sums tell a column from a combination of others where 1e-7 of it is left, and a
+    residual where 1e-13 of y's sum of squares is.
+
+    A difference is refused where counts, sums of squares or labels show that the second is not part of the first. Rows
+    that never were in the first, but might have been, are subtracted all the same. Sums of squares of what is left keep
+    the rounding errors of the whole.
+
+    Examples
+    --------
+    >>> import bayesmixed as bm
+    >>> df = bm.datasets.load_sleepstudy()
+    >>> formula = "Reaction ~ Days + (Days | Subject)"
+    >>> early, late = df[df["Days"] < 5], df[df["Days"] >= 5]
+    >>> a = bm.SufficientStatistics.of(formula, early)
+    >>> b = bm.SufficientStatistics.of(formula, late, like=a)
+    >>> a + b
+    SufficientStatistics('Reaction ~ Days + (Days | Subject)'): 180 rows, gaussian
+      Subject: 18 levels
+    >>> est = bm.MixedModelRegressor(formula, random_state=0).fit(a + b)
+    >>> est.predict(df.head(2)).round()
+    array([253., 273.])
+    """
+
+    @classmethod
+    def of(
+        cls,
+        formula: str,
+        source: Any,
+        *,
+        family: str = "gaussian",
+        sample_weight: Any = None,
+        categories: Mapping[str, Any] | None = None,
+        like: SufficientStatistics | None = None,
+    ) -> SufficientStatistics:
+        """Sum over the rows of a frame, or of frames one after the other.
+
+        Parameters
+        ----------
+        formula : str
+            Two-sided, as in `MixedModelRegressor`.
+        source : DataFrame, or an iterable of these, or a callable that returns one
+            pandas, polars or another that narwhals reads. Of an iterable, one frame is held at a time.
+        family : {"gaussian", "lognormal"}, default="gaussian"
+        sample_weight : str or array-like of shape (n,), optional
+            Frequency weights, as in `MixedModelRegressor.fit`: of one frame, or the name of the column that has them.
+        categories : dict of str, optional
+            Levels of common categoricals, for rows that may not show all of them: ``{"month": range(1, 13)}``. A
+            Categorical states its own. Levels that never come are left out of a fit.
+        like : SufficientStatistics, optional
+            Of other rows: what these have taught of the columns (levels of categoricals, knots, means of ``scale``)
+            holds for the new ones, too, so that both add up.
+
+        Returns
+        -------
+        SufficientStatistics
+
+        Raises
+        ------
+        FormulaError
+            The formula has no response, does not fit the columns, or would learn from the first of several frames.
+        ValueError
+            Missing or infinite values, a family that needs its rows, no rows.
+        """
+        parsed, found = parse(formula), get_family(family)
+        if parsed.response is None:
+            raise FormulaError(
+                f"formula {formula!r} has no response; write 'y ~ {formula.strip().lstrip('~').strip()}'."
+            )
+        if not found.collapses:
+            possible = [name for name, one in FAMILIES.items() if one.collapses]
+            raise ValueError(f"only families {quoted(possible)} have sufficient statistics; {family!r} needs its rows.")
+        weights = (sample_weight,) if isinstance(sample_weight, str) else ()
+        used = (*parsed.columns, parsed.response, *weights)
+        frames, whole = _frames(source, used)
+        if not whole:
+            refuse_learning(None if like else parsed, "the source")
+            if sample_weight is not None and not weights:
+                raise ValueError("sample_weight of several frames has to be the name of a column that holds it.")
+        running: Running[Any] = Running()
+        spec = None if like is None else like.spec
+        for frame in frames:
+            w = frame[sample_weight] if weights else sample_weight
+            y = read_response(frame, None, parsed.response, cls.__name__)
+            read, column, w, _ = rows_that_count(frame.index.to_numpy(), frame, y, w)
+            if len(read):
+                part = summed(cls, parsed, (read, column, w), found, spec=spec, categories=categories, whole=whole)
+                spec = part.spec if spec is None else spec
+                running = running.plus(part)
+        if not running.parts:
+            raise ValueError("the source has no rows of positive weight.")
+        result: SufficientStatistics = running.total
+        if like is not None and (difference := differences(like, result)):
+            raise ValueError(f"like= has statistics of another kind: {difference}")
+        return result
+
+    def with_labels(self, column: str, mapping: Mapping[Any, Any]) -> Self:
+        """Give the levels of a grouping factor other labels, such as numbers in place of names.
+
+        Parameters
+        ----------
+        column : str
+            The factor, or of ``a:b`` one of its columns. A column has its new labels in all factors that use it.
+        mapping : dict of object to object
+            For every label the new one; no two are the same. A series of labels, or a ``defaultdict``, will do.
+
+        Returns
+        -------
+        SufficientStatistics
+            It no longer knows the rows themselves: `loo` of a fit of it takes any that are as many.
+
+        Raises
+        ------
+        ValueError
+
+        Examples
+        --------
+        >>> import bayesmixed as bm
+        >>> df = bm.datasets.load_sleepstudy()
+        >>> a = bm.SufficientStatistics.of("Reaction ~ Days + (Days | Subject)", df)
+        >>> secret = {subject: f"person {i}" for i, subject in enumerate(df["Subject"].unique())}
+        >>> a.with_labels("Subject", secret).groups[0].levels[:2].tolist()
+        ['person 0', 'person 1']
+        """
+        if column not in (known := [name for group in self.groups for name in group.factor_levels.columns]):
+            raise ValueError(f"column must be one of {quoted(dict.fromkeys(known))}, got {column!r}.")
+        return self.relabelled(column, mapping)
+
+    def save(self, path: str | os.PathLike[str], *, minimum: int = 1) -> None:
+        """Write the statistics to one file, for `bayesmixed.load`: numbers, labels and no code.
+
+        Parameters
+        ----------
+        path : path-like
+            A file of that name is replaced when the new one is complete.
+        minimum : int, default=1
+            Rows that every group, and every cell of two crossed factors, must have at least.
+
+        Raises
+        ------
+        ValueError
+            Groups have fewer rows than `minimum`; says how many.
+        OSError
+            A path that cannot be written to.
+
+        Warns
+        -----
+        UserWarning
+            Groups have fewer than 5 rows, and no `minimum` was stated: sums of so few rows give these away.
+
+        Examples
+        --------
+        >>> import tempfile, bayesmixed as bm
+        >>> a = bm.SufficientStatistics.of("Reaction ~ Days + (Days | Subject)", bm.datasets.load_sleepstudy())
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     a.save(f"{folder}/site-1.bms", minimum=5)
+        ...     print(bm.load(f"{folder}/site-1.bms").n_rows)
+        180
+        """
+        files.save(path, self, minimum)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> SufficientStatistics:
+        """Read what `save` has written, as `bayesmixed.load` does.
+
+        Raises
+        ------
+        FileNotFoundError
+        StorageError
+            A file of another kind or version, or a damaged one.
+        """
+        return files.load(path, cls)
+
+    def __repr__(self) -> str:
+        weight, n = self.sums.products.n, self.n_rows
+        rows = f"{n:,} rows" + (f" of weight {weight:,.10g}" if weight != n else "")
+        small = self.few(_FEW)
+        lines = [f"{type(self).__name__}({self.spec.formula!r}): {rows}, {self.family.name}"]
+        for group in self.groups:
+            few = f", {small[group.name]:,} of them of fewer than {_FEW} rows" if group.name in small else ""
+            lines.append(f"  {group.name}: {len(group.levels):,} levels{few}")
+        return "\n".join(lines)
+
+
+def _frames(source: Any, used: tuple[str, ...]) -> tuple[Iterator[pd.DataFrame], bool]:
+    """Frames of a source, of which the columns that are used are read; and whether it is one frame."""
+    frame = None if callable(source) else to_pandas(source, used)
+    if isinstance(frame, pd.DataFrame):
+        return iter([frame]), True
+    parts = source() if callable(source) else source
+    if isinstance(parts, str | bytes | Mapping) or not hasattr(parts, "__iter__") or hasattr(parts, "dtype"):
+        raise TypeError(f"source must be a DataFrame, or an iterable of these, got {kind_of(parts)}.")
+    return _read(iter(parts), used), False
+
+
+def _read(parts: Iterator[Any], used: tuple[str, ...]) -> Iterator[pd.DataFrame]:
+    for at, part in enumerate(parts):
+        frame = to_pandas(part, used)
+        if not isinstance(frame, pd.DataFrame):
+            raise TypeError(f"part {at} of source must be a DataFrame, got {kind_of(part)}.")
+        yield frame
