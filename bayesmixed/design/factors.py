@@ -19,12 +19,14 @@ State = dict[str, Any]
 GROUP_PRIORS = ("lkj", "independent")
 
 
-class _Effects:
+class Effects:
     """What follows from the effects' names and blocks alone."""
 
     name: Any
     effect_names: Any
     blocks: Any
+    effect_terms: Any
+    contains: Any
 
     @property
     def intercept_at(self) -> int | None:
@@ -44,7 +46,7 @@ class _Effects:
 
 
 @dataclass(frozen=True)
-class GroupFactor(_Effects):
+class GroupFactor(Effects):
     """One grouping factor in one set of rows.
 
     Its part of the linear predictor is ``(Z * b[codes]).sum(-1)`` with ``b`` of shape (n_levels, q).
@@ -88,7 +90,7 @@ class GroupFactor(_Effects):
 
 
 @dataclass(frozen=True)
-class GroupSpec(_Effects):
+class GroupSpec(Effects):
     """What was learned about one grouping factor, whatever number of bars it came from.
 
     Attributes

@@ -160,7 +160,7 @@ class MixedModel(Predictions, Summaries, Storage, Display, Increments, BaseEstim
         model = self._model(learned.model, learned.design)
         posterior = self._sample(model, learned.design, self._draw_seed())
         rows = Rows.of(learned.design, learned.obs, learned.summed)
-        vars(self).pop("_seed", None)  # of rows that were added before
+        self.__dict__.pop("_seed", None)  # of rows that were added before
         return self._keep(posterior, rows, learned.summed if posterior.draws.state is not None else None)
 
     def _fit_sums(self, statistics: SufficientStatistics, y: Any, sample_weight: Any) -> Self:
@@ -173,7 +173,7 @@ class MixedModel(Predictions, Summaries, Storage, Display, Increments, BaseEstim
         names = [name for name in summed.spec.columns or () if name != summed.spec.response]
         self.n_features_in_ = len(names)
         self.feature_names_in_ = np.array(names, dtype=object)
-        vars(self).pop("_seed", None)
+        self.__dict__.pop("_seed", None)
         return self._keep(posterior, Rows.of_sums(summed), statistics)
 
     def _draw_seed(self) -> int:

@@ -11,6 +11,8 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from bayesmixed.design.frames import read_column, read_response
+from bayesmixed.design.summed.running import Running
+from bayesmixed.design.summed.summed import Summed
 from bayesmixed.estimators.base import CONSTRAINTS, MixedModel, showing_what_it_inherits
 from bayesmixed.estimators.inputs import Rows, rows_of_weight
 from bayesmixed.estimators.labels import learn_classes, positions
@@ -436,8 +438,8 @@ class MixedModelClassifier(ClassifierMixin, MixedModel):
     def _read_response(self, column: pd.Series) -> np.ndarray:
         return positions(column, self._posterior.family.classes)
 
-    def _keep(self, posterior: Posterior, rows: Rows) -> Self:
-        super()._keep(posterior, rows)
+    def _keep(self, posterior: Posterior, rows: Rows, summed: Summed | Running[Summed] | None) -> Self:
+        super()._keep(posterior, rows, summed)
         self.classes_ = np.array(self._posterior.family.classes)
         return self
 

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from bayesmixed.design.factors import GroupFactor, GroupSpec, by_factor
+from bayesmixed.design.factors import Effects, by_factor
 from bayesmixed.design.moments import Moments
 from bayesmixed.design.summed.summed import Measured, Summed
 from bayesmixed.distributions import HalfNormal, Normal, Prior
@@ -114,7 +114,7 @@ def default_priors(
 
 
 def _default_sds(
-    factor: GroupFactor | GroupSpec, measured: Moments, is_binary: np.ndarray, y_scale: float, stated: Collection[str]
+    factor: Effects, measured: Moments, is_binary: np.ndarray, y_scale: float, stated: Collection[str]
 ) -> tuple[dict[str, Prior], dict[str, dict[str, float]]]:
     """Priors of a factor's sds, and how its correlated blocks are swept."""
     names = np.array(factor.effect_names)
@@ -150,9 +150,7 @@ def _default_sds(
     return sds, swept
 
 
-def far_slopes(
-    measured: Moments, is_binary: np.ndarray, factor: GroupFactor | GroupSpec, far: float = FAR
-) -> np.ndarray:
+def far_slopes(measured: Moments, is_binary: np.ndarray, factor: Effects, far: float = FAR) -> np.ndarray:
     """Which slope columns, beside a group intercept, have their mean more than `far` sds from zero; bool (q,).
 
     A column of zeros and ones is never far: zero is one of its values.
@@ -163,7 +161,7 @@ def far_slopes(
         Of the factor's columns, perhaps swept.
     is_binary : numpy.ndarray of bool, shape (q,)
         Which columns hold zeros and ones alone, as written.
-    factor : GroupFactor or GroupSpec
+    factor : Effects
     far : float, default=3
     """
     if "Intercept" not in factor.effect_names:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from bayesmixed.design.factors import GroupFactor, GroupSpec
+from bayesmixed.design.factors import Effects
 from bayesmixed.design.moments import Moments
 from bayesmixed.design.summed.summed import Measured
 from bayesmixed.families.base import Family
@@ -77,9 +77,7 @@ def parts(T: np.ndarray, p: int) -> tuple[np.ndarray, np.ndarray]:
     return T[len(T) - p :, len(T) - p :], T[0, 1:] if len(T) > p else np.zeros(p)
 
 
-def far_means(
-    measured: Moments, is_binary: np.ndarray, factor: GroupFactor | GroupSpec, far: float = FAR
-) -> np.ndarray:
+def far_means(measured: Moments, is_binary: np.ndarray, factor: Effects, far: float = FAR) -> np.ndarray:
     """Where a factor's covariance is sampled: the slopes' means if one is more than `far` sds from zero, else 0; (q,).
 
     Only slopes that may correlate with the group intercept move, and then all of them.
@@ -90,7 +88,7 @@ def far_means(
         Of the factor's columns, swept as its prior is stated.
     is_binary : numpy.ndarray of bool, shape (q,)
         As in `far_slopes`.
-    factor : GroupFactor or GroupSpec
+    factor : Effects
     far : float, default=3
     """
     at = factor.intercept_at

@@ -35,8 +35,12 @@ def without_unseen(columns: ColumnsSpec, seen: Seen) -> tuple[ColumnsSpec, np.nd
         coded = [_reduced(component, seen.get(component.name)) for component in term]
         terms.append(tuple(component for component, _ in coded))
         if term[0].kind != "offset":
-            maps.append(reduce(np.kron, [A for _, A in coded]))  # the last component varies fastest
+            maps.append(reduce(_kron, [A for _, A in coded]))  # the last component varies fastest
     return replace(columns, terms=tuple(terms)), block_diag(*maps)
+
+
+def _kron(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.asarray(np.kron(a, b))
 
 
 def _reduced(component: Component, count: np.ndarray | None) -> tuple[Component, np.ndarray]:

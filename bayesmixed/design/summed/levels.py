@@ -35,7 +35,8 @@ def joined(a: FactorLevels, b: FactorLevels, orders: Orders) -> tuple[FactorLeve
         parts.append(part)
         places.append(place)
     if len(parts) == 1:
-        return FactorLevels(a.columns, (parts[0],), np.arange(len(parts[0].labels))[:, None]), *places[0]
+        one = FactorLevels(a.columns, (parts[0],), np.arange(len(parts[0].labels))[:, None])
+        return one, places[0][0], places[0][1]
     sizes = [len(part.labels) for part in parts]
     flat = [
         np.ravel_multi_index([place[side][code] for place, code in zip(places, own.combinations.T, strict=True)], sizes)
@@ -85,8 +86,8 @@ def _join(
         return replace(a, kind=kind), np.arange(len(a.labels)), np.arange(len(a.labels))
     mine, theirs = (own.labels.astype(np.result_type(a.labels, b.labels), copy=False) for own in (a, b))
     if order is None and _is_sorted(mine) and _is_sorted(theirs):
-        labels, *places = _merged(mine, theirs)
-        return ColumnLevels(labels, kind), *places
+        labels, place, other = _merged(mine, theirs)
+        return ColumnLevels(labels, kind), place, other
     every = np.unique(np.concatenate([mine, theirs]))
     if order is not None:
         every = every[np.argsort(pd.Index(order).get_indexer(pd.Index(every)), kind="stable")]

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import lsmr
 
-from bayesmixed.design.factors import GroupFactor, GroupSpec
+from bayesmixed.design.factors import Effects, GroupFactor
 from bayesmixed.design.moments import Moments
 from bayesmixed.design.spec import Design
 from bayesmixed.design.summed.summed import Measured, Summed
@@ -123,7 +123,7 @@ def _sums_explain(design: Summed) -> tuple[Callable[[int, int], bool], Callable[
     return explains, lambda: sums.left_together(products, design.has_intercept, floor)
 
 
-def _pattern(factor: GroupFactor | GroupSpec, is_binary: np.ndarray, q: int) -> str:
+def _pattern(factor: Effects, is_binary: np.ndarray, q: int) -> str:
     """How y follows the first q effects of a factor."""
     slopes = [k for k in range(q) if factor.effect_names[k] != "Intercept"]
     if not slopes:

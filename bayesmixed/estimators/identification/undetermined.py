@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bayesmixed.design.factors import GroupFactor, GroupSpec
+from bayesmixed.design.factors import Effects
 from bayesmixed.design.moments import Moments
 from bayesmixed.design.spec import Design
 from bayesmixed.design.summed.summed import Measured, Summed
@@ -116,7 +116,7 @@ def warn_undetermined(design: Measured) -> None:
         )
 
 
-def _proportional(factor: GroupFactor | GroupSpec, columns: np.ndarray | None, measured: Moments) -> list[str]:
+def _proportional(factor: Effects, columns: np.ndarray | None, measured: Moments) -> list[str]:
     """Slopes in different blocks of which one is a multiple of another, with its name; `columns` may be unknown."""
     size = np.sqrt(np.diag(measured.raw))
     size = np.where(size > 0, size, 1.0)

@@ -118,7 +118,7 @@ class Increments:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in super().__getstate__().items() if name != "_lock"}  # type: ignore[misc]
+        return {name: value for name, value in super().__getstate__().items() if name != "_lock"}  # type: ignore[misc, attr-defined]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[misc]
