@@ -5,6 +5,7 @@ The training frame is evaluated by the same code as any other.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
 from functools import cached_property, reduce
 from typing import Any
@@ -18,6 +19,7 @@ from bayesmixed.formula.terms import (
     FORMULAE_VERSION,
     Component,
     beyond_knots,
+    calls_that_learn,
     evaluate_call,
     learn_terms,
     plain_level,
@@ -89,7 +91,7 @@ class ColumnsSpec:
         frame = table.frame(variables, learning=True)
         if counts is not None and "(" in text:
             frame = frame.iloc[np.repeat(np.arange(len(frame)), counts)].reset_index(drop=True)
-        has_intercept, terms = learn_terms(text, frame)
+        has_intercept, terms = learn_terms(text, _with_every_category(text, frame))
         spec = cls(text, has_intercept, tuple(terms), tuple(variables))
         refuse_same_names([*spec.names], text)
         return spec
@@ -232,6 +234,28 @@ class ColumnsSpec:
         spec = cls(state["text"], state["has_intercept"], terms, tuple(state["variables"]), state["formulae_version"])
         _ = spec._calls  # a state that this formulae cannot serve is refused here, not at the first prediction
         return spec
+
+
+def _with_every_category(text: str, frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with a row more for each category that no row has, where calls, such as ``C(k)``, learn of rows alone.
+
+    Raises
+    ------
+    FormulaError
+        Other calls would learn from these rows, too.
+    """
+    if not re.search(r"\b[CST]\(", text):
+        return frame
+    more = []
+    for name in frame.select_dtypes("category"):
+        categories, shown = frame[name].cat.categories, set(frame[name])
+        codes = [at for at, label in enumerate(categories) if label not in shown]
+        for at in codes:
+            one = pd.Categorical.from_codes([at], categories=categories, ordered=True)
+            more.append(frame.head(1).assign(**{str(name): one}))
+    if more and (found := calls_that_learn(text)):
+        raise FormulaError(f"{quoted(found)} cannot learn beside a call of categories that no row has; drop these.")
+    return pd.concat([frame, *more], ignore_index=True)
 
 
 def _labels(term: tuple[Component, ...]) -> list[str]:

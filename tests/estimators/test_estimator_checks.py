@@ -114,6 +114,14 @@ EXCEPTED = {
     ),
 }
 
+# and what "nuts" cannot
+BY_NUTS = {
+    "check_fit_score_takes_y": (
+        "partial_fit adds to sums over rows, which a fit by NUTS has not kept",
+        "partial_fit adds to sums over rows",
+    ),
+}
+
 
 # of these the classifier with groups cannot pass
 GROUPED_CLASSES = ("check_sample_weight_equivalence_on_dense_data",)
@@ -121,7 +129,9 @@ GROUPED_CLASSES = ("check_sample_weight_equivalence_on_dense_data",)
 
 def excepted(estimator):
     """Checks that may fail and why, as scikit-learn wants to hear it."""
-    return {name: why for name, (why, _) in EXCEPTED.items()} if isinstance(estimator, Grouped) else {}
+    if isinstance(estimator, Grouped):
+        return {name: why for name, (why, _) in EXCEPTED.items()}
+    return {name: why for name, (why, _) in BY_NUTS.items()} if estimator.sampler == "nuts" else {}
 
 
 @pytest.fixture(autouse=True)
@@ -154,7 +164,7 @@ def test_a_check_passes(estimator, check):
         assert "SCIPY_ARRAY_API" not in os.environ
 
 
-@pytest.mark.parametrize(("name", "at_least"), [("collapsed", 58), ("nuts", 58), ("groups", 56)])
+@pytest.mark.parametrize(("name", "at_least"), [("collapsed", 58), ("nuts", 57), ("groups", 56)])
 def test_as_many_checks_run_and_pass_as_are_known(name, at_least, nuts_seeds):
     """So that a green run cannot hide checks that were skipped, no longer exist, or fail for another reason."""
     may_fail = excepted(ESTIMATORS[name])
@@ -164,7 +174,7 @@ def test_as_many_checks_run_and_pass_as_are_known(name, at_least, nuts_seeds):
 
     assert sum(r["status"] == "passed" for r in results) >= at_least
     assert set(others) == {("xfail", check) for check in may_fail}
-    assert all(EXCEPTED[check][1] in message for (_, check), message in others.items())
+    assert all((EXCEPTED | BY_NUTS)[check][1] in message for (_, check), message in others.items())
     assert (len(nuts_seeds) > 40) == (name == "nuts")
 
 
@@ -181,7 +191,7 @@ def test_a_classifier_passes_all_checks_but_those_that_are_named(name, may_fail)
 
     assert sum(r["status"] == "passed" for r in results) >= 62 - len(may_fail)
     assert set(others) == {("xfail", check) for check in may_fail}
-    assert all(EXCEPTED[check][1] in message for (_, check), message in others.items())
+    assert all((EXCEPTED | BY_NUTS)[check][1] in message for (_, check), message in others.items())
 
 
 @pytest.mark.skipif(parse_version(sklearn.__version__) < parse_version("1.9"), reason="1.8 has no such check")

@@ -134,7 +134,7 @@ def test_transformations_are_learned_from_rows_as_often_as_they_count(case):
 @pytest.mark.parametrize("case", ["scaled slope", "orthogonal polynomial", "spline"])
 def test_transformations_take_every_row_once_where_weights_are_no_counts(case, monkeypatch):
     def state(weights):
-        return learn(MixedModelRegressor(LEARNED[case]), FRAME, Y, weights, reset=None)[0].state
+        return learn(MixedModelRegressor(LEARNED[case]), FRAME, Y, weights, reset=None).model[0].state
 
     assert state(COUNTS + 1) != state(None)
     assert state(COUNTS + 1.5) == state(None)

@@ -48,6 +48,19 @@ def joined(a: FactorLevels, b: FactorLevels, orders: Orders) -> tuple[FactorLeve
     return levels, np.searchsorted(every, flat[0]), np.searchsorted(every, flat[1])
 
 
+def refuse_levels(a: FactorLevels, b: FactorLevels) -> None:
+    """Refuse levels that cannot be joined, without joining those of one column.
+
+    Raises
+    ------
+    FormulaError
+    """
+    for column, mine, theirs in zip(a.columns, a.parts, b.parts, strict=True):
+        _kind(mine, theirs, column)
+    if len(a.columns) > 1:  # their texts may be alike
+        joined(a, b, {})
+
+
 def selected(levels: FactorLevels, at: np.ndarray) -> FactorLevels:
     """Some of the levels, in their order; labels of a column that are part of none of them go."""
     combinations = levels.combinations[at]
@@ -76,12 +89,7 @@ def relabelled(levels: FactorLevels, column: str, labels: ColumnLevels) -> tuple
 def _join(
     a: ColumnLevels, b: ColumnLevels, order: np.ndarray | None, column: str
 ) -> tuple[ColumnLevels, np.ndarray, np.ndarray]:
-    kind = a.kind if a.kind == b.kind else "float" if {a.kind, b.kind} == {"int", "float"} else ""
-    if not kind:
-        raise FormulaError(
-            f"column {column!r} holds {a.kind} labels in one part (such as {quoted(a.labels[:1].astype(str))}), and "
-            f"{b.kind} labels in the other ({quoted(b.labels[:1].astype(str))}); convert it to one type."
-        )
+    kind = _kind(a, b, column)
     if np.array_equal(a.labels, b.labels):
         return replace(a, kind=kind), np.arange(len(a.labels)), np.arange(len(a.labels))
     mine, theirs = (own.labels.astype(np.result_type(a.labels, b.labels), copy=False) for own in (a, b))
@@ -93,6 +101,17 @@ def _join(
         every = every[np.argsort(pd.Index(order).get_indexer(pd.Index(every)), kind="stable")]
     index = pd.Index(every)
     return ColumnLevels(every, kind), index.get_indexer(pd.Index(mine)), index.get_indexer(pd.Index(theirs))
+
+
+def _kind(a: ColumnLevels, b: ColumnLevels, column: str) -> str:
+    """What the labels of both are."""
+    kind = a.kind if a.kind == b.kind else "float" if {a.kind, b.kind} == {"int", "float"} else ""
+    if not kind:
+        raise FormulaError(
+            f"column {column!r} holds {a.kind} labels in one part (such as {quoted(a.labels[:1].astype(str))}), and "
+            f"{b.kind} labels in the other ({quoted(b.labels[:1].astype(str))}); convert it to one type."
+        )
+    return kind
 
 
 def _is_sorted(labels: np.ndarray) -> bool:

@@ -25,7 +25,15 @@ class Running(Generic[_Part]):
     parts: tuple[_Part, ...] = ()
 
     def plus(self, part: _Part) -> Running[_Part]:
-        """These parts and one more."""
+        """These parts and one more.
+
+        Raises
+        ------
+        ValueError
+            It does not add up with them.
+        """
+        for one in self.parts:
+            one.refuse(part)
         parts = [*self.parts, part]
         while len(parts) > 1 and _size(parts[-2]) < 2 * _size(parts[-1]):
             last = parts.pop()

@@ -16,7 +16,7 @@ from bayesmixed.design.spec import Design, DesignSpec, terms_by_factor
 from bayesmixed.design.statistics import Sums
 from bayesmixed.design.summed.checksum import checksum
 from bayesmixed.design.summed.coding import without_unseen
-from bayesmixed.design.summed.levels import joined, relabelled, selected
+from bayesmixed.design.summed.levels import joined, refuse_levels, relabelled, selected
 from bayesmixed.design.table import Table
 from bayesmixed.errors import quoted
 from bayesmixed.families.base import Family
@@ -210,8 +210,7 @@ class Summed:
 
     def _aligned(self, other: Summed) -> tuple[Sums, Sums, DesignSpec, dict[str, np.ndarray]]:
         """Sums of both by the levels of both, and the spec with these."""
-        if difference := differences(self, other):
-            raise ValueError(f"these statistics do not add up: {difference}")
+        self.refuse(other)
         orders = {
             name: order
             for name, order in self.orders.items()
@@ -228,6 +227,18 @@ class Summed:
             for side, own in enumerate((self.sums, other.sums))
         )
         return mine, theirs, replace(self.spec, groups=tuple(groups)), orders
+
+    def refuse(self, other: Summed) -> None:
+        """Refuse what does not add up with these.
+
+        Raises
+        ------
+        ValueError
+        """
+        if difference := differences(self, other):
+            raise ValueError(f"these statistics do not add up: {difference}")
+        for a, b in zip(self.groups, other.groups, strict=True):
+            refuse_levels(a.factor_levels, b.factor_levels)
 
     def relabelled(self, column: str, mapping: Mapping[Any, Any]) -> Self:
         """The same with other labels of a column of grouping factors; see `SufficientStatistics.with_labels`."""
@@ -310,7 +321,7 @@ def _renamed(part: ColumnLevels, column: str, mapping: Mapping[Any, Any]) -> Col
     old = part.labels.tolist() if part.labels.dtype.kind != "M" else list(part.labels)
     if absent := [label for label in old if label not in mapping]:
         raise ValueError(
-            f"with_labels needs a new label for every level of {column!r}; there is none for {quoted(absent)}."
+            f"with_labels needs a new label for every level of {column!r}, and has none for {quoted(absent)}."
         )
     new = pd.Series([mapping[label] for label in old], name=column)
     levels, codes = ColumnLevels.learn(Labels.of(new))

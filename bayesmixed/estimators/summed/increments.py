@@ -5,6 +5,8 @@ from __future__ import annotations
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
+from sklearn.utils.validation import check_is_fitted
+
 from bayesmixed.design.frames import read_response, row_labels
 from bayesmixed.design.summed.running import Running
 from bayesmixed.design.summed.summed import Summed
@@ -75,13 +77,11 @@ class Increments:
         if not family.collapses:
             possible = [name for name, one in FAMILIES.items() if one.collapses]
             raise ValueError(f"partial_fit is for families {quoted(possible)}; {family.name!r} needs all rows at once.")
-        parsed = None if est.formula is None else parse(est.formula)
-        refuse_learning(parsed, "partial_fit")
         spec = None if known is None else known.parts[0].spec
-        if spec is not None and parsed is not None and spec.formula is not None and parsed.response is None:
-            response = spec.response
-        else:
-            response = None if parsed is None else parsed.response
+        formula = est.formula if spec is None else spec.formula  # after a fit of statistics it may be theirs
+        parsed = None if formula is None else parse(formula)
+        response = None if parsed is None else parsed.response
+        refuse_learning(parsed, "partial_fit")
         used = None if parsed is None else tuple(name for name in (*parsed.columns, response) if name)
         frame = as_frame(est, X, used, reset=known is None)
         y = read_response(frame, y, response, type(self).__name__)
@@ -115,10 +115,15 @@ class Increments:
                         self._draw_now()
                 if name in vars(self):
                     return vars(self)[name]
+            if hasattr(type(self), name):  # a property that asks for a fit
+                check_is_fitted(self)
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in super().__getstate__().items() if name != "_lock"}  # type: ignore[misc, attr-defined]
+        state: dict[str, Any] = super().__getstate__()  # type: ignore[misc, assignment]
+        if state.get("_summed") is not None:  # as large as the sum, however many parts there were
+            state = state | {"_summed": Running((state["_summed"].total,))}
+        return {name: value for name, value in state.items() if name != "_lock"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[misc]

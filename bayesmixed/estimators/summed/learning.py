@@ -45,9 +45,8 @@ def learn_sums(estimator: Any, statistics: Summed) -> Summed:
         raise ValueError(f"Found {summed.n_rows} sample(s) with a positive weight, while a minimum of 2 is required.")
     common = summed.sums.common
     if np.sqrt(max(common.covariance[-1, -1], 0.0)) <= _CONSTANT * np.sqrt(common.raw[-1, -1]):
-        raise ValueError(
-            f"y is constant ({common.mean[-1]:g} in all {summed.n_rows} rows): there is nothing to explain."
-        )
+        value = float(f"{family.from_working(common.mean[-1]):.12g}")
+        raise ValueError(f"y is constant ({value} in all {summed.n_rows} rows): there is nothing to explain.")
     refuse_single_levels(summed.groups)
     warn_few_rows(summed, family)
     if parsed is not None:

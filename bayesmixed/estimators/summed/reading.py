@@ -103,12 +103,12 @@ def declared(frame: pd.DataFrame, categories: Mapping[str, Any] | None) -> pd.Da
     for name, levels in (categories or {}).items():
         if name not in frame.columns:
             raise FormulaError(f"categories names {name!r}, which is not a column of X.")
-        column = pd.Categorical(frame[name], categories=list(levels))
-        if unknown := pd.unique(frame[name][(column.codes < 0) & frame[name].notna().to_numpy()]).tolist():
+        column, known = frame[name], list(levels)
+        if unknown := column[~column.isin(known) & column.notna()].unique().tolist():
             raise FormulaError(
                 f"column {name!r} holds {quoted(unknown)}, which categories does not name (it names {quoted(levels)})."
             )
-        frame = frame.assign(**{name: column})
+        frame = frame.assign(**{name: pd.Categorical(column, categories=known)})
     return frame
 
 

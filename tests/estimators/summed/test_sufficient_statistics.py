@@ -1,0 +1,329 @@
+"""Statistics are made, added, subtracted, saved and shown; what does not belong together is refused."""
+
+import errno
+import io
+import itertools
+import json
+import pickle
+import zipfile
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import bayesmixed as bm
+from bayesmixed import FormulaError, StorageError, SufficientStatistics
+from bayesmixed.design.summed.running import Running
+from bayesmixed.estimators import archive
+from helpers.strategies import parts, weights
+from helpers.summed_cases import make_frame
+
+FRAME = make_frame()
+FORMULA = "y ~ k*x + (x | pupil) + (1 | item)"
+WHOLE = SufficientStatistics.of(FORMULA, FRAME)
+
+
+def of(frame, formula=FORMULA, **options):
+    return SufficientStatistics.of(formula, frame, **options)
+
+
+def assert_same(a, b, digits=10):
+    """Sums about one origin, levels, counts and the rows' checksum."""
+    assert (a.n_rows, a.checksum) == (b.n_rows, b.checksum)
+    assert a.total == pytest.approx(b.total, abs=1e-9)
+    for one, other in zip(a.groups, b.groups, strict=True):
+        np.testing.assert_array_equal(one.levels, other.levels)
+        assert one.factor_levels.parts[0].kind == other.factor_levels.parts[0].kind
+    for name, count in b.seen.items():
+        np.testing.assert_array_equal(a.seen[name], count)
+    ours, theirs = a.sums._about(b.sums.origin, b.sums.effect_origins), b.sums.products
+    size = np.abs(theirs.VV).max()
+    pairs = [(ours.VV, theirs.VV), *zip(ours.S, theirs.S, strict=True), *zip(ours.T, theirs.T, strict=True)]
+    for key, own in theirs.pairs.items():
+        np.testing.assert_array_equal(ours.pairs[key].first, own.first)
+        np.testing.assert_array_equal(ours.pairs[key].second, own.second)
+        np.testing.assert_array_equal(ours.pairs[key].counts, own.counts)
+        pairs.append((ours.pairs[key].products, own.products))
+    for found, expected in pairs:
+        np.testing.assert_allclose(found, expected, atol=10.0**-digits * size)
+    for found, expected in zip(ours.counts, theirs.counts, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+# ---- they add up
+
+
+@settings(max_examples=40)
+@given(parts(120), weights(120), st.randoms())
+def test_statistics_of_parts_add_up_in_any_order(rows, w, random):
+    """A commutative monoid, with levels that only some parts have; and each part can be taken away again."""
+    whole = of(FRAME, sample_weight=w)
+    found = [of(FRAME.iloc[at], sample_weight=None if w is None else w[at], like=whole) for at in rows if len(at)]
+    random.shuffle(found)
+    total, turned = found[0], found[-1]
+    for part in found[1:]:
+        total = total + part
+    for part in found[-2::-1]:
+        turned = part + turned
+
+    assert_same(total, whole)
+    assert_same(turned, whole)
+    if len(found) > 1:
+        rest = found[1]
+        for part in found[2:]:
+            rest = rest + part
+        assert_same(whole - found[0], rest, digits=9)
+
+
+@settings(max_examples=20)
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=40))
+def test_a_running_sum_is_the_sum(sizes):
+    ends = np.cumsum([0, *sizes])
+    found = [of(FRAME.iloc[np.arange(a, b) % 120], like=WHOLE) for a, b in itertools.pairwise(ends)]
+    running = Running()
+    for part in found:
+        running = running.plus(part)
+    whole = of(FRAME.iloc[np.arange(ends[-1]) % 120], like=WHOLE)
+
+    assert_same(running.total, whole)
+    assert running.n_rows == ends[-1]
+    levels = [sum(part.sums.products.n_levels) for part in running.parts]
+    assert all(a >= b for a, b in itertools.pairwise(levels))
+
+
+def test_frames_one_after_the_other_are_one_part_after_the_other():
+    frames = [FRAME[i::7] for i in range(7)]
+    for source in (frames, iter(frames), lambda: iter(frames), (frame for frame in [*frames, FRAME.head(0)])):
+        assert_same(of(source), WHOLE)
+    assert_same(of(pl.from_pandas(FRAME)), WHOLE)
+    assert_same(of([pl.from_pandas(frame) for frame in frames]), WHOLE)
+
+
+def test_weights_are_frequencies_and_may_be_a_column():
+    rows = FRAME.loc[np.repeat(np.arange(120), FRAME["w"].astype(int))]
+    named, given_ = of(FRAME, sample_weight="w"), of(FRAME, sample_weight=FRAME["w"])
+    a, b = (bm.MixedModelRegressor(random_state=0).fit(s) for s in (named, of(rows)))
+
+    assert_same(named, given_, digits=15)
+    np.testing.assert_allclose(a.coef_, b.coef_, rtol=1e-9)
+    nothing = FRAME.assign(w=np.where(FRAME["pupil"] == "p00", 0, FRAME["w"]))
+    assert "p00" not in of(nothing, sample_weight="w").groups[0].levels
+
+
+def test_a_categorical_factor_keeps_its_order():
+    order = [f"p{i:02d}" for i in range(13, -1, -1)] + ["absent"]
+    frame = FRAME.assign(pupil=pd.Categorical(FRAME["pupil"], order))
+    total = of(frame[::2]) + of(frame[1::2])
+
+    assert total.groups[0].levels.tolist() == order[:-1]
+    assert_same(total, of(frame))
+    mixed = of(frame[::2]) + of(FRAME[1::2], like=of(FRAME))
+    assert mixed.groups[0].levels.tolist() == sorted(order[:-1])
+
+
+def test_categories_are_stated_or_learned_from_another_part():
+    ab, c = FRAME[FRAME["k"] != "c"], FRAME[FRAME["k"] == "c"]
+    with pytest.raises(ValueError, match=r"category 'k' has levels 'a', 'b' in one, 'a', 'b', 'c' in the other"):
+        of(ab) + of(FRAME)
+    with pytest.raises(
+        FormulaError, match=r"levels that the first rows did not have: 'c' .* categories={'k': \[...\]}"
+    ):
+        of(c, like=of(ab))
+    stated = {"k": ["a", "b", "c"]}
+    assert_same(of(ab, categories=stated) + of(c, categories=stated), WHOLE)
+    typed = FRAME.assign(k=pd.Categorical(FRAME["k"]))
+    assert_same(of(typed[FRAME["k"] != "c"]) + of(typed[FRAME["k"] == "c"]), WHOLE)
+    with pytest.raises(FormulaError, match=r"column 'k' holds 'c', which categories does not name"):
+        of(FRAME, categories={"k": ["a", "b"]})
+    with pytest.raises(FormulaError, match="categories names 'q'"):
+        of(FRAME, categories={"q": [1]})
+
+
+# ---- what is refused
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (lambda: of(FRAME, "y ~ x + (x | pupil)"), "one is of the formula 'y ~ k.*, the other of 'y ~ x"),
+        (lambda: of(FRAME, FORMULA.replace("y", "wait", 1)), "one is of the formula"),
+        (lambda: of(FRAME.assign(y=FRAME["wait"]), family="lognormal"), "family 'gaussian', the other of 'lognormal'"),
+        (
+            lambda: of(FRAME, categories={"k": ["b", "a", "c"]}),
+            "levels 'a', 'b', 'c' in one, 'b', 'a', 'c' in the other",
+        ),
+        (lambda: of(FRAME.assign(item="i" + FRAME["item"].astype(str))), "column 'item' holds int labels"),
+    ],
+)
+def test_what_does_not_add_up_is_refused(other, message):
+    found = other()
+    for one in (lambda: WHOLE + found, lambda: WHOLE - found):
+        with pytest.raises(ValueError, match=message):
+            one()
+    with pytest.raises(TypeError):
+        WHOLE + 1
+
+
+def test_columns_that_learned_from_other_rows_are_refused():
+    formula = "y ~ scale(x) + (1 | pupil)"
+    with pytest.raises(ValueError, match=r"'scale\(x\)' has learned from the rows of each, and is not the same"):
+        of(FRAME[:60], formula) + of(FRAME[60:], formula)
+    a = of(FRAME[:60], formula)
+    assert (a + of(FRAME[60:], formula, like=a)).n_rows == 120
+    with pytest.raises(FormulaError, match=r"'scale\(x\)' would learn from the first rows of the source"):
+        of([FRAME[:60], FRAME[60:]], formula)
+
+
+def test_what_never_was_added_is_not_taken_away_as_far_as_sums_show():
+    half = of(FRAME[:60], like=WHOLE)
+    with pytest.raises(ValueError, match=r"not part of the first: levels .* of 'pupil' have fewer rows in the first"):
+        half - WHOLE
+    other = FRAME[:60].assign(y=FRAME["y"][:60] * 100)
+    with pytest.raises(ValueError, match="a sum of squares would be negative"):
+        WHOLE - of(other, like=WHOLE)
+    turned = FRAME.assign(k=FRAME["k"].map({"a": "b", "b": "c", "c": "a"}))
+    with pytest.raises(ValueError, match="not part of the first"):
+        WHOLE - of(turned[turned["k"] == "a"], like=WHOLE) - of(turned[turned["k"] == "a"], like=WHOLE)
+    assert (WHOLE - half).n_rows == 60
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: of(FRAME, "x + (1 | pupil)"), FormulaError, "has no response; write 'y ~ x"),
+        (lambda: of(FRAME, family="t"), ValueError, "only families 'gaussian', 'lognormal' have sufficient statistics"),
+        (lambda: of(FRAME, family="lognormal"), ValueError, "family='lognormal' needs"),
+        (lambda: of(FRAME.assign(x=np.nan)), ValueError, "column 'x' has 120 missing values"),
+        (lambda: of(FRAME.assign(pupil=None)), ValueError, "120 missing labels"),
+        (lambda: of(FRAME.drop(columns="x")), FormulaError, "uses 'x', which is not a column of X"),
+        (lambda: of(FRAME.head(0)), ValueError, "no rows of positive weight"),
+        (lambda: of([]), ValueError, "no rows of positive weight"),
+        (lambda: of("file.csv"), TypeError, "source must be a DataFrame"),
+        (lambda: of(FRAME.to_numpy()), TypeError, "source must be a DataFrame"),
+        (lambda: of([FRAME, 3]), TypeError, "part 1 of source must be a DataFrame, got a int"),
+        (lambda: of([FRAME], sample_weight=np.ones(120)), ValueError, "has to be the name of a column"),
+        (lambda: WHOLE.with_labels("x", {}), ValueError, "column must be one of 'pupil', 'item', got 'x'"),
+        (lambda: WHOLE.with_labels("item", {0: 1}), ValueError, "has none for 1, 2, 3"),
+        (lambda: WHOLE.with_labels("item", dict.fromkeys(range(6), 1)), ValueError, "two levels of 'item' one label"),
+        (lambda: of(FRAME.assign(x=FRAME["x"] * 1e200)), FormulaError, "express it in another unit"),
+    ],
+)
+def test_what_cannot_be_summed_is_refused(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+# ---- files
+
+
+def test_a_file_holds_the_statistics(tmp_path):
+    small = {"town": [0, 1], "d": pd.to_datetime(["2020-01-01", "2021-01-01"]), "b": [True, False]}
+    rows = FRAME.assign(**{name: np.resize(np.asarray(values), 120) for name, values in small.items()})
+    for formula in (FORMULA, "y ~ x + (1 | town:d)", "y ~ x + (0 + x | b)", "y ~ C(k, Sum)"):
+        found = of(rows, formula)
+        found.save(tmp_path / "a.bms", minimum=0)
+        for read in (bm.load, SufficientStatistics.load):
+            assert_same(read(tmp_path / "a.bms"), found, digits=16)
+            assert_same(read(tmp_path / "a.bms") + found, found + found, digits=16)
+        assert_same(pickle.loads(pickle.dumps(found)), found, digits=16)
+
+
+def test_small_groups_are_counted_and_refused(tmp_path):
+    frame = FRAME.assign(pupil=np.where(np.arange(120) < 3, "rare", FRAME["pupil"]))
+    found = of(frame, "y ~ x + (1 | pupil)")
+    assert repr(found).endswith("120 rows, gaussian\n  pupil: 15 levels, 3 of them of fewer than 5 rows")
+    with pytest.raises(ValueError, match="fewer than 5 rows would be written: 3 groups of 'pupil'"):
+        found.save(tmp_path / "a.bms", minimum=5)
+    with pytest.warns(UserWarning, match="gives away what few rows hold: 3 groups of 'pupil' of fewer than 5 rows"):
+        found.save(tmp_path / "a.bms")
+    with pytest.raises(ValueError, match=r"pairs of 'pupil', 'item'"):
+        of(frame, FORMULA).save(tmp_path / "b.bms", minimum=5)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.bms"]
+    assert f"120 rows of weight {FRAME['w'].sum():g}, gaussian" in repr(of(FRAME, sample_weight="w"))
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    path = tmp_path_factory.mktemp("stored") / "a.bms"
+    WHOLE.save(path, minimum=0)
+    return path.read_bytes()
+
+
+def test_a_cut_file_is_refused_wherever_it_ends(stored, tmp_path):
+    short = tmp_path / "short.bms"
+    for size in np.linspace(0, len(stored) - 1, 120).astype(int):
+        short.write_bytes(stored[:size])
+        with pytest.raises(StorageError, match=r"short\.bms' is not a file"):
+            bm.load(short)
+
+
+def test_an_altered_file_is_refused_or_says_the_same(stored, tmp_path):
+    altered, refused = tmp_path / "altered.bms", 0
+    for at in np.random.default_rng(0).choice(len(stored), 150, replace=False):
+        other = bytearray(stored)
+        other[at] ^= 0xFF
+        altered.write_bytes(other)
+        try:
+            found = bm.load(altered)
+        except StorageError:
+            refused += 1
+        else:  # a byte that does not matter, such as a member's time
+            assert_same(found, WHOLE, digits=16)
+    assert refused > 110
+
+
+def rewritten(stored, path, change):
+    """The file with another document."""
+    with zipfile.ZipFile(io.BytesIO(stored)) as old, zipfile.ZipFile(path, "w") as new:
+        document = json.loads(old.read("state.json"))
+        change(document)
+        for name in old.namelist():
+            new.writestr(name, json.dumps(document) if name == "state.json" else old.read(name))
+
+
+def test_files_of_another_kind_or_of_parts_that_do_not_fit_are_refused(stored, tmp_path):
+    bm.MixedModelRegressor("y ~ x", random_state=0).fit(FRAME).save(tmp_path / "est.bm")
+    with pytest.raises(
+        StorageError, match=r"class 'MixedModelRegressor', which .* cannot read \('SufficientStatistics'\)"
+    ):
+        SufficientStatistics.load(tmp_path / "est.bm")
+    path = tmp_path / "a.bms"
+    rewritten(stored, path, lambda document: document.update(version=4))
+    with pytest.raises(StorageError, match="version 4 of the format"):
+        bm.load(path)
+
+    def shorten(node):
+        if isinstance(node, list):
+            if len(node) == 2 and node[0] == "labels" and isinstance(node[1], dict) and "list" in node[1]:
+                node[1]["list"] = node[1]["list"][1:]
+            for item in node:
+                shorten(item)
+        elif isinstance(node, dict):
+            for item in node.values():
+                shorten(item)
+
+    rewritten(stored, path, lambda document: shorten(document["tree"]))
+    with pytest.raises(StorageError, match="effects and levels, expected"):
+        bm.load(path)
+
+
+def test_a_full_disk_leaves_no_part_of_a_file(tmp_path, monkeypatch):
+    path = tmp_path / "a.bms"
+    WHOLE.save(path, minimum=0)
+    before = path.read_bytes()
+    written = []
+
+    def write_array(member, array, **options):
+        written.append(array)
+        if len(written) == 4:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        member.write(array.tobytes())
+
+    monkeypatch.setattr(archive.np.lib.format, "write_array", write_array)
+    with pytest.raises(OSError, match="No space left"):
+        WHOLE.save(path, minimum=0)
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.bms"]
