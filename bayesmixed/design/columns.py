@@ -89,6 +89,8 @@ class ColumnsSpec:
             How often each row counts. Transformations, such as ``scale`` and ``bs``, learn from rows that are repeated.
         """
         frame = table.frame(variables, learning=True)
+        if not re.search(r"[({]", text):
+            frame = _one_of_each(frame)
         if counts is not None and "(" in text:
             frame = frame.iloc[np.repeat(np.arange(len(frame)), counts)].reset_index(drop=True)
         has_intercept, terms = learn_terms(text, _with_every_category(text, frame))
@@ -185,7 +187,7 @@ class ColumnsSpec:
                 name = component.name
                 frame = table.frame(self.variables if component.is_call else ())
                 values = evaluate_call(self._calls[name], name, frame) if component.is_call else table.values(name)
-                codes = pd.Index(list(component.levels or ())).get_indexer(pd.Index(np.asarray(values)))
+                codes, _ = _codes(component, np.asarray(values))
                 found[name] = np.bincount(codes, minlength=len(component.levels or ()))
         return found
 
@@ -236,6 +238,15 @@ class ColumnsSpec:
         return spec
 
 
+def _one_of_each(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows that have every category: all that a formula without calls can learn of."""
+    rows = [np.arange(min(len(frame), 1))]
+    for _, column in frame.items():
+        if column.dtype.kind != "f":
+            rows.append(np.flatnonzero(~column.duplicated()))
+    return frame.iloc[np.unique(np.concatenate(rows))].reset_index(drop=True)
+
+
 def _with_every_category(text: str, frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with a row more for each category that no row has, where calls, such as ``C(k)``, learn of rows alone.
 
@@ -281,10 +292,17 @@ def _interact(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def _contrast(component: Component, values: np.ndarray) -> np.ndarray:
-    codes = pd.Index(list(component.levels or ())).get_indexer(pd.Index(values))
-    if np.any(codes < 0):
-        raise UnknownLevelsError(component, list(map(plain_level, pd.unique(values[codes < 0]))))
+    codes, unknown = _codes(component, values)
+    if len(unknown):
+        raise UnknownLevelsError(component, list(map(plain_level, unknown)))
     return np.array(component.contrasts)[codes]
+
+
+def _codes(component: Component, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of values among the levels of a component, -1 for others; and these others."""
+    place, distinct = pd.factorize(values)
+    known = pd.Index(list(component.levels or ())).get_indexer(pd.Index(distinct))
+    return known[place], distinct[known < 0]
 
 
 def _tuples(state: State) -> State:

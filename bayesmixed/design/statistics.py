@@ -282,7 +282,10 @@ class Sums:
 
     @classmethod
     def _of_rows(cls, design: Design, rows: slice, like: Sums | None) -> Sums:
-        columns = np.column_stack([design.X[rows], design.response[rows]])
+        n, p = design.X[rows].shape
+        V = np.ones((n, p + 2), order="F")  # sums run along columns
+        V[:, 1:-1], V[:, -1] = design.X[rows], design.response[rows]
+        columns = V[:, 1:]
         weights = None if design.weights is None else design.weights[rows]
         Z, codes = [factor.Z[rows] for factor in design.groups], [factor.codes[rows] for factor in design.groups]
         if like is None:
@@ -290,8 +293,8 @@ class Sums:
             effect_origins = tuple(_origin(factor, z, weights) for factor, z in zip(design.groups, Z, strict=True))
         else:
             origin, effect_origins = like.origin, like.effect_origins
-        V = np.column_stack([np.ones(len(columns)), columns - origin])
-        moved = [z - at for z, at in zip(Z, effect_origins, strict=True)]
+        columns -= origin
+        moved = [np.subtract(z, at, order="F") for z, at in zip(Z, effect_origins, strict=True)]
         levels = [len(factor.levels) for factor in design.groups]
         return cls(
             origin,

@@ -217,7 +217,7 @@ def _plain_values(column: pd.Series) -> np.ndarray | None:
     if pd.api.types.is_integer_dtype(column.dtype) or pd.api.types.is_float_dtype(column.dtype):
         # integers, too: their arithmetic would wrap around silently
         return column.to_numpy(dtype=np.float64)
-    if pd.api.types.is_string_dtype(column.dtype) and all(isinstance(value, str) for value in column):
+    if isinstance(column.dtype, pd.StringDtype) or pd.api.types.infer_dtype(column, skipna=False) == "string":
         return column.to_numpy(dtype=object)
     return None
 

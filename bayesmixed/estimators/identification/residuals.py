@@ -100,7 +100,7 @@ def check_groups(design: Measured) -> None:
 
 def _rows_explain(design: Design) -> tuple[Callable[[int, int], bool], Callable[[], bool]]:
     """Whether a factor's first q effects leave nothing, and whether all effects do."""
-    _, y = _standard(design)
+    y = design.response - design.statistics.common.location_and_scale(design.has_intercept)[0][-1]
     floor = _NOTHING_LEFT * (y @ y) + design.n_rows * (_DIGITS * np.abs(np.asarray(design.y)).max()) ** 2
 
     def explains(f: int, q: int) -> bool:
