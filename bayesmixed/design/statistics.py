@@ -152,6 +152,29 @@ class CrossProducts:
             tuple(-counts for counts in self.counts),
         )
 
+    def joined(
+        self, other: CrossProducts, mine: list[np.ndarray], theirs: list[np.ndarray], levels: list[int]
+    ) -> CrossProducts:
+        """Statistics of both sets of rows; the code k of factor f becomes ``mine[f][k]``, or ``theirs[f][k]``.
+
+        One array of all levels is made of each kind, however few of them either has.
+        """
+
+        def both(own: np.ndarray, others: np.ndarray, f: int) -> np.ndarray:
+            total = _placed(own, mine[f], levels[f])
+            total[..., theirs[f]] += others
+            return total
+
+        S, T, counts = (
+            tuple(both(own, others, f) for f, (own, others) in enumerate(zip(*pair, strict=True)))
+            for pair in ((self.S, other.S), (self.T, other.T), (self.counts, other.counts))
+        )
+        pairs = {
+            (f, g): own.recoded(mine[f], mine[g]) + other.pairs[f, g].recoded(theirs[f], theirs[g])
+            for (f, g), own in self.pairs.items()
+        }
+        return CrossProducts(self.n + other.n, self.VV + other.VV, S, T, pairs, self.n_rows + other.n_rows, counts)
+
     def recoded(self, places: list[np.ndarray], levels: list[int]) -> CrossProducts:
         """The same rows with other codes of levels: the code k of factor f is ``places[f][k]``, of ``levels[f]``."""
         S, T, counts = list(self.S), list(self.T), list(self.counts)
@@ -312,6 +335,13 @@ class Sums:
             products=heavy.products + light._about(heavy.origin, heavy.effect_origins),
             is_binary=tuple(a & b for a, b in zip(heavy.is_binary, light.is_binary, strict=True)),
         )
+
+    def joined(self, other: Sums, mine: list[np.ndarray], theirs: list[np.ndarray], levels: list[int]) -> Sums:
+        """The same of parts whose levels are not the same; see `CrossProducts.joined`."""
+        heavy = self if self.products.n >= other.products.n else other
+        a, b = (own._about(heavy.origin, heavy.effect_origins) for own in (self, other))
+        is_binary = tuple(x & y for x, y in zip(self.is_binary, other.is_binary, strict=True))
+        return replace(heavy, products=a.joined(b, mine, theirs, levels), is_binary=is_binary)
 
     def __sub__(self, other: Sums) -> Sums:
         """Statistics of the rows that are not those of `other`; both have the same levels.

@@ -172,11 +172,12 @@ class Summed:
         """
         if not isinstance(other, Summed):
             return NotImplemented
-        mine, theirs, spec, orders = self._aligned(other)
+        spec, orders, mine, theirs = self._aligned(other)
+        levels = [len(group.factor_levels.combinations) for group in spec.groups]
         return replace(
             self,
             spec=spec,
-            sums=mine + theirs,
+            sums=self.sums.joined(other.sums, mine, theirs, levels),
             seen={name: count + other.seen[name] for name, count in self.seen.items()},
             orders=orders,
             total=self.total + other.total,
@@ -193,7 +194,12 @@ class Summed:
         """
         if not isinstance(other, Summed):
             return NotImplemented
-        mine, theirs, spec, orders = self._aligned(other)
+        spec, orders, *places = self._aligned(other)
+        levels = [len(group.factor_levels.combinations) for group in spec.groups]
+        mine, theirs = (
+            replace(own, products=own.products.recoded(place, levels))
+            for own, place in zip((self.sums, other.sums), places, strict=True)
+        )
         sums = mine - theirs
         seen = {name: count - other.seen[name] for name, count in self.seen.items()}
         _refuse_not_part(mine, sums, spec, seen)
@@ -208,25 +214,21 @@ class Summed:
             checksum=_checksum(self.checksum, other.checksum, -1),
         )
 
-    def _aligned(self, other: Summed) -> tuple[Sums, Sums, DesignSpec, dict[str, np.ndarray]]:
-        """Sums of both by the levels of both, and the spec with these."""
+    def _aligned(self, other: Summed) -> tuple[DesignSpec, dict[str, np.ndarray], list[np.ndarray], list[np.ndarray]]:
+        """The spec with the levels of both, their orders, and by factor the new codes of the levels of either."""
         self.refuse(other)
         orders = {
             name: order
             for name, order in self.orders.items()
             if np.array_equal(order, other.orders.get(name, order[:0]))
         }
-        groups, places, sizes = [], [], []
+        groups, mine, theirs = [], [], []
         for a, b in zip(self.groups, other.groups, strict=True):
-            levels, *place = joined(a.factor_levels, b.factor_levels, orders)
+            levels, own, others = joined(a.factor_levels, b.factor_levels, orders)
             groups.append(replace(a, factor_levels=levels))
-            places.append(place)
-            sizes.append(len(levels.combinations))
-        mine, theirs = (
-            replace(own, products=own.products.recoded([place[side] for place in places], sizes))
-            for side, own in enumerate((self.sums, other.sums))
-        )
-        return mine, theirs, replace(self.spec, groups=tuple(groups)), orders
+            mine.append(own)
+            theirs.append(others)
+        return replace(self.spec, groups=tuple(groups)), orders, mine, theirs
 
     def refuse(self, other: Summed) -> None:
         """Refuse what does not add up with these.

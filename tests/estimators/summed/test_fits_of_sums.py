@@ -24,7 +24,10 @@ from helpers.summed_cases import (
 
 FRAME = make_frame()
 SLOPES = "y ~ x + (x | pupil)"
-pytestmark = pytest.mark.filterwarnings("ignore::bayesmixed.ConvergenceWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::bayesmixed.ConvergenceWarning"),
+    pytest.mark.filterwarnings("ignore:Estimated shape parameter of Pareto:UserWarning"),  # of loo, on few rows
+]
 
 
 def sums(formula, frame, of, **more):
