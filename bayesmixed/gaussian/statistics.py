@@ -7,37 +7,60 @@ import numpy as np
 from bayesmixed.design.spec import Design
 from bayesmixed.design.statistics import CrossProducts, parts
 from bayesmixed.design.summed.summed import Measured, Summed
+from bayesmixed.errors import FormulaError, quoted
 from bayesmixed.gaussian.units import Units
 
 # Size of what is subtracted from a column while it is swept, in working units. A sum of squares that is derived from
 # those of unswept columns loses the square of it: here 3 of a double's 16 digits. A year's square, swept of the year,
 # would lose 6, its cube 11, and a group's null directions are told at 1e-12 (`elimination`)
 _MAX_SUBTRACTED = 30.0
+_LOST = 1e5  # where there are no rows to read again: 6 digits of a sum of squares are left
 
 
 def working_products(design: Measured, units: Units) -> CrossProducts:
     """Cross-products of V and Z_w of `Units`.
 
     They follow from the design's statistics by a shift, a sweep and a scale, without the rows; but where sweeping takes
-    nearly all of a column away, sums no longer hold all digits of what is left of it, and rows that are there are read
-    again.
+    nearly all of a column away, sums no longer hold all digits of what is left of it: rows that are there are read
+    again, and where there are none, and hardly a digit, the column is refused.
+
+    Raises
+    ------
+    FormulaError
+        Names the column, and the cure.
     """
     statistics = design.statistics
     A = units.common_map(statistics.origin)
     B = [units.group_map(f, origin) for f, origin in enumerate(statistics.effect_origins)]
-    if isinstance(design, Summed) or _subtracted(statistics.products, A, B) <= _MAX_SUBTRACTED:
-        return statistics.products.combined(A, B)
-    return products_of_rows(design, units)
+    subtracted = _subtracted(statistics.products, A, B)
+    if isinstance(design, Summed):
+        _refuse_lost(design, subtracted)
+    elif max(part.max() for part in subtracted) > _MAX_SUBTRACTED:
+        return products_of_rows(design, units)
+    return statistics.products.combined(A, B)
 
 
-def _subtracted(products: CrossProducts, A: np.ndarray, B: list[np.ndarray]) -> float:
-    """The largest term of a column in working units: root mean squares of the columns times what is taken of them."""
+def _refuse_lost(design: Summed, subtracted: list[np.ndarray]) -> None:
+    """Refuse columns of which sums hold too little beside those that they contain."""
+    first = ("Intercept",) if design.has_intercept else ()
+    names = [(*first, *design.common_names, "y"), *(group.effect_names for group in design.groups)]
+    for own, part in zip(names, subtracted, strict=True):
+        if lost := [name for name, size in zip(own, part, strict=True) if size > _LOST]:
+            raise FormulaError(
+                f"sums over rows do not hold what is left of {quoted(lost)} beside the columns that it contains: of a "
+                "column that varies little about a large value, powers and products are nearly combinations of each "
+                "other. Subtract a value that means something, as in {(year - 2010) ** 3}, or fit the rows themselves."
+            )
+
+
+def _subtracted(products: CrossProducts, A: np.ndarray, B: list[np.ndarray]) -> list[np.ndarray]:
+    """Per column in working units the largest term: root mean squares of the columns times what is taken of them."""
     squares = [np.diag(products.VV)]
     for S, b in zip(products.S, B, strict=True):
         q = np.arange(1, len(b) + 1)
         squares.append(S[q * (q + 1) // 2 - 1].sum(axis=1))
     sizes = [np.sqrt(square / products.n) for square in squares]
-    return max(float(np.abs(size[:, None] * part).max()) for size, part in zip(sizes, [A, *B], strict=True))
+    return [np.abs(size[:, None] * part).max(axis=0) for size, part in zip(sizes, [A, *B], strict=True)]
 
 
 def products_of_rows(design: Design, units: Units) -> CrossProducts:

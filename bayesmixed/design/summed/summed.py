@@ -25,7 +25,7 @@ from bayesmixed.formula.parse import ParsedFormula
 _ROUNDING = 1e-9  # of a sum of squares or weights: what is below zero by less may be
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Summed:
     """What a Gaussian fit learns from rows, with the labels of their groups; no rows.
 
@@ -45,7 +45,7 @@ class Summed:
     total : float
         Sum of the response as it was given, weighted.
     checksum : int or None
-        Tells these rows from others, whatever their order; None where labels were replaced.
+        Tells these rows from others, whatever their order; None where labels, or columns, were replaced.
     """
 
     spec: DesignSpec
@@ -284,7 +284,10 @@ class Summed:
             B.append(_of_bars(bars, [own for _, own in coded]))
         spec = replace(self.spec, common=common, groups=tuple(groups))
         same = all(len(own) == own.shape[1] for own in (A, *B))
-        return replace(self, spec=spec, sums=self.sums if same else self.sums.of_columns(A, B))
+        if same:
+            return replace(self, spec=spec)
+        # rows that are evaluated without these levels have other columns, and another checksum
+        return replace(self, spec=spec, sums=self.sums.of_columns(A, B), checksum=None)
 
 
 Measured = Design | Summed  # what a Gaussian fit may be made from

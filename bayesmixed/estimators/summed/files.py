@@ -34,12 +34,15 @@ def save(path: str | os.PathLike[str], statistics: Summed, minimum: int) -> None
 
 
 def _small(statistics: Summed, minimum: int) -> str:
-    """Groups and cells of fewer rows, in words."""
+    """Groups, cells and levels of categories of fewer rows, in words."""
     found = [f"{number:,} groups of {name!r}" for name, number in statistics.few(minimum).items()]
     names = [group.name for group in statistics.groups]
     for (f, g), pairs in statistics.sums.products.pairs.items():
         if number := int(np.count_nonzero(pairs.counts < minimum)):
             found.append(f"{number:,} pairs of {quoted([names[f], names[g]])}")
+    for name, count in statistics.seen.items():
+        if number := int(np.count_nonzero((count > 0) & (count < minimum))):
+            found.append(f"{number:,} levels of {name!r}")
     return ", ".join(found)
 
 

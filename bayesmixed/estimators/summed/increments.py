@@ -32,23 +32,23 @@ class Increments:
     def _add_rows(self, X: Any, y: Any, sample_weight: Any) -> None:
         """Add rows to those that were learned from; where that fails, nothing has changed."""
         est: Any = self
-        known = est._known_sums()
-        before = vars(est).copy()
-        try:
-            part = self._part(X, y, sample_weight, known)
-            running = (Running() if known is None else known).plus(part)
-            seed = before.get("_seed")
-            if seed is None:
-                seed = before["_posterior"].seed if "_posterior" in before else est._draw_seed()
-        except BaseException:
-            vars(est).clear()
-            vars(est).update(before)
-            raise
-        lock = before.get("_lock") or RLock()
-        with lock:
+        own = vars(est)
+        before = own.copy()
+        with own.setdefault("_lock", RLock()):
+            try:
+                known = est._known_sums()
+                part = self._part(X, y, sample_weight, known)
+                running = (Running() if known is None else known).plus(part)
+                seed = own.get("_seed")
+                if seed is None:
+                    seed = own["_posterior"].seed if "_posterior" in own else est._draw_seed()
+            except BaseException:
+                own.clear()
+                own.update(before)
+                raise
             for name in OF_POSTERIOR:
-                vars(est).pop(name, None)
-            vars(est).update(_summed=running, _seed=seed, _lock=lock)
+                own.pop(name, None)
+            own.update(_summed=running, _seed=seed)
 
     def _known_sums(self) -> Running[Summed] | None:
         """Sums of the rows so far; None before the first.

@@ -73,9 +73,9 @@ def summed(
             name, levels = error.component.variables[0], list(error.component.levels or ())
             raise FormulaError(
                 f"{error.component.name!r} has levels that the first rows did not have: {quoted(error.unknown)} (known "
-                f"levels: {quoted(levels)}). State all of them, categories={{{name!r}: [...]}}, or make the column a "
-                "Categorical of all its categories; if they are a sample from a population, make it a group effect, "
-                f"(1 | {name})."
+                f"levels: {quoted(levels)}; a fit keeps those that its rows show). State all of them before the first "
+                f"part, categories={{{name!r}: [...]}}, or make the column a Categorical of all categories; if they "
+                f"are a sample from a population, make it a group effect, (1 | {name})."
             ) from None
     check_units(design)
     return kind.of_rows(spec, design, table, family)

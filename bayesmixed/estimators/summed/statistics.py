@@ -22,7 +22,7 @@ from bayesmixed.formula.parse import parse
 _FEW = 5  # rows below which a group is small
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SufficientStatistics(Summed):
     """All that a Gaussian or log-normal mixed model needs of its rows: sums, which add up.
 
@@ -32,6 +32,13 @@ class SufficientStatistics(Summed):
     is that row, and labels may be names of persons: see `save` and `with_labels`.
 
     Make one by `of`.
+
+    Attributes
+    ----------
+    n_rows : int
+        Number of rows, whatever their weight.
+    groups : tuple of GroupSpec
+        The grouping factors; ``levels`` of each are its labels.
 
     Notes
     -----
@@ -173,7 +180,7 @@ class SufficientStatistics(Summed):
         path : path-like
             A file of that name is replaced when the new one is complete.
         minimum : int, default=1
-            Rows that every group, and every cell of two crossed factors, must have at least.
+            Rows that every group, every cell of two factors, and every level of a category, must have at least.
 
         Raises
         ------

@@ -128,6 +128,7 @@ def test_levels_that_never_came_are_left_out_of_a_fit():
             assert found.design_spec_.common_names == rows.design_spec_.common_names
             assert largest_difference(rows, found) < 1e-8
             np.testing.assert_allclose(found.predict(FRAME), rows.predict(FRAME), atol=1e-8)
+            assert found.loo(FRAME).n_data_points == 120
 
 
 def test_labels_may_be_replaced_before_they_are_sent():
@@ -161,6 +162,17 @@ def test_labels_may_be_replaced_before_they_are_sent():
 def test_an_estimator_of_another_model_is_refused(options, error, message):
     with pytest.raises(error, match=message):
         bm.MixedModelRegressor(**options).fit(sums(SLOPES, FRAME, {}))
+
+
+def test_columns_of_which_sums_hold_nothing_are_refused():
+    """Of a year's cube, beside the year and its square, 4e-7 is left."""
+    formula = "y ~ year + {year ** 2} + {year ** 3} + (1 | pupil)"
+    with pytest.raises(
+        bm.FormulaError, match=r"do not hold what is left of 'I\(year \*\* 3\)' beside .* Subtract a value"
+    ):
+        fit_sums(sums(formula, FRAME, {}), {}, {})
+    centred = "y ~ year + {(year - 2010) ** 2} + {(year - 2010) ** 3} + (1 | pupil)"
+    assert largest_difference(fit_rows(centred, FRAME, {}, {}), fit_sums(sums(centred, FRAME, {}), {}, {})) < 1e-8
 
 
 def test_the_response_and_weights_are_in_the_statistics():

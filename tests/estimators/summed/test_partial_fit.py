@@ -135,6 +135,18 @@ def test_threads_wait_for_one_run(runs):
     assert all(np.array_equal(found[0], other) for other in found)
 
 
+def test_threads_may_add_rows():
+    est, parts_ = MixedModelRegressor(SLOPES, **FAST), np.array_split(np.arange(120), 24)
+    threads = [threading.Thread(target=est.partial_fit, args=(FRAME.iloc[rows],)) for rows in parts_]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert est._rows.n_rows == 120
+    assert est._rows.checksum == fit_rows(SLOPES, FRAME, {}, {})._rows.checksum
+
+
 def test_a_generator_is_asked_for_a_seed_once():
     rng = np.random.RandomState(0)
     est = MixedModelRegressor(SLOPES, **{**FAST, "random_state": rng}).partial_fit(FRAME[:60])
