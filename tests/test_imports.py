@@ -17,7 +17,7 @@ FORMULAS = {
 }
 # in this order
 LIGHT = {
-    "import": "import bayesmixed as bm; import io, pickle, tempfile",
+    "import": "import bayesmixed as bm; import io, pickle, tempfile; from sklearn.base import clone",
     "data": "df = bm.datasets.load_sleepstudy(); df['Shift'] = df['Days'] % 3; new = df.head(9).assign(Subject=1)",
     "construct": "est = bm.MixedModelRegressor(formula, draws=250, random_state=0); repr(est); est._repr_html_()",
     "fit": "est.fit(df, df['Reaction'])",
@@ -33,6 +33,7 @@ LIGHT = {
     "group_covariance": "[est.group_covariance(g.name) for g in est.design_spec_.groups]",
     "variance_components": "est.variance_components()",
     "condition": "est.condition(new.head(5), df['Reaction'].head(5)).predict(new)",
+    "statistics": "s = bm.SufficientStatistics.of('Reaction ~ ' + formula, df); repr(s + s - s); clone(est).fit(s)",
     "save and load": "with tempfile.TemporaryDirectory() as d: est.save(d + '/a.bm'); bm.load(d + '/a.bm').predict(df)",
     "pickle": "pickle.loads(pickle.dumps(est)).predict(new)",
     "repr": "repr(est); str(est)",

@@ -49,7 +49,7 @@ def joined(a: FactorLevels, b: FactorLevels, orders: Orders) -> tuple[FactorLeve
 
 
 def refuse_levels(a: FactorLevels, b: FactorLevels) -> None:
-    """Refuse levels that cannot be joined, without joining those of one column.
+    """Refuse levels of `b` that cannot be joined with those of `a`, without joining them if that may be seen.
 
     Raises
     ------
@@ -57,8 +57,8 @@ def refuse_levels(a: FactorLevels, b: FactorLevels) -> None:
     """
     for column, mine, theirs in zip(a.columns, a.parts, b.parts, strict=True):
         _kind(mine, theirs, column)
-    if len(a.columns) > 1:  # their texts may be alike
-        joined(a, b, {})
+    if len(a.columns) > 1 and any(":" in str(label) for part in b.parts for label in part.labels.tolist()):
+        joined(a, b, {})  # texts of different levels may be alike, if a label of either has a colon
 
 
 def selected(levels: FactorLevels, at: np.ndarray) -> FactorLevels:

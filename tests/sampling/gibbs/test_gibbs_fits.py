@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import bayesmixed as bm
-from bayesmixed import HalfNormal, MixedModelRegressor, Normal, StudentT
+from bayesmixed import HalfNormal, MixedModelRegressor, Normal, StudentT, SufficientStatistics
 from bayesmixed._compat import dataset
 from bayesmixed.chunks import allow
 from bayesmixed.errors import SamplerError
@@ -493,6 +493,19 @@ def test_auto_takes_nested_factors_beside_crossed_ones_where_there_are_many_effe
 def test_more_effects_than_memory_holds_are_refused(data):
     with allow(kept=100_000), pytest.raises(SamplerError, match="4,000 draws of the 70 effects of 'b' would take too"):
         fit("x + (1 | a) + (1 | b)", *data)
+
+
+def test_sums_over_pairs_of_levels_are_enough_for_the_step(movers, nearly_nested):
+    """Of two factors without slopes; of others they do not say which rows there are."""
+    frame, y = movers
+    frame = frame.assign(y=y, x=np.arange(len(y)) % 7)
+    found = fit(None, SufficientStatistics.of("y ~ (1 | w) + (1 | f)", frame), None, sampler="auto")
+
+    assert found.diagnostics_["iterations"] > 1
+    for name, draws in nearly_nested._posterior.draws.values.items():
+        np.testing.assert_allclose(found._posterior.draws.values[name], draws, atol=1e-8)
+    with pytest.raises(SamplerError, match="nearly nested, and have slopes or are three: that needs the rows"):
+        fit(None, SufficientStatistics.of("y ~ (x | w) + (1 | f)", frame), None, sampler="gibbs")
 
 
 @pytest.mark.parametrize("stored", [0, 10**9])
