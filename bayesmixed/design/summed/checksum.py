@@ -20,11 +20,13 @@ def checksum(design: Design) -> int:
     are rounded to 11 digits: a row's columns of a spline may differ in the last bit from those of the same row among
     others.
     """
-    weights = np.ones(design.n_rows) if design.weights is None else design.weights
+    one = np.ones(1)  # in every row
+    weights = one if design.weights is None else design.weights
     trials = [] if design.trials is None else [design.trials]
     columns = [design.response, weights, *trials, *design.X.T]
     for factor in design.groups:
-        columns += [_of_labels(factor)[factor.codes], *factor.Z.T]
+        effects = [one if at == factor.intercept_at else column for at, column in enumerate(factor.Z.T)]
+        columns += [_of_labels(factor)[factor.codes], *effects]
     mixed = np.zeros(design.n_rows, dtype=np.uint64)
     for at, column in enumerate(columns, start=1):
         if column.dtype == np.uint64:
@@ -32,7 +34,8 @@ def checksum(design: Design) -> int:
         else:
             bits = (np.asarray(column, dtype=np.float64) + 0.0).view(np.uint64)  # -0.0 is 0.0
             bits = (bits + np.uint64(2**15)) >> np.uint64(16)
-        mixed = (mixed ^ bits) * np.uint64(_ODD * (2 * at + 1) % 2**64)
+        mixed ^= bits
+        mixed *= np.uint64(_ODD * (2 * at + 1) % 2**64)
         mixed ^= mixed >> np.uint64(29)
     return int(mixed.sum(dtype=np.uint64))
 

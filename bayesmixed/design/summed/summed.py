@@ -184,6 +184,10 @@ class Summed:
             checksum=_checksum(self.checksum, other.checksum, 1),
         )
 
+    def __radd__(self, other: int) -> Self:
+        """Nothing and these are these, so that ``sum`` takes a list of statistics."""
+        return self if isinstance(other, int) and other == 0 else NotImplemented
+
     def __sub__(self, other: Self) -> Self:
         """Statistics of the rows that are not those of `other`; levels that have none left vanish.
 

@@ -71,6 +71,7 @@ def test_statistics_of_parts_add_up_in_any_order(rows, w, random):
 
     assert_same(total, whole)
     assert_same(turned, whole)
+    assert_same(sum(found), whole)
     if len(found) > 1:
         rest = found[1]
         for part in found[2:]:
@@ -163,8 +164,9 @@ def test_what_does_not_add_up_is_refused(other, message):
     for one in (lambda: WHOLE + found, lambda: WHOLE - found):
         with pytest.raises(ValueError, match=message):
             one()
-    with pytest.raises(TypeError):
-        WHOLE + 1
+    for one in (lambda: WHOLE + 1, lambda: 1 + WHOLE, lambda: WHOLE - 1):
+        with pytest.raises(TypeError):
+            one()
 
 
 def test_columns_that_learned_from_other_rows_are_refused():
