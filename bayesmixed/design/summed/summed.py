@@ -20,7 +20,7 @@ from bayesmixed.design.summed.levels import joined, refuse_levels, relabelled, s
 from bayesmixed.design.table import Table
 from bayesmixed.errors import quoted
 from bayesmixed.families.base import Family
-from bayesmixed.formula.parse import ParsedFormula
+from bayesmixed.formula.parse import ParsedFormula, parse
 
 _ROUNDING = 1e-9  # of a sum of squares or weights: what is below zero by less may be
 
@@ -362,11 +362,18 @@ def _refuse_not_part(whole: Sums, left: Sums, spec: DesignSpec, seen: Mapping[st
         raise ValueError(f"the second statistics are not part of the first: {'; '.join(found)}.")
 
 
+def means_the_same(formula: str | None, other: str | None) -> bool:
+    """Whether two formulas differ in how they are written alone."""
+    if formula == other or formula is None or other is None:
+        return formula == other
+    return replace(parse(formula), text="") == replace(parse(other), text="")
+
+
 def differences(a: Summed, b: Summed) -> str:
     """Why two statistics are not of the same model, and the cure; empty where they are."""
     if (a.family.name, a.family.link.name) != (b.family.name, b.family.link.name):
         return f"one is of family {a.family.name!r}, the other of {b.family.name!r}."
-    if a.spec.formula != b.spec.formula or a.spec.response != b.spec.response:
+    if not means_the_same(a.spec.formula, b.spec.formula):
         return f"one is of the formula {a.spec.formula!r}, the other of {b.spec.formula!r}."
     for mine, theirs in zip(a.spec.parts, b.spec.parts, strict=True):
         if mine == theirs:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from bayesmixed.design.frames import kind_of, read_response, to_pandas
 from bayesmixed.design.summed.running import Running
-from bayesmixed.design.summed.summed import Summed, differences
+from bayesmixed.design.summed.summed import Summed, differences, means_the_same
 from bayesmixed.errors import FormulaError, quoted
 from bayesmixed.estimators.inputs import rows_that_count
 from bayesmixed.estimators.summed import files
@@ -116,6 +116,8 @@ class SufficientStatistics(Summed):
         if not found.collapses:
             possible = [name for name, one in FAMILIES.items() if one.collapses]
             raise ValueError(f"only families {quoted(possible)} have sufficient statistics; {family!r} needs its rows.")
+        if like is not None and not means_the_same(formula, like.spec.formula):
+            raise ValueError(f"like= has statistics of another formula: {like.spec.formula!r}, not {formula!r}.")
         weights = (sample_weight,) if isinstance(sample_weight, str) else ()
         used = (*parsed.columns, parsed.response, *weights)
         frames, whole = _frames(source, used)

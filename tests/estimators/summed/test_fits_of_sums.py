@@ -103,6 +103,15 @@ def names_of(idata):
     return [name.strip("/") for name in (idata.groups() if callable(idata.groups) else idata.groups)]
 
 
+def test_a_fit_of_sums_is_saved_and_learns_on(tmp_path):
+    fit_sums(sums(SLOPES, FRAME[:70], {}), {}, {}).save(tmp_path / "est.bm")
+    loaded = bm.load(tmp_path / "est.bm")
+
+    np.testing.assert_allclose(loaded.predict(FRAME), fit_rows(SLOPES, FRAME[:70], {}, {}).predict(FRAME), atol=1e-8)
+    assert largest_difference(fit_rows(SLOPES, FRAME, {}, {}), loaded.partial_fit(FRAME[70:])) < 1e-8
+    assert names_of(loaded.condition(FRAME[:5]).idata_) == names_of(loaded.idata_)
+
+
 def test_blocks_and_priors_are_the_estimators():
     whole = sums("y ~ x + (x | pupil)", FRAME, {})
     for options in ({"group_prior": "independent"}, {"lkj_eta": 5.0}, {"sampler": "gibbs"}):

@@ -95,6 +95,13 @@ def test_a_running_sum_is_the_sum(sizes):
     assert all(a >= b for a, b in itertools.pairwise(levels))
 
 
+def test_how_a_formula_is_written_does_not_matter():
+    other = of(FRAME, "y~k * x+(x|pupil) + (1|item)")
+
+    assert_same(WHOLE + other, of([FRAME, FRAME]))
+    assert_same(of(FRAME, "y~k*x + (x|pupil) + (1|item)", like=WHOLE), WHOLE)
+
+
 def test_frames_one_after_the_other_are_one_part_after_the_other():
     frames = [FRAME[i::7] for i in range(7)]
     for source in (frames, iter(frames), lambda: iter(frames), (frame for frame in [*frames, FRAME.head(0)])):
@@ -207,6 +214,12 @@ def test_what_never_was_added_is_not_taken_away_as_far_as_sums_show():
         (lambda: of(FRAME.to_numpy()), TypeError, "source must be a DataFrame"),
         (lambda: of([FRAME, 3]), TypeError, "part 1 of source must be a DataFrame, got a int"),
         (lambda: of([FRAME], sample_weight=np.ones(120)), ValueError, "has to be the name of a column"),
+        (
+            lambda: of(FRAME, "y ~ x + (1 | pupil)", like=WHOLE),
+            ValueError,
+            "like= has statistics of another formula: 'y ~ k",
+        ),
+        (lambda: of(FRAME.assign(y=1.0), family="lognormal", like=WHOLE), ValueError, "like= has .* family 'gaussian'"),
         (lambda: WHOLE.with_labels("x", {}), ValueError, "column must be one of 'pupil', 'item', got 'x'"),
         (lambda: WHOLE.with_labels("item", {0: 1}), ValueError, "has none for 1, 2, 3"),
         (lambda: WHOLE.with_labels("item", dict.fromkeys(range(6), 1)), ValueError, "two levels of 'item' one label"),
