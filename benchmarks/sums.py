@@ -45,7 +45,7 @@ FORMULAS = {
     "crossed": "y ~ k*x + (x | pupil) + (1 | item)",
     "crossed, by the gibbs sampler": "y ~ x + (1 | a) + (1 | b)",
     "a category by group": "y ~ z + (k | pupil)",
-    "a spline": "y ~ bs(z, df=5) + (1 | pupil)",
+    "a spline": "y ~ 0 + bs(z, knots=[1, 2], lower_bound=0, upper_bound=3, center=False) + (1 | pupil)",
     "weights": "y ~ x + (x | pupil)",
     "log-normal": "wait ~ x + (1 | pupil)",
     "no groups": "y ~ x*k + scale(z)",

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from bayesmixed.errors import FormulaError, quoted
-from bayesmixed.formula.tokens import NUMERIC_FUNCTIONS
+from bayesmixed.formula.tokens import LIST, NUMERIC_FUNCTIONS
 
 Evaluate = Callable[[Any], Any]
 
@@ -23,7 +23,7 @@ _USAGE = {
     "C": "C(k), C(k, Sum), C(k, Treatment) or C(k, Treatment('reference'))",
     "S": "S(k) or S(k, 'omitted')",
     "T": "T(k) or T(k, 'reference')",
-    "bs": "bs(x, df=4), bs(x, df=4, degree=2) or bs(x, df=5, lower_bound=0, upper_bound=10)",
+    "bs": "bs(x, df=4), bs(x, df=4, degree=2) or bs(x, knots=[2, 5], lower_bound=0, upper_bound=10)",
     "poly": "poly(x, 2) or poly(x, 2, raw=True)",
     "maximum": "maximum(x, z)",
     "minimum": "minimum(x, z)",
@@ -60,7 +60,7 @@ def _check_nodes(node: Any, frame: pd.DataFrame, functions: Mapping[str, Any], e
     given = _arguments(node, functions[name]) if name else {}
     _check_kind(node, frame)
     if name == "bs":
-        _check_spline(node, given, inspect.signature(functions[name].__call__).parameters)
+        _check_spline(node, given, inspect.signature(functions[name].__call__).parameters, evaluate)
     elif name == "poly":
         _check_polynomial(node, given, evaluate)
     elif name in ("C", "S", "T"):
@@ -143,22 +143,39 @@ def _arguments(node: Any, function: Any) -> dict[str, Any]:
         raise _cannot(node, f"these are not the arguments of {node.callee}(); write {usage}.") from None
 
 
-def _check_spline(node: Any, given: dict[str, Any], known: Mapping[str, Any]) -> None:
+def _check_spline(node: Any, given: dict[str, Any], known: Mapping[str, Any], evaluate: Evaluate) -> None:
     if "intercept" in given and "center" in known:
         raise _cannot(node, "whether the columns add up to a constant is said by center=False, not by 'intercept'.")
-    if "knots" in given:
-        raise _cannot(node, "knots cannot be listed in a formula; give df, and the knots are quantiles of the data.")
-    if "df" not in given:
-        raise _cannot(node, "it needs df, the number of its columns, as in bs(x, df=4).")
+    if "knots" not in given and "df" not in given:
+        raise _cannot(node, "it needs df, the number of its columns, as in bs(x, df=4), or its inner knots=[2, 5].")
     degree = _whole(node, given.get("degree"), "degree", 0, 3)
     whole_basis = _constant(given.get("center")) is False or bool(_constant(given.get("intercept")))
-    _whole(node, given["df"], "df", max(1, degree + whole_basis))
+    if "df" in given:
+        _whole(node, given["df"], "df", max(1, degree + whole_basis))
     low, high = _constant(given.get("lower_bound")), _constant(given.get("upper_bound"))
     for bound in (low, high):
         if bound is not None and (isinstance(bound, (str, bool)) or bound is _OF_DATA):
             raise _cannot(node, "its bounds have to be numbers.")
     if low is not None and high is not None and low >= high:
         raise _cannot(node, "lower_bound has to be below upper_bound.")
+    if "knots" in given:
+        _check_knots(node, given, (low, high), evaluate)
+
+
+def _check_knots(node: Any, given: dict[str, Any], bounds: tuple[Any, Any], evaluate: Evaluate) -> None:
+    """Inner knots are increasing numbers within the bounds, without a number of columns beside them."""
+    if getattr(given["knots"], "callee", "") != LIST:
+        raise _cannot(node, "knots is a list of numbers, as in knots=[2, 5].")
+    if "df" in given:
+        raise _cannot(node, "knots say how many columns there are; leave df out.")
+    low, high = (end if bound is None else bound for bound, end in zip(bounds, (-np.inf, np.inf), strict=True))
+    if np.any(np.diff([low, *evaluate(given["knots"]), high]) <= 0):
+        raise _cannot(node, "its knots have to increase, and to lie between its bounds.")
+
+
+def list_of(*values: float) -> np.ndarray:
+    """What a list of numbers in a formula is a call of."""
+    return np.array(values, dtype=float)
 
 
 def _check_polynomial(node: Any, given: dict[str, Any], evaluate: Evaluate) -> None:

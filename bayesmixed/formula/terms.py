@@ -5,6 +5,7 @@ This is the only module that knows formulae. What formulae learns is copied into
 
 from __future__ import annotations
 
+import inspect
 import re
 from copy import deepcopy
 from dataclasses import dataclass
@@ -26,8 +27,8 @@ from formulae.transforms import TRANSFORMS as _FORMULAE_TRANSFORMS
 from formulae.transforms import Offset
 
 from bayesmixed.errors import FormulaError, quoted
-from bayesmixed.formula.calls import check_call, check_kinds
-from bayesmixed.formula.tokens import ENCODINGS, NUMERIC_FUNCTIONS, TRANSFORMS
+from bayesmixed.formula.calls import check_call, check_kinds, list_of
+from bayesmixed.formula.tokens import ENCODINGS, LIST, NUMERIC_FUNCTIONS, TRANSFORMS
 
 State = dict[str, Any]
 FORMULAE_VERSION = formulae.__version__
@@ -37,7 +38,16 @@ _NAMESPACE: dict[str, Any] = {
     **{name: getattr(np, name) for name in NUMERIC_FUNCTIONS},
     **{name: _FORMULAE_TRANSFORMS[name] for name in TRANSFORMS},
     **{name: _FORMULAE_ENCODINGS[name] for name in ENCODINGS},
+    LIST: list_of,
 }
+
+_CENTRED = "center" in inspect.signature(_NAMESPACE["bs"].__call__).parameters  # splines of formulae since 0.8
+# a spline that learns nothing from rows
+FIXED_SPLINE = (
+    "0 + bs(x, knots=[2, 5], lower_bound=0, upper_bound=9, center=False)"
+    if _CENTRED
+    else "bs(x, knots=[2, 5], lower_bound=0, upper_bound=9)"
+)
 
 
 @dataclass(frozen=True)
@@ -205,7 +215,11 @@ def _learns(node: Any) -> bool:
     name = getattr(node, "callee", "")
     if name == "poly" and "raw" in node.kwargs:
         return not node.kwargs["raw"].eval(None, None)
-    return name in ("bs", "center", "poly", "scale", "standardize")
+    if name == "bs":
+        given = inspect.signature(_NAMESPACE[name].__call__).bind(None, *node.args, **node.kwargs).arguments
+        centred = _CENTRED and ("center" not in given or given["center"].eval(None, None))
+        return centred or not {"knots", "lower_bound", "upper_bound"} <= set(given)
+    return name in ("center", "poly", "scale", "standardize")
 
 
 def _nodes(node: Any) -> list[Any]:

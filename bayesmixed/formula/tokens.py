@@ -23,6 +23,7 @@ ENCODINGS = ("Sum", "Treatment")
 SYNONYMS = {"factor": "C", "as.factor": "C"}
 # the one call of a left side: successes and trials
 SHARES = ("p", "prop", "proportion")
+LIST = "c"  # what a list of numbers is a call of
 FUNCTIONS = tuple(sorted((*NUMERIC_FUNCTIONS, *TRANSFORMS, *ENCODINGS), key=str.lower))
 
 _INSTEAD = {
@@ -54,7 +55,7 @@ _CURES = {
     "^": "write '**' for interactions up to an order, or {x ** 2} for a power",
     ".": "list the columns by name",
     "%in%": "write nesting as 'a/b'",
-    "[": "subsets and lists are not supported",
+    "[": "subsets and lists are not supported, but for knots=[2, 5]",
 }
 
 
@@ -99,7 +100,7 @@ def tokenize(formula: str) -> list[Token]:
         For characters and operators outside the grammar, unknown functions and contrasts, attribute access,
         unbalanced brackets and two terms without an operator between them.
     """
-    scanned = _read_quoting(_scan(formula), formula)
+    scanned = _read_lists(_read_quoting(_scan(formula), formula), formula)
     _check_contrasts(scanned, formula)
     tokens = _resolve_names(scanned, formula)
     _check_operators(tokens, formula)
@@ -149,6 +150,26 @@ def _read_quoting(tokens: list[Token], formula: str) -> list[Token]:
             )
         read.append(Token("name", f"`{name}`", name, True))
         at += 4
+    return read
+
+
+def _read_lists(tokens: list[Token], formula: str) -> list[Token]:
+    """A list of numbers, ``knots=[2, 5]``, is a call of `LIST`: formulae knows no lists."""
+    read: list[Token] = []
+    inside = False
+    for token in tokens:
+        starts = token.text == "[" and [before.text for before in read[-2:]] == ["knots", "="]
+        if starts:
+            read += [Token("function", LIST, LIST, False), Token("op", "(", "(", False)]
+        elif inside and token.text == "]":
+            read.append(Token("op", ")", ")", False))
+        elif inside and token.kind != "number" and token.text not in ("-", ","):
+            raise FormulaError(
+                f"formula {formula!r}: knots is a list of numbers, as in knots=[2, 5]; got {token.text!r}."
+            )
+        else:
+            read.append(token)
+        inside = starts or (inside and token.text != "]")
     return read
 
 

@@ -14,7 +14,7 @@ from bayesmixed.gaussian.units import Units
 # those of unswept columns loses the square of it: here 3 of a double's 16 digits. A year's square, swept of the year,
 # would lose 6, its cube 11, and a group's null directions are told at 1e-12 (`elimination`)
 _MAX_SUBTRACTED = 30.0
-_LOST = 1e5  # where there are no rows to read again: 6 digits of a sum of squares are left
+_LOST = 1e4  # where there are no rows to read again: 8 digits of a sum of squares are left
 
 
 def working_products(design: Measured, units: Units) -> CrossProducts:

@@ -10,12 +10,15 @@ import formulae
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.interpolate import BSpline
 
 from bayesmixed.design.columns import ColumnsSpec
+from bayesmixed.design.spec import DesignSpec
 from bayesmixed.design.table import Table
 from bayesmixed.errors import FormulaError
 from bayesmixed.formula.parse import parse
 from bayesmixed.formula.tokens import NUMERIC_FUNCTIONS
+from helpers.summed_cases import UNCENTRED
 from helpers.twins import in_new_process, indicators, same_span
 
 OTHER_ERA = "0.9.0" if formulae.__version__.startswith(("0.6.", "0.7.")) else "0.6.2"
@@ -584,6 +587,7 @@ APPLY = """
 import json, sys
 import pandas as pd
 from bayesmixed.design.columns import ColumnsSpec
+from bayesmixed.design.spec import DesignSpec
 from bayesmixed.design.table import Table
 given = json.load(sys.stdin)
 spec = ColumnsSpec.from_state(given["state"])
@@ -664,3 +668,17 @@ def test_plain_columns_are_taken_as_they_are(frame):
     assert again == spec
     assert (spec.names, spec.has_intercept, spec.text) == (("x", "yes"), True, None)
     np.testing.assert_array_equal(evaluate(again, frame)[0], frame[["x", "yes"]].astype(float))
+
+
+def test_knots_of_a_spline_may_be_stated():
+    """The basis of these knots, whatever rows it is learned from."""
+    frame = pd.DataFrame({"x": np.linspace(0, 3, 31)})
+    text = f"0 + bs(x, knots=[1, 2], lower_bound=0, upper_bound=3{UNCENTRED})"
+    first, _ = DesignSpec.learn(parse(text), frame.iloc[5:9])
+    whole, design = DesignSpec.learn(parse(text), frame)
+    knots = [0.0] * 4 + [1.0, 2.0] + [3.0] * 4
+    basis = BSpline.design_matrix(frame["x"].to_numpy(), knots, 3).toarray()
+
+    np.testing.assert_allclose(design.X, basis if UNCENTRED else basis[:, 1:], atol=1e-12)
+    np.testing.assert_array_equal(first.apply(frame).X, design.X)
+    assert first.common == whole.common

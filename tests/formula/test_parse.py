@@ -188,6 +188,8 @@ REFUSED = {
     "binary(k)": "'binary'.*0/1 column",
     "x[1]": r"'\[' cannot be used outside a call; subsets and lists are not supported",
     "y['a'] ~ x": "subsets and lists are not supported",
+    "bs(x, df=[4])": r"'\[' cannot be used inside a call; .* but for knots=\[2, 5\]",
+    "bs(x, knots=[z])": r"knots is a list of numbers, as in knots=\[2, 5\]; got 'z'",
     "x, z": "',' cannot be used outside a call",
     "x <- 3": "'<' cannot be used",
     "{x % 2}": "'%' cannot be used inside a call",

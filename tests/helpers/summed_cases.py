@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 
 import bayesmixed as bm
+from bayesmixed.formula.terms import FIXED_SPLINE
 
+UNCENTRED = ", center=False" if "center" in FIXED_SPLINE else ""  # a word of formulae since 0.8
 FAST = {"draws": 200, "chains": 2, "random_state": 3}
 
 
@@ -50,6 +52,11 @@ CASES = {
     "crossed": ("y ~ k*x + (x | pupil) + (1 | item)", {}, {}),
     "a category by group": ("y ~ z + (k | pupil)", {}, {}),
     "a spline": ("y ~ bs(z, df=5) + (1 | pupil)", {}, {}),
+    "a spline of stated knots": (
+        f"y ~ 0 + bs(z, knots=[1, 2], lower_bound=0, upper_bound=3{UNCENTRED}) + (1 | pupil)",
+        {},
+        {},
+    ),
     "weights": ("y ~ x + (x | pupil)", {"sample_weight": "w"}, {}),
     "log-normal": ("wait ~ x + (1 | pupil)", {"family": "lognormal"}, {}),
     "an offset, no intercept": ("y ~ 0 + k + offset(z) + (0 + x | pupil)", {}, {}),

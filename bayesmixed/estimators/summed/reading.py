@@ -18,7 +18,7 @@ from bayesmixed.errors import FormulaError, quoted
 from bayesmixed.estimators.identification.undetermined import check_units
 from bayesmixed.families.base import Family
 from bayesmixed.formula.parse import ParsedFormula
-from bayesmixed.formula.terms import calls_that_learn
+from bayesmixed.formula.terms import FIXED_SPLINE, calls_that_learn
 from bayesmixed.posterior.container import check_columns, check_names
 
 _Sums = TypeVar("_Sums", bound=Summed)
@@ -122,9 +122,11 @@ def refuse_learning(parsed: ParsedFormula | None, where: str) -> None:
     """
     texts: Iterable[str] = [] if parsed is None else [parsed.common, *(t.effects_formula for t in parsed.groups)]
     if found := list(dict.fromkeys(call for text in texts for call in calls_that_learn(text))):
+        has_spline = any(call.startswith("bs(") for call in found)
+        spline = f" A spline of stated knots learns nothing: {FIXED_SPLINE}." if has_spline else ""
         raise FormulaError(
             f"{quoted(found)} would learn from the first rows of {where}, and others would have taught something else. "
             "Compute the column with numbers that do not depend on the rows, X.assign(z=(X['x'] - 50) / 10), or write "
-            "the bare column: default priors do not depend on its origin or unit. For statistics, take what one part "
-            "has learned for all: SufficientStatistics.of(..., like=first)."
+            f"the bare column: default priors do not depend on its origin or unit.{spline} For statistics, take what "
+            "one part has learned for all: SufficientStatistics.of(..., like=first)."
         )

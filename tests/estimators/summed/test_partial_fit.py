@@ -18,7 +18,7 @@ import bayesmixed as bm
 from bayesmixed import FormulaError, MixedModelRegressor
 from bayesmixed.estimators import base
 from helpers.strategies import parts
-from helpers.summed_cases import CASES, FAST, fit_rows, largest_difference, make_frame
+from helpers.summed_cases import CASES, FAST, UNCENTRED, fit_rows, largest_difference, make_frame
 
 FRAME = make_frame()
 SLOPES = "y ~ x + (x | pupil)"
@@ -215,6 +215,13 @@ def test_what_all_rows_have_to_show_is_asked_when_the_posterior_is_drawn():
 def test_functions_that_learn_from_rows_are_refused(formula):
     with pytest.raises(FormulaError, match=r"would learn from the first rows of partial_fit.* Compute the column"):
         MixedModelRegressor(formula).partial_fit(FRAME)
+
+
+def test_a_spline_of_stated_knots_is_the_cure():
+    with pytest.raises(FormulaError, match=r"A spline of stated knots learns nothing: .*bs\(x, knots=\[2, 5\], lower"):
+        MixedModelRegressor("y ~ bs(z, df=4)").partial_fit(FRAME)
+    with pytest.raises(FormulaError, match="would learn"):  # its boundary knots
+        MixedModelRegressor(f"y ~ 0 + bs(z, knots=[1, 2]{UNCENTRED})").partial_fit(FRAME)
 
 
 def test_functions_that_learn_nothing_are_not():
