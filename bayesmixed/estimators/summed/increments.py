@@ -33,8 +33,8 @@ class Increments:
         """Add rows to those that were learned from; where that fails, nothing has changed."""
         est: Any = self
         own = vars(est)
-        before = own.copy()
         with own.setdefault("_lock", RLock()):
+            before = own.copy()
             try:
                 known = est._known_sums()
                 part = self._part(X, y, sample_weight, known)
@@ -43,8 +43,9 @@ class Increments:
                 if seed is None:
                     seed = own["_posterior"].seed if "_posterior" in own else est._draw_seed()
             except BaseException:
-                own.clear()
                 own.update(before)
+                for name in own.keys() - (before if "_summed" in own else before.keys() - {"_lock"}):
+                    del own[name]
                 raise
             for name in OF_POSTERIOR:
                 own.pop(name, None)
