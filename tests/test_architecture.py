@@ -124,6 +124,22 @@ def test_importing_the_package_loads_nothing_heavy_and_warns_of_nothing():
     assert run.stderr == ""
 
 
+def test_a_gaussian_fit_loads_no_other_engine_and_no_file_format():
+    code = """
+import sys
+import bayesmixed as bm
+df = bm.datasets.load_sleepstudy()
+bm.MixedModelRegressor("Reaction ~ Days + (Days | Subject)", random_state=0).fit(df).predict(df)
+print(sorted(name for name in sys.modules if name.startswith("bayesmixed.")))
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(ast.literal_eval(run.stdout))
+
+    transport = {f"bayesmixed.{module}" for module in MODULES if module.startswith("sampling.transport.")}
+    assert loaded & transport == {"bayesmixed.sampling.transport.engine", "bayesmixed.sampling.transport.constants"}
+    assert not loaded & {"bayesmixed.estimators.archive", "bayesmixed.plots"}
+
+
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_files_stay_readable(module):
     assert len(MODULES[module].read_text().splitlines()) <= 450

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from bayesmixed.estimators import archive
 from bayesmixed.estimators.classifier import MixedModelClassifier
 from bayesmixed.estimators.regressor import MixedModelRegressor
 from bayesmixed.estimators.storage import PARTS, restore
@@ -41,6 +40,8 @@ def load(path: str | os.PathLike[str]) -> Any:
     --------
     MixedModelRegressor.save : Writes the file; with an example of both.
     """
+    from bayesmixed.estimators import archive  # noqa: PLC0415 - knows what every engine stores
+
     name, tree = archive.read(path, dict.fromkeys(ESTIMATORS, PARTS) | {files.NAME: files.PARTS})
     if name == files.NAME:
         return files.restore(path, SufficientStatistics, tree)

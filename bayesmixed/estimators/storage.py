@@ -12,7 +12,6 @@ from sklearn.utils.validation import check_is_fitted
 from bayesmixed.design.spec import DesignSpec
 from bayesmixed.design.summed.running import Running
 from bayesmixed.design.summed.summed import Summed
-from bayesmixed.estimators import archive
 from bayesmixed.estimators.inputs import Rows
 from bayesmixed.estimators.labels import check_given
 from bayesmixed.posterior.draws import Draws
@@ -66,6 +65,8 @@ class Storage:
         >>> bool((loaded.predict(df) == est.predict(df)).all())
         True
         """
+        from bayesmixed.estimators import archive  # noqa: PLC0415 - knows what every engine stores
+
         check_is_fitted(self)
         ours = [cls for cls in type(self).__mro__ if cls.__module__.partition(".")[0] == _PACKAGE]
         if type(self) is not ours[0]:

@@ -5,6 +5,8 @@
 3. Trajectories with all of these frozen; where the chains do not agree, or say too little, they run on, and are thinned
    (`run`).
 4. Effects and parameters on the user's scale (`assembly`).
+
+Its modules are loaded when a model is for it: a Gaussian one never is.
 """
 
 from __future__ import annotations
@@ -19,10 +21,6 @@ from bayesmixed.sampling.clock import Clock
 from bayesmixed.sampling.engine import NEEDS_ROWS, Settings, rows_of
 from bayesmixed.sampling.shared import n_covariance_parameters, not_normal
 from bayesmixed.sampling.transport.constants import MAX_COORDINATES, MAX_SHARED
-from bayesmixed.sampling.transport.model import Prepared
-from bayesmixed.sampling.transport.state import sample_prepared
-from bayesmixed.sampling.transport.working.layout import Layout
-from bayesmixed.sampling.transport.working.products import products_needed
 
 NAME = "transport"
 
@@ -44,6 +42,9 @@ def refuses(model: Model, design: Measured, settings: Settings) -> str:
 
 def _too_wide(design: Design) -> str:
     """Which effects are too many to be integrated out together; empty where they are not."""
+    from bayesmixed.sampling.transport.working.layout import Layout  # noqa: PLC0415
+    from bayesmixed.sampling.transport.working.products import products_needed  # noqa: PLC0415
+
     layout = Layout.of_design(design)
     if layout.n_shared > MAX_SHARED:
         crossed = [design.groups[f].name for f in layout.factors[layout.nested :]]
@@ -54,6 +55,9 @@ def _too_wide(design: Design) -> str:
 
 def sample(model: Model, design: Measured, settings: Settings) -> Draws:
     """Draw from the posterior of a model whose response is not normal; see `Engine.sample`."""
+    from bayesmixed.sampling.transport.model import Prepared  # noqa: PLC0415
+    from bayesmixed.sampling.transport.state import sample_prepared  # noqa: PLC0415
+
     clock, design = Clock(), rows_of(design)
     prepared = Prepared.of(model, design)
     clock.lap("rows")
