@@ -37,6 +37,8 @@ class Budget:
         Points at which a density is evaluated together. This and what follows is for a processor's caches.
     kinds : int
         Distinct Z_j'W Z_j that are inverted together; counted, whatever their size.
+    matrices : int
+        Matrices that LAPACK factorises, one after the other.
     effects : int
         One array while effects are drawn or averaged.
     rows : int
@@ -54,7 +56,8 @@ class Budget:
     kept: int = 500_000_000
     moments: int = 20_000_000
     points: int = 400_000
-    kinds: int = 4096
+    kinds: int = 256
+    matrices: int = 50_000
     effects: int = 50_000
     rows: int = 12_000
     predictions: int = 64_000

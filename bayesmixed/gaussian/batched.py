@@ -52,6 +52,16 @@ def gram(root: np.ndarray) -> np.ndarray:
     return np.stack([(root[i] * root[j]).sum(axis=0) for i, j in lower(len(root))])
 
 
+def sandwich(R: np.ndarray) -> np.ndarray:
+    """The linear map from packed Sigma to packed R Sigma R', (h, U, h), for every R of shape (U, q, q)."""
+    q = R.shape[1]
+    result = np.zeros((packed_size(q), len(R), packed_size(q)))
+    for at, (i, j) in enumerate(lower(q)):
+        for of, (k, m) in enumerate(lower(q)):
+            result[at, :, of] = R[:, i, k] * R[:, j, m] + (R[:, i, m] * R[:, j, k] if k != m else 0.0)
+    return result
+
+
 def inverse_above_identity(packed: np.ndarray, q: int, det: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Inverse and log determinant of A = I + (positive semi-definite), both packed in and out.
 
@@ -77,7 +87,10 @@ def inverse_above_identity(packed: np.ndarray, q: int, det: np.ndarray | None = 
     if q == 2:
         a, b, c = packed
         det = np.maximum(a * c - b * b, 1.0) if det is None else det
-        return np.stack([c, -b, a]) / det, np.log(det)
+        over = 1 / det
+        b *= -over
+        packed[0], packed[2] = c * over, a * over
+        return packed, np.log(det)
     A = unpack(packed, q)
     det = np.ones(A.shape[2:])
     log_det = np.zeros(A.shape[2:])

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from scipy.linalg import cholesky, solve_triangular
 
+from bayesmixed.chunks import allowed, chunks
 from bayesmixed.distributions import Prior
 from bayesmixed.gaussian.batched import back_substitute, eliminate, log_det, pack
 
@@ -25,6 +27,8 @@ _MIN_CURVATURE = 0.25  # of the log density of log(sigma): a standard deviation 
 _NEWTON = 25  # iterations at most
 _LAPACK = 8  # common columns from which LAPACK, matrix by matrix, is faster than elimination of all at once
 _TINY = 1e-300  # least pivot, and least sigma^2 to start from
+_THREE = np.array([[-1.0], [0.0], [1.0]])
+_MIN_SHARE = 0.1  # of the rows, that are not used up by common effects
 _CLOSE = 0.2  # stop when a step is below so many standard deviations
 
 
@@ -50,7 +54,10 @@ class Reduced:
 
     def take(self, which: np.ndarray) -> Reduced:
         """Some of the points, in any order."""
-        return Reduced(self.G[..., which], self.log_det[which], self.sds[:, which], self.log_prior[which])
+        G = self.G[..., which]
+        if len(G) > _LAPACK:
+            G = _by_point(np.ascontiguousarray(np.moveaxis(self.G, -1, 0)[which]))
+        return Reduced(G, self.log_det[which], self.sds[:, which], self.log_prior[which])
 
 
 @dataclass(frozen=True)
@@ -93,8 +100,8 @@ class Residual:
     log_floor: float
 
     def log_density(self, reduced: Reduced, s: np.ndarray) -> np.ndarray:
-        """Log of p(y, lambda, s), shape (N,), for s of shape (N,); -inf below the floor of sigma."""
-        log_det_xx, quadratic = _complete_square(reduced.G * np.exp(-2 * s) + self.prior[:, :, None])
+        """Log of p(y, lambda, s), for s of shape (N,), or (k, N) for k values a point; -inf below the floor of sigma."""
+        log_det_xx, quadratic = _complete_square(reduced.G, np.exp(-2 * s), self.prior)
         total = reduced.log_prior + (len(self.sd_priors) + 1 - self.n) * s
         constant = self.n * np.log(2 * np.pi) - self.prior_log_det
         total = total - 0.5 * (reduced.log_det + log_det_xx + quadratic + constant)
@@ -104,15 +111,18 @@ class Residual:
         total = total + self.sigma_prior.log_density(self.y_scale * sigma)
         return np.where(s >= self.log_floor, total, -np.inf)
 
-    def laplace(self, reduced: Reduced) -> tuple[np.ndarray, np.ndarray]:
-        """Mode and standard deviation of s at every point, by Newton's method on three values a step."""
+    def laplace(self, reduced: Reduced) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Mode and standard deviation of s at every point, by Newton's method on three values a step.
+
+        And the log density at the mode: that of the parabola through the last three values.
+        """
         s = np.maximum(0.5 * np.log(self._start(reduced)), self.log_floor + 0.1)
         h = min(_STEP, 1 / np.sqrt(self.n))
-        sd = np.ones_like(s)
+        sd, height = np.ones_like(s), np.empty_like(s)
         active = np.arange(len(s))
         for _ in range(_NEWTON):
-            points = reduced.take(active)
-            low, mid, high = (self.log_density(points, s[active] + k * h) for k in (-1, 0, 1))
+            points = reduced if len(active) == len(s) else reduced.take(active)
+            low, mid, high = self.log_density(points, s[active] + h * _THREE)
             with np.errstate(invalid="ignore"):  # points that are ruled out, whatever sigma
                 slope = np.nan_to_num((high - low) / (2 * h))
                 curvature = np.nan_to_num(-(high - 2 * mid + low) / h**2)
@@ -120,34 +130,58 @@ class Residual:
             # where the density is convex, or as good as flat, n is a safe curvature
             curvature = np.where(curvature > _MIN_CURVATURE, curvature, _MIN_CURVATURE + 0.1 * self.n)
             step = np.clip(slope / curvature, -1, 1)
+            height[active] = mid + slope * step - 0.5 * curvature * step**2
             s[active] = np.maximum(s[active] + step, self.log_floor + 2 * _STEP)
             active = active[np.abs(step) > _CLOSE * sd[active]]
             if not len(active):
                 break
-        return s, sd
+        return s, sd, height
 
     def _start(self, reduced: Reduced) -> np.ndarray:
-        """A rough sigma^2, (N,): the residual sum of squares over n, found twice over from the variance of y."""
-        p = len(self.prior) - 1
-        variance = np.maximum(reduced.G[p, p] / self.n, _TINY)
-        for _ in range(2):
-            _, quadratic = _complete_square(reduced.G + self.prior[:, :, None] * variance)
-            variance = np.maximum(quadratic / self.n, _TINY)
-        return variance
+        """A rough sigma^2, (N,), found in two steps from the variance of y: the residual sum of squares over n - r.
 
-    def draw(self, G: np.ndarray, s: np.ndarray, normals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Conditional mean and a draw of gamma, each (P - 1, S), for G (P, P, S), s (S,), normals (P - 1, S)."""
+        r is the number of common effects that the data, not their prior, know: H e^(2s) is G plus the prior times
+        sigma^2, and its log determinant grows by one with log(sigma^2) for each of the others.
+        """
         p = len(self.prior) - 1
-        H = G * np.exp(-2 * s) + self.prior[:, :, None]
+        first = np.maximum(reduced.G[p, p] / self.n, _TINY)
+        log_det_first, quadratic = _complete_square(reduced.G, 1.0, self.prior, first)
+        second = np.maximum(quadratic / self.n, _TINY)
+        log_det_second, quadratic = _complete_square(reduced.G, 1.0, self.prior, second)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            unknown = (log_det_first - log_det_second) / (np.log(first) - np.log(second))
+        r = p - np.clip(np.nan_to_num(unknown, nan=0.0), 0, p)
+        return np.maximum(quadratic / np.maximum(self.n - r, _MIN_SHARE * self.n), _TINY)
+
+    def draw(
+        self, G: np.ndarray, s: np.ndarray, normals: np.ndarray, which: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Conditional means and draws of gamma.
+
+        Parameters
+        ----------
+        G : numpy.ndarray of shape (P, P, N)
+        s : numpy.ndarray of shape (N,)
+        normals : numpy.ndarray of shape (P - 1, S)
+        which : numpy.ndarray of int, shape (S,), optional
+            The point that each draw belongs to; default: draws are one of each point.
+
+        Returns
+        -------
+        mean, gamma : numpy.ndarray of shape (P - 1, S)
+        """
+        p = len(self.prior) - 1
+        which = np.arange(len(s)) if which is None else which
         if p < _LAPACK:
-            rows, _ = eliminate(H, p, least=_TINY)
+            rows, _ = eliminate(_quadratic_form(G[..., which], np.exp(-2 * s[which]), self.prior), p, least=_TINY)
             return back_substitute(rows, rows[:, -1]), back_substitute(rows, rows[:, -1] + normals)
-        H = np.moveaxis(H, -1, 0)
-        right = H[:, :p, p:]  # d, so that the mean is H_xx^-1 d and L'^-1 z has the covariance H_xx^-1
-        L = np.linalg.cholesky(H[:, :p, :p])
-        half = np.linalg.solve(L, right)
-        both = np.linalg.solve(L.swapaxes(1, 2), np.concatenate([half, half + normals.T[:, :, None]], axis=2))
-        return both[:, :, 0].T, both[:, :, 1].T
+        mean, gamma = np.empty((2, p, len(which)))
+        for n in np.unique(which):
+            mine = which == n
+            R, half = _cholesky_rows(G[..., n] * np.exp(-2 * s[n]) + self.prior)
+            both = solve_triangular(R, np.column_stack([half, half[:, None] + normals[:, mine]]), check_finite=False)
+            mean[:, mine], gamma[:, mine] = both[:, :1], both[:, 1:]  # R^-1 z has the covariance H_xx^-1
+        return mean, gamma
 
     def moments(self, G: np.ndarray, s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Conditional mean (P - 1, S) and packed covariance (P (P - 1) / 2, S) of gamma, for G (P, P, S) and s (S,)."""
@@ -160,21 +194,52 @@ class Residual:
         return mean.T, pack(np.moveaxis(root.swapaxes(1, 2) @ root, 0, -1))
 
 
-def _complete_square(H: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Log determinant of H_xx and Schur complement H_yy.x, each (N,), of matrices (P, P, N), overwritten.
+def products_of(P: int, N: int) -> np.ndarray:
+    """Room for N matrices, (P, P, N); each is in one piece where LAPACK will take it."""
+    return np.empty((P, P, N)) if P <= _LAPACK else _by_point(np.empty((N, P, P)))
+
+
+def _by_point(matrices: np.ndarray) -> np.ndarray:
+    """Matrices (N, P, P) as (P, P, N), where they lie."""
+    return np.moveaxis(matrices, 0, -1)
+
+
+def _quadratic_form(
+    G: np.ndarray, scale: np.ndarray | float, prior: np.ndarray, variance: np.ndarray | float = 1.0
+) -> np.ndarray:
+    """H = scale G + variance prior, (P, P, ..., N), for `scale` of shape (..., N) and `variance` of (N,), or numbers."""
+    P, new = len(G), (1,) * (np.ndim(scale) - 1)
+    return G.reshape(P, P, *new, -1) * scale + prior.reshape(P, P, *new, 1) * variance
+
+
+def _complete_square(
+    G: np.ndarray, scale: np.ndarray | float, prior: np.ndarray, variance: np.ndarray | float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Log determinant of H_xx and Schur complement H_yy.x, each (..., N), of `_quadratic_form`.
 
     A point that rounding has spoilt has no density: its determinant is infinite, and its complement, whose rounded
     value could be minus infinity, is 0, so that their sum is a number or infinite.
     """
-    p = len(H) - 1
+    p = len(G) - 1
     if p >= _LAPACK:
-        pivots = _cholesky_pivots(np.moveaxis(H, -1, 0))
-        lost = np.isinf(pivots[:, p])
-        return 2 * np.log(pivots[:, :p]).sum(axis=1), np.where(lost, 0.0, np.square(pivots[:, p]))
+        pivots = _pivots(G, *np.broadcast_arrays(scale, variance, np.empty(G.shape[2]))[:2], prior)
+        lost = np.isinf(pivots[..., p])
+        return 2 * np.log(pivots[..., :p]).sum(axis=-1), np.where(lost, 0.0, np.square(pivots[..., p]))
     with np.errstate(over="ignore", invalid="ignore"):  # a lost pivot: such a point has no density
-        rows, rest = eliminate(H, p, least=_TINY)
+        rows, rest = eliminate(_quadratic_form(G, scale, prior, variance), p, least=_TINY)
     lost = (rows[np.arange(p), np.arange(p)] <= np.sqrt(_TINY)).any(axis=0)
     return np.where(lost, np.inf, log_det(rows)), np.where(lost, 0.0, rest[0, 0])
+
+
+def _pivots(G: np.ndarray, scale: np.ndarray, variance: np.ndarray, prior: np.ndarray) -> np.ndarray:
+    """Diagonals of the Cholesky factors of ``scale G + variance prior``, (..., N, P), some points at a time."""
+    pivots, matrices = np.empty((*scale.shape, len(G))), np.moveaxis(G, -1, 0)
+    for some in chunks(G.shape[2], prior.size, allowed().matrices):
+        mine = np.ascontiguousarray(matrices[some])
+        for at in np.ndindex(scale.shape[:-1]):
+            a, b = scale[(*at, some)], variance[(*at, some)]
+            pivots[(*at, some)] = _cholesky_pivots(mine * a[:, None, None] + prior * b[:, None, None])
+    return pivots
 
 
 def _cholesky_pivots(H: np.ndarray) -> np.ndarray:
@@ -185,3 +250,14 @@ def _cholesky_pivots(H: np.ndarray) -> np.ndarray:
         if len(H) > 1:
             return np.concatenate([_cholesky_pivots(half) for half in np.array_split(H, 2)])
         return np.full((1, H.shape[1]), np.inf)
+
+
+def _cholesky_rows(H: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Upper Cholesky factor R of H_xx, and R'^-1 H_xy, of one matrix, (P, P).
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+    """
+    R = cholesky(H[:-1, :-1], check_finite=False)
+    return R, solve_triangular(R, H[:-1, -1], trans="T", check_finite=False)

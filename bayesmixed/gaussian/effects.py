@@ -296,13 +296,14 @@ def draw_coefficients(
         which, s = points.which[draws] - some.start, points.s[points.which[draws]]
         if common is not None:
             common[:, some] = np.vstack(density.residual.moments(factorised.G, points.s[some]))
-        gamma_mean[:, draws], gamma[:, draws] = density.residual.draw(factorised.G[..., which], s, z_gamma[:, draws])
+        drawn = density.residual.draw(factorised.G, points.s[some], z_gamma[:, draws], which)
+        gamma_mean[:, draws], gamma[:, draws] = drawn
         if columns.m:
             # the conditional mean is a draw without noise
             z = [np.concatenate([n[..., draws], np.zeros_like(n[..., draws])], axis=2) for n in z_later]
             both = np.hstack([gamma[:, draws], gamma_mean[:, draws]])
-            drawn = columns.join(factorised.draw(both, np.exp(np.tile(s, 2)), z, np.tile(which, 2)))
-            later[:, draws], later_mean[:, draws] = np.hsplit(drawn, 2)
+            b = columns.join(factorised.draw(both, np.exp(np.tile(s, 2)), z, np.tile(which, 2)))
+            later[:, draws], later_mean[:, draws] = np.hsplit(b, 2)
         advance(some.stop - some.start)
     return Coefficients(gamma, gamma_mean, later, later_mean)
 

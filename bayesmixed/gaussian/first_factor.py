@@ -9,7 +9,9 @@ the cross-products of the other columns as
 a sum of positive semi-definite terms for every Sigma: the usual ``B - C' (Sigma^-1 + S)^-1 C`` cancels where Sigma
 is large. The determinant of the first factor's part is the product of those of I + R_j Sigma R_j'.
 
-B is linear in the inverses, and groups of equal S_j share one: so it is one matrix product for many Sigma at once.
+B is linear in the inverses, and groups of equal S_j share one: so it is one matrix product for many Sigma at once. Of
+one or two effects the inverse is an adjugate over a determinant, both known functions of Sigma: then B is linear in the
+inverse determinants, one number per group.
 """
 
 from __future__ import annotations
@@ -30,13 +32,15 @@ from bayesmixed.gaussian.batched import (
     lower,
     packed_size,
     quadratic_form,
+    sandwich,
     unpack,
 )
 from bayesmixed.gaussian.units import WorkingRows
 
 _NULL = 1e-12  # relative eigenvalue below which a direction of S_j holds no data
 _ALIKE = 12  # decimals, of the largest entry, to which S_j of groups that share an inverse agree
-_DENSE = 4_000_000  # entries up to which the matrix is kept dense
+_PARTS = 4  # terms of the adjugate of two effects: 1 and packed Sigma
+_DENSE = 4_000_000  # entries up to which the matrix is kept dense, and beyond where half of them are not zero
 
 
 @dataclass(frozen=True)
@@ -191,7 +195,7 @@ class FirstFactor:
             met += q * np.bincount(statistics.between(self.position, f).first, minlength=len(met))
         with_others = (met * (met + 1) // 2 + P * met).sum()
         h, kinds = self.kinds.S.shape
-        return (int(with_others) + kinds * P * (P + 1) // 2) * h
+        return (int(with_others) + kinds * P * (P + 1) // 2) * (_PARTS if h == packed_size(2) else h)
 
     def entries(self) -> Entries:
         """C_j of all groups."""
@@ -254,25 +258,39 @@ class Inverses:
         w = np.where(keep, w, 0.0)
         R = np.sqrt(w)[:, :, None] * np.swapaxes(Q, 1, 2)
         white = np.divide(1, np.sqrt(w), out=np.zeros_like(w), where=keep)[:, :, None] * np.swapaxes(Q, 1, 2)
-        return cls(kinds, R, white, _spread(R))
+        return cls(kinds, R, white, sandwich(R))
 
     def at(self, root: np.ndarray, kinds: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
         """Packed inverses of some kinds, (q (q + 1) / 2, k, N), and log determinants of what is inverted, (k, N).
 
         `root` are those of Sigma, (q, q, N).
         """
-        spread, q = self.spread[:, kinds], len(root)
-        h, k, _ = spread.shape
-        A = (spread.reshape(h * k, h) @ gram(root)).reshape(h, k, -1)
-        det = None
-        if q == 2:  # det(I + S Sigma) = 1 + tr(S Sigma) + det S det Sigma, without cancellation
-            S = self.kinds.S[:, kinds]
-            det_sigma = np.square(root[0, 0] * root[1, 1] - root[0, 1] * root[1, 0])
-            det = 1 + A[0] + A[2] + np.maximum(S[0] * S[2] - np.square(S[1]), 0.0)[:, None] * det_sigma
+        q = len(root)
+        A = self.spread[:, kinds] @ gram(root)
+        det = self.determinants(root, kinds) if q == 2 else None
         for at, (i, j) in enumerate(lower(q)):
             if i == j:
                 A[at] += 1
         return inverse_above_identity(A, q, det)
+
+    def determinants(self, root: np.ndarray, kinds: slice = slice(None)) -> np.ndarray:
+        """Those of what is inverted, (k, N), of one or two effects.
+
+        det(I + S Sigma) = 1 + tr(S Sigma) + det S det Sigma, without cancellation.
+        """
+        of_sigma = [np.ones((1, root.shape[2])), gram(root)]
+        if len(root) == 2:
+            of_sigma.append(np.square(root[0, 0] * root[1, 1] - root[0, 1] * root[1, 0])[None])
+        return self._of_determinants[kinds] @ np.concatenate(of_sigma)
+
+    @cached_property
+    def _of_determinants(self) -> np.ndarray:
+        """What 1, packed Sigma and det Sigma are multiplied by, (U, .)."""
+        S, one = self.kinds.S, np.ones((1, self.kinds.S.shape[1]))
+        if len(S) == 1:
+            return np.concatenate([one, S]).T
+        trace = (self.spread[0] + self.spread[2]).T
+        return np.concatenate([one, trace, np.maximum(S[0] * S[2] - np.square(S[1]), 0.0)[None]]).T
 
 
 @dataclass(frozen=True)
@@ -283,8 +301,10 @@ class Remainder:
     ----------
     targets : numpy.ndarray of int, shape (t,)
         The entries of B that are not always zero, as ``row * total + column``, row >= column; sorted.
-    linear : numpy.ndarray or sparse array of shape (t, q (q + 1) / 2 * U)
-        B's entries are ``constant + linear @ inverses``.
+    linear : numpy.ndarray or sparse array
+        From q = 3 on of shape (t, q (q + 1) / 2 * U): B's entries are ``constant + linear @ inverses``. Else of shape
+        (parts * t, U), for as many parts as the adjugate has terms, 1 and packed Sigma or 1 alone: B's entries are
+        ``constant + sum(term * (part @ (1 / determinants)))``.
     constant : numpy.ndarray of shape (t,)
         E.
     inverses : Inverses
@@ -304,9 +324,11 @@ class Remainder:
         products = _products(first.entries(), inverses.white, kinds.of_level, columns.total)
         targets, before = products_of_rest(statistics, columns)
         every = np.unique(np.concatenate([targets, *(target for target, _, _ in products)]))
-        linear = _assemble(products, every, *kinds.S.shape)
-        at_zero = np.repeat([float(i == j) for i, j in lower(q)], kinds.S.shape[1])  # Sigma = 0: all inverses are I
-        constant = -(linear @ at_zero)
+        if q == 2:
+            products = [(target, kind, _over_determinant(inverses, kind, some)) for target, kind, some in products]
+        linear = _assemble(products, every, q, kinds.S.shape[1])
+        at_zero = np.repeat([float(i == j) for i, j in lower(q if q > 2 else 1)], kinds.S.shape[1])
+        constant = -(linear[: len(every)] @ at_zero)  # Sigma = 0: all inverses are I
         constant[np.searchsorted(every, targets)] += before
         diagonal = every // columns.total == every % columns.total
         constant[diagonal] = np.maximum(constant[diagonal], 0.0)
@@ -316,7 +338,7 @@ class Remainder:
     def size(self) -> int:
         """Numbers of one evaluation's working arrays."""
         h, U = self.inverses.kinds.S.shape
-        return len(self.targets) + 3 * h * min(U, allowed().kinds)
+        return self.linear.shape[0] + 3 * (h if h > packed_size(2) else 1) * min(U, allowed().kinds)
 
     @property
     def flops(self) -> float:
@@ -325,29 +347,25 @@ class Remainder:
 
     def reduce(self, root: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Entries of B at the targets, (t, N), and the log determinant, (N,), for roots of Sigma, (q, q, N)."""
-        values = np.repeat(self.constant[:, None], root.shape[2], axis=1)
-        log_det = np.zeros(root.shape[2])
-        h, U = self.inverses.kinds.S.shape
+        q, _, N = root.shape
+        U = self.inverses.kinds.S.shape[1]
+        values, log_det = np.zeros((self.linear.shape[0], N)), np.zeros(N)
         together = U if sparse.issparse(self.linear) else allowed().kinds  # a sparse array's columns are not cheap
         for kinds in chunks(U, 1, together):
-            inverse, log_det_kinds = self.inverses.at(root, kinds)
+            if q > 2:
+                inverse, log_det_kinds = self.inverses.at(root, kinds)
+            else:
+                inverse, log_det_kinds = 1 / (det := self.inverses.determinants(root, kinds))[None], np.log(det)
             log_det += self.inverses.kinds.count[kinds] @ log_det_kinds
             if together >= U:
-                values += self.linear @ inverse.reshape(h * U, -1)
+                values += self.linear @ inverse.reshape(-1, N)
             else:
-                for e in range(h):
-                    values += self.linear[:, e * U + kinds.start : e * U + kinds.stop] @ inverse[e]
-        return values, log_det
-
-
-def _spread(R: np.ndarray) -> np.ndarray:
-    """The linear map from packed Sigma to packed R Sigma R', for every R of shape (U, q, q)."""
-    q = R.shape[1]
-    result = np.zeros((packed_size(q), len(R), packed_size(q)))
-    for at, (i, j) in enumerate(lower(q)):
-        for of, (k, m) in enumerate(lower(q)):
-            result[at, :, of] = R[:, i, k] * R[:, j, m] + (R[:, i, m] * R[:, j, k] if k != m else 0.0)
-    return result
+                for e, mine in enumerate(inverse):
+                    values += self.linear[:, e * U + kinds.start : e * U + kinds.stop] @ mine
+        if q == 2:
+            first, *others = values.reshape(_PARTS, -1, N)
+            values = first + sum(map(np.multiply, gram(root), others))
+        return values + self.constant[:, None], log_det
 
 
 def pairs_within(level: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -378,16 +396,29 @@ def _products(
     return found
 
 
+def _over_determinant(inverses: Inverses, kind: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """What packed inverses of two effects are multiplied by, (3, k), of the terms of their adjugates, (4, k).
+
+    With N = R Sigma R', the adjugate of I + N has the packed entries 1 + n_11, -n_10 and 1 + n_00.
+    """
+    n00, n10, n11 = inverses.spread[:, kind]
+    of_sigma = values[0, :, None] * n11 - values[1, :, None] * n10 + values[2, :, None] * n00
+    return np.concatenate([(values[0] + values[2])[None], of_sigma.T])
+
+
 def _assemble(
-    products: list[tuple[np.ndarray, np.ndarray, np.ndarray]], targets: np.ndarray, h: int, U: int
+    products: list[tuple[np.ndarray, np.ndarray, np.ndarray]], targets: np.ndarray, q: int, U: int
 ) -> np.ndarray | sparse.csr_array:
-    """The matrix from packed inverses, one after the other over kinds, to targets."""
-    shape = (len(targets), h * U)
-    rows = np.concatenate([np.tile(np.searchsorted(targets, target), h) for target, _, _ in products])
-    columns = np.concatenate([(np.arange(h)[:, None] * U + of).ravel() for _, of, _ in products])
+    """`Remainder.linear`, from its values of each target and kind."""
+    t, h = len(targets), len(products[0][2])
+    # packed inverses stand beside each other, the terms of an adjugate below
+    down, right, shape = (0, U, (t, h * U)) if q > 2 else (t, 0, (h * t, U))
+    place = np.arange(h)[:, None]
+    rows = np.concatenate([(np.searchsorted(targets, target) + down * place).ravel() for target, _, _ in products])
+    columns = np.concatenate([(kind + right * place).ravel() for _, kind, _ in products])
     values = np.concatenate([some.ravel() for _, _, some in products])
     matrix = sparse.csr_array((values, (rows, columns)), shape)
-    return matrix.toarray() if shape[0] * shape[1] <= _DENSE else matrix
+    return matrix.toarray() if shape[0] * shape[1] <= max(_DENSE, 2 * matrix.nnz) else matrix
 
 
 def products_of_rest(statistics: CrossProducts, columns: Columns) -> tuple[np.ndarray, np.ndarray]:

@@ -31,8 +31,9 @@ class Step:
         k columns are left to each group: its ancestors' effects, then V.
     ancestors : tuple of numpy.ndarray of int, shape (J,)
         Its level of each later factor.
-    scatter : sparse array of shape (t, k (k + 1) / 2 * J)
-        Adds up ``C_j' M_j C_j``, packed, at the targets.
+    scatter : sparse array of shape (t, . * J)
+        Adds up the columns of ``C_j' M_j C_j`` that belong to ancestors, from the diagonal down, at the targets; those
+        of V, which all groups share, are summed as they are.
     """
 
     S: np.ndarray
@@ -89,8 +90,8 @@ class Nested:
                 for e in range(columns.n_effects[g])
             ]
             rest = np.concatenate([np.reshape(left, (-1, J)), np.tile(v[:, None], J)]).astype(int)
-            pairs = np.array(lower(len(rest)))
-            goal = place(rest[pairs[:, 0]], rest[pairs[:, 1]]).ravel()
+            mine = range(len(left))
+            goal = np.concatenate([place(rest[b:], rest[b]).ravel() for b in mine]) if left else np.empty(0, dtype=int)
             scatter = sparse.csr_array((np.ones(len(goal)), (goal, np.arange(len(goal)))), (len(targets), len(goal)))
             steps.append(Step(place(own[:, None], own[None]), place(own[:, None], rest[None]), ancestors, scatter))
         return cls(first, remainder, tuple(steps), place(v[:, None], v[None]))
@@ -121,7 +122,7 @@ class Nested:
         for step, f in zip(self.steps, self.first.columns.factors, strict=True):
             F, step_log_det = conditional_root(values[step.S], roots[f][:, :, None])
             log_det = log_det + step_log_det.sum(axis=0)
-            values = _eliminate(values, step, F)
+            values = self._eliminate(values, step, F)
         return values[self.V], log_det_first + log_det
 
     def factorise(self, roots: list[np.ndarray]) -> NestedFactors:
@@ -131,16 +132,22 @@ class Nested:
         for step, f in zip(self.steps, self.first.columns.factors, strict=True):
             F, _ = conditional_root(values[step.S], roots[f][:, :, None])
             kept.append((F, values[step.C]))
-            values = _eliminate(values, step, F)
+            values = self._eliminate(values, step, F)
         return NestedFactors(self, values[self.V], roots[self.first.position], kept)
 
-
-def _eliminate(values: np.ndarray, step: Step, F: np.ndarray) -> np.ndarray:
-    """Subtract C_j' M_j C_j of all groups, M_j = F F', from the cross-products of what is left."""
-    C = values[step.C]  # (q, k, J, N)
-    FC = sum(F[k, :, None] * C[k] for k in range(len(F)))
-    taken = np.stack([(FC[:, a] * FC[:, b]).sum(axis=0) for a, b in lower(C.shape[1])])
-    return values - step.scatter @ taken.reshape(-1, values.shape[1])
+    def _eliminate(self, values: np.ndarray, step: Step, F: np.ndarray) -> np.ndarray:
+        """Subtract C_j' M_j C_j of all groups, M_j = F F', from the cross-products of what is left."""
+        C = values[step.C]  # (q, k, J, N)
+        FC = sum(F[k, :, None] * C[k] for k in range(len(F)))
+        P, N = len(self.V), values.shape[1]
+        above = FC.shape[1] - P
+        if above:
+            taken = [(FC[:, b:] * FC[:, None, b]).sum(axis=0).reshape(-1, N) for b in range(above)]
+            values = values - step.scatter @ np.concatenate(taken)
+        of_V = np.moveaxis(FC[:, above:], 1, 0).reshape(P, -1, N)
+        below = np.tril_indices(P)
+        values[self.V[below]] -= np.einsum("ain,bin->abn", of_V, of_V)[below]
+        return values
 
 
 @dataclass(frozen=True)

@@ -244,7 +244,7 @@ def test_a_point_that_rounding_has_spoilt_is_ruled_out(P):
     H[1, 1] = [2.0, 1 - 3e-16, 3.0]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found, rest = residual._complete_square(H)
+        found, rest = residual._complete_square(H, np.ones(3), np.zeros((P, P)))
 
     np.testing.assert_allclose(found, [0.0, np.inf, np.log(2)], atol=1e-12)
     np.testing.assert_allclose(rest[[0, 2]], 1.0)
@@ -286,7 +286,7 @@ def test_laplaces_mode_and_sd_are_those_of_the_density_over_sigma(case):
     model = learn(formula, FRAME, **options)
     theta = random_points(model.density, 5)[0]
     reduced = model.density.reduce(theta)
-    mode, sd = model.density.residual.laplace(reduced)
+    mode, sd, height = model.density.residual.laplace(reduced)
     grid = np.linspace(-4, 3, 7001)
     for i in range(5):
         one = reduced.take(np.full(len(grid), i))
@@ -297,3 +297,4 @@ def test_laplaces_mode_and_sd_are_those_of_the_density_over_sigma(case):
 
         assert abs(grid[log_density.argmax()] - mode[i]) < 0.25 * spread_of
         assert 0.8 < sd[i] / spread_of < 1.2
+        assert abs(log_density.max() - height[i]) < 0.01

@@ -29,7 +29,7 @@ from bayesmixed.sampling.resampling import K_HAT_LIMIT
 STARTS = (0.02, 0.5, 3.0)  # lambda where the search for modes begins
 GRID = 4  # axes at most that take these values one by one
 ROUND = (500, 100, 4000)  # points of the first round of adaptation: at least, per dimension, at most
-PROPOSALS = 1.2  # per kept draw, over the proposal's efficiency
+PROPOSALS, FEWER = 1.2, 0.6  # per kept draw, over the proposal's efficiency; where evaluations are expensive
 THIN = 10  # proposals per kept draw at most
 MIN_PROPOSALS = 1000  # in a run, whatever few draws are kept: what the gates judge by
 PASSES = 3  # final runs at most
@@ -38,8 +38,9 @@ STAY_WANTED, STAY_LIMIT = 0.01, 0.05  # share of a chain that the heaviest point
 ACCEPTANCE_LIMIT = 0.15
 EDGE_LIMIT = 0.001  # share of the draws at the edge of what can be computed
 # Expensive evaluations: floating point operations that a round and the final run may take, and points they always get
-ROUND_FLOPS, MIN_ROUND = 2e10, 50
+ROUND_FLOPS, MIN_ROUND = 2e9, 50
 RUN_FLOPS, MIN_RUN = 2e11, 500  # the minimum is per chain
+FEW_FLOPS = 1e10  # of a run above which proposals are fewer
 
 
 @dataclass(frozen=True)
@@ -215,7 +216,8 @@ class Shape:
     @classmethod
     def of(cls, density: CollapsedDensity, share: float, draws: int, chains: int) -> Shape:
         """Plan a run for a proposal of efficiency `share`, within what evaluations may cost."""
-        wanted = int(np.clip(np.ceil(PROPOSALS / share), 1, THIN))
+        few = np.ceil(PROPOSALS / share) * draws * chains * density.flops > FEW_FLOPS
+        wanted = int(np.clip(np.ceil((FEWER if few else PROPOSALS) / share), 1, THIN))
         wanted = max(wanted, -(-MIN_PROPOSALS // (draws * chains)))
         affordable = max(MIN_RUN, int(RUN_FLOPS / density.flops / chains))
         return cls(draws, chains, max(1, min(wanted, affordable // draws)), -(-draws // affordable))

@@ -72,9 +72,9 @@ class Target:
         residual = self.density.residual
         for points in self.density.passes(u.shape[1]):
             reduced = self.density.reduce(theta[:, points])
-            s, sd = residual.laplace(reduced)
-            result[points] = residual.log_density(reduced, s) + np.log(sd)
-            self._count(len(s))
+            _, sd, height = residual.laplace(reduced)
+            result[points] = height + np.log(sd)
+            self._count(len(sd))
         return _or_nowhere(inside, result + log_jacobian)
 
     def with_sigma(self, u: np.ndarray, rng: np.random.Generator) -> Evaluated:
@@ -86,8 +86,8 @@ class Target:
         residual = self.density.residual
         for points in self.density.passes(N):
             reduced = self.density.reduce(theta[:, points])
-            mode, sd = residual.laplace(reduced)
-            log_integrated[points] = residual.log_density(reduced, mode) + np.log(sd)
+            mode, sd, height = residual.laplace(reduced)
+            log_integrated[points] = height + np.log(sd)
             s[points] = mode + _SIGMA_SPREAD * sd * t[points]
             log_joint[points] = residual.log_density(reduced, s[points])
             log_q[points] = stats.t.logpdf(t[points], _SIGMA_NU) - np.log(_SIGMA_SPREAD * sd)
