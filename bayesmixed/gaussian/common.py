@@ -28,7 +28,7 @@ _NEWTON = 25  # iterations at most
 _LAPACK = 8  # common columns from which LAPACK, matrix by matrix, is faster than elimination of all at once
 _TINY = 1e-300  # least pivot, and least sigma^2 to start from
 _THREE = np.array([[-1.0], [0.0], [1.0]])
-_MIN_SHARE = 0.1  # of the rows, that are not used up by common effects
+_MIN_LEFT = 0.1  # share of the rows, beside as many as there are common effects that the data know
 _CLOSE = 0.2  # stop when a step is below so many standard deviations
 
 
@@ -126,9 +126,8 @@ class Residual:
             with np.errstate(invalid="ignore"):  # points that are ruled out, whatever sigma
                 slope = np.nan_to_num((high - low) / (2 * h))
                 curvature = np.nan_to_num(-(high - 2 * mid + low) / h**2)
-            sd[active] = 1 / np.sqrt(np.maximum(curvature, _MIN_CURVATURE))
-            # where the density is convex, or as good as flat, n is a safe curvature
-            curvature = np.where(curvature > _MIN_CURVATURE, curvature, _MIN_CURVATURE + 0.1 * self.n)
+            curvature = np.maximum(curvature, _MIN_CURVATURE)  # it may be convex, or as good as flat, on the way
+            sd[active] = 1 / np.sqrt(curvature)
             step = np.clip(slope / curvature, -1, 1)
             height[active] = mid + slope * step - 0.5 * curvature * step**2
             s[active] = np.maximum(s[active] + step, self.log_floor + 2 * _STEP)
@@ -141,7 +140,9 @@ class Residual:
         """A rough sigma^2, (N,), found in two steps from the variance of y: the residual sum of squares over n - r.
 
         r is the number of common effects that the data, not their prior, know: H e^(2s) is G plus the prior times
-        sigma^2, and its log determinant grows by one with log(sigma^2) for each of the others.
+        sigma^2, and its log determinant grows by one with log(sigma^2) for each of the others. Where they leave hardly
+        a row for sigma, as more columns than rows do, the density falls off slowly to the left, and the search begins
+        at its right.
         """
         p = len(self.prior) - 1
         first = np.maximum(reduced.G[p, p] / self.n, _TINY)
@@ -151,7 +152,8 @@ class Residual:
         with np.errstate(divide="ignore", invalid="ignore"):
             unknown = (log_det_first - log_det_second) / (np.log(first) - np.log(second))
         r = p - np.clip(np.nan_to_num(unknown, nan=0.0), 0, p)
-        return np.maximum(quadratic / np.maximum(self.n - r, _MIN_SHARE * self.n), _TINY)
+        left = self.n - r
+        return np.maximum(np.where(left > _MIN_LEFT * self.n, quadratic / np.maximum(left, _TINY), first), _TINY)
 
     def draw(
         self, G: np.ndarray, s: np.ndarray, normals: np.ndarray, which: np.ndarray | None = None

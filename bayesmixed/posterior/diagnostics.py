@@ -24,11 +24,12 @@ from scipy.special import fdtri, ndtri, softmax
 from bayesmixed.chunks import allowed, chunks
 
 MIN_DRAWS = 4  # of a chain that has an R-hat
-MANY = 1000  # parameters of a variable of which the worst are looked for before any is diagnosed
-_SUSPECTS = 100  # worst by each of `suspects`' scores
+MANY = 100  # parameters of a variable of which the worst are looked for before any is diagnosed
+_SUSPECTS = (20, 100)  # worst by each of `suspects`' scores, a tenth of the parameters: at least, at most
 _TAIL = 1.645  # standard deviations from the median to the 5 % quantile, roughly
 _FAR = 2.5  # standard deviations beyond which a draw is as far as any
 _SAMPLE = 100  # draws of a chain that tell their spread
+_LAGS = 14  # of an autocorrelation that are looked at first: the sums of most end there
 _SHORTEST_TAIL = 5  # distinct weights, for a tail to be fitted
 
 
@@ -112,7 +113,8 @@ def suspects(draws: np.ndarray) -> np.ndarray:
         with np.errstate(divide="ignore", invalid="ignore"):
             scores[:, some] = _scores(flat[:, :, some])
     scores[np.isnan(scores)] = np.inf  # constant, or not finite
-    return np.unique(np.argpartition(-scores, _SUSPECTS, axis=1)[:, :_SUSPECTS])
+    worst = int(np.clip(flat.shape[2] // 10, *_SUSPECTS))
+    return np.unique(np.argpartition(-scores, worst, axis=1)[:, :worst])
 
 
 def _scores(draws: np.ndarray) -> np.ndarray:
@@ -250,27 +252,50 @@ def _ess(series: np.ndarray) -> np.ndarray:
     """Effective sample size, equations (9) to (13), of shape (..., chain, draw); returns shape (...)."""
     chains, n = series.shape[-2:]
     means = series.mean(axis=-1)
-    autocovariance = _autocovariance(series - means[..., None])
-    within = autocovariance[..., 0] * n / (n - 1)
-    pooled = autocovariance[..., 0] + means.var(axis=-1, ddof=1)
-    constant = pooled == 0  # exactly, since a constant's scores are 0 and its indicators 0 or 1
-    with np.errstate(divide="ignore", invalid="ignore"):
-        # combined autocorrelation, equation (10)
-        rho = 1 - (within[..., None] - autocovariance) / pooled[..., None]
-    rho[..., 0] = 1.0
-    rho[constant] = 0.0
-    tau = _autocorrelation_time(rho.reshape(-1, n)).reshape(constant.shape)
+    shape, between = means.shape[:-1], means.var(axis=-1, ddof=1).ravel()
+    centred = (series - means[..., None]).reshape(-1, chains, n)
+    tau, ended = _autocorrelation_time(_autocorrelation(_first_autocovariances(centred), between, n))
+    if not ended.all():
+        rest = ~ended
+        tau[rest], _ = _autocorrelation_time(_autocorrelation(_autocovariance(centred[rest]), between[rest], n))
     total = chains * n
     tau = np.maximum(tau, 1 / np.log10(total))  # antithetic chains: section 3.2
-    return np.where(constant, float(total), total / tau)
+    constant = (between == 0) & ~centred.any(axis=(1, 2))  # exactly: its scores are 0 and its indicators 0 or 1
+    return np.where(constant, float(total), total / tau).reshape(shape)
 
 
-def _autocorrelation_time(rho: np.ndarray) -> np.ndarray:
+def _autocorrelation(autocovariance: np.ndarray, between: np.ndarray, n: int) -> np.ndarray:
+    """Combined autocorrelation of the chains, equation (10), (parameter, lag); 0 of what is constant.
+
+    Parameters
+    ----------
+    autocovariance : numpy.ndarray of shape (parameter, lag)
+    between : numpy.ndarray of shape (parameter,)
+        Variance of the chains' means.
+    n : int
+        Draws of a chain.
+    """
+    within = autocovariance[:, :1] * n / (n - 1)
+    pooled = autocovariance[:, :1] + between[:, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rho = 1 - (within - autocovariance) / pooled
+    rho[:, 0] = 1.0
+    rho[pooled[:, 0] == 0] = 0.0
+    return rho
+
+
+def _autocorrelation_time(rho: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Geyer's initial monotone sequence: sum rho in pairs while the pairs are positive and do not grow.
 
     Parameters
     ----------
     rho : numpy.ndarray of shape (parameter, lag)
+
+    Returns
+    -------
+    time : numpy.ndarray of shape (parameter,)
+    ended : numpy.ndarray of bool, shape (parameter,)
+        Where the sum has ended before the lags have.
     """
     last = len(range(1, rho.shape[1] - 3, 2))  # the last pair that is looked at
     even = rho[:, 0 : 2 * last + 1 : 2]
@@ -283,7 +308,14 @@ def _autocorrelation_time(rho: np.ndarray) -> np.ndarray:
     rows = np.arange(len(rho))
     end = even[rows, stop]
     end = np.where(pairs[rows, stop] >= 0, end, np.maximum(end, 0.0))
-    return -1 + 2 * np.where(kept, monotone, 0.0).sum(axis=1) + end
+    return -1 + 2 * np.where(kept, monotone, 0.0).sum(axis=1) + end, stop < last
+
+
+def _first_autocovariances(centred: np.ndarray) -> np.ndarray:
+    """As `_autocovariance` of (parameter, chain, draw), of so few lags that sums of products are faster."""
+    _, chains, n = centred.shape
+    products = (np.einsum("pcn,pcn->p", centred[..., : n - lag], centred[..., lag:]) for lag in range(min(_LAGS, n)))
+    return np.stack(list(products), axis=1) / (n * chains)
 
 
 def _autocovariance(centred: np.ndarray) -> np.ndarray:

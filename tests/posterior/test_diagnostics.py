@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bayesmixed._compat import import_arviz
+from bayesmixed.posterior import diagnostics
 from bayesmixed.posterior.diagnostics import convergence, pareto_k, suspects
 
 
@@ -204,11 +205,12 @@ def many_chains(P=3000, seed=0):
     return draws
 
 
-def test_the_worst_of_many_parameters_are_among_the_suspects():
-    draws = many_chains()
+@pytest.mark.parametrize(("P", "looked_at"), [(3000, 500), (400, 200), (120, 100)])
+def test_the_worst_of_many_parameters_are_among_the_suspects(P, looked_at):
+    draws = many_chains(P)
     every, some = convergence(draws), suspects(draws)
 
-    assert len(some) < 600
+    assert len(some) < looked_at
     for exact, worst in ((every.r_hat, np.max), (every.ess_bulk, np.min), (every.ess_tail, np.min)):
         assert worst(exact[some]) == worst(exact)
 
@@ -263,6 +265,21 @@ def test_a_stuck_parameter_among_many_is_suspected(spoil):
     spoil(draws[:, :, 1234])
 
     assert 1234 in suspects(draws)
+
+
+def test_an_autocorrelation_that_ends_late_is_summed_to_its_end(monkeypatch):
+    """Most sums end within the first few lags; those of these chains do not, or some do and some do not."""
+    draws = many_chains(30)
+    slow = np.random.default_rng(1).normal(size=(4, 500, 3))
+    for t in range(1, 500):
+        slow[:, t] += 0.95 * slow[:, t - 1]
+    draws[:, :, 5:8] = slow
+    found = convergence(draws)
+    for lags in (6, 500):  # nearly none of the sums end there, and all do
+        monkeypatch.setattr(diagnostics, "_LAGS", lags)
+        again = convergence(draws)
+        np.testing.assert_allclose(again.ess_bulk, found.ess_bulk, rtol=1e-12)
+        np.testing.assert_allclose(again.ess_tail, found.ess_tail, rtol=1e-12)
 
 
 def test_of_few_parameters_all_are_suspects():

@@ -49,20 +49,19 @@ def walk(log_w: np.ndarray, start: np.ndarray, rng: np.random.Generator, thin: i
     """
     chains, n = log_w.shape[0], log_w.shape[1] - 1
     log_u = np.log(rng.random((chains, n)))
-    state = np.empty((chains, n), dtype=int)
-    accepted = np.empty((chains, n))
+    walked = np.empty((chains, n), dtype=int)
     for c in range(chains):
         # accept when log u < log_w[proposal] - log_w[current]; lists are faster than arrays here
         bars = (log_w[c, 1:] - log_u[c]).tolist()
         weights = log_w[c].tolist()
-        current, height = 0, weights[0]
-        for i, bar in enumerate(bars):
-            moved = bar > height
-            if moved:
-                current, height = i + 1, weights[i + 1]
-            state[c, i] = current
-            accepted[c, i] = moved
-        state[c] = start[c][state[c]]
+        current, height, path = 0, weights[0], []
+        for proposal, bar in enumerate(bars, 1):
+            if bar > height:
+                current, height = proposal, weights[proposal]
+            path.append(current)
+        walked[c] = path
+    accepted = walked == np.arange(1, n + 1)
+    state = np.take_along_axis(start, walked, axis=1)
     kept = n // thin
     acceptance = accepted[:, : kept * thin].reshape(chains, kept, thin).mean(axis=2)
     return Chains(np.repeat(state[:, thin - 1 : kept * thin : thin], hold, axis=1), np.repeat(acceptance, hold, axis=1))
