@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from scipy.linalg import cholesky, solve_triangular
+from scipy.linalg.lapack import dpotrf, dtrtrs
 
 from bayesmixed.chunks import allowed, chunks
 from bayesmixed.distributions import Prior
@@ -128,7 +128,7 @@ class Residual:
                 curvature = np.nan_to_num(-(high - 2 * mid + low) / h**2)
             curvature = np.maximum(curvature, _MIN_CURVATURE)  # it may be convex, or as good as flat, on the way
             sd[active] = 1 / np.sqrt(curvature)
-            step = np.clip(slope / curvature, -1, 1)
+            step = np.clip(slope, -curvature, curvature) / curvature
             height[active] = mid + slope * step - 0.5 * curvature * step**2
             s[active] = np.maximum(s[active] + step, self.log_floor + 2 * _STEP)
             active = active[np.abs(step) > _CLOSE * sd[active]]
@@ -178,10 +178,12 @@ class Residual:
             rows, _ = eliminate(_quadratic_form(G[..., which], np.exp(-2 * s[which]), self.prior), p, least=_TINY)
             return back_substitute(rows, rows[:, -1]), back_substitute(rows, rows[:, -1] + normals)
         mean, gamma = np.empty((2, p, len(which)))
-        for n in np.unique(which):
-            mine = which == n
-            R, half = _cholesky_rows(G[..., n] * np.exp(-2 * s[n]) + self.prior)
-            both = solve_triangular(R, np.column_stack([half, half[:, None] + normals[:, mine]]), check_finite=False)
+        H = np.ascontiguousarray(np.moveaxis(G, -1, 0)) * np.exp(-2 * s)[:, None, None] + self.prior
+        order = np.argsort(which, kind="stable")
+        points, starts = np.unique(which[order], return_index=True)
+        for n, mine in zip(points, np.split(order, starts[1:]), strict=True):
+            R, half = _cholesky_rows(H[n])
+            both, _ = dtrtrs(R, np.column_stack([half, half[:, None] + normals[:, mine]]))
             mean[:, mine], gamma[:, mine] = both[:, :1], both[:, 1:]  # R^-1 z has the covariance H_xx^-1
         return mean, gamma
 
@@ -261,5 +263,8 @@ def _cholesky_rows(H: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     ------
     numpy.linalg.LinAlgError
     """
-    R = cholesky(H[:-1, :-1], check_finite=False)
-    return R, solve_triangular(R, H[:-1, -1], trans="T", check_finite=False)
+    R, failed = dpotrf(H[:-1, :-1].T)
+    if failed:
+        raise np.linalg.LinAlgError("common effects whose covariance is not positive definite")
+    half, _ = dtrtrs(R, H[:-1, -1], trans=1)
+    return R, half

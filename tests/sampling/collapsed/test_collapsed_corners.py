@@ -168,3 +168,27 @@ def test_no_fit_warns_of_numbers(seed, formula):
         warnings.simplefilter("error", RuntimeWarning)
         with suppress(SamplerError):
             collapsed(formula, frame, y, draws=50)
+
+
+@pytest.mark.parametrize("p", [12, 19, 30])
+def test_as_many_common_columns_as_rows_are_sampled_as_quadrature_has_it(p):
+    """The common effects may fit every row: log(sigma) has an exponential tail to the left, and no maximum far out."""
+    rng = np.random.default_rng(p)
+    n, names = 20, [f"x{k}" for k in range(p)]
+    frame = pd.DataFrame(rng.normal(size=(n, p)), columns=names).assign(g=np.arange(n) % 5)
+    y = frame["x0"] + rng.normal(size=5)[frame["g"]] + rng.normal(size=n)
+    formula = f"{' + '.join(names)} + (1 | g)"
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="some columns are not identified")
+        est = collapsed(formula, frame, y)
+    density = est._posterior.draws.state.density
+    theta, s = (axis.ravel() for axis in np.meshgrid(np.linspace(-14, 11, 251), np.linspace(-11, 3, 281)))
+    log_joint = density.log_joint(theta[None], s)
+    weight = np.exp(log_joint - log_joint.max())
+    log_sigma = np.log(est._posterior.draws.values["sigma"] / density.units.scaling.y_scale)
+    error = log_sigma.std() / np.sqrt(est.diagnostics_["min_ess_bulk"])
+
+    assert est.diagnostics_["k_hat"] < 0.5
+    assert abs(log_sigma.mean() - np.average(s, weights=weight)) < 4 * error
+    for at in (-3.0, -1.0):
+        assert np.mean(log_sigma < at) == pytest.approx(weight[s < at].sum() / weight.sum(), abs=0.03)
