@@ -1,13 +1,13 @@
 """Seconds of this version and another one, in turn, beside lme4 and glmm: small fits, many common columns, many groups.
 
-    python benchmarks/speed.py --against CHECKOUT [--rscript Rscript] [--glmm-python PYTHON] [--runs 3] [--case NAME ...]
+    python benchmarks/speed.py --against CHECKOUT [--rscript Rscript] [--glmm-python PYTHON]
 
 CHECKOUT is a folder with another version, as `git worktree add` makes one. Of every case of `speed_cases.py` the CPU
 seconds of one warm fit are printed, the least of some; of the large ones the first fit counts. Beside them those of
 lmer (R with lme4), and of the package glmm in an environment of its own, where they are named: point estimates, by
 restricted maximum likelihood. Then the imports: CPU seconds of a fresh process above that of
-``import pandas, sklearn.linear_model``. Then scikit-learn's ``cross_val_score`` with two workers, in wall and CPU seconds,
-with as many threads of BLAS as are usual and with one.
+``import pandas, sklearn.linear_model``. Then scikit-learn's ``cross_val_score`` with two workers, in wall and CPU
+seconds, with as many threads of BLAS as are usual and with one.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from speed_cases import CASES, LARGE
 from tables import save, show
 
 HERE = Path(__file__).resolve().parents[1]
-FIT = """
-import pandas, sklearn.linear_model
+BARE = "import pandas, sklearn.linear_model\n"
+FIT = f"""{BARE}
 import bayesmixed as bm
 df = bm.datasets.load_sleepstudy()
 est = bm.MixedModelRegressor("Reaction ~ Days + (Days | Subject)", random_state=0).fit(df)
 """
 FRESH = {
-    "import pandas, sklearn.linear_model": "import pandas, sklearn.linear_model",
-    "+ import bayesmixed": "import pandas, sklearn.linear_model, bayesmixed",
+    "import pandas, sklearn.linear_model": BARE,
+    "+ import bayesmixed": BARE + "import bayesmixed",
     "+ fit": FIT,
     "+ fit, idata_": FIT + "est.idata_",
-    "+ import xarray": "import pandas, sklearn.linear_model, xarray; xarray.DataTree.from_dict({'/a': xarray.Dataset()})",
-    "+ import arviz": "import pandas, sklearn.linear_model, warnings; warnings.simplefilter('ignore'); import arviz",
+    "+ import xarray": BARE + "import xarray; xarray.DataTree.from_dict({'/a': xarray.Dataset()})",
+    "+ import arviz": BARE + "import warnings; warnings.simplefilter('ignore'); import arviz",
 }
 CROSS_VALIDATION = """
 import time, warnings
@@ -149,7 +149,7 @@ def fresh_processes(runs: int, versions: dict[str, Path]) -> None:
                 least[name, version] = min(cpu, least.get((name, version), float("inf")))
     bare = next(iter(FRESH))
     rows = [
-        {"program": name} | {version: least[name, version] - (name != bare) * least[bare, version] for version in versions}
+        {"program": name} | {v: least[name, v] - (least[bare, v] if name != bare else 0.0) for v in versions}
         for name in FRESH
     ]
     show(save(rows, "speed_fresh"))

@@ -100,7 +100,7 @@ class Residual:
     log_floor: float
 
     def log_density(self, reduced: Reduced, s: np.ndarray) -> np.ndarray:
-        """Log of p(y, lambda, s), for s of shape (N,), or (k, N) for k values a point; -inf below the floor of sigma."""
+        """Log of p(y, lambda, s) for s of shape (N,), or (k, N): k values a point; -inf below the floor of sigma."""
         log_det_xx, quadratic = _complete_square(reduced.G, np.exp(-2 * s), self.prior)
         total = reduced.log_prior + (len(self.sd_priors) + 1 - self.n) * s
         constant = self.n * np.log(2 * np.pi) - self.prior_log_det
@@ -211,7 +211,7 @@ def _by_point(matrices: np.ndarray) -> np.ndarray:
 def _quadratic_form(
     G: np.ndarray, scale: np.ndarray | float, prior: np.ndarray, variance: np.ndarray | float = 1.0
 ) -> np.ndarray:
-    """H = scale G + variance prior, (P, P, ..., N), for `scale` of shape (..., N) and `variance` of (N,), or numbers."""
+    """H = scale G + variance prior, (P, P, ..., N), for `scale` (..., N) and `variance` (N,), or numbers."""
     P, new = len(G), (1,) * (np.ndim(scale) - 1)
     return G.reshape(P, P, *new, -1) * scale + prior.reshape(P, P, *new, 1) * variance
 
@@ -226,7 +226,8 @@ def _complete_square(
     """
     p = len(G) - 1
     if p >= _LAPACK:
-        pivots = _pivots(G, *np.broadcast_arrays(scale, variance, np.empty(G.shape[2]))[:2], prior)
+        shape = np.broadcast_shapes(np.shape(scale), np.shape(variance), G.shape[2:])
+        pivots = _pivots(G, np.broadcast_to(scale, shape), np.broadcast_to(variance, shape), prior)
         lost = np.isinf(pivots[..., p])
         return 2 * np.log(pivots[..., :p]).sum(axis=-1), np.where(lost, 0.0, np.square(pivots[..., p]))
     with np.errstate(over="ignore", invalid="ignore"):  # a lost pivot: such a point has no density

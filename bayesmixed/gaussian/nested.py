@@ -14,7 +14,7 @@ import numpy as np
 from scipy import sparse
 
 from bayesmixed.design.statistics import CrossProducts
-from bayesmixed.gaussian.batched import conditional_effects, conditional_root, lower, quadratic_form
+from bayesmixed.gaussian.batched import conditional_effects, conditional_root, quadratic_form
 from bayesmixed.gaussian.first_factor import FirstFactor, Remainder
 from bayesmixed.gaussian.statistics import is_nested
 from bayesmixed.gaussian.units import WorkingRows

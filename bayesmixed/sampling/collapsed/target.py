@@ -14,8 +14,8 @@ from bayesmixed.sampling.independence.proposal import Warp
 _LOG_LAMBDA = (-40.0, 12.0)  # beyond, rounding would decide
 _V = 40.0
 _NOWHERE = -1e300  # log density outside; finite, so that differences stay numbers
-# Of the t proposal of log(sigma), in Laplace's standard deviations; its tails cover the exponential one to the left that
-# log(sigma) has where there are as many common columns as rows (8 degrees of freedom do not)
+# Of the t proposal of log(sigma), in Laplace's standard deviations. Its tails cover the exponential one to the left
+# that log(sigma) has where common columns are as many as rows; those of 8 degrees of freedom do not
 _SIGMA_SPREAD, _SIGMA_NU = 1.03, 4
 
 
