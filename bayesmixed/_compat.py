@@ -3,15 +3,55 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from importlib.metadata import version
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 if TYPE_CHECKING:
     import xarray as xr
 
 _SAME = 1e-9  # difference of log densities that is rounding
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController().select(user_api="blas")  # finding the libraries takes milliseconds
+
+
+class _Holders:
+    """How many blocks want one thread, and what puts the number back when none does any more."""
+
+    lock = Lock()
+    count = 0
+    limit: Any = None
+
+
+@contextmanager
+def one_blas_thread(wanted: bool = True) -> Iterator[None]:
+    """BLAS with one thread, for many products of small matrices: several threads would mostly wait for each other.
+
+    It is a setting of the whole process. It comes back when the last block has ended, in whichever threads they are.
+    """
+    with _Holders.lock:
+        if wanted and not _Holders.count:
+            _Holders.limit = _blas().limit(limits=1)
+        _Holders.count += wanted
+    try:
+        yield
+    finally:
+        with _Holders.lock:
+            _Holders.count -= wanted
+            if wanted and not _Holders.count:
+                for library in _blas().lib_controllers:
+                    # from threadpoolctl 3.8 on a library obeys the thread that has set it
+                    getattr(library, "clear_controlling_thread", lambda **_: None)(force=True)
+                _Holders.limit.restore_original_limits()
 
 
 def import_arviz() -> Any:

@@ -61,6 +61,11 @@ class Crossed:
         return self.remainder.flops + self.columns.m**3 / 3 + 10.0 * self.columns.total**2
 
     @property
+    def largest(self) -> int:
+        """See `Elimination.largest`."""
+        return self.columns.total
+
+    @property
     def row_size(self) -> int:
         """See `Elimination.row_size`."""
         return self.columns.m

@@ -78,6 +78,10 @@ class Elimination(Protocol):
         """Floating point operations of one point, roughly."""
 
     @property
+    def largest(self) -> int:
+        """Columns of the largest matrix that is factorised in one piece."""
+
+    @property
     def row_size(self) -> int:
         """Numbers that a row takes at one point in `Factorised.without`, beside V."""
 

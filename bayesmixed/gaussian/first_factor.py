@@ -39,7 +39,7 @@ from bayesmixed.gaussian.units import WorkingRows
 
 _NULL = 1e-12  # relative eigenvalue below which a direction of S_j holds no data
 _ALIKE = 12  # decimals, of the largest entry, to which S_j of groups that share an inverse agree
-_PARTS = 4  # terms of the adjugate of two effects: 1 and packed Sigma
+_PARTS = 4  # terms of the adjugate of two effects
 _DENSE = 4_000_000  # entries up to which the matrix is kept dense, and beyond where half of them are not zero
 
 
@@ -186,11 +186,10 @@ class FirstFactor:
     def products_kept(self) -> int:
         """How many numbers the matrix of `Remainder` has at most.
 
-        That is one per pair of columns that a group meets, and per entry of its packed inverse; groups of equal S_j
-        share them as far as they meet V alone.
+        One per pair of columns that a group meets and entry of its inverse; V's are shared by groups of equal S_j.
         """
         P, statistics, columns = len(self.statistics.VV), self.statistics, self.columns
-        met = np.zeros(statistics.n_levels[self.position], dtype=np.int64)
+        met = np.zeros(len(self.kinds.of_level), dtype=np.int64)
         for f, q in zip(columns.factors, columns.n_effects, strict=True):
             met += q * np.bincount(statistics.between(self.position, f).first, minlength=len(met))
         with_others = (met * (met + 1) // 2 + P * met).sum()
@@ -330,15 +329,14 @@ class Remainder:
         at_zero = np.repeat([float(i == j) for i, j in lower(q if q > 2 else 1)], kinds.S.shape[1])
         constant = -(linear[: len(every)] @ at_zero)  # Sigma = 0: all inverses are I
         constant[np.searchsorted(every, targets)] += before
-        diagonal = every // columns.total == every % columns.total
-        constant[diagonal] = np.maximum(constant[diagonal], 0.0)
+        constant = np.where(every // columns.total == every % columns.total, np.maximum(constant, 0.0), constant)
         return cls(every, linear, constant, inverses)
 
     @property
     def size(self) -> int:
         """Numbers of one evaluation's working arrays."""
-        h, U = self.inverses.kinds.S.shape
-        return self.linear.shape[0] + 3 * (h if h > packed_size(2) else 1) * min(U, allowed().kinds)
+        inverses = self.linear.shape[1] // len(self.inverses.R)
+        return self.linear.shape[0] + 3 * inverses * min(len(self.inverses.R), allowed().kinds)
 
     @property
     def flops(self) -> float:
@@ -399,7 +397,7 @@ def _products(
 def _over_determinant(inverses: Inverses, kind: np.ndarray, values: np.ndarray) -> np.ndarray:
     """What packed inverses of two effects are multiplied by, (3, k), of the terms of their adjugates, (4, k).
 
-    With N = R Sigma R', the adjugate of I + N has the packed entries 1 + n_11, -n_10 and 1 + n_00.
+    Of I + N, N = R Sigma R', these are 1 + n_11, -n_10 and 1 + n_00.
     """
     n00, n10, n11 = inverses.spread[:, kind]
     of_sigma = values[0, :, None] * n11 - values[1, :, None] * n10 + values[2, :, None] * n00
@@ -413,9 +411,9 @@ def _assemble(
     t, h = len(targets), len(products[0][2])
     # packed inverses stand beside each other, the terms of an adjugate below
     down, right, shape = (0, U, (t, h * U)) if q > 2 else (t, 0, (h * t, U))
-    place = np.arange(h)[:, None]
-    rows = np.concatenate([(np.searchsorted(targets, target) + down * place).ravel() for target, _, _ in products])
-    columns = np.concatenate([(kind + right * place).ravel() for _, kind, _ in products])
+    each = np.arange(h)[:, None]
+    rows = np.concatenate([(np.searchsorted(targets, target) + down * each).ravel() for target, _, _ in products])
+    columns = np.concatenate([(kind + right * each).ravel() for _, kind, _ in products])
     values = np.concatenate([some.ravel() for _, _, some in products])
     matrix = sparse.csr_array((values, (rows, columns)), shape)
     return matrix.toarray() if shape[0] * shape[1] <= max(_DENSE, 2 * matrix.nnz) else matrix

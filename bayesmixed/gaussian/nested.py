@@ -111,6 +111,11 @@ class Nested:
         return sum(step.scatter.shape[1] + step.C.size + step.S.size for step in self.steps)
 
     @property
+    def largest(self) -> int:
+        """See `Elimination.largest`."""
+        return len(self.V)
+
+    @property
     def row_size(self) -> int:
         """See `Elimination.row_size`."""
         return sum(self.first.statistics.n_effects)

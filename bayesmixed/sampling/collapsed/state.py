@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from bayesmixed._compat import one_blas_thread
 from bayesmixed.design.spec import Design, DesignSpec
 from bayesmixed.design.summed.summed import Named
 from bayesmixed.errors import SamplerError
@@ -32,7 +33,7 @@ from bayesmixed.posterior.draws import Draws
 from bayesmixed.sampling.clock import Clock
 from bayesmixed.sampling.collapsed.assembly import assemble
 from bayesmixed.sampling.collapsed.conditional import ConditionalMoments
-from bayesmixed.sampling.collapsed.limits import too_large
+from bayesmixed.sampling.collapsed.limits import are_small, too_large
 from bayesmixed.sampling.collapsed.search import Sampled, sample_covariances
 from bayesmixed.sampling.progress import Progress
 from bayesmixed.sampling.report import shortcomings, summarise
@@ -108,7 +109,8 @@ class State:
             raise SamplerError(reason)
         density = self.density.with_statistics(statistics)
         clock.lap("statistics")
-        result, refusal = self._weighted(draws, spec, density, seed, clock)
+        with one_blas_thread(are_small(density)):
+            result, refusal = self._weighted(draws, spec, density, seed, clock)
         if refusal:
             result = sample_density(
                 spec, density, draws=n_draws, chains=chains, seed=seed, progressbar=progressbar, clock=clock
@@ -168,7 +170,8 @@ def sample_density(
 ) -> Draws:
     """Steps 2 to 5 for a density that is prepared; parameters as in `sample`."""
     rng = np.random.default_rng(seed)
-    with Progress(progressbar, f"Sampling {density.dimension + 1} parameters") as progress:
+    bar = Progress(progressbar, f"Sampling {density.dimension + 1} parameters")
+    with bar as progress, one_blas_thread(are_small(density)):
         try:
             sampled = sample_covariances(density, draws=draws, chains=chains, rng=rng, advance=progress.advance)
             clock.lap("sample")
