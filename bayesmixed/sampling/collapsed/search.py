@@ -40,7 +40,7 @@ EDGE_LIMIT = 0.001  # share of the draws at the edge of what can be computed
 # Expensive evaluations: floating point operations that a round and the final run may take, and points they always get
 ROUND_FLOPS, MIN_ROUND = 2e9, 50
 RUN_FLOPS, MIN_RUN = 2e11, 500  # the minimum is per chain
-FEW_FLOPS = 1e10  # of a run above which proposals are fewer
+FEW_FLOPS, FEW_PROPOSALS = 1e10, 4000  # of a run above which proposals are fewer, and how few at least
 
 
 @dataclass(frozen=True)
@@ -216,8 +216,9 @@ class Shape:
     @classmethod
     def of(cls, density: CollapsedDensity, share: float, draws: int, chains: int) -> Shape:
         """Plan a run for a proposal of efficiency `share`, within what evaluations may cost."""
-        few = np.ceil(PROPOSALS / share) * draws * chains * density.flops > FEW_FLOPS
-        wanted = int(np.clip(np.ceil((FEWER if few else PROPOSALS) / share), 1, THIN))
+        wanted, few = (int(np.clip(np.ceil(number / share), 1, THIN)) for number in (PROPOSALS, FEWER))
+        if wanted * draws * chains * density.flops > FEW_FLOPS:
+            wanted = max(few, min(wanted, -(-FEW_PROPOSALS // (draws * chains))))
         wanted = max(wanted, -(-MIN_PROPOSALS // (draws * chains)))
         affordable = max(MIN_RUN, int(RUN_FLOPS / density.flops / chains))
         return cls(draws, chains, max(1, min(wanted, affordable // draws)), -(-draws // affordable))

@@ -16,7 +16,7 @@ _V = 40.0
 _NOWHERE = -1e300  # log density outside; finite, so that differences stay numbers
 # Of the t proposal of log(sigma), in Laplace's standard deviations. Its tails cover the exponential one to the left
 # that log(sigma) has where common columns are as many as rows; those of 8 degrees of freedom do not
-_SIGMA_SPREAD, _SIGMA_NU = 1.03, 4
+_SIGMA_SPREAD, _SIGMA_NU = 1.03, 6
 
 
 @dataclass(frozen=True)

@@ -200,6 +200,7 @@ LEAST = search.MIN_RUN
         (1e3, 0.01, 1000, (search.THIN, 1, 1000 * search.THIN)),
         (0.9 * search.FEW_FLOPS / 12_000, 0.5, 1000, (3, 1, 3000)),
         (1.1 * search.FEW_FLOPS / 12_000, 0.5, 1000, (2, 1, 2000)),  # fewer, as they are expensive
+        (1.1 * search.FEW_FLOPS / 3000, 0.5, 250, (3, 1, 750)),  # of a short run they are few as it is
         (search.RUN_FLOPS / 8000, 0.3, 1000, (2, 1, 2000)),
         (search.RUN_FLOPS / 4000, 0.3, 1000, (1, 1, 1000)),  # 1000 per chain are affordable, not the 2000 wanted
         (search.RUN_FLOPS / 2000, 0.5, 1000, (1, 2, 500)),
