@@ -9,7 +9,6 @@ import numpy as np
 
 from bayesmixed.design.summed.summed import Summed
 from bayesmixed.errors import quoted, warn
-from bayesmixed.estimators import archive
 
 NAME = "SufficientStatistics"
 PARTS = ("statistics",)
@@ -20,6 +19,8 @@ _Sums = TypeVar("_Sums", bound=Summed)
 
 def save(path: str | os.PathLike[str], statistics: Summed, minimum: int) -> None:
     """Write statistics; see `SufficientStatistics.save`."""
+    from bayesmixed.estimators import archive  # noqa: PLC0415 - knows what every engine stores
+
     if small := _small(statistics, minimum):
         raise ValueError(
             f"statistics of fewer than {minimum} rows would be written: {small}. Leave these rows out, or join groups, "
@@ -48,11 +49,15 @@ def _small(statistics: Summed, minimum: int) -> str:
 
 def load(path: str | os.PathLike[str], kind: type[_Sums]) -> _Sums:
     """Read statistics; see `SufficientStatistics.load`."""
+    from bayesmixed.estimators import archive  # noqa: PLC0415 - knows what every engine stores
+
     _, tree = archive.read(path, {NAME: PARTS})
     return restore(path, kind, tree)
 
 
 def restore(path: str | os.PathLike[str], kind: type[_Sums], tree: dict) -> _Sums:
     """Statistics of what a file holds."""
+    from bayesmixed.estimators import archive  # noqa: PLC0415 - knows what every engine stores
+
     with archive.damaged(path):
         return kind.from_state(tree["statistics"])
