@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from bayesmixed._compat import one_blas_thread
 from bayesmixed.chunks import allowed, chunks
 from bayesmixed.design.spec import Design, DesignSpec
 from bayesmixed.design.summed.summed import Named
@@ -167,7 +168,8 @@ def sample_density(
     SamplerError
     """
     rng = np.random.default_rng(seed)
-    with Progress(progressbar, f"Sampling {density.dimension + 1} parameters") as progress:
+    bar = Progress(progressbar, f"Sampling {density.dimension + 1} parameters")
+    with bar as progress, one_blas_thread():
         try:
             state = start(density, max(CHAINS, chains), rng)
             clock.lap("start")
