@@ -78,10 +78,11 @@ def describe(problem: Problem, folds: bool) -> dict[str, Any]:
     group_prior = problem.options.get("group_prior", "lkj")
     name = problem.options.get("family", "gaussian")
     estimator = bm.MixedModelRegressor(problem.formula, family=name, group_prior=group_prior)
-    _, design, _, family = learn(estimator, problem.frame, None, None, reset=True)
+    learned = learn(estimator, problem.frame, None, None, reset=True)
+    design, (_, family) = learned.design, learned.model
     priors = default_priors(design, family, LKJ_ETA)
     independent = bm.MixedModelRegressor(problem.formula, family=name, group_prior="independent")
-    at_zero = default_priors(learn(independent, problem.frame, None, None, reset=True)[1], family)
+    at_zero = default_priors(learn(independent, problem.frame, None, None, reset=True).design, family)
     groups = [
         {
             "name": factor.name,

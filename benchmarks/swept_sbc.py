@@ -62,8 +62,8 @@ class SweptCase:
         y = np.tile([-1.0, 1.0], len(self.frame) // 2)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            _, design, _, family = learn(bm.MixedModelRegressor(self.formula), self.frame.assign(y=y), None, None, True)
-        priors = default_priors(design, family)
+            learned = learn(bm.MixedModelRegressor(self.formula), self.frame.assign(y=y), None, None, True)
+        priors = default_priors(learned.design, learned.model[1])
         sds = {name: bm.HalfNormal(prior.sigma / 2.5) for name, prior in priors.group_sd["g"].items()}
         return replace(priors, group_sd={"g": sds})
 
