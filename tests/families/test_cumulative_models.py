@@ -13,6 +13,7 @@ import bayesmixed as bm
 from bayesmixed import FormulaError, LogNormal, MixedModelClassifier, Normal, PriorError, SamplerError, StudentT, plots
 from bayesmixed._compat import dataset
 from bayesmixed.estimators.after_fit import conditional_log_density
+from bayesmixed.estimators.inputs import learn
 from helpers.ordered_twins import CLASSES
 
 MODE = "FAST_COMPILE"  # in Python: nothing is compiled
@@ -197,9 +198,14 @@ def test_default_priors_are_printed_where_they_are_stated():
     assert "Intercept " not in text
 
 
+def priors_of(est, y):
+    """Those of the model that `fit` would sample."""
+    learned = learn(est, DATA, y, None, reset=None)
+    return est._model(learned.model, learned.design).priors
+
+
 def resolved(priors, **options):
-    model, _, _ = make(priors=priors, **options)._model(DATA, DATA["y"], None, reset=None)
-    return model.priors
+    return priors_of(make(priors=priors, **options), DATA["y"])
 
 
 def test_a_users_prior_is_one_of_the_middle_threshold_at_zero():
@@ -244,7 +250,7 @@ def test_priors_of_what_is_not_there_are_refused(priors, message):
 def test_gaps_of_numbers_are_named_by_these_or_by_their_text():
     def of_codes(key):
         est = make(classes=range(5), priors={"gaps": {key: LogNormal(-1, 0.4)}})
-        return est._model(DATA, [CLASSES.index(label) for label in DATA["y"]], None, reset=None)[0].priors
+        return priors_of(est, [CLASSES.index(label) for label in DATA["y"]])
 
     assert of_codes(2) == of_codes("2")
     assert of_codes(2).auxiliary["gaps[2]"] == LogNormal(-1, 0.4)
