@@ -382,6 +382,11 @@ class Sums:
         VV = self.products.VV
         return Moments(self.products.n, self.origin, VV[0, 1:], VV[1:, 1:])
 
+    @property
+    def level_products(self) -> tuple[np.ndarray, ...]:
+        """Per factor the matrix Z' W Z of every level, (q, q, n_levels)."""
+        return tuple(_unpacked(S, q) for S, q in zip(self.products.S, self.products.n_effects, strict=True))
+
     @cached_property
     def effects(self) -> tuple[Moments, ...]:
         """Moments of the columns of each factor's effects."""

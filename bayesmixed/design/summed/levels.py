@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from bayesmixed.design.labels import Labels
 from bayesmixed.design.levels import ColumnLevels, FactorLevels
 from bayesmixed.errors import FormulaError, quoted
 
@@ -84,6 +86,26 @@ def relabelled(levels: FactorLevels, column: str, labels: ColumnLevels) -> tuple
     found = FactorLevels(levels.columns, tuple(parts), codes[by_code])
     found.check_texts()
     return found, np.argsort(by_code)
+
+
+def renamed(part: ColumnLevels, column: str, mapping: Mapping[Any, Any]) -> ColumnLevels:
+    """New labels of a column, by the old ones, in the order of these.
+
+    Raises
+    ------
+    ValueError
+        A level has no new label, or two have one.
+    """
+    old = part.labels.tolist() if part.labels.dtype.kind != "M" else list(part.labels)
+    if absent := [label for label in old if label not in mapping]:
+        raise ValueError(
+            f"with_labels needs a new label for every level of {column!r}, and has none for {quoted(absent)}."
+        )
+    new = pd.Series([mapping[label] for label in old], name=column)
+    levels, codes = ColumnLevels.learn(Labels.of(new))
+    if len(levels.labels) < len(old) or (codes < 0).any():
+        raise ValueError(f"with_labels gives two levels of {column!r} one label, or none; each needs its own.")
+    return replace(levels, labels=levels.labels[codes])
 
 
 def _join(

@@ -7,22 +7,19 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 
 from bayesmixed.design.factors import GroupSpec, blocks_of, resolve_group_prior
-from bayesmixed.design.labels import Labels
-from bayesmixed.design.levels import ColumnLevels, canonical
+from bayesmixed.design.levels import canonical
 from bayesmixed.design.spec import Design, DesignSpec, terms_by_factor
 from bayesmixed.design.statistics import Sums
 from bayesmixed.design.summed.checksum import checksum
 from bayesmixed.design.summed.coding import without_unseen
-from bayesmixed.design.summed.levels import joined, refuse_levels, relabelled, selected
+from bayesmixed.design.summed.levels import joined, refuse_levels, relabelled, renamed, selected
+from bayesmixed.design.summed.remainder import remainder
 from bayesmixed.design.table import Table
 from bayesmixed.errors import quoted
 from bayesmixed.families.base import Family
 from bayesmixed.formula.parse import ParsedFormula, parse
-
-_ROUNDING = 1e-9  # of a sum of squares or weights: what is below zero by less may be
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,7 +191,8 @@ class Summed:
         Raises
         ------
         ValueError
-            As in ``+``; or counts, sums of squares or labels show that `other` is not part of these.
+            As in ``+``; or counts, weights, squares or labels show that `other` is not part of these; or rounding hides
+            what is left of a column.
         """
         if not isinstance(other, Summed):
             return NotImplemented
@@ -204,9 +202,8 @@ class Summed:
             replace(own, products=own.products.recoded(place, levels))
             for own, place in zip((self.sums, other.sums), places, strict=True)
         )
-        sums = mine - theirs
         seen = {name: count - other.seen[name] for name, count in self.seen.items()}
-        _refuse_not_part(mine, sums, spec, seen)
+        sums = remainder(mine, theirs, spec, seen)
         products, there = sums.products.that_occur()
         return replace(
             self,
@@ -253,7 +250,7 @@ class Summed:
             levels, place = group.factor_levels, np.arange(len(group.levels))
             if column in levels.columns:
                 part = levels.parts[levels.columns.index(column)]
-                levels, place = relabelled(levels, column, _renamed(part, column, mapping))
+                levels, place = relabelled(levels, column, renamed(part, column, mapping))
             groups.append(replace(group, factor_levels=levels))
             places.append(place)
         sizes = [len(place) for place in places]
@@ -323,43 +320,6 @@ def _of_bars(bars: Iterable[Any], maps: list[np.ndarray]) -> np.ndarray:
 
 def _checksum(a: int | None, b: int | None, sign: int) -> int | None:
     return None if a is None or b is None else (a + sign * b) % 2**64
-
-
-def _renamed(part: ColumnLevels, column: str, mapping: Mapping[Any, Any]) -> ColumnLevels:
-    """Labels of a column in the order of the old ones."""
-    old = part.labels.tolist() if part.labels.dtype.kind != "M" else list(part.labels)
-    if absent := [label for label in old if label not in mapping]:
-        raise ValueError(
-            f"with_labels needs a new label for every level of {column!r}, and has none for {quoted(absent)}."
-        )
-    new = pd.Series([mapping[label] for label in old], name=column)
-    levels, codes = ColumnLevels.learn(Labels.of(new))
-    if len(levels.labels) < len(old) or (codes < 0).any():
-        raise ValueError(f"with_labels gives two levels of {column!r} one label, or none; each needs its own.")
-    return replace(levels, labels=levels.labels[codes])
-
-
-def _refuse_not_part(whole: Sums, left: Sums, spec: DesignSpec, seen: Mapping[str, np.ndarray]) -> None:
-    """Refuse a difference that no rows have."""
-    products, of = left.products, whole.products
-    found = []
-    for group, counts in zip(spec.groups, products.counts, strict=True):
-        if np.any(counts < 0):
-            found.append(f"levels {quoted(group.levels[counts < 0])} of {group.name!r} have fewer rows in the first")
-    if not found and any(np.any(pairs.counts < 0) for pairs in products.pairs.values()):
-        found.append("levels of two factors meet in fewer rows of the first")
-    found += [f"levels of {name!r} have fewer rows in the first" for name, count in seen.items() if np.any(count < 0)]
-    below = [np.diag(products.VV) < -_ROUNDING * np.diag(of.VV)]
-    for S, T in zip(products.S, of.S, strict=True):
-        q = np.arange(1, int(np.sqrt(2 * len(S))) + 1)
-        squares = q * (q + 1) // 2 - 1  # of the packed diagonal
-        below.append(S[squares] < -_ROUNDING * T[squares].max(axis=1, keepdims=True, initial=0.0))
-    if not found and (products.n_rows < 0 or products.n < -_ROUNDING * of.n):
-        found.append("the first has fewer rows")
-    if not found and any(map(np.any, below)):
-        found.append("a sum of squares would be negative")
-    if found:
-        raise ValueError(f"the second statistics are not part of the first: {'; '.join(found)}.")
 
 
 def means_the_same(formula: str | None, other: str | None) -> bool:

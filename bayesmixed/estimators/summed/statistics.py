@@ -48,9 +48,11 @@ class SufficientStatistics(Summed):
     The American Statistician 37). Sums tell a column from a combination of others where 1e-7 of it is left, and a
     residual where 1e-13 of y's sum of squares is.
 
-    A difference is refused where counts, sums of squares or labels show that the second is not part of the first. Rows
-    that never were in the first, but might have been, are subtracted all the same. Sums of squares of what is left keep
-    the rounding errors of the whole.
+    A difference is refused where counts, weights, sums of squares or labels show that the second is not part of the
+    first. Rows that never were in the first, but might have been, are subtracted all the same. Sums of squares of what
+    is left keep the rounding errors of the whole; where less than 1e-10 of a column's is left (of one group, 1e-11 of
+    what it had), the difference is refused, too: sum the rows that stay again. A column of zeros and ones, and that of
+    a category's level, may become constant.
 
     Examples
     --------
