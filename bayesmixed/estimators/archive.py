@@ -13,7 +13,7 @@ import secrets
 import shutil
 import zipfile
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -176,7 +176,8 @@ def _refuse(document: Mapping[str, Any], estimators: Collection[str]) -> str:
         return f"{found}, which this bayesmixed cannot read ({CONTRACT_VERSION!r}); update bayesmixed, or fit again"
     if document["estimator"] not in estimators:
         found = f"an estimator of class {document['estimator']!r}"
-        return f"{found}, which this bayesmixed cannot read ({quoted(estimators)}); update bayesmixed"
+        cure = "try bayesmixed.load, or update bayesmixed"
+        return f"{found}, which this bayesmixed cannot read here ({quoted(estimators)}); {cure}"
     return ""
 
 
@@ -199,7 +200,8 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
                 shutil.copymode(path, beside)
             os.replace(beside, path)
         except BaseException:
-            file.close()
+            with suppress(OSError):  # what could not be written is tried again here
+                file.close()
             beside.unlink()
             raise
 

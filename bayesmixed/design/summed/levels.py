@@ -14,6 +14,7 @@ from bayesmixed.design.levels import ColumnLevels, FactorLevels
 from bayesmixed.errors import FormulaError, quoted
 
 Orders = Mapping[str, np.ndarray]
+_EXACT = 2**53  # up to which every integer is a float
 
 
 def joined(a: FactorLevels, b: FactorLevels, orders: Orders) -> tuple[FactorLevels, np.ndarray, np.ndarray]:
@@ -97,7 +98,8 @@ def renamed(part: ColumnLevels, column: str, mapping: Mapping[Any, Any]) -> Colu
         A level has no new label, or two have one.
     """
     old = part.labels.tolist() if part.labels.dtype.kind != "M" else list(part.labels)
-    if absent := [label for label in old if label not in mapping]:
+    has_default = hasattr(type(mapping), "__missing__")
+    if absent := [label for label in old if not has_default and label not in mapping]:
         raise ValueError(
             f"with_labels needs a new label for every level of {column!r}, and has none for {quoted(absent)}."
         )
@@ -133,6 +135,13 @@ def _kind(a: ColumnLevels, b: ColumnLevels, column: str) -> str:
             f"column {column!r} holds {a.kind} labels in one part (such as {quoted(a.labels[:1].astype(str))}), and "
             f"{b.kind} labels in the other ({quoted(b.labels[:1].astype(str))}); convert it to one type."
         )
+    if a.kind != b.kind:
+        whole = a.labels if a.kind == "int" else b.labels
+        if len(large := whole[(whole <= -_EXACT) | (whole >= _EXACT)]):
+            raise FormulaError(
+                f"column {column!r} holds integers in one part, and numbers with a decimal point in the other, which "
+                f"do not tell integers as large as {large[0]} apart; convert it to integers, or to text, in both."
+            )
     return kind
 
 

@@ -12,7 +12,7 @@ from bayesmixed.errors import quoted, warn
 
 NAME = "SufficientStatistics"
 PARTS = ("statistics",)
-_FEW = 5  # rows of a group below which it is small
+FEW = 5  # rows of a group below which it is small
 
 _Sums = TypeVar("_Sums", bound=Summed)
 
@@ -26,9 +26,9 @@ def save(path: str | os.PathLike[str], statistics: Summed, minimum: int) -> None
             f"statistics of fewer than {minimum} rows would be written: {small}. Leave these rows out, or join groups, "
             "before the statistics are made."
         )
-    if minimum == 1 and (small := _small(statistics, _FEW)):
+    if minimum == 1 and (small := _small(statistics, FEW)):
         warn(
-            f"the file gives away what few rows hold: {small} of fewer than {_FEW} rows. save(..., minimum={_FEW}) "
+            f"the file gives away what few rows hold: {small} of fewer than {FEW} rows. save(..., minimum={FEW}) "
             "refuses them."
         )
     archive.write(path, NAME, {"statistics": statistics.state})

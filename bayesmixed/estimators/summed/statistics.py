@@ -19,8 +19,6 @@ from bayesmixed.estimators.summed.reading import refuse_learning, summed
 from bayesmixed.families import FAMILIES, get_family
 from bayesmixed.formula.parse import parse
 
-_FEW = 5  # rows below which a group is small
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SufficientStatistics(Summed):
@@ -130,6 +128,8 @@ class SufficientStatistics(Summed):
         running: Running[Any] = Running()
         spec = None if like is None else like.spec
         for frame in frames:
+            if weights and sample_weight not in frame.columns:
+                raise FormulaError(f"sample_weight names {sample_weight!r}, which is not a column of the source.")
             w = frame[sample_weight] if weights else sample_weight
             y = read_response(frame, None, parsed.response, cls.__name__)
             read, column, w, _ = rows_that_count(frame.index.to_numpy(), frame, y, w)
@@ -162,6 +162,7 @@ class SufficientStatistics(Summed):
         Raises
         ------
         ValueError
+            A level without a new label, or two with one; a column that effects are made of, too.
 
         Examples
         --------
@@ -174,6 +175,10 @@ class SufficientStatistics(Summed):
         """
         if column not in (known := [name for group in self.groups for name in group.factor_levels.columns]):
             raise ValueError(f"column must be one of {quoted(dict.fromkeys(known))}, got {column!r}.")
+        if any(column in component.variables for part in self.spec.parts for term in part.terms for component in term):
+            raise ValueError(
+                f"{column!r} is a column of effects, too, which would keep its labels; replace these in the rows."
+            )
         return self.relabelled(column, mapping)
 
     def save(self, path: str | os.PathLike[str], *, minimum: int = 1) -> None:
@@ -224,20 +229,20 @@ class SufficientStatistics(Summed):
     def __repr__(self) -> str:
         weight, n = self.sums.products.n, self.n_rows
         rows = f"{n:,} rows" + (f" of weight {weight:,.10g}" if weight != n else "")
-        small = self.few(_FEW)
+        small = self.few(files.FEW)
         lines = [f"{type(self).__name__}({self.spec.formula!r}): {rows}, {self.family.name}"]
         for group in self.groups:
-            few = f", {small[group.name]:,} of them of fewer than {_FEW} rows" if group.name in small else ""
+            few = f", {small[group.name]:,} of them of fewer than {files.FEW} rows" if group.name in small else ""
             lines.append(f"  {group.name}: {len(group.levels):,} levels{few}")
         return "\n".join(lines)
 
 
 def _frames(source: Any, used: tuple[str, ...]) -> tuple[Iterator[pd.DataFrame], bool]:
     """Frames of a source, of which the columns that are used are read; and whether it is one frame."""
-    frame = None if callable(source) else to_pandas(source, used)
+    parts = source() if callable(source) else source
+    frame = to_pandas(parts, used)
     if isinstance(frame, pd.DataFrame):
         return iter([frame]), True
-    parts = source() if callable(source) else source
     if isinstance(parts, str | bytes | Mapping) or not hasattr(parts, "__iter__") or hasattr(parts, "dtype"):
         raise TypeError(f"source must be a DataFrame, or an iterable of these, got {kind_of(parts)}.")
     return _read(iter(parts), used), False

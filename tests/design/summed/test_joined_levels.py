@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bayesmixed.design.labels import Labels
 from bayesmixed.design.levels import ColumnLevels, FactorLevels
-from bayesmixed.design.summed.levels import joined, relabelled, selected
+from bayesmixed.design.summed.levels import joined, refuse_levels, relabelled, selected
 from bayesmixed.design.table import Table
 from bayesmixed.errors import FormulaError
 from helpers.strategies import columns_of_labels, parts
@@ -65,6 +65,16 @@ def test_integers_beside_floats_become_floats():
     assert levels.labels.tolist() == [1.0, 2.0, 3.0]
     assert levels.parts[0].kind == "float"
     assert (place.tolist(), other.tolist()) == ([0, 2], [0, 1])
+
+
+@pytest.mark.parametrize("large", [2**53, 2**60, -(2**60)])
+def test_integers_that_are_no_floats_are_refused_beside_floats(large):
+    """As floats several of them would be one, and all sums but one of theirs lost."""
+    a, b = (learned(pd.DataFrame({"g": values}))[0] for values in (large + np.arange(4), [1.0, 2.0]))
+    for one in (lambda: joined(a, b, {}), lambda: joined(b, a, {}), lambda: refuse_levels(a, b)):
+        with pytest.raises(FormulaError, match=rf"do not tell integers as large as {large} apart"):
+            one()
+    assert len(joined(a, a, {})[0].labels) == 4
 
 
 def test_labels_of_different_types_are_refused():

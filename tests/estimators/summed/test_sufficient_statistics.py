@@ -5,7 +5,9 @@ import io
 import itertools
 import json
 import pickle
+import sys
 import zipfile
+from collections import defaultdict
 
 import numpy as np
 import pandas as pd
@@ -106,6 +108,7 @@ def test_frames_one_after_the_other_are_one_part_after_the_other():
     frames = [FRAME[i::7] for i in range(7)]
     for source in (frames, iter(frames), lambda: iter(frames), (frame for frame in [*frames, FRAME.head(0)])):
         assert_same(of(source), WHOLE)
+    assert_same(of(lambda: FRAME), WHOLE)
     assert_same(of(pl.from_pandas(FRAME)), WHOLE)
     assert_same(of([pl.from_pandas(frame) for frame in frames]), WHOLE)
 
@@ -213,6 +216,8 @@ def test_what_never_was_added_is_not_taken_away_as_far_as_sums_show():
         (lambda: of("file.csv"), TypeError, "source must be a DataFrame"),
         (lambda: of(FRAME.to_numpy()), TypeError, "source must be a DataFrame"),
         (lambda: of([FRAME, 3]), TypeError, "part 1 of source must be a DataFrame, got a int"),
+        (lambda: of(FRAME, sample_weight="nope"), FormulaError, "sample_weight names 'nope', which is not a column"),
+        (lambda: of([FRAME], sample_weight="nope"), FormulaError, "sample_weight names 'nope', which is not a column"),
         (lambda: of([FRAME], sample_weight=np.ones(120)), ValueError, "has to be the name of a column"),
         (
             lambda: of(FRAME, "y ~ x + (1 | pupil)", like=WHOLE),
@@ -267,6 +272,21 @@ def stored(tmp_path_factory):
     return path.read_bytes()
 
 
+@pytest.mark.parametrize(
+    "formula", ["y ~ x + item + (1 | item)", "y ~ C(item) + (1 | item)", "y ~ (item | pupil:item)"]
+)
+def test_labels_that_columns_hold_too_are_not_replaced(formula):
+    with pytest.raises(ValueError, match="'item' is a column of effects, too, which would keep its labels"):
+        of(FRAME, formula).with_labels("item", {at: 100 - at for at in range(6)})
+
+
+def test_a_default_serves_for_labels():
+    found = of(FRAME, "y ~ x + (1 | item)").with_labels("item", defaultdict(itertools.count(10).__next__))
+    assert found.groups[0].levels.tolist() == list(range(10, 16))
+    series = pd.Series({at: f"i{at}" for at in range(6)})
+    assert of(FRAME, "y ~ x + (1 | item)").with_labels("item", series).groups[0].levels[0] == "i0"
+
+
 def test_a_cut_file_is_refused_wherever_it_ends(stored, tmp_path):
     short = tmp_path / "short.bms"
     for size in np.linspace(0, len(stored) - 1, 120).astype(int):
@@ -302,7 +322,7 @@ def rewritten(stored, path, change):
 def test_files_of_another_kind_or_of_parts_that_do_not_fit_are_refused(stored, tmp_path):
     bm.MixedModelRegressor("y ~ x", random_state=0).fit(FRAME).save(tmp_path / "est.bm")
     with pytest.raises(
-        StorageError, match=r"class 'MixedModelRegressor', which .* cannot read \('SufficientStatistics'\)"
+        StorageError, match=r"class 'MixedModelRegressor', which .* \('SufficientStatistics'\); try bayesmixed.load"
     ):
         SufficientStatistics.load(tmp_path / "est.bm")
     path = tmp_path / "a.bms"
@@ -340,5 +360,26 @@ def test_a_full_disk_leaves_no_part_of_a_file(tmp_path, monkeypatch):
     monkeypatch.setattr(archive.np.lib.format, "write_array", write_array)
     with pytest.raises(OSError, match="No space left"):
         WHOLE.save(path, minimum=0)
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.bms"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit of a file's size")
+def test_a_disk_that_fills_while_a_file_is_closed_leaves_no_part_of_it(tmp_path):
+    import resource
+    import signal
+
+    path = tmp_path / "a.bms"
+    WHOLE.save(path, minimum=0)
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
+        with pytest.raises(OSError, match="File too large"):
+            WHOLE.save(path, minimum=0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.bms"]
