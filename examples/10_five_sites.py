@@ -37,7 +37,7 @@ def send(rows, path):
     statistics = bm.SufficientStatistics.of(FORMULA, rows, categories=ARMS)
     names = statistics.groups[1].levels
     key = {name: f"{site} {number}" for number, name in enumerate(names)}
-    statistics.with_labels("doctor", key).save(path, minimum=5)  # no group of fewer than five rows leaves the house
+    statistics.with_labels("doctor", key).save(path, minimum=5)  # no sums of fewer than five rows leave the house
     return key
 
 

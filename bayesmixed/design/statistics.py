@@ -364,6 +364,11 @@ class Sums:
             tuple(alone & own[np.abs(b).argmax(axis=0)] for alone, own, b in zip(one, self.is_binary, B, strict=True)),
         )
 
+    def about(self, origin: np.ndarray, effect_origins: tuple[np.ndarray, ...]) -> Sums:
+        """The same about other origins."""
+        products = self._about(origin, effect_origins)
+        return replace(self, origin=origin, effect_origins=effect_origins, products=products)
+
     def _about(self, origin: np.ndarray, effect_origins: tuple[np.ndarray, ...]) -> CrossProducts:
         """Cross-products about other origins."""
         moves = [self.origin - origin, *(a - b for a, b in zip(self.effect_origins, effect_origins, strict=True))]

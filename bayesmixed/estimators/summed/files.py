@@ -9,6 +9,7 @@ import numpy as np
 
 from bayesmixed.design.summed.summed import Summed
 from bayesmixed.errors import quoted, warn
+from bayesmixed.estimators.summed.cells import small_cells
 
 NAME = "SufficientStatistics"
 PARTS = ("statistics",)
@@ -36,7 +37,8 @@ def save(path: str | os.PathLike[str], statistics: Summed, minimum: int) -> None
 
 def _small(statistics: Summed, minimum: int) -> str:
     """Groups, cells and levels of categories of fewer rows, in words."""
-    found = [f"{number:,} groups of {name!r}" for name, number in statistics.few(minimum).items()]
+    found = [f"{statistics.n_rows:,} rows in all"] if 0 < statistics.n_rows < minimum else []
+    found += [f"{number:,} groups of {name!r}" for name, number in statistics.few(minimum).items()]
     names = [group.name for group in statistics.groups]
     for (f, g), pairs in statistics.sums.products.pairs.items():
         if number := int(np.count_nonzero(pairs.counts < minimum)):
@@ -44,7 +46,7 @@ def _small(statistics: Summed, minimum: int) -> str:
     for name, count in statistics.seen.items():
         if number := int(np.count_nonzero((count > 0) & (count < minimum))):
             found.append(f"{number:,} levels of {name!r}")
-    return ", ".join(found)
+    return ", ".join(found + small_cells(statistics, minimum))
 
 
 def load(path: str | os.PathLike[str], kind: type[_Sums]) -> _Sums:

@@ -189,7 +189,14 @@ class SufficientStatistics(Summed):
         path : path-like
             A file of that name is replaced when the new one is complete.
         minimum : int, default=1
-            Rows that every group, every cell of two factors, and every level of a category, must have at least.
+            Rows that all together, every group, every cell of two factors, and every level of a category must have at
+            least; and so must, unless it is empty, every other cell over which the response is summed: of a group and a
+            column of zeros and ones on the left of its bar, such as that of a category's level, and of such columns
+            with each other. Of rows with weights, these cells count the weights.
+
+            Not covered are numbers of rows alone, such as how many of a group are of a level, what categories coded by
+            sums or polynomials show, what any other column singles out by being 0 in all rows but few, and what several
+            statistics give away together, such as those before and after a row came.
 
         Raises
         ------

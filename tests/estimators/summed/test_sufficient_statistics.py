@@ -265,6 +265,67 @@ def test_small_groups_are_counted_and_refused(tmp_path):
     assert f"120 rows of weight {FRAME['w'].sum():g}, gaussian" in repr(of(FRAME, sample_weight="w"))
 
 
+def arms(rare, n=40):
+    """Four groups of two arms; `rare` rows of the first are of the new arm."""
+    frame = pd.DataFrame({"hospital": np.arange(n) % 4, "y": np.random.default_rng(0).normal(size=n)})
+    new = (np.arange(n) // 4) % 2 == 1
+    new[frame["hospital"] == 0] = np.arange(n // 4) < rare
+    return frame.assign(arm=np.where(new, "new", "standard"), new=new.astype(int), x=np.linspace(-1, 1, n))
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "y ~ arm + (arm | hospital)",
+        "y ~ x + (0 + new | hospital)",
+        "y ~ x + (0 + arm | hospital)",
+        "y ~ x + (0 + x | hospital) + (arm | hospital)",
+    ],
+)
+def test_small_cells_of_a_group_and_a_category_are_refused(formula, tmp_path):
+    """In the file, sums of one row would be that row."""
+    for rare in (1, 4, 6, 9):
+        if formula == "y ~ x + (0 + new | hospital)" and rare > 5:
+            continue  # there, the sums of the others are not in the file
+        with pytest.raises(ValueError, match=r"fewer than 5 rows would be written: cells of .* in groups of 'hos"):
+            of(arms(rare), formula).save(tmp_path / "a.bms", minimum=5)
+    for rare in (0, 5, 10):
+        of(arms(rare), formula).save(tmp_path / "a.bms", minimum=5)
+
+
+@pytest.mark.parametrize("formula", ["y ~ arm * sex", "y ~ new * sex", "y ~ 0 + arm:sex", "y ~ x + arm:sex"])
+@pytest.mark.parametrize("new", [range(18), range(2, 20), range(20, 38), range(22, 40), range(36, 40)])
+def test_small_cells_of_two_columns_are_refused(formula, new, tmp_path):
+    frame = arms(5).assign(sex=np.where(np.arange(40) < 20, "f", "m"))
+    is_new = np.isin(np.arange(40), new)
+    rare = frame.assign(arm=np.where(is_new, "new", "standard"), new=is_new.astype(int))
+    with pytest.raises(ValueError, match=r"fewer than 5 rows would be written: .*cells of"):
+        of(rare, formula).save(tmp_path / "a.bms", minimum=5)
+    of(frame, formula).save(tmp_path / "a.bms", minimum=5)
+
+
+def test_the_level_that_others_are_compared_with_has_cells_too(tmp_path):
+    frame = pd.DataFrame({"g": np.repeat([0, 1], 50), "k": np.tile(list("abcde"), 20), "y": np.arange(100.0) % 7})
+    formula = "y ~ k + (k | g)"
+    of(frame, formula).save(tmp_path / "a.bms", minimum=10)
+    one = frame.drop(index=frame.index[(frame["g"] == 0) & (frame["k"] == "a")][1:])
+    with pytest.raises(ValueError, match=r"cells of .* in groups of 'g'"):
+        of(one, formula).save(tmp_path / "a.bms", minimum=2)
+
+
+def test_numbers_of_rows_alone_are_no_cells(tmp_path):
+    """Of a doctor's patients in an arm, the file has how many there are."""
+    frame = arms(5).assign(sex=np.where(np.arange(40) < 22, "f", "m"))
+    of(frame, "y ~ arm + sex + (1 | hospital)").save(tmp_path / "a.bms", minimum=5)
+
+
+def test_few_rows_without_groups_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="fewer than 5 rows would be written: 4 rows in all"):
+        of(FRAME.head(4), "y ~ x").save(tmp_path / "a.bms", minimum=5)
+    with pytest.warns(UserWarning, match="4 rows in all"):
+        of(FRAME.head(4), "y ~ x").save(tmp_path / "a.bms")
+
+
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory):
     path = tmp_path_factory.mktemp("stored") / "a.bms"
