@@ -52,7 +52,11 @@ def remainder(whole: Sums, part: Sums, spec: DesignSpec, seen: Seen) -> Sums:
         raise ValueError(f"the second statistics are not part of the first: {'; '.join(found)}.")
     if left.products.n_rows == 0:
         return left
-    gone = [np.append(_gone(spec.common, seen), False), *(_gone_effects(group, seen) for group in spec.groups)]
+    known, value = _constants(whole.common, left.common, np.append(_gone(spec.common, seen), False))
+    names = np.array([*spec.common_names, ""])
+    zero = {name: np.zeros(1, dtype=int) for name in names[known & (value == 0)].tolist()}
+    none = {**zero, **seen}  # products with a column of zeros are zero, too
+    gone = [np.append(_gone(spec.common, none), False), *(_gone_effects(group, none) for group in spec.groups)]
     moments = zip((whole.common, *whole.effects), (left.common, *left.effects), gone, strict=True)
     constants = [_constants(*each) for each in moments]
     _refuse_hidden(whole, left, spec, [known for known, _ in constants])
@@ -141,8 +145,8 @@ def _gone(columns: ColumnsSpec, seen: Seen) -> np.ndarray:
 
 def _is_there(component: Component, count: np.ndarray | None) -> np.ndarray:
     """Which columns of a component the levels that occur have a number other than 0 in."""
-    if count is None:
-        return np.ones(len(component.labels), dtype=bool)
+    if count is None or component.contrasts is None:
+        return np.full(len(component.labels), count is None)
     return np.asarray(np.any(np.array(component.contrasts)[count > 0] != 0, axis=0))
 
 

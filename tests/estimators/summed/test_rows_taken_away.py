@@ -114,6 +114,7 @@ def test_a_column_that_was_constant_stays_so():
         "y ~ x + trt + (1 | pupil)",
         "y ~ x + trt + (trt | item)",
         "y ~ trt + (0 + trt | item)",
+        "y ~ x * trt + (x | pupil)",
     ],
 )
 @pytest.mark.parametrize("seed", range(3))
