@@ -176,8 +176,9 @@ def _refuse(document: Mapping[str, Any], estimators: Collection[str]) -> str:
         return f"{found}, which this bayesmixed cannot read ({CONTRACT_VERSION!r}); update bayesmixed, or fit again"
     if document["estimator"] not in estimators:
         found = f"an estimator of class {document['estimator']!r}"
-        cure = "try bayesmixed.load, or update bayesmixed"
-        return f"{found}, which this bayesmixed cannot read here ({quoted(estimators)}); {cure}"
+        if len(estimators) == 1:  # a class reads its own files alone
+            return f"{found}, not of {quoted(estimators)}; bayesmixed.load reads the files of all that it knows"
+        return f"{found}, which this bayesmixed cannot read ({quoted(estimators)}); update bayesmixed"
     return ""
 
 

@@ -127,7 +127,8 @@ def test_a_column_of_zeros_and_ones_may_become_constant(value, formula, seed):
         warnings.simplefilter("error", RuntimeWarning)
         with pytest.warns(UserWarning, match=f"'trt' is {'constant' if value else 'all zero'}"):
             MixedModelRegressor(formula, random_state=0, draws=100).fit(left)
-    assert_fits_like(left, frame[LATE], formula)
+    # told from the intercept by its prior alone, a column of ones makes rounding larger
+    assert_fits_like(left, frame[LATE], formula, rtol=1e-4 if value else 1e-6)
 
 
 @pytest.mark.parametrize("value", [0, 1])
