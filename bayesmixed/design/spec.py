@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -248,7 +248,7 @@ class DesignSpec:
         trials: str | None = None,
         y: np.ndarray | None = None,
         weights: np.ndarray | None = None,
-        all_categories: bool = False,
+        all_categories: bool | Collection[str] = False,
     ) -> Table:
         """Read the columns of a frame that a formula needs; the rest as in `Table.read`."""
         of_effects = [*parsed.variables, *(name for term in parsed.groups for name in term.variables)]
@@ -291,8 +291,13 @@ class DesignSpec:
         cls, frame: pd.DataFrame, y: np.ndarray | None = None, weights: np.ndarray | None = None
     ) -> tuple[DesignSpec, Design]:
         """Every column of a numeric frame as a common effect, with an intercept."""
-        spec = cls(None, None, None, ColumnsSpec.plain(list(frame.columns)), ())
+        spec = cls.plain_of(frame)
         return spec, spec.evaluate(spec.read(frame, y=y, weights=weights))
+
+    @classmethod
+    def plain_of(cls, frame: pd.DataFrame) -> DesignSpec:
+        """What `plain` learns: the names of the columns."""
+        return cls(None, None, None, ColumnsSpec.plain(list(frame.columns)), ())
 
     def read(
         self,
@@ -302,7 +307,7 @@ class DesignSpec:
         trials: bool = True,
         y: np.ndarray | None = None,
         weights: np.ndarray | None = None,
-        all_categories: bool = False,
+        all_categories: bool | Collection[str] = False,
     ) -> Table:
         """Read the columns of a frame that the design needs.
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from numbers import Real
 from typing import Any
@@ -80,7 +80,7 @@ class Table:
         trials: str | None = None,
         y: np.ndarray | None = None,
         weights: np.ndarray | None = None,
-        all_categories: bool = False,
+        all_categories: bool | Collection[str] = False,
     ) -> Table:
         """Take the columns of a user's frame that a model needs; a column may be wanted as both.
 
@@ -98,8 +98,9 @@ class Table:
             The column of the numbers of trials.
         y, weights : numpy.ndarray of shape (n,), optional
             As `read_column`, `as_numbers` and scikit-learn have checked them.
-        all_categories : bool, default=False
-            Whether a Categorical keeps the categories that do not occur: other rows may have them.
+        all_categories : bool or collection of str, default=False
+            Whether a Categorical keeps the categories that do not occur: other rows may have them. Or the names of the
+            columns that do.
 
         Raises
         ------
@@ -112,11 +113,21 @@ class Table:
         require_columns(frame, tuple(dict.fromkeys([*columns, *labels])), formula)
         if trials is not None:
             require_columns(frame, (trials,), None, " It holds the numbers of trials.")
-        typed = {name: _read(frame[name], name, all_categories) for name in dict.fromkeys(columns)}
+        kept = () if isinstance(all_categories, bool) else all_categories
+        typed = {
+            name: _read(frame[name], name, all_categories is True or name in kept) for name in dict.fromkeys(columns)
+        }
         coded = {name: Labels.of(frame[name]) for name in dict.fromkeys(labels)}
         counted = None if trials is None else _numbers(_read(frame[trials], trials), trials)
         mixed = tuple(name for name, column in typed.items() if _was_mixed(frame[name], column))
         return cls(len(frame), typed, coded, y, weights, counted, mixed)
+
+    def of_levels_that_occur(self) -> Table:
+        """The same without categories that no row has; itself where there are none."""
+        found = {name: _that_occur(column) for name, column in self.columns.items() if isinstance(column, Category)}
+        if all(column is self.columns[name] for name, column in found.items()):
+            return self
+        return replace(self, columns=dict(self.columns) | found)
 
     def values(self, name: str) -> np.ndarray:
         """A column that effects are computed from, shape (n,), a category by its levels."""
@@ -190,6 +201,13 @@ def _category(column: pd.Series, name: str, all_categories: bool) -> Category:
             f"column {name!r} has different categories with the same text, {levels[used][again][0]!r}; rename one."
         )
     return Category(np.searchsorted(used, codes), categories[used], levels[used])
+
+
+def _that_occur(column: Category) -> Category:
+    used = np.unique(column.codes)
+    if len(used) == len(column.categories):
+        return column
+    return Category(np.searchsorted(used, column.codes), column.categories[used], column.levels[used])
 
 
 def _typed(column: pd.Series, name: str) -> np.ndarray:

@@ -159,9 +159,8 @@ class MixedModel(Predictions, Summaries, Storage, Display, Increments, BaseEstim
         learned = learn(self, X, y, sample_weight, reset=True)
         model = self._model(learned.model, learned.design)
         posterior = self._sample(model, learned.design, self._draw_seed())
-        rows = Rows.of(learned.design, learned.obs, learned.summed)
         self.__dict__.pop("_seed", None)  # of rows that were added before
-        return self._keep(posterior, rows, learned.summed if posterior.draws.state is not None else None)
+        return self._keep(posterior, learned.rows, learned.summed if posterior.draws.state is not None else None)
 
     def _fit_sums(self, statistics: SufficientStatistics, y: Any, sample_weight: Any) -> Self:
         """`fit` of rows that were summed."""
@@ -261,7 +260,7 @@ class MixedModel(Predictions, Summaries, Storage, Display, Increments, BaseEstim
         posterior, design, summed = after_fit.condition(
             self._posterior, frame, response, weights, progressbar=self.progressbar
         )
-        every = None if self._summed is None or summed is None else self._summed.plus(summed)
+        every = None if summed is None else self._sums_with(summed, (frame, column, weights))
         return copy(self)._keep(posterior, self._rows + Rows.of(design, obs, summed), every)
 
     def loo(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:

@@ -60,13 +60,19 @@ class Learned:
     obs : numpy.ndarray of shape (n,)
         Their labels.
     summed : Summed or None
-        Of a family that collapses.
+        Of a family that collapses; over all levels that were declared.
     """
 
     model: tuple[DesignSpec, Family]
     design: Design
     obs: np.ndarray
     summed: Summed | None
+
+    @property
+    def rows(self) -> Rows:
+        """What the estimator keeps of them."""
+        alike = self.summed is not None and self.summed.spec.parts == self.model[0].parts
+        return Rows.of(self.design, self.obs, self.summed if alike else None)
 
 
 def learn(estimator: Any, X: Any, y: Any, sample_weight: Any, reset: bool | None) -> Learned:
@@ -101,10 +107,12 @@ def learn(estimator: Any, X: Any, y: Any, sample_weight: Any, reset: bool | None
     if parsed is None:
         resolve_group_prior(estimator.group_prior, ())
         spec, design = DesignSpec.plain(frame, y, weights)
-        table = spec.read(frame.head(0))
+        table = every = spec.read(frame.head(0))
     else:
         check_columns(parsed.columns)
-        table = DesignSpec.table_of(parsed, frame, trials=trials, y=y, weights=weights)
+        levels = estimator.categories or ()
+        every = DesignSpec.table_of(parsed, frame, trials=trials, y=y, weights=weights, all_categories=levels)
+        table = every.of_levels_that_occur()
         spec, design = DesignSpec.learn_from(parsed, table, group_prior=estimator.group_prior, trials=trials)
         refuse_single_levels(spec.groups)
         warn_doubtful(spec.parts, table)
@@ -120,7 +128,11 @@ def learn(estimator: Any, X: Any, y: Any, sample_weight: Any, reset: bool | None
         check_groups(design.working(family))
     if family.separable:
         warn_separated(design)
-    summed = Summed.of_rows(spec, design, table, family) if family.collapses else None
+    summed = None
+    if family.collapses and parsed is not None and every is not table:  # `partial_fit` may bring the other levels
+        summed = Summed.of_rows(*DesignSpec.learn_from(parsed, every), every, family)
+    elif family.collapses:
+        summed = Summed.of_rows(spec, design, table, family)
     return Learned((spec, family), design, obs, summed)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
 from bayesmixed.design.frames import read_response, row_labels
@@ -92,6 +94,23 @@ class Increments:
         return summed(
             Summed, parsed, (frame, column, weights), family, spec=spec, categories=est.categories, whole=False
         )
+
+    def _sums_with(
+        self, part: Summed, rows: tuple[pd.DataFrame, pd.Series, np.ndarray | None]
+    ) -> Running[Summed] | None:
+        """The fit's sums and those of more rows, `part` in the fit's columns; None where the fit has kept none.
+
+        Where the kept sums have levels that no row of the fit had, the rows are summed with these.
+        """
+        est: Any = self
+        known = self._summed
+        if known is None:
+            return None
+        spec = known.parts[0].spec
+        if spec.parts != part.spec.parts:
+            parsed = None if spec.formula is None else parse(spec.formula)
+            part = summed(Summed, parsed, rows, part.family, spec=spec, categories=est.categories, whole=False)
+        return known.plus(part)
 
     def _is_waiting(self) -> bool:
         """Whether rows were added that no posterior was drawn of yet."""

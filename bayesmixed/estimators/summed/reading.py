@@ -61,12 +61,12 @@ def summed(
     y = as_numbers(column)
     family.check(y)
     frame = declared(frame, categories)
+    table = _read(parsed, frame, y, weights)
     if spec is None:
-        spec, design, table = _learn(parsed, frame, y, weights)
+        spec, design = _learn(parsed, frame, table)
         check_names(spec, family)
         warn_doubtful(spec.parts, table, whole=whole)
     else:
-        table = spec.read(frame, y=y, weights=weights, all_categories=True)
         try:
             spec, design = spec.releveled(table)
         except UnknownLevelsError as error:
@@ -81,15 +81,18 @@ def summed(
     return kind.of_rows(spec, design, table, family)
 
 
-def _learn(
-    parsed: ParsedFormula | None, frame: pd.DataFrame, y: np.ndarray, weights: np.ndarray | None
-) -> tuple[DesignSpec, Design, Table]:
+def _read(parsed: ParsedFormula | None, frame: pd.DataFrame, y: np.ndarray, weights: np.ndarray | None) -> Table:
     if parsed is None:
-        spec, design = DesignSpec.plain(frame, y, weights)
-        return spec, design, spec.read(frame.head(0))
+        return DesignSpec.plain_of(frame).read(frame, y=y, weights=weights)
     check_columns(parsed.columns)
-    table = DesignSpec.table_of(parsed, frame, y=y, weights=weights, all_categories=True)
-    return *DesignSpec.learn_from(parsed, table), table
+    return DesignSpec.table_of(parsed, frame, y=y, weights=weights, all_categories=True)
+
+
+def _learn(parsed: ParsedFormula | None, frame: pd.DataFrame, table: Table) -> tuple[DesignSpec, Design]:
+    if parsed is None:
+        spec = DesignSpec.plain_of(frame)
+        return spec, spec.evaluate(table)
+    return DesignSpec.learn_from(parsed, table)
 
 
 def declared(frame: pd.DataFrame, categories: Mapping[str, Any] | None) -> pd.DataFrame:

@@ -266,3 +266,44 @@ def test_pandas_categories_state_their_levels():
         est.partial_fit(typed[typed["k"] == label])
 
     assert largest_difference(fit_rows(formula, FRAME, {}, {}), est) < 1e-8
+
+
+# ---- levels that were declared and have not come yet
+
+DECLARED = {"categories": {"k": list("abcz")}}
+
+
+@pytest.mark.parametrize("how", ["partial_fit", "fit", "statistics"])
+def test_condition_takes_rows_after_a_level_that_no_row_had(how):
+    formula, more = "y ~ x*k + (k | pupil)", FRAME[110:].assign(k="z")
+    est = MixedModelRegressor(formula, **DECLARED, **FAST)
+    if how == "statistics":
+        est.fit(bm.SufficientStatistics.of(formula, FRAME[:70], **DECLARED))
+    else:
+        getattr(est, how)(FRAME[:70])
+    est = est.condition(FRAME[70:110])
+    every = pd.concat([FRAME[:110], more])
+
+    assert largest_difference(est.partial_fit(more), fit_rows(formula, every, {}, {})) < 1e-8
+
+
+def test_a_fit_keeps_the_levels_that_were_declared():
+    formula, late = "y ~ x*k + (k | pupil)", FRAME[70:].assign(k="z")
+    fitted = fit_rows(formula, FRAME[:70], {}, DECLARED)
+    alone = fit_rows(formula, FRAME[:70], {}, {})
+    every = pd.concat([FRAME[:70], late])
+
+    assert largest_difference(fitted, alone) == 0
+    assert fitted._rows.checksum == alone._rows.checksum
+    assert largest_difference(fitted.partial_fit(late), fit_rows(formula, every, {}, {})) < 1e-8
+
+
+def test_a_column_that_is_missing_is_told_alike_of_every_part():
+    messages = []
+    for est in (MixedModelRegressor(SLOPES, **FAST), MixedModelRegressor(SLOPES, **FAST).partial_fit(FRAME[:60])):
+        with pytest.raises(FormulaError, match="'pupil'") as raised:
+            est.partial_fit(FRAME[60:].drop(columns="pupil"))
+        messages.append(str(raised.value))
+
+    assert messages[0] == messages[1]
+    assert "include_groups" not in messages[0]
