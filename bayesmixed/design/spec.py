@@ -291,13 +291,8 @@ class DesignSpec:
         cls, frame: pd.DataFrame, y: np.ndarray | None = None, weights: np.ndarray | None = None
     ) -> tuple[DesignSpec, Design]:
         """Every column of a numeric frame as a common effect, with an intercept."""
-        spec = cls.plain_of(frame)
+        spec = cls(None, None, None, ColumnsSpec.plain(list(frame.columns)), ())
         return spec, spec.evaluate(spec.read(frame, y=y, weights=weights))
-
-    @classmethod
-    def plain_of(cls, frame: pd.DataFrame) -> DesignSpec:
-        """What `plain` learns: the names of the columns."""
-        return cls(None, None, None, ColumnsSpec.plain(list(frame.columns)), ())
 
     def read(
         self,

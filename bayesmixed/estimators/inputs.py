@@ -93,14 +93,8 @@ def learn(estimator: Any, X: Any, y: Any, sample_weight: Any, reset: bool | None
         As in `MixedModel.fit`.
     """
     family = estimator._find_family()
-    parsed = None if estimator.formula is None else _parse(estimator.formula, X)
-    trials = _trials(estimator.trials, parsed, family)
-    used = None if parsed is None else tuple(name for name in (*parsed.columns, parsed.response, trials) if name)
-    frame = as_frame(estimator, X, used, reset)
-    if parsed is None and (name := _name(y)) in list(frame.columns):
-        raise FormulaError(f"X has a column {name!r}, the name of y: the response would predict itself. Drop it.")
-    y = read_response(frame, y, None if parsed is None else parsed.response, type(estimator).__name__)
-    frame, column, weights, obs = rows_that_count(row_labels(X), frame, y, sample_weight)
+    parsed = read_formula(estimator.formula, X)
+    trials, (frame, column, weights, obs) = read_rows(estimator, parsed, family, (X, y, sample_weight), reset)
     check_size(column)
     family, y = estimator._learn_response(family, column)
     frame = declared(frame, estimator.categories)
@@ -136,8 +130,10 @@ def learn(estimator: Any, X: Any, y: Any, sample_weight: Any, reset: bool | None
     return Learned((spec, family), design, obs, summed)
 
 
-def _parse(formula: str, X: Any) -> ParsedFormula:
-    """Read the formula; if it cannot be read, say which of X's columns want backquotes."""
+def read_formula(formula: str | None, X: Any) -> ParsedFormula | None:
+    """Read a formula; if it cannot be read, say which of X's columns want backquotes."""
+    if formula is None:
+        return None
     try:
         return parse(formula)
     except FormulaError as error:
@@ -145,6 +141,24 @@ def _parse(formula: str, X: Any) -> ParsedFormula:
         if not cure:
             raise
         raise FormulaError(f"{error} {cure}") from None
+
+
+def read_rows(
+    estimator: Any,
+    parsed: ParsedFormula | None,
+    family: Family,
+    data: tuple[Any, Any, Any],
+    reset: bool | None,
+) -> tuple[str | None, tuple[pd.DataFrame, pd.Series, np.ndarray | None, np.ndarray]]:
+    """The column of the trials, and what `rows_that_count` says of X, y and sample_weight to learn from."""
+    X, y, sample_weight = data
+    trials = _trials(estimator.trials, parsed, family)
+    used = None if parsed is None else tuple(name for name in (*parsed.columns, parsed.response, trials) if name)
+    frame = as_frame(estimator, X, used, reset)
+    if parsed is None and (name := _name(y)) in list(frame.columns):
+        raise FormulaError(f"X has a column {name!r}, the name of y: the response would predict itself. Drop it.")
+    y = read_response(frame, y, None if parsed is None else parsed.response, type(estimator).__name__)
+    return trials, rows_that_count(row_labels(X), frame, y, sample_weight)
 
 
 def _trials(column: str | None, parsed: ParsedFormula | None, family: Family) -> str | None:

@@ -52,9 +52,7 @@ def resolve_priors(
         bounds = family.auxiliary_priors(1.0, response_of(design, family))
         auxiliary = {name: _above(prior, bounds[name]) for name, prior in user.auxiliary.items()}
         return user if auxiliary == user.auxiliary else replace(user, auxiliary=auxiliary)
-    if not isinstance(user, Mapping | None):
-        raise PriorError(f"priors must be a dict, the priors_ of a fit, or None, got {type(user).__name__}.")
-    given = _read(user or {}, design, family)
+    given = stated_priors(design, family, user, lkj_eta)
     stated = {"beta": [*given.common, *(["Intercept"] if given.intercept else [])], **given.group_sd}
     default = default_priors(design, family, lkj_eta, stated)
     return replace(
@@ -64,6 +62,29 @@ def resolve_priors(
         group_sd={factor: sds | given.group_sd[factor] for factor, sds in default.group_sd.items()},
         auxiliary={name: _above(given.auxiliary.get(name, prior), prior) for name, prior in default.auxiliary.items()},
     )
+
+
+def stated_priors(
+    design: Measured,
+    family: Family,
+    user: Mapping[str, Any] | Priors | None,
+    lkj_eta: float | Mapping[str, float],
+) -> Priors:
+    """The priors that the user states, checked as `resolve_priors` checks them before all rows are known.
+
+    A `Priors` is taken as it is: what it has to cover depends on the levels that all rows show.
+
+    Raises
+    ------
+    PriorError
+        As in `resolve_priors`.
+    """
+    if isinstance(user, Priors):
+        return user
+    if not isinstance(user, Mapping | None):
+        raise PriorError(f"priors must be a dict, the priors_ of a fit, or None, got {type(user).__name__}.")
+    resolve_eta(lkj_eta, design)
+    return _read(user or {}, design, family)
 
 
 def _above(prior: Prior, default: Prior) -> Prior:

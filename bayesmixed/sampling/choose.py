@@ -71,7 +71,8 @@ def sample(model: Model, design: Measured, settings: Settings) -> Draws:
                 return _reported(result, design, engine, settings)
         refusal = reason
     name = candidates[-1].NAME
-    raise SamplerError(f'sampler="{name}" cannot sample this posterior: {refusal}. Use sampler="auto" or "nuts".')
+    others = '"auto"' if isinstance(design, Summed) or name == ENGINES[-1].NAME else '"auto" or "nuts"'
+    raise SamplerError(f'sampler="{name}" cannot sample this posterior: {refusal}. Use sampler={others}.')
 
 
 def _order(model: Model, design: Measured) -> list[Engine]:

@@ -9,12 +9,11 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
-from bayesmixed.design.frames import read_response, row_labels
 from bayesmixed.design.summed.running import Running
 from bayesmixed.design.summed.summed import Summed
 from bayesmixed.errors import quoted
-from bayesmixed.estimators.inputs import Rows, as_frame, rows_that_count
-from bayesmixed.estimators.summed.learning import learn_sums
+from bayesmixed.estimators.inputs import Rows, read_formula, read_rows
+from bayesmixed.estimators.summed.learning import formula_of, learn_sums, refuse_settings
 from bayesmixed.estimators.summed.reading import refuse_learning, summed
 from bayesmixed.families import FAMILIES
 from bayesmixed.formula.parse import parse
@@ -32,7 +31,10 @@ class Increments:
     _summed: Running[Summed] | None
 
     def _add_rows(self, X: Any, y: Any, sample_weight: Any) -> None:
-        """Add rows to those that were learned from; where that fails, nothing has changed."""
+        """Add rows to those that were learned from; where that fails, nothing has changed.
+
+        The lock stays from the first call on, as other threads may wait for it.
+        """
         est: Any = self
         own = vars(est)
         with own.setdefault("_lock", RLock()):
@@ -46,7 +48,7 @@ class Increments:
                     seed = own["_posterior"].seed if "_posterior" in own else est._draw_seed()
             except BaseException:
                 own.update(before)
-                for name in own.keys() - (before if "_summed" in own else before.keys() - {"_lock"}):
+                for name in own.keys() - before.keys():
                     del own[name]
                 raise
             for name in OF_POSTERIOR:
@@ -76,24 +78,22 @@ class Increments:
     def _part(self, X: Any, y: Any, sample_weight: Any, known: Running[Summed] | None) -> Summed:
         """Sums of new rows."""
         est: Any = self
+        est._validate_params()  # they may have been set since the part before
         family = est._find_family()
         if not family.collapses:
             possible = [name for name, one in FAMILIES.items() if one.collapses]
             raise ValueError(f"partial_fit is for families {quoted(possible)}; {family.name!r} needs all rows at once.")
-        spec = None if known is None else known.parts[0].spec
-        formula = est.formula if spec is None else spec.formula  # after a fit of statistics it may be theirs
-        parsed = None if formula is None else parse(formula)
-        response = None if parsed is None else parsed.response
+        # after a fit of statistics the formula may be theirs
+        parsed = read_formula(est.formula, X) if known is None else formula_of(est.formula, known.parts[0])
         refuse_learning(parsed, "partial_fit")
-        used = None if parsed is None else tuple(name for name in (*parsed.columns, response) if name)
-        frame = as_frame(est, X, used, reset=known is None)
-        y = read_response(frame, y, response, type(self).__name__)
-        frame, column, weights, _ = rows_that_count(row_labels(X), frame, y, sample_weight)
+        _, (frame, column, weights, _) = read_rows(est, parsed, family, (X, y, sample_weight), known is None)
         if not len(frame):
             raise ValueError("Found 0 sample(s) with a positive weight, while a minimum of 1 is required.")
-        return summed(
-            Summed, parsed, (frame, column, weights), family, spec=spec, categories=est.categories, whole=False
-        )
+        spec = None if known is None else known.parts[0].spec
+        rows = frame, column, weights
+        part = summed(Summed, parsed, rows, family, spec=spec, categories=est.categories, whole=False)
+        refuse_settings(est, part)
+        return part
 
     def _sums_with(
         self, part: Summed, rows: tuple[pd.DataFrame, pd.Series, np.ndarray | None]
@@ -119,6 +119,7 @@ class Increments:
     def _draw_now(self) -> None:
         """Draw the posterior of all rows so far."""
         est: Any = self
+        est._validate_params()
         known: Running[Summed] = vars(self)["_summed"]
         every = known.total
         data = learn_sums(est, every)

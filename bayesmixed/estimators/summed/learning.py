@@ -6,14 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from bayesmixed.design.factors import refuse_single_levels
+from bayesmixed.design.factors import refuse_single_levels, resolve_group_prior
 from bayesmixed.design.summed.summed import Summed
-from bayesmixed.errors import FormulaError
+from bayesmixed.errors import FormulaError, SamplerError, quoted
 from bayesmixed.estimators.identification.residuals import check_groups, check_residuals
 from bayesmixed.estimators.identification.undetermined import warn_levels_of_one_row, warn_undetermined
 from bayesmixed.estimators.identification.weights import warn_few_rows
 from bayesmixed.formula.parse import ParsedFormula, parse
+from bayesmixed.priors.resolve import stated_priors
+from bayesmixed.sampling.shared import not_normal
 
+_OF_SUMS = ("auto", "collapsed", "gibbs")  # samplers that need no rows
 _CONSTANT = 1e-14  # of y's root mean square: a spread that is rounding
 
 
@@ -33,7 +36,7 @@ def learn_sums(estimator: Any, statistics: Summed) -> Summed:
     ValueError
         They are of another family; the response is constant.
     """
-    family, parsed = estimator._find_family(), _parsed(estimator.formula, statistics)
+    family, parsed = estimator._find_family(), formula_of(estimator.formula, statistics)
     if (family.name, family.link.name) != (statistics.family.name, statistics.family.link.name):
         raise ValueError(
             f"the statistics are of family {statistics.family.name!r}, the estimator is of family={family.name!r}."
@@ -57,8 +60,14 @@ def learn_sums(estimator: Any, statistics: Summed) -> Summed:
     return summed
 
 
-def _parsed(formula: str | None, statistics: Summed) -> ParsedFormula | None:
-    """The statistics' formula, which the estimator's has to be."""
+def formula_of(formula: str | None, statistics: Summed) -> ParsedFormula | None:
+    """The statistics' formula, which the estimator's has to be.
+
+    Raises
+    ------
+    FormulaError
+        It is another one.
+    """
     spec = statistics.spec
     theirs = None if spec.formula is None else parse(spec.formula)
     if formula is None or formula == spec.formula:
@@ -66,7 +75,7 @@ def _parsed(formula: str | None, statistics: Summed) -> ParsedFormula | None:
     mine = parse(formula)
     if theirs is None or _right(mine) != _right(theirs) or mine.response not in (None, spec.response):
         raise FormulaError(
-            f"the estimator's formula is {formula!r}, and the statistics hold sums of {spec.formula!r} alone. "
+            f"the estimator's formula is {formula!r}, and the sums over rows are of {spec.formula!r} alone. "
             f"Write formula={spec.formula!r}, or formula=None."
         )
     return theirs
@@ -75,6 +84,36 @@ def _parsed(formula: str | None, statistics: Summed) -> ParsedFormula | None:
 def _right(parsed: ParsedFormula) -> tuple[Any, ...]:
     """What a formula says beside its response."""
     return parsed.common, parsed.groups, parsed.variables
+
+
+def refuse_settings(estimator: Any, part: Summed) -> None:
+    """Refuse parameters under which no posterior of sums can be drawn, whatever rows may come.
+
+    Parameters
+    ----------
+    estimator : MixedModel
+    part : Summed
+        Of its formula, over some rows.
+
+    Raises
+    ------
+    SamplerError
+        A sampler that needs rows, or a prior that keeps effects from integrating out.
+    ValueError
+        Names or values of `priors`, `lkj_eta` or `group_prior`.
+    """
+    resolve_group_prior(estimator.group_prior, tuple(group.name for group in part.groups))
+    priors = stated_priors(part, part.family, estimator.priors, estimator.lkj_eta)
+    if estimator.sampler not in _OF_SUMS:
+        raise SamplerError(
+            f"partial_fit keeps sums over rows, and sampler={estimator.sampler!r} needs the rows themselves. Use one "
+            f"of {quoted(_OF_SUMS)}, or fit all rows together."
+        )
+    if found := not_normal(priors):
+        raise SamplerError(
+            "partial_fit keeps sums over rows, of which only Normal priors of common effects integrate out, not "
+            f"{found}. State Normal ones, or fit all rows together."
+        )
 
 
 def refuse_sums(X: Any, what: str) -> None:

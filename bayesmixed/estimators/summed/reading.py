@@ -83,14 +83,14 @@ def summed(
 
 def _read(parsed: ParsedFormula | None, frame: pd.DataFrame, y: np.ndarray, weights: np.ndarray | None) -> Table:
     if parsed is None:
-        return DesignSpec.plain_of(frame).read(frame, y=y, weights=weights)
+        return DesignSpec.plain(frame.head(0))[0].read(frame, y=y, weights=weights)
     check_columns(parsed.columns)
     return DesignSpec.table_of(parsed, frame, y=y, weights=weights, all_categories=True)
 
 
 def _learn(parsed: ParsedFormula | None, frame: pd.DataFrame, table: Table) -> tuple[DesignSpec, Design]:
     if parsed is None:
-        spec = DesignSpec.plain_of(frame)
+        spec, _ = DesignSpec.plain(frame.head(0))
         return spec, spec.evaluate(table)
     return DesignSpec.learn_from(parsed, table)
 

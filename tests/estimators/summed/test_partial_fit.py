@@ -17,6 +17,7 @@ from sklearn.utils.metadata_routing import get_routing_for_object
 import bayesmixed as bm
 from bayesmixed import FormulaError, MixedModelRegressor
 from bayesmixed.estimators import base
+from bayesmixed.estimators.summed import increments
 from helpers.strategies import parts
 from helpers.summed_cases import CASES, FAST, UNCENTRED, fit_rows, largest_difference, make_frame
 
@@ -199,7 +200,33 @@ def test_a_first_part_that_is_refused_leaves_nothing():
     with pytest.raises(ValueError, match="missing values"):
         est.partial_fit(FRAME.assign(x=np.nan))
 
-    assert vars(est) == before
+    assert {name: value for name, value in vars(est).items() if name != "_lock"} == before
+
+
+def test_a_first_part_that_is_refused_takes_nothing_of_another_threads_part(monkeypatch):
+    est, begun, refused = MixedModelRegressor(SLOPES, **FAST), threading.Event(), threading.Event()
+
+    def wait_for_the_other(parsed, where):
+        begun.set()
+        assert refused.wait(10)
+        raise FormulaError("no")
+
+    def bad():
+        with pytest.raises(FormulaError, match="no"):
+            est.partial_fit(FRAME)
+
+    monkeypatch.setattr(increments, "refuse_learning", wait_for_the_other)
+    first, second = threading.Thread(target=bad), threading.Thread(target=est.partial_fit, args=(FRAME,))
+    first.start()
+    assert begun.wait(10)
+    monkeypatch.undo()
+    second.start()
+    second.join(0.3)  # it has to be waiting for the lock by then
+    refused.set()
+    first.join()
+    second.join()
+
+    assert largest_difference(est, fit_rows(SLOPES, FRAME, {}, {})) < 1e-8
 
 
 def test_what_all_rows_have_to_show_is_asked_when_the_posterior_is_drawn():
@@ -307,3 +334,60 @@ def test_a_column_that_is_missing_is_told_alike_of_every_part():
 
     assert messages[0] == messages[1]
     assert "include_groups" not in messages[0]
+
+
+# ---- parameters, asked of every part as fit asks them
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "message"),
+    [
+        ({"draws": -5}, ValueError, "The 'draws' parameter of MixedModelRegressor"),
+        ({"sampler": "blah"}, ValueError, "The 'sampler' parameter of MixedModelRegressor"),
+        ({"formula": "y ~ x + (1 | pupil)"}, FormulaError, r"sums over rows are of 'y ~ x \+ \(x \| pupil\)' alone"),
+        ({"trials": "z"}, ValueError, "the trials 'z' are for family='binomial'"),
+        ({"priors": {"nobody": bm.Normal(0, 1)}}, bm.PriorError, "unknown prior 'nobody'"),
+        ({"priors": {"sd_pupil": bm.Normal(0, 1)}}, bm.PriorError, "must have positive support"),
+        ({"lkj_eta": {"nobody": 2.0}}, bm.PriorError, "nobody"),
+        ({"group_prior": {"nobody": "lkj"}}, ValueError, "nobody"),
+        ({"sampler": "nuts"}, bm.SamplerError, "sampler='nuts' needs the rows themselves. Use one of 'auto', 'coll"),
+        ({"sampler": "transport"}, bm.SamplerError, "sampler='transport' needs the rows themselves"),
+        ({"priors": {"Intercept": bm.HalfNormal(3)}}, bm.SamplerError, "only Normal priors .* not 'Intercept': HalfN"),
+    ],
+)
+def test_parameters_that_are_wrong_are_refused_by_the_part(changed, error, message):
+    est = MixedModelRegressor(SLOPES, **FAST).partial_fit(FRAME[:60])
+    before = {name: est.get_params()[name] for name in changed}
+    with pytest.raises(error, match=message):
+        est.set_params(**changed).partial_fit(FRAME[60:])
+    est.set_params(**before).partial_fit(FRAME[60:])
+
+    assert largest_difference(est, fit_rows(SLOPES, FRAME, {}, {})) < 1e-8
+
+
+def test_parameters_are_validated_before_the_posterior_is_drawn():
+    est = MixedModelRegressor(SLOPES, **FAST).partial_fit(FRAME).set_params(draws=-5)
+
+    with pytest.raises(ValueError, match="The 'draws' parameter of MixedModelRegressor"):
+        est.predict(FRAME)
+
+
+def test_a_response_among_the_columns_is_refused_as_in_fit():
+    with pytest.raises(FormulaError, match="X has a column 'y', the name of y"):
+        MixedModelRegressor().partial_fit(FRAME[["y", "x"]], FRAME["y"])
+
+
+def test_a_name_that_wants_backquotes_is_told_as_in_fit():
+    odd, messages = FRAME.rename(columns={"x": "a b"}), []
+    for method in ("fit", "partial_fit"):
+        with pytest.raises(FormulaError, match="backquotes") as raised:
+            getattr(MixedModelRegressor("y ~ a b"), method)(odd)
+        messages.append(str(raised.value))
+
+    assert messages[0] == messages[1]
+
+
+def test_a_sampler_that_needs_rows_is_not_the_cure_for_sums_without_them():
+    statistics = bm.SufficientStatistics.of(SLOPES, FRAME)
+    with pytest.raises(bm.SamplerError, match=r'needs the rows.*Use sampler="auto"\.$'):
+        MixedModelRegressor(SLOPES, sampler="nuts").fit(statistics)
