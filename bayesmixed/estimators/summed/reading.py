@@ -13,7 +13,7 @@ from bayesmixed.design.doubts import warn_doubtful
 from bayesmixed.design.frames import as_numbers
 from bayesmixed.design.spec import Design, DesignSpec
 from bayesmixed.design.summed.summed import Summed
-from bayesmixed.design.table import Table
+from bayesmixed.design.table import Category, Table
 from bayesmixed.errors import FormulaError, quoted
 from bayesmixed.estimators.identification.undetermined import check_units
 from bayesmixed.families.base import Family
@@ -92,7 +92,29 @@ def _learn(parsed: ParsedFormula | None, frame: pd.DataFrame, table: Table) -> t
     if parsed is None:
         spec, _ = DesignSpec.plain(frame.head(0))
         return spec, spec.evaluate(table)
-    return DesignSpec.learn_from(parsed, table)
+    try:
+        return DesignSpec.learn_from(parsed, table)
+    except FormulaError as error:
+        if not (single := _of_one_level(parsed, table)):
+            raise
+        stated = ", ".join(f"{name!r}: [...]" for name in single)
+        raise FormulaError(
+            f"{error} These rows show a single level of {quoted(single)}; if others have more, state all of them, "
+            f"categories={{{stated}}}, or make the column a Categorical of all categories."
+        ) from None
+
+
+def _of_one_level(parsed: ParsedFormula, table: Table) -> list[str]:
+    """Columns that are categories, by themselves or by C(), and of which no more than one is known."""
+    text, found = parsed.text.replace(" ", ""), []
+    for name, column in table.columns.items():
+        if isinstance(column, Category):
+            n_levels = len(column.levels)
+        else:
+            is_category = column.dtype.kind != "f" or f"C({name}" in text
+            n_levels = len(np.unique(column)) if is_category else 2
+        found += [name] if n_levels < 2 else []
+    return found
 
 
 def declared(frame: pd.DataFrame, categories: Mapping[str, Any] | None) -> pd.DataFrame:

@@ -336,6 +336,37 @@ def test_a_column_that_is_missing_is_told_alike_of_every_part():
     assert "include_groups" not in messages[0]
 
 
+@pytest.mark.parametrize(
+    ("formula", "name"),
+    [
+        ("y ~ k", "k"),
+        ("y ~ x*k", "k"),
+        ("y ~ (k | pupil)", "k"),
+        ("y ~ C(town)", "town"),
+        ("y ~ x:C( town ) + x", "town"),
+    ],
+)
+def test_a_category_that_shows_one_level_in_the_first_rows_is_told_to_be_declared(formula, name):
+    some = FRAME[(FRAME["k"] == "a") & (FRAME["town"] == 0)]
+    cure = rf"These rows show a single level of '{name}'.*state all of them, categories={{'{name}': \[\.\.\.\]}}"
+    with pytest.raises(FormulaError, match=cure):
+        MixedModelRegressor(formula).partial_fit(some)
+    with pytest.raises(FormulaError, match=cure):
+        bm.SufficientStatistics.of(formula, some)
+    levels = {name: FRAME[name].drop_duplicates().sort_values().tolist()}
+    rest = FRAME[~FRAME.index.isin(some.index)]
+    est = MixedModelRegressor(formula, categories=levels, **FAST).partial_fit(some).partial_fit(rest)
+
+    assert largest_difference(est, fit_rows(formula, FRAME, {}, {})) < 1e-8
+
+
+def test_other_errors_of_a_formula_name_no_categories():
+    with pytest.raises(FormulaError, match="y ~ log") as raised:
+        MixedModelRegressor("y ~ log(x, 2, 3)").partial_fit(FRAME[FRAME["k"] == "a"].assign(x=1.0))
+
+    assert "categories=" not in str(raised.value)
+
+
 # ---- parameters, asked of every part as fit asks them
 
 
