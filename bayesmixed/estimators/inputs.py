@@ -41,6 +41,7 @@ from bayesmixed.estimators.identification.undetermined import (
     warn_undetermined,
 )
 from bayesmixed.estimators.identification.weights import warn_few_rows
+from bayesmixed.estimators.summed.learning import refuse_sums
 from bayesmixed.estimators.summed.reading import declared
 from bayesmixed.families.base import Family
 from bayesmixed.formula.names import cure_of_names
@@ -225,6 +226,7 @@ def as_frame(estimator: Any, X: Any, used: Collection[str] | None, reset: bool |
     reset : bool or None
         True: record X's columns. False: compare them with those of the fit. None: neither.
     """
+    refuse_sums(X)
     X = to_pandas(X, used)
     if used is not None:
         if not isinstance(X, pd.DataFrame):

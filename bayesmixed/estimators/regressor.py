@@ -277,6 +277,7 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
         >>> [round(est.predict(new, return_std=True, new_groups=mode)[1][0]) for mode in ("zero", "sample")]
         [30, 69]
         """
+        refuse_sums(X, "predict")
         design, modes = self._new_design(X, include_groups, new_groups)
         mean = prediction.mean(self._posterior, design, modes)
         if not return_std:

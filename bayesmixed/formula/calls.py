@@ -23,7 +23,7 @@ _USAGE = {
     "C": "C(k), C(k, Sum), C(k, Treatment) or C(k, Treatment('reference'))",
     "S": "S(k) or S(k, 'omitted')",
     "T": "T(k) or T(k, 'reference')",
-    "bs": "bs(x, df=4), bs(x, df=4, degree=2) or bs(x, knots=[2, 5], lower_bound=0, upper_bound=10)",
+    "bs": "bs(x, df=4), bs(x, df=4, degree=2) or bs(x, knots=[2, 5])",
     "poly": "poly(x, 2) or poly(x, 2, raw=True)",
     "maximum": "maximum(x, z)",
     "minimum": "minimum(x, z)",

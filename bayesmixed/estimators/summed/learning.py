@@ -116,12 +116,21 @@ def refuse_settings(estimator: Any, part: Summed) -> None:
         )
 
 
-def refuse_sums(X: Any, what: str) -> None:
+def refuse_sums(X: Any, what: str = "what is asked") -> None:
     """Refuse statistics where rows are needed.
+
+    Parameters
+    ----------
+    X
+        What was given for rows.
+    what : str
+        The method that needs them.
 
     Raises
     ------
     TypeError
     """
     if isinstance(X, Summed):
-        raise TypeError(f"{what} needs rows, got {type(X).__name__}; sums over rows have no predictions.")
+        raise TypeError(
+            f"{what} needs rows, got {type(X).__name__}; sums over rows are for fit alone; a + b adds some to others."
+        )

@@ -261,3 +261,22 @@ def test_refusals_and_warnings_are_those_of_the_rows(formula, weight):
     found = outcome(lambda: fit_sums(halves[0] + halves[1], {}, {}))
 
     assert found == rows
+
+
+@pytest.mark.parametrize("method", ["partial_fit", "predict", "condition", "loo", "build_model"])
+def test_methods_that_need_rows_say_so(method):
+    statistics = bm.SufficientStatistics.of("y ~ x + (1 | pupil)", FRAME)
+    est = bm.MixedModelRegressor("y ~ x + (1 | pupil)", **FAST).fit(statistics)
+    before = vars(est).copy()
+    with pytest.raises(TypeError, match=f"^{method} needs rows, got SufficientStatistics; .* a \\+ b adds"):
+        getattr(est, method)(statistics)
+
+    assert vars(est) == before
+
+
+@pytest.mark.parametrize("method", ["bayes_r2", "predict_interval", "predict_draws", "sample_posterior_predictive"])
+def test_other_methods_speak_of_rows_too(method):
+    statistics = bm.SufficientStatistics.of("y ~ x + (1 | pupil)", FRAME)
+    est = bm.MixedModelRegressor(**FAST).fit(statistics)
+    with pytest.raises(TypeError, match="needs rows, got SufficientStatistics"):
+        getattr(est, method)(statistics)

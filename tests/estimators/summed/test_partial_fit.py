@@ -1,7 +1,9 @@
 """Rows in parts are one fit of all rows, drawn when a value of the posterior is read and not before."""
 
 import pickle
+import re
 import threading
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,6 +20,8 @@ import bayesmixed as bm
 from bayesmixed import FormulaError, MixedModelRegressor
 from bayesmixed.estimators import base
 from bayesmixed.estimators.summed import increments
+from bayesmixed.formula.parse import parse
+from bayesmixed.formula.terms import FIXED_SPLINE, calls_that_learn
 from helpers.strategies import parts
 from helpers.summed_cases import CASES, FAST, UNCENTRED, fit_rows, largest_difference, make_frame
 
@@ -249,6 +253,15 @@ def test_a_spline_of_stated_knots_is_the_cure():
         MixedModelRegressor("y ~ bs(z, df=4)").partial_fit(FRAME)
     with pytest.raises(FormulaError, match="would learn"):  # its boundary knots
         MixedModelRegressor(f"y ~ 0 + bs(z, knots=[1, 2]{UNCENTRED})").partial_fit(FRAME)
+
+
+@pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md"])
+def test_the_spline_that_is_named_learns_nothing_from_rows(name):
+    found = re.findall(r"`([^`]*bs\([^`]*lower_bound[^`]*)`", (Path(bm.__file__).parents[1] / name).read_text())
+
+    assert found == ["0 + bs(x, knots=[2, 5], lower_bound=0, upper_bound=9, center=False)"]
+    if "center" in FIXED_SPLINE:  # a word of formulae since 0.8
+        assert calls_that_learn(parse(f"y ~ {found[0]}").common) == []
 
 
 def test_functions_that_learn_nothing_are_not():
