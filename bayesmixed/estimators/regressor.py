@@ -183,7 +183,8 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
         ----------
         X, y, sample_weight
             As in `fit`. New levels of grouping factors join as they come. Of common categoricals all levels have to be
-            known at the first part: by `categories`, or by the dtype of a Categorical.
+            known at the first part: by `categories`, or by the dtype of a Categorical; by `categories` alone where
+            that part went to `fit`, which leaves out what its Categoricals do not show.
 
         Returns
         -------
@@ -197,11 +198,21 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
         ValueError
             A family, or a fit, that needs its rows: other than "gaussian" and "lognormal", or by NUTS. Whatever is
             raised, the estimator is as it was.
+        SamplerError
+            A `sampler`, or a prior that is not Normal, that needs the rows.
+        TypeError
+            `SufficientStatistics`, which `fit` takes.
 
         Notes
         -----
         ``hasattr`` of a value of the posterior reads it; printing, cloning and pickling do not. What raises or warns
         in `fit` because of all rows, such as a response that is constant, does so when the posterior is drawn.
+
+        Sums hold 16 digits of squares, and what they cannot hold is refused when the posterior is drawn, though `fit`
+        takes the same rows. `FormulaError`: powers and products that are nearly combinations of the columns in them,
+        such as the cube of a year, or ``x*k`` and ``k + x:k`` where the mean of x is more than about 10,000 of its
+        standard deviations from zero; subtract a value from x first. `SamplerError`: effects of a factor that are more
+        than 60,000 times the residual standard deviation, or correlations of 1, for which `fit` goes over to NUTS.
 
         Examples
         --------
