@@ -70,7 +70,8 @@ def summed(
         try:
             spec, design = spec.releveled(table)
         except UnknownLevelsError as error:
-            name, levels = error.component.variables[0], list(error.component.levels or ())
+            levels = list(error.component.levels or ())
+            name = next(name for name in error.component.variables if name in table.columns)  # a contrast is none
             raise FormulaError(
                 f"{error.component.name!r} has levels that the first rows did not have: {quoted(error.unknown)} (known "
                 f"levels: {quoted(levels)}; a fit keeps those that its rows show). State all of them before the first "

@@ -139,3 +139,10 @@ def test_a_sampler_that_needs_rows_is_not_the_cure_for_sums_without_them():
     statistics = bm.SufficientStatistics.of(SLOPES, FRAME)
     with pytest.raises(bm.SamplerError, match=r'needs the rows.*Use sampler="auto"\.$'):
         MixedModelRegressor(SLOPES, sampler="nuts").fit(statistics)
+
+
+def test_a_column_with_a_contrast_is_named_by_itself():
+    est = MixedModelRegressor("y ~ C(k, Sum)", **FAST).partial_fit(FRAME)
+
+    with pytest.raises(FormulaError, match=r"categories={'k': \[\.\.\.\]}"):
+        est.partial_fit(FRAME[:5].assign(k="z"))
