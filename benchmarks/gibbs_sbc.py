@@ -30,7 +30,7 @@ from tables import OUTPUT
 import bayesmixed as bm
 
 APART = 100_000  # between the seeds of two designs, for their data sets not to be alike
-QUICK = 2
+QUICK = 1
 
 
 @dataclass(frozen=True)
@@ -118,12 +118,12 @@ def main() -> None:
     """Go on with all designs, and judge all ranks so far."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--replications", type=int, default=250)
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK} short replications of each, from the beginning")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK} replication of each, from the beginning")
     arguments = parser.parse_args()
     OUTPUT.mkdir(exist_ok=True)
     replications, draws, n_ranks, path = arguments.replications, 1000, 100, OUTPUT / "gibbs_sbc.csv"
     if arguments.quick:
-        replications, draws, n_ranks, path = QUICK, 100, 20, OUTPUT / "gibbs_sbc_quick.csv"
+        replications, draws, n_ranks, path = QUICK, 1000, 20, OUTPUT / "gibbs_sbc_quick.csv"
         path.unlink(missing_ok=True)
     settings = {"sampler": "gibbs", "draws": draws}
     plans = [Plan(case, settings, number * APART) for number, case in enumerate(cases())]

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from bayesmixed.sampling.gibbs.chains import Chains, Move, Updated
-from bayesmixed.sampling.gibbs.constants import FEW
 from bayesmixed.sampling.gibbs.joint.nest import Nest
 from bayesmixed.sampling.gibbs.joint.redraw import Redraw
 from bayesmixed.sampling.gibbs.joint.rescale import rescale
@@ -64,7 +63,7 @@ class Sampler:
         """A step of i-SIR, of all coordinates of a conditional or of its first ones."""
         whole = len(x) == len(self.proposals[i].mean)
         proposal = self.proposals[i].leading(len(x))
-        new, moved, density = resample(x, log_density, proposal, self.candidates[i] if whole else FEW, self.rng)
+        new, moved, density = resample(x, log_density, proposal, self.candidates[i], self.rng)
         if whole:
             self.moved, self.log_density = self.moved + moved / len(self.proposals), density
         return new

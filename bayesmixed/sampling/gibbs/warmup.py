@@ -140,7 +140,7 @@ def warm_up(
 
 def _candidates(arrangement: Arrangement, block: int | Nest) -> int:
     factor = arrangement.factors[block if isinstance(block, int) else block.inner]
-    return FEW if factor.products.shape[1] > LARGE or not isinstance(block, int) else CANDIDATES
+    return FEW if factor.products.shape[1] > LARGE else CANDIDATES
 
 
 def _first_sizes(density: CollapsedDensity) -> np.ndarray:
