@@ -16,7 +16,7 @@ from scipy import sparse
 from bayesmixed.design.statistics import CrossProducts
 from bayesmixed.gaussian.batched import conditional_effects, conditional_root, quadratic_form
 from bayesmixed.gaussian.first_factor import FirstFactor, Remainder
-from bayesmixed.gaussian.statistics import is_nested
+from bayesmixed.gaussian.statistics import is_nested, sums_by
 from bayesmixed.gaussian.units import WorkingRows
 
 
@@ -92,7 +92,7 @@ class Nested:
             rest = np.concatenate([np.reshape(left, (-1, J)), np.tile(v[:, None], J)]).astype(int)
             mine = range(len(left))
             goal = np.concatenate([place(rest[b:], rest[b]).ravel() for b in mine]) if left else np.empty(0, dtype=int)
-            scatter = sparse.csr_array((np.ones(len(goal)), (goal, np.arange(len(goal)))), (len(targets), len(goal)))
+            scatter = sums_by(goal, len(targets))
             steps.append(Step(place(own[:, None], own[None]), place(own[:, None], rest[None]), ancestors, scatter))
         return cls(first, remainder, tuple(steps), place(v[:, None], v[None]))
 

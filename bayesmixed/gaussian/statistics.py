@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import sparse
 
 from bayesmixed.design.spec import Design
 from bayesmixed.design.statistics import CrossProducts, parts
@@ -80,3 +81,8 @@ def products_of_rows(design: Design, units: Units) -> CrossProducts:
 def is_nested(statistics: CrossProducts, inner: int, outer: int) -> bool:
     """Whether every level of factor `inner` occurs with a single level of factor `outer`."""
     return len(statistics.between(inner, outer).first) == statistics.n_levels[inner]
+
+
+def sums_by(place: np.ndarray, n: int) -> sparse.csr_array:
+    """The matrix that adds numbers up by their places among n, (n, len(place))."""
+    return sparse.csr_array((np.ones(len(place)), (place, np.arange(len(place)))), (n, len(place)))

@@ -66,7 +66,7 @@ class Chains:
 
     def point(self, i: int) -> np.ndarray:
         """Coordinates of a conditional, (D, C)."""
-        return np.vstack([self.theta[self.arrangement.conditionals[i].index], self.s])
+        return self.arrangement.conditionals[i].point(self.theta, self.s)
 
     def effects(self, i: int) -> np.ndarray:
         """A large factor's effects, (q, J, C)."""

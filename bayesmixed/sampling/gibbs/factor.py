@@ -18,6 +18,7 @@ from scipy import sparse
 from bayesmixed.design.statistics import CrossProducts
 from bayesmixed.gaussian.batched import conditional_effects, conditional_root, lower, total, unpack
 from bayesmixed.gaussian.first_factor import Columns, Entries, Inverses, Kinds
+from bayesmixed.gaussian.statistics import sums_by
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,8 @@ class Given:
 
     Attributes
     ----------
-    t : numpy.ndarray of shape (q, J, C)
-        r_j.
+    t, c : numpy.ndarray of shape (q, J, C)
+        r_j about the centre, and the whitened r_j less it.
     own : numpy.ndarray of shape (K, C)
         The last column of E.
     moments : numpy.ndarray of shape (C, K, q (q + 1) / 2 * U)
@@ -35,6 +36,7 @@ class Given:
     """
 
     t: np.ndarray
+    c: np.ndarray
     own: np.ndarray
     moments: np.ndarray
 
@@ -86,7 +88,7 @@ class LargeFactor:
         T = by_effect.swapaxes(0, 1).reshape(K, q * J)
         kinds = Kinds.of(statistics.S[f])
         inverses, h = Inverses.of(kinds, q), len(kinds.S)
-        by_kind = sparse.csr_array((np.ones(J), (kinds.of_level, np.arange(J))), (kinds.S.shape[1], J))
+        by_kind = sums_by(kinds.of_level, kinds.S.shape[1])
         c = whiten(inverses, T[:-1].T.reshape(q, J, K - 1))
         spread, white = _spread(c, kinds), c.reshape(q * J, K - 1).T.copy()
         moments = (spread @ white.T).reshape(K - 1, h * kinds.S.shape[1], K - 1)
@@ -125,14 +127,14 @@ class LargeFactor:
         own[:-1] -= self.white @ c.reshape(q * J, C)
         own[-1] = np.maximum(own[-1] - np.square(c).sum(axis=(0, 1)), 0.0)
         t = r + _each(self.S, self.centre[..., None])
-        c = self.about_centre(c)
+        about = self.about_centre(c)
         pairs = lower(q)
         moments = np.empty((C, K, len(pairs) * U))
-        moments[:, :-1] = (self.spread @ c.reshape(q * J, C)).reshape(K - 1, len(pairs) * U, C).transpose(2, 0, 1)
+        moments[:, :-1] = (self.spread @ about.reshape(q * J, C)).reshape(K - 1, len(pairs) * U, C).transpose(2, 0, 1)
         for at, (a, b) in enumerate(pairs):
-            squares = (self.by_kind @ (c[a] * c[b])) * (1.0 if a == b else 2.0)
+            squares = (self.by_kind @ (about[a] * about[b])) * (1.0 if a == b else 2.0)
             moments[:, -1, at * U : (at + 1) * U] = squares.T
-        return Given(t, own, moments)
+        return Given(t, c, own, moments)
 
     def about_centre(self, c: np.ndarray) -> np.ndarray:
         """C of r as that of t, which the centre's part of the residual joins; (q, J, C)."""

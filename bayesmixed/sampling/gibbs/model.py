@@ -13,7 +13,7 @@ from bayesmixed.design.spec import Design
 from bayesmixed.design.statistics import CrossProducts
 from bayesmixed.gaussian.batched import total
 from bayesmixed.gaussian.common import Reduced, Residual
-from bayesmixed.gaussian.covariance import Covariances
+from bayesmixed.gaussian.covariance import Covariances, Relative
 from bayesmixed.gaussian.density import CollapsedDensity
 from bayesmixed.gaussian.first_factor import Columns, products_of_rest
 from bayesmixed.gaussian.units import Units
@@ -49,25 +49,21 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
-class Conditional:
-    """p(theta_f, theta_small, sigma | y, b_g) of a large factor f: its effects and the shared ones are integrated out.
-
-    The coordinates are those of `Covariances`, with the standard deviations themselves in place of those relative to
-    sigma, then log(sigma). A small factor's effects are b = L u with u standard normal, so that L may be singular.
+class Block:
+    """Coordinates that are drawn together: covariances of some factors, then log(sigma).
 
     Attributes
     ----------
-    factor : LargeFactor
     columns : Columns
+        The shared ones.
     covariances : Covariances
-        Of the factor, then the small ones.
+        Of the block's own factors, then the small ones.
     residual : Residual
-        Of u, the common effects and sigma.
+        Of the small factors' u, the common effects and sigma.
     index : numpy.ndarray of int, shape (D - 1,)
         Where the coordinates stand among those of all factors.
     """
 
-    factor: LargeFactor
     columns: Columns
     covariances: Covariances
     residual: Residual
@@ -78,22 +74,53 @@ class Conditional:
         """D, of the coordinates with log(sigma)."""
         return len(self.index) + 1
 
-    def at(self, given: Given, x: np.ndarray) -> Evaluated:
-        """Integrate the factor's effects out at points x, (D, C * N), chain after chain."""
-        s = x[-1]
-        absolute = self.covariances.at(x[:-1])
-        sigma = np.exp(s)
-        root, small = absolute.roots[0] / sigma, absolute.roots[1:]
-        inverse, log_det = self.factor.inverses_at(root)
-        G = self.factor.products_at(given, inverse)
+    def point(self, theta: np.ndarray, s: np.ndarray) -> np.ndarray:
+        """Coordinates, (D, C), among those of all factors, (d, C), and log(sigma), (C,)."""
+        return np.vstack([theta[self.index], s])
+
+    def reduced(self, G: np.ndarray, log_det: np.ndarray, absolute: Relative, s: np.ndarray) -> Reduced:
+        """What `Residual` reads, of cross-products of the shared columns in which the small factors' are not scaled."""
+        small = absolute.roots[len(absolute.roots) - len(self.columns.factors) :]
         for _ in range(2):  # rows, then columns
             G = scaled(G, self.columns, small).swapaxes(0, 1)
         log_prior = absolute.log_prior - self.covariances.n_sds * s  # `Residual` takes its sds to be relative
-        return Evaluated(root, small, Reduced(G, log_det, absolute.sds / sigma, log_prior))
+        return Reduced(G, log_det, absolute.sds / np.exp(s), log_prior)
+
+    def density(self, x: np.ndarray, reduce: Callable[[np.ndarray], Reduced]) -> np.ndarray:
+        """Log density, (C, N), at coordinates x of shape (D, C, N); none where rounding would decide."""
+        K, flat = self.covariances.n_sds, x.reshape(len(x), -1)
+        inside = (np.abs(flat[K:-1]) < V).all(axis=0) & (flat[-1] >= self.residual.log_floor) & (flat[-1] < LOG_SD[1])
+        inside &= ((flat[:K] > LOG_SD[0]) & (flat[:K] < LOG_SD[1])).all(axis=0)
+        flat = np.where(inside, flat, 0.0)
+        values = self.residual.log_density(reduce(flat), flat[-1])
+        return np.where(inside & np.isfinite(values), values, -np.inf).reshape(x.shape[1:])
+
+
+@dataclass(frozen=True)
+class Conditional(Block):
+    """p(theta_f, theta_small, sigma | y, b_g) of a large factor f: its effects and the shared ones are integrated out.
+
+    The coordinates are those of `Covariances`, with the standard deviations themselves in place of those relative to
+    sigma, then log(sigma). A small factor's effects are b = L u with u standard normal, so that L may be singular.
+
+    Attributes
+    ----------
+    factor : LargeFactor
+    """
+
+    factor: LargeFactor
+
+    def at(self, given: Given, x: np.ndarray) -> Evaluated:
+        """Integrate the factor's effects out at points x, (D, C * N), chain after chain."""
+        absolute = self.covariances.at(x[:-1])
+        root = absolute.roots[0] / np.exp(x[-1])
+        inverse, log_det = self.factor.inverses_at(root)
+        G = self.factor.products_at(given, inverse)
+        return Evaluated(root, absolute.roots[1:], self.reduced(G, log_det, absolute, x[-1]))
 
     def log_density(self, given: Given, x: np.ndarray) -> np.ndarray:
         """Log density, (C, N), at points x of shape (D, C, N), but for a constant."""
-        return density_inside(x, self.covariances.n_sds, self.residual, lambda flat: self.at(given, flat).reduced)
+        return self.density(x, lambda flat: self.at(given, flat).reduced)
 
     def draw(
         self, given: Given, x: np.ndarray, normals: np.ndarray, noise: np.ndarray
@@ -121,18 +148,6 @@ class Conditional:
         F = self.factor.roots(at.root)
         mean = self.factor.draw(given, F, shared_mean, np.zeros_like(noise))
         return shared_mean, shared, mean, self.factor.draw(given, F, shared, np.exp(x[-1]) * noise)
-
-
-def density_inside(
-    x: np.ndarray, n_sds: int, residual: Residual, reduce: Callable[[np.ndarray], Reduced]
-) -> np.ndarray:
-    """Log density, (C, N), at coordinates x of shape (D, C, N); none where rounding would decide."""
-    flat = x.reshape(len(x), -1)
-    inside = (np.abs(flat[n_sds:-1]) < V).all(axis=0) & (flat[-1] >= residual.log_floor) & (flat[-1] < LOG_SD[1])
-    inside &= ((flat[:n_sds] > LOG_SD[0]) & (flat[:n_sds] < LOG_SD[1])).all(axis=0)
-    flat = np.where(inside, flat, 0.0)
-    values = residual.log_density(reduce(flat), flat[-1])
-    return np.where(inside & np.isfinite(values), values, -np.inf).reshape(x.shape[1:])
 
 
 def scaled(values: np.ndarray, columns: Columns, roots: list[np.ndarray]) -> np.ndarray:
@@ -246,17 +261,18 @@ def shared_columns(columns: Columns, units: Units, design: Design, at: np.ndarra
 
 def _conditional(density: CollapsedDensity, factor: LargeFactor, columns: Columns) -> Conditional:
     """The conditional of one factor, of the priors of the whole model."""
-    return Conditional(factor, columns, *block_of(density, (factor.position, *columns.factors), columns))
+    return Conditional(*block_of(density, (factor.position,), columns), factor)
 
 
 def block_of(
-    density: CollapsedDensity, factors: tuple[int, ...], columns: Columns
-) -> tuple[Covariances, Residual, np.ndarray]:
-    """Of a block of some factors, the shared effects and sigma: covariances, residual, and where coordinates stand."""
+    density: CollapsedDensity, own: tuple[int, ...], columns: Columns
+) -> tuple[Columns, Covariances, Residual, np.ndarray]:
+    """The attributes of a `Block` of some factors, by position."""
+    factors = (*own, *columns.factors)
     covariances = Covariances(tuple(density.covariances.factors[f] for f in factors))
     prior = block_diag(np.eye(columns.m), density.residual.prior)
     residual = replace(density.residual, prior=prior, sd_priors=covariances.sd_priors)
-    return covariances, residual, coordinates(density.covariances, factors)
+    return columns, covariances, residual, coordinates(density.covariances, factors)
 
 
 def coordinates(covariances: Covariances, factors: tuple[int, ...]) -> np.ndarray:

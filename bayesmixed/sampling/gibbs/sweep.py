@@ -10,7 +10,6 @@ from bayesmixed.sampling.gibbs.chains import Chains, Move, Updated
 from bayesmixed.sampling.gibbs.joint.nest import Nest
 from bayesmixed.sampling.gibbs.joint.redraw import Redraw
 from bayesmixed.sampling.gibbs.joint.rescale import rescale
-from bayesmixed.sampling.gibbs.model import Arrangement
 from bayesmixed.sampling.gibbs.proposal import LogDensity, Spread, resample
 
 
@@ -20,21 +19,18 @@ class Steps:
 
     Attributes
     ----------
-    arrangement : Arrangement
-        Its conditionals are the first blocks.
     nests : tuple of Nest
-        The blocks that follow.
+        The blocks that follow the arrangement's conditionals.
     redraw : Redraw or None
         Where factors are nearly nested.
     """
 
-    arrangement: Arrangement
     nests: tuple[Nest, ...]
     redraw: Redraw | None = None
 
     def points(self, chains: Chains) -> list[np.ndarray]:
         """Coordinates of every block, (D, C)."""
-        return [chains.point(i) for i in range(len(chains.deviations))] + [nest.point(chains) for nest in self.nests]
+        return [block.point(chains.theta, chains.s) for block in (*chains.arrangement.conditionals, *self.nests)]
 
 
 @dataclass

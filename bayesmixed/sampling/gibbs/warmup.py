@@ -22,7 +22,7 @@ from bayesmixed.sampling.gibbs.constants import (
     WIDE,
     WIDER,
 )
-from bayesmixed.sampling.gibbs.joint.nest import Nest, nests_of
+from bayesmixed.sampling.gibbs.joint.nest import nests_of
 from bayesmixed.sampling.gibbs.joint.redraw import Cells, Redraw, rate
 from bayesmixed.sampling.gibbs.model import Arrangement
 from bayesmixed.sampling.gibbs.proposal import LogDensity, Spread, walk
@@ -114,10 +114,9 @@ def warm_up(
     effects have to be redrawn.
     """
     arrangement = chains.arrangement
-    steps = Steps(arrangement, nests_of(arrangement))
+    steps = Steps(nests_of(arrangement))
     sizes = _first_sizes(arrangement.density)
-    blocks = [block.index for block in arrangement.conditionals] + [nest.index for nest in steps.nests]
-    walks = [_first_step(sizes[index], sizes[-1]) for index in blocks]
+    walks = [_first_step(sizes[block.index], sizes[-1]) for block in (*arrangement.conditionals, *steps.nests)]
     sweeps, found = max(WALK, PER_DIMENSION * max(len(walk.mean) for walk in walks)), None
     for _ in range(3):
         seen = _walk_part(chains, walks, steps, rng, sweeps=sweeps // 3, advance=advance)
@@ -127,7 +126,8 @@ def warm_up(
         walks = [Spread.fitted(points, 2.38**2 / len(points)) for points in seen]
     C = len(chains.s)
     proposals = [Spread.fitted(points, WIDER) for points in seen]
-    candidates = [_candidates(arrangement, block) for block in (*range(len(arrangement.factors)), *steps.nests)]
+    integrated = [*arrangement.factors, *(arrangement.factors[nest.inner] for nest in steps.nests)]
+    candidates = [FEW if factor.products.shape[1] > LARGE else CANDIDATES for factor in integrated]
     sampler = Sampler(proposals, candidates, rng, np.zeros(C), np.zeros(C))
     kept = []
     for _ in range(SETTLE):
@@ -136,11 +136,6 @@ def warm_up(
         kept.append(steps.points(chains))
     sampler.proposals = [Spread.fitted(np.hstack(points), WIDE) for points in zip(*kept, strict=True)]
     return sampler, steps, found
-
-
-def _candidates(arrangement: Arrangement, block: int | Nest) -> int:
-    factor = arrangement.factors[block if isinstance(block, int) else block.inner]
-    return FEW if factor.products.shape[1] > LARGE else CANDIDATES
 
 
 def _first_sizes(density: CollapsedDensity) -> np.ndarray:

@@ -48,7 +48,7 @@ def test_the_density_without_both_factors_is_the_dense_one(prepared):
     nests = nests_of(arrangement)
     assert nests
     for nest in nests:
-        points = nest.point(chains)[:, :, None] + rng.normal(size=(nest.dimension, 3, 4)) * 0.4
+        points = nest.point(chains.theta, chains.s)[:, :, None] + rng.normal(size=(nest.dimension, 3, 4)) * 0.4
         found = nest.log_density(nest.left(chains), points)
         for c in range(3):
             dense = []
@@ -91,7 +91,7 @@ def test_centres_change_nothing(monkeypatch):
         for i in range(len(a.deviations)):
             b.place(i, a.effects(i))
         for first, second in zip(nests_of(about), nests_of(plain), strict=True):
-            points = first.point(a)[:, :, None]
+            points = first.point(a.theta, a.s)[:, :, None]
             np.testing.assert_allclose(
                 first.log_density(first.left(a), points), second.log_density(second.left(b), points), rtol=1e-9
             )

@@ -20,13 +20,12 @@ import numpy as np
 from scipy import sparse
 
 from bayesmixed.gaussian.batched import conditional_effects, conditional_root, lower, total, unpack
-from bayesmixed.gaussian.common import Reduced, Residual
-from bayesmixed.gaussian.covariance import Covariances
-from bayesmixed.gaussian.statistics import is_nested
+from bayesmixed.gaussian.common import Reduced
+from bayesmixed.gaussian.statistics import is_nested, sums_by
 from bayesmixed.sampling.gibbs.chains import Chains, Move
 from bayesmixed.sampling.gibbs.constants import MAX_DIMENSION
 from bayesmixed.sampling.gibbs.factor import Given, whiten
-from bayesmixed.sampling.gibbs.model import Arrangement, block_of, density_inside, scaled
+from bayesmixed.sampling.gibbs.model import Arrangement, Block, block_of, scaled
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class Reached:
 
 
 @dataclass(frozen=True)
-class Nest:
+class Nest(Block):
     """The step, for a factor w and a factor h of an arrangement.
 
     Attributes
@@ -84,11 +83,6 @@ class Nest:
     arrangement : Arrangement
     inner, outer : int
         Where w and h stand among its factors.
-    covariances : Covariances
-        Of h, w and the small factors.
-    residual : Residual
-    index : numpy.ndarray of int, shape (D - 1,)
-        Where the coordinates stand among those of all factors.
     c : numpy.ndarray of shape (q_w, q_h, J_w)
         Whitened C_j.
     constant : numpy.ndarray of shape (q_h (q_h + 1) / 2 * J_h + q_h * (K - 1) * J_h,)
@@ -106,9 +100,6 @@ class Nest:
     arrangement: Arrangement
     inner: int
     outer: int
-    covariances: Covariances
-    residual: Residual
-    index: np.ndarray
     c: np.ndarray
     constant: np.ndarray
     linear: sparse.csr_array
@@ -130,7 +121,7 @@ class Nest:
         kinds = w.inverses.kinds
         cells, place = np.unique(parent * kinds.S.shape[1] + kinds.of_level, return_inverse=True)
         level, kind = np.divmod(cells, kinds.S.shape[1])
-        cell = _sums(place, len(cells))
+        cell = sums_by(place, len(cells))
         # products that are summed within levels of h: of its own columns, then of these and the shared ones
         white, T = w.white.reshape(-1, w.q, w.J), h.T[:-1].reshape(-1, h.q, h.J)
         sums = [(h.S[e, k], c[:, e], c[:, k]) for e, k in lower(h.q)]
@@ -139,42 +130,32 @@ class Nest:
         for whole, a, b in sums:
             constant.append(whole - np.bincount(parent, (a * b).sum(axis=0), h.J))
             linear.append(_linear([cell @ one for one in _products(a, b)], level, kind, shape))
-        block = block_of(arrangement.density, (h.position, w.position, *columns.factors), columns)
+        block = block_of(arrangement.density, (h.position, w.position), columns)
         every = np.concatenate(constant), sparse.vstack(linear, format="csr")
-        return cls(arrangement, inner, outer, *block, c, *every, cell, kind, _sums(level, h.J), _sums(parent, h.J))
-
-    @property
-    def dimension(self) -> int:
-        """D, of the coordinates with log(sigma)."""
-        return len(self.index) + 1
-
-    def point(self, chains: Chains) -> np.ndarray:
-        """Coordinates, (D, C)."""
-        return np.vstack([chains.theta[self.index], chains.s])
+        return cls(*block, arrangement, inner, outer, c, *every, cell, kind, sums_by(level, h.J), sums_by(parent, h.J))
 
     def left(self, chains: Chains) -> Left:
         """What the effects of the other large factors leave."""
         w, h = self.arrangement.factors[self.inner], self.arrangement.factors[self.outer]
         given = chains.given(self.inner, without=(self.outer,))
-        plain = whiten(w.inverses, chains.left_to(self.inner, without=(self.outer,)))
         own = chains.left_to(self.outer, without=(self.inner,))
         mine = [self.c[:, e, :, None] for e in range(h.q)]
-        own = own - np.stack([self.of_levels @ (c * plain).sum(axis=0) for c in mine])
-        about = w.about_centre(plain)
+        own = own - np.stack([self.of_levels @ (c * given.c).sum(axis=0) for c in mine])
+        about = w.about_centre(given.c)
         return Left(given, own, np.array([[self.cell @ one for one in _products(c, about)] for c in mine]))
 
     def at(self, left: Left, x: np.ndarray) -> Reached:
         """Integrate both factors out at points x, (D, C * N), chain after chain."""
-        factors, columns = self.arrangement.factors, self.arrangement.columns
-        w, h, s, C = factors[self.inner], factors[self.outer], x[-1], left.own.shape[2]
+        w, h = self.arrangement.factors[self.inner], self.arrangement.factors[self.outer]
+        s, C = x[-1], left.own.shape[2]
         absolute = self.covariances.at(x[:-1])
         sigma = np.exp(s)
-        root, small = absolute.roots[0] / sigma, absolute.roots[2:]
+        root = absolute.roots[0] / sigma
         inverse, log_det = w.inverses_at(absolute.roots[1] / sigma)
         G = w.products_at(left.inner, inverse)
         values = (self.constant[:, None] + self.linear @ inverse).reshape(-1, h.J, len(s))
         S, Tx = np.split(values, [len(lower(h.q))])
-        S, Tx = unpack(S, h.q), Tx.reshape(h.q, columns.total - 1, h.J, len(s))
+        S, Tx = unpack(S, h.q), Tx.reshape(h.q, self.columns.total - 1, h.J, len(s))
         each = inverse.reshape(len(lower(w.q)), -1, C, len(s) // C)[:, self.kind]  # (packed, k, C, N)
         met = [total(one[..., None] * inv for one, inv in zip(own, each, strict=True)) for own in left.products]
         added = np.stack([self.of_cells @ one.reshape(len(one), -1) for one in met])
@@ -183,32 +164,24 @@ class Nest:
         centre = np.broadcast_to(h.centre[..., None], Te.shape)
         pulled = _pulled(F, root, centre)
         G = _eliminate(G, (F, S, np.concatenate([Tx, Te[:, None]], axis=1)), pulled, centre)
-        for _ in range(2):  # rows, then columns
-            G = scaled(G, columns, small).swapaxes(0, 1)
-        log_prior = absolute.log_prior - self.covariances.n_sds * s  # `Residual` takes its sds to be relative
-        reduced = Reduced(G, log_det + log_det_h.sum(axis=0), absolute.sds / sigma, log_prior)
-        return Reached(F, Tx, Te, pulled, small, reduced)
+        reduced = self.reduced(G, log_det + log_det_h.sum(axis=0), absolute, s)
+        return Reached(F, Tx, Te, pulled, absolute.roots[2:], reduced)
 
     def log_density(self, left: Left, x: np.ndarray) -> np.ndarray:
         """Log density, (C, N), at points x of shape (D, C, N), but for a constant."""
-        return density_inside(x, self.covariances.n_sds, self.residual, lambda flat: self.at(left, flat).reduced)
+        return self.density(x, lambda flat: self.at(left, flat).reduced)
 
     def __call__(self, chains: Chains, number: int, move: Move, rng: np.random.Generator) -> None:
         """Draw the coordinates and b_h; the update of w has to follow. `number` is that of the step's proposal."""
-        h, columns, left = self.arrangement.factors[self.outer], self.arrangement.columns, self.left(chains)
-        x = move(number, self.point(chains), partial(self.log_density, left))
+        h, left = self.arrangement.factors[self.outer], self.left(chains)
+        x = move(number, self.point(chains.theta, chains.s), partial(self.log_density, left))
         chains.theta[self.index], chains.s = x[:-1], x[-1]
         at = self.at(left, x)
         _, shared = self.residual.draw(at.reduced.G, chains.s, rng.standard_normal(chains.shared.shape))
-        shared = scaled(shared, columns, at.small)
+        shared = scaled(shared, self.columns, at.small)
         t = at.Te - np.einsum("ekjc,kc->ejc", at.Tx, shared)
         noise = np.exp(chains.s) * rng.standard_normal((h.q, h.J, len(chains.s)))
         chains.place(self.outer, conditional_effects(at.F, t, noise) - at.pulled)
-
-
-def _sums(place: np.ndarray, n: int) -> sparse.csr_array:
-    """The matrix that sums numbers by their place among n, (n, len(place))."""
-    return sparse.csr_array((np.ones(len(place)), (place, np.arange(len(place)))), (n, len(place)))
 
 
 def _products(a: np.ndarray, b: np.ndarray) -> list[np.ndarray]:

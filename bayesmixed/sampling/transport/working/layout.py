@@ -10,6 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from bayesmixed.design.spec import Design
+from bayesmixed.gaussian.statistics import sums_by
 
 
 @dataclass(frozen=True)
@@ -88,11 +89,7 @@ class Layout:
     @cached_property
     def sums(self) -> dict[tuple[int, int], sparse.csr_array]:
         """Sums over the levels of nested factor i by their ancestor of factor k: (n_levels[k], n_levels[i])."""
-        found = {}
-        for (i, k), ancestor in self.ancestors.items():
-            J = len(ancestor)
-            found[i, k] = sparse.csr_array((np.ones(J), (ancestor, np.arange(J))), (self.n_levels[k], J))
-        return found
+        return {(i, k): sums_by(ancestor, self.n_levels[k]) for (i, k), ancestor in self.ancestors.items()}
 
     def own(self, values: np.ndarray, i: int) -> np.ndarray:
         """Effects of factor i as (q, J, ...), a view, of the vector of all, (size, ...)."""
