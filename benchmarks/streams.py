@@ -125,7 +125,7 @@ def source_of(kind: str, folder: str) -> Any:
     if kind == "path":
         return folder
     if kind == "pyarrow":
-        import pyarrow.dataset as dataset
+        from pyarrow import dataset
 
         return dataset.dataset(files)
     if kind == "DuckDB":
@@ -143,7 +143,7 @@ def read_alone(kind: str, folder: str) -> None:
     before, clock, rows = peak(), Clock(), 0
     source = source_of(kind, folder)
     if kind in ("path", "pyarrow"):
-        import pyarrow.dataset as dataset
+        from pyarrow import dataset
 
         files = dataset.dataset(folder) if kind == "path" else source
         batches = files.scanner(columns=["x", "g", "y"], batch_readahead=1, fragment_readahead=1).to_batches()
@@ -212,11 +212,11 @@ def workers(folder: str) -> None:
         written = dd.read_parquet(target)
         equal = np.array_equal(written["prediction"].compute(), direct.predict(one.compute()))
         print(f"  predictions of {len(written):,} rows to Parquet {clock}; equal to those in memory: {equal}")
-    print(f"  peak of this process {peak():.0f} MB ({before:.0f} after imports), rows in memory for comparison included")
+    print(f"  peak of this process, which has held the rows, too: {peak():.0f} MB ({before:.0f} after imports)")
 
 
 def again(*arguments: str) -> None:
-    """This script in a process of its own, by one thread."""
+    """Run this script in a process of its own, by one thread."""
     one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"), "1")
     subprocess.run([sys.executable, __file__, *arguments], check=True, env=os.environ | one)
 

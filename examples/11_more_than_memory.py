@@ -59,7 +59,8 @@ def main():
         inside = found["minutes"].between(found["low"], found["high"])
         unknown = ~found["courier"].isin(model.design_spec_.groups[0].levels)
         print(f"\n{len(found):,} predictions, {unknown.sum():,} of them of couriers that are new.")
-        print(f"90 % intervals hold {inside[~unknown].mean():.1%} of known, {inside[unknown].mean():.1%} of new couriers'.")
+        shares = inside[~unknown].mean(), inside[unknown].mean()
+        print("90 % intervals hold {:.1%} of known couriers' deliveries, {:.1%} of new ones'.".format(*shares))
 
         # the same on one machine, without Dask: a folder of files, read some rows at a time
         alone = bm.MixedModelRegressor(FORMULA, random_state=0).fit(folder / "past")

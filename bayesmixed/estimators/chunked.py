@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
-from bayesmixed.design.sources import arrow_batches, is_dask
+from bayesmixed.design.sources.dask import is_dask
+from bayesmixed.design.sources.find import find_source
 from bayesmixed.errors import quoted
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def in_chunks(method: Callable[Concatenate[Any, Any, _P], _Found]) -> Callable[C
     @wraps(method)
     def predict(est: Any, X: Any, /, *args: _P.args, **kwargs: _P.kwargs) -> Any:
         lazy = is_dask(X)
-        batches = None if lazy else arrow_batches(X)
+        batches = None if lazy else getattr(find_source(X), "reader", None)
         if not lazy and batches is None:
             return method(est, X, *args, **kwargs)
         check_is_fitted(est)
@@ -106,7 +107,7 @@ def _of_partition(rows: pd.DataFrame, est: Any, call: _Call, meta: Any) -> Any:
 
 def _of_stream(est: Any, batches: pa.RecordBatchReader, call: _Call, columns: dict[str, np.dtype]) -> Any:
     """A stream of the rows with what is found of them; it is read when the new one is."""
-    import pyarrow as pa  # noqa: PLC0415 - where X is Arrow's
+    import pyarrow as pa  # noqa: PLC0415 - X was read by it
 
     if taken := [name for name in columns if name in batches.schema.names]:
         raise ValueError(
