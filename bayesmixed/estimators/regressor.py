@@ -13,7 +13,7 @@ from bayesmixed.design.frames import read_response, to_pandas
 from bayesmixed.errors import warn
 from bayesmixed.estimators.base import CONSTRAINTS, MixedModel, showing_what_it_inherits
 from bayesmixed.estimators.chunked import in_chunks
-from bayesmixed.estimators.inputs import rows_of_weight
+from bayesmixed.estimators.inputs import read_weights, rows_of_weight
 from bayesmixed.estimators.summed.learning import refuse_sums
 from bayesmixed.families import get_family
 from bayesmixed.families.base import Family
@@ -328,7 +328,7 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
         check_is_fitted(self)
         refuse_sums(X, "score")
         y = read_response(X, y, self.design_spec_.response, type(self).__name__)
-        X, y, sample_weight = rows_of_weight(X, y, sample_weight)
+        X, y, sample_weight = rows_of_weight(X, y, read_weights(X, sample_weight, self.design_spec_.formula))
         predicted = self.predict(X)
         if (column := self.design_spec_.trials) is not None:
             trials = np.asarray(to_pandas(X, (column,))[column], dtype=float)

@@ -94,7 +94,7 @@ def test_what_can_be_read_again_gives_the_same_rows(kind, folder):
 @pytest.mark.parametrize(
     "X",
     [
-        *(None, 3, [[1.0, 2.0]], [], (), {"a": [1]}, {"a"}, int, b"rows"),
+        *(None, 3, [[1.0, 2.0]], {"a": [1]}, {"a"}, int, b"rows"),
         *(np.zeros((2, 2)), FRAME["a"], pl.Series([1]), pa.array([1]), pa.chunked_array([[1]])),
     ],
     ids=lambda X: type(X).__name__,

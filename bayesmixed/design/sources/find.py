@@ -76,7 +76,7 @@ def _of_frames(X: Any) -> Source | None:
         return None if isinstance(X, type) else Made(X, find_source)
     if isinstance(X, (str, bytes, Mapping, Set)) or not isinstance(X, Iterable) or _is_array(X):
         return None
-    return None if isinstance(X, (list, tuple)) and not (X and _is_frame(X[0])) else Frames(X)
+    return None if isinstance(X, (list, tuple)) and X and not _is_frame(X[0]) else Frames(X)
 
 
 def _is_array(X: Any) -> bool:

@@ -48,4 +48,11 @@ class Lazy:
         query = nw.from_native(self.query).select(*names).to_native()
         if hasattr(query, "collect_batches"):
             return Frames(query.collect_batches(chunk_size=rows_at_once(len(names)), maintain_order=True)).chunks(names)
-        return in_chunks(((batch, None) for batch in reader_of(query)), names)
+        return in_chunks(_batches(query), names)
+
+
+def _batches(query: Any) -> Iterator[tuple[Any, None]]:
+    """Batches of a query; a connection may have no other while its result is open."""
+    with reader_of(query) as reader:
+        for batch in reader:
+            yield batch, None
