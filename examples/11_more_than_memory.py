@@ -27,8 +27,8 @@ def deliveries(month, rng):
     """Rows of one month; each month has couriers that are new."""
     n = 20_000
     everyone = np.random.default_rng(0)
-    start, pace = everyone.normal(0, 4, 800), everyone.normal(0, 0.5, 800)
-    courier = rng.integers(20 * month, 300 + 20 * month, n)
+    start, pace = everyone.normal(0, 4, 150), everyone.normal(0, 0.5, 150)
+    courier = rng.integers(5 * month, 60 + 5 * month, n)
     km, weather = rng.gamma(2, 2, n), rng.choice(3, n, p=[0.6, 0.3, 0.1])
     minutes = 9 + start[courier] + (3 + pace[courier]) * km + np.array([0, 2, 6])[weather] + rng.normal(0, 5, n)
     columns = {"order": np.arange(n) + n * month, "minutes": minutes, "km": km, "weather": np.array(WEATHER)[weather]}

@@ -179,6 +179,17 @@ def test_partitions_without_rows_have_no_predictions():
     assert np.array_equal(found, est.predict(new_rows()[["Days"]].sort_values("Days").query("Days > 7")))
 
 
+def test_parts_without_rows_may_have_columns_of_text():
+    rows = new_rows().assign(early=lambda own: np.where(own["Days"] < 3, "yes", "no"))
+    est = bm.MixedModelRegressor("Reaction ~ early + (1 | Subject)", random_state=0).fit(rows)
+    table = pa.Table.from_pandas(rows)
+    stream = pa.RecordBatchReader.from_batches(table.schema, [*table.slice(0, 0).to_batches(), *table.to_batches()])
+
+    assert np.array_equal(est.predict(stream).read_all()["prediction"].to_numpy(), est.predict(rows))
+    lazy = dd.from_pandas(rows.sort_values("Days"), npartitions=3)
+    assert np.allclose(est.predict(lazy[lazy["Days"] > 8]).compute(), est.predict(lazy[lazy["Days"] > 8].compute()))
+
+
 def test_an_estimator_that_waits_is_drawn_before_it_travels():
     est = bm.MixedModelRegressor(FORMULA, random_state=0).partial_fit(sleepstudy())
 
