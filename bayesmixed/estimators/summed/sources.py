@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from bayesmixed.design.sources.dask import Partitions, add_up, of_each
+from bayesmixed.design.sources.dask import Partitions, add_up
 from bayesmixed.design.sources.known import Known, Wanted, refuse_unknown
 from bayesmixed.design.sources.source import Chunk, Source
 from bayesmixed.design.spec import DesignSpec
 from bayesmixed.estimators.summed.of_chunks import Reading, Total
-from bayesmixed.estimators.summed.wrong_rows import naming
+from bayesmixed.estimators.summed.wrong_rows import naming, said_of_partition, say_of_partition
 from bayesmixed.sampling.progress import Progress
 
 _Found = TypeVar("_Found")
@@ -188,20 +188,19 @@ class OnCluster:
 
     def first(self, task: Callable[[pd.DataFrame], _Found | None]) -> _Found | None:
         """What a task says of the first partition of which it says anything."""
-        for found in of_each(partial(_of_partition, task, self._reading), self._source.delayed(self._reading.used)):
-            if (said := found.compute()) is not None:
-                return said  # type: ignore[no-any-return]
+        for number, part in enumerate(self._each(task, self._reading.used)):
+            if (found := said_of_partition(part.compute(), number)) is not None:
+                return found  # type: ignore[no-any-return]
         return None
-
-    def close(self) -> None:
-        """Leave nothing: workers forget what nobody waits for."""
 
     def fold(self, task: Callable[[pd.DataFrame], _Found], used: tuple[str, ...], text: str) -> _Found | None:
         """The sum of what a task says of each partition."""
-        found = of_each(partial(_of_partition, task, self._reading), self._source.delayed(used))
-        return add_up(found, partial(reduce, add), Progress(self._progressbar, text, "partitions", len(found)))  # type: ignore[no-any-return]
+        parts = self._each(task, used)
+        bar = Progress(self._progressbar, text, "partitions", len(parts))
+        return add_up(parts, said_of_partition, partial(reduce, add), bar)  # type: ignore[no-any-return]
 
+    def _each(self, task: Callable[[pd.DataFrame], Any], used: tuple[str, ...]) -> list[Any]:
+        return self._source.each(partial(say_of_partition, task, self._reading), used)
 
-def _of_partition(task: Callable[[pd.DataFrame], _Found], reading: Reading, frame: pd.DataFrame, number: int) -> _Found:
-    with naming(Chunk(frame, number, unit="partition"), reading):
-        return task(frame)
+    def close(self) -> None:
+        """Leave nothing: workers forget what nobody waits for."""
