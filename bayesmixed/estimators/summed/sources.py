@@ -112,8 +112,8 @@ class Here:
     def __init__(self, source: Source, reading: Reading, progressbar: bool) -> None:
         self._source, self._reading, self._progressbar = source, reading, progressbar
         self._columns = source.columns
-        self._held: list[Chunk] = []  # chunks that were looked at, and are summed without being read again
-        self._rest: Iterator[Chunk] = iter(())
+        self._held: Chunk | None = None  # one that was looked at, and is summed without being read again
+        self._rest: Iterator[Chunk] = iter(())  # what comes after it
 
     @property
     def columns(self) -> tuple[Any, ...]:
@@ -122,22 +122,17 @@ class Here:
 
     def first(self, task: Callable[[pd.DataFrame], _Found | None]) -> _Found | None:
         """What a task says of the first chunk of which it says anything."""
-        if not self._held:
+        if self._held is None:
             self._rest = self._source.chunks(self._reading.used)
-        for chunk in chain(tuple(self._held), self._reads()):
+        for chunk in self._rest if self._held is None else chain((self._held,), self._rest):
+            if self._columns is None:
+                self._columns = tuple(chunk.frame.columns)
             with naming(chunk, self._reading):
                 found = task(chunk.frame)
             if found is not None:
+                self._held = chunk
                 return found
         return None
-
-    def _reads(self) -> Iterator[Chunk]:
-        """Further chunks, which are held."""
-        for chunk in self._rest:
-            if self._columns is None:
-                self._columns = tuple(chunk.frame.columns)
-            self._held.append(chunk)
-            yield chunk
 
     def fold(self, task: Callable[[pd.DataFrame], _Found], used: tuple[str, ...], text: str) -> _Found | None:
         """The sum of what a task says of each chunk; None where there is none."""
@@ -152,18 +147,17 @@ class Here:
         return total  # type: ignore[no-any-return]
 
     def _chunks(self, used: tuple[str, ...]) -> Generator[Chunk]:
-        held, rest = self._held, self._rest
-        if held and used == self._reading.used:
-            while held:
-                yield held.pop(0)
-            yield from rest
-        else:
+        if self._held is None or used != self._reading.used:
             self.close()
             yield from self._source.chunks(used)
+        else:
+            yield self._held
+            self._held = None
+            yield from self._rest
 
     def close(self) -> None:
         """Leave the chunks that are not read yet."""
-        rest, self._held, self._rest = self._rest, [], iter(())
+        rest, self._held, self._rest = self._rest, None, iter(())
         if isinstance(rest, Generator):
             rest.close()
 

@@ -227,6 +227,16 @@ def test_statistics_take_the_same_sources(folder):
         assert (found.n_rows, found.checksum) == (120, whole.checksum)
 
 
+@pytest.mark.parametrize("kind", [*ONCE, "Dask"])
+def test_what_other_rows_have_taught_needs_no_first_pass(kind, folder):
+    formula = "y ~ scale(x)*k + bs(z, df=5) + (1 | pupil)"
+    whole = bm.SufficientStatistics.of(formula, FRAME)
+    found = bm.SufficientStatistics.of(formula, (ONCE | AGAIN)[kind](folder), like=whole)
+
+    assert found.checksum == whole.checksum
+    assert (whole + found).n_rows == 240
+
+
 def test_only_columns_that_are_used_are_read():
     rows = pl.from_pandas(FRAME).lazy()
     broken = rows.with_columns(z=pl.col("z").map_batches(lambda _: 1 / 0, return_dtype=pl.Float64))
