@@ -74,8 +74,8 @@ def _sum(
     if spec is None:
         wanted, known = _first_pass(run, source, reading)
         spec = run.first(partial(reading.learn, known=known))
-        if spec is None and known is not None:
-            known.refuse(known.nothing())
+        if spec is None and known is not None and wanted is not None:
+            known.refuse(wanted.nothing)
         if spec is None:
             raise ValueError("the source has no rows of positive weight.")
         if refuse is not None:

@@ -21,6 +21,7 @@ from helpers.strategies import parts
 from helpers.summed_cases import CASES, FAST, fit_rows, largest_difference, make_frame
 
 FRAME = make_frame()
+CONNECTION = duckdb.connect()  # relations of old versions do not keep theirs
 NOTHING_TO_KNOW = "y ~ x + (x | pupil)"
 pytestmark = pytest.mark.filterwarnings("ignore::bayesmixed.ConvergenceWarning")
 
@@ -44,7 +45,7 @@ AGAIN = {
     "paths": lambda folder: [folder / "1.parquet", f"{folder}/2.parquet"],
     "a dataset": ds.dataset,
     "a dataset with a filter": lambda folder: ds.dataset(folder).filter(ds.field("w") > 0),
-    "DuckDB": lambda folder: duckdb.connect().sql(f"select * from '{folder}/*.parquet'"),
+    "DuckDB": lambda folder: CONNECTION.sql(f"select * from '{folder}/*.parquet'"),
     "a LazyFrame": lambda folder: pl.scan_parquet(folder / "*.parquet"),
     "frames": lambda folder: [FRAME[:50], FRAME[50:50], FRAME[50:]],
     "frames of polars": lambda folder: [pl.from_pandas(FRAME[:50]), pl.from_pandas(FRAME[50:])],
