@@ -125,14 +125,19 @@ class MixedModel(Predictions, Summaries, Storage, Display, Increments, BaseEstim
 
         Parameters
         ----------
-        X : DataFrame or array of shape (n, k), or SufficientStatistics
+        X : DataFrame or array of shape (n, k), source of rows, or SufficientStatistics
             With a formula, a DataFrame (pandas, polars or another that narwhals reads) that has the formula's columns,
-            grouping factors included. Or sums over rows, of the same formula and family; `y` and `sample_weight` are in
-            them.
+            grouping factors included. Or, with a two-sided formula, rows that are not in memory, which are read in
+            chunks, and of which sums are kept: Parquet files (a path, a list of paths, a folder); a DataFrame of Dask,
+            which its workers sum; a LazyFrame of polars, a relation of DuckDB, a table of Ibis, a dataset or a
+            `RecordBatchReader` of pyarrow, or whatever has ``__arrow_c_stream__``; an iterable of frames, or a callable
+            that returns one: see `SufficientStatistics.of`. Or sums over rows, of the same formula and family; `y` and
+            `sample_weight` are in them.
         y : array-like of shape (n,), optional
             The response. With a two-sided formula None takes the left-hand column of X; a y that is given wins.
-        sample_weight : array-like of shape (n,), optional
-            Frequency weights: weight 2 equals the row twice, weight 0 no row. Transformations that learn from the data
+        sample_weight : str or array-like of shape (n,), optional
+            Frequency weights: weight 2 equals the row twice, weight 0 no row. Or, with a formula, the name of the
+            column of X that holds them. Transformations that learn from the data
             (``scale``, ``bs``, ...) take a row once where weights are not whole, or come to more than ten million.
 
         Returns
@@ -145,11 +150,12 @@ class MixedModel(Predictions, Summaries, Storage, Display, Increments, BaseEstim
             The formula cannot be read or does not fit the columns.
         ValueError
             Missing or infinite values (with column and number), a response that is constant or of another kind than the
-            estimator takes: numbers, or labels of classes.
-        TypeError
-            A frame whose rows are not in memory yet.
+            estimator takes: numbers, or labels of classes. Rows that are not in memory, and a family other than
+            "gaussian" and "lognormal"; fewer of them than their metadata say, or others when they are read again. Of
+            these an error names the chunk and the row; whatever is raised, a fitted estimator is as it was.
         SamplerError
-            A sampler that is named, and a model that is not for it.
+            A sampler that is named, and a model that is not for it; rows that are not in memory, and a sampler or a
+            prior that needs them.
 
         Warns
         -----
@@ -220,7 +226,7 @@ class MixedModel(Predictions, Summaries, Storage, Display, Increments, BaseEstim
             At least one row. New labels become levels, behind those of the fit; missing ones are an error.
         y : array-like of shape (n,), optional
             The response; with a two-sided formula None takes the left-hand column of X.
-        sample_weight : array-like of shape (n,), optional
+        sample_weight : str or array-like of shape (n,), optional
             Frequency weights, as in `fit`.
 
         Returns

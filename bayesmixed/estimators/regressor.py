@@ -48,7 +48,8 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
         formula ``"p(successes, trials) ~ ..."`` says the same.
     categories : dict of str, optional
         Levels of common categoricals, in order, for rows that may not show all of them, ``{"month": range(1, 13)}``:
-        for `partial_fit`. Levels that never come are left out. A Categorical states its own.
+        for `partial_fit`, and for rows that `fit` can read but once. Levels that never come are left out. A Categorical
+        states its own.
     group_prior : {"lkj", "independent"} or dict by factor, default="lkj"
         Whether the effects of a bar ``|`` may correlate. ``||`` in the formula always means independent.
     lkj_eta : float or dict by factor, default=2.0
@@ -84,7 +85,7 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
     random_state : int, RandomState or None, default=None
         Makes fits and predictions reproducible.
     progressbar : bool, default=False
-        Whether to show the sampler's progress.
+        Whether to show the sampler's progress, and how many rows that are not in memory have been read.
 
     Attributes
     ----------

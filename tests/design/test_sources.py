@@ -18,6 +18,9 @@ FRAME = pd.DataFrame({"a": np.arange(N), "b": np.linspace(0, 1, N), "c": ["x", "
 HALVES = (FRAME.iloc[:600], FRAME.iloc[600:])
 
 
+CONNECTION = duckdb.connect()  # relations of old versions do not keep theirs
+
+
 class Stream:
     """An object that has Arrow's C stream, and nothing else."""
 
@@ -48,7 +51,7 @@ KINDS = {
     "a dataset with a filter": ("Dataset", lambda folder: ds.dataset(folder).filter(ds.field("a") >= 0)),
     "a reader": ("Stream", lambda folder: ds.dataset(folder).scanner().to_reader()),
     "a stream": ("Stream", lambda folder: Stream(FRAME)),
-    "DuckDB": ("Lazy", lambda folder: duckdb.connect().sql(f"select * from '{folder}/*.parquet'")),
+    "DuckDB": ("Lazy", lambda folder: CONNECTION.sql(f"select * from '{folder}/*.parquet'")),
     "a LazyFrame": ("Lazy", lambda folder: pl.scan_parquet(folder / "*.parquet")),
     "a list of frames": ("Frames", lambda folder: list(HALVES)),
     "a generator of batches": ("Frames", lambda folder: ds.dataset(folder).to_batches()),

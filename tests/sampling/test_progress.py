@@ -35,6 +35,14 @@ def test_longer_work_shows_how_many_evaluations_there_were_from_the_start(capfd,
     assert "Sampling 5 parameters: 30 evaluations of the density" in shown(capfd, clock, True, 0.5, 1.5, 1.7)
 
 
+def test_what_is_counted_may_be_something_else_of_a_known_number(capfd, clock):
+    with Progress(True, "Summing", "rows", 5_000_000) as bar:
+        clock.now += 2.0
+        bar.advance(1_000_000)
+
+    assert "Summing: 1,000,000 of 5,000,000 rows" in capfd.readouterr().out
+
+
 def test_nothing_is_shown_unless_it_is_wanted(capfd, clock):
     assert shown(capfd, clock, False, 0.5, 1.5, 60.0) == ""
 

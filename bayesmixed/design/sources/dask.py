@@ -36,31 +36,37 @@ class Partitions:
     def chunks(self, used: Collection[str] | None = None) -> Iterator[Chunk]:
         """Partitions, one after the other, brought here."""
         start = 0
-        for number, part in enumerate(self.delayed(used)):
+        for number, part in enumerate(self.each(_itself, used)):
             frame = part.compute()
             yield Chunk(frame, number, start, unit="partition")
             start += len(frame)
 
-    def delayed(self, used: Collection[str] | None = None) -> list[Any]:
-        """Partitions as delayed frames, of the columns that are used.
+    def each(self, task: Callable[[pd.DataFrame], Any], used: Collection[str] | None = None) -> list[Any]:
+        """What a task will say of each partition, delayed; its rows stay within the task.
 
         Categories that Dask does not know, as each partition has its own, are the text that they stand for.
         """
         frame = self.frame if used is None else self.frame[list(used)]
         categories = [name for name, dtype in frame.dtypes.items() if isinstance(dtype, pd.CategoricalDtype)]
         if unknown := [name for name in categories if not frame[name].cat.known]:
-            return of_each(_Plain(tuple(unknown)), frame.to_delayed())
-        return list(frame.to_delayed())
+            task = _Plain(task, tuple(unknown))
+        said = frame.map_partitions(task, meta=pd.Series(dtype=object), enforce_metadata=False)
+        return list(said.to_delayed())
 
 
 @dataclass(frozen=True)
 class _Plain:
-    """Columns of objects in place of categories."""
+    """A task on a frame in which some categories are objects."""
 
+    task: Callable[[pd.DataFrame], Any]
     names: tuple[str, ...]
 
-    def __call__(self, frame: pd.DataFrame, number: int) -> pd.DataFrame:
-        return frame.astype(dict.fromkeys(self.names, object))
+    def __call__(self, frame: pd.DataFrame) -> Any:
+        return self.task(frame.astype(dict.fromkeys(self.names, object)))
+
+
+def _itself(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame
 
 
 class Progress(Protocol):
@@ -76,25 +82,30 @@ def is_dask(X: Any) -> bool:
     return dask is not None and isinstance(X, dask.DataFrame)
 
 
-def of_each(task: Callable[[Any, int], Any], parts: Sequence[Any]) -> list[Any]:
-    """What a task will say of each part and its number, delayed."""
-    from dask import delayed  # noqa: PLC0415 - whoever has delayed parts has it
+def add_up(
+    parts: Sequence[Any],
+    check: Callable[[Any, int], Any],
+    add: Callable[[list[Any]], Any],
+    bar: AbstractContextManager[Progress],
+) -> Any:
+    """Compute the sum of delayed values, in a tree: no worker holds many, and the order is always the same.
 
-    step = delayed(task, pure=False)
-    return [step(part, number) for number, part in enumerate(parts)]
-
-
-def add_up(parts: Sequence[Any], add: Callable[[list[Any]], Any], bar: AbstractContextManager[Progress]) -> Any:
-    """Compute the sum of delayed values: a tree, so that no worker holds many, in which the order is always the same.
-
-    Where Dask's own schedulers compute it, the bar is told of every part.
+    Parameters
+    ----------
+    parts : sequence of delayed values
+    check : callable
+        Is given each value and its number, and returns what is added.
+    add : callable
+    bar : context manager of Progress
+        Told of every part, where Dask's own schedulers compute it.
     """
-    from dask import delayed  # noqa: PLC0415
+    from dask import delayed  # noqa: PLC0415 - whoever has delayed values has it
     from dask.callbacks import Callback  # noqa: PLC0415
 
+    checked, added = delayed(check, pure=False), delayed(add, pure=False)
+    parts = [checked(part, number) for number, part in enumerate(parts)]
     keys = {part.key for part in parts}
-    task = delayed(add, pure=False)
     while len(parts) > 1:
-        parts = [task(list(parts[at : at + _FAN])) for at in range(0, len(parts), _FAN)]
+        parts = [added(list(parts[at : at + _FAN])) for at in range(0, len(parts), _FAN)]
     with bar as progress, Callback(posttask=lambda key, *_: progress.advance(int(key in keys))):
         return parts[0].compute()

@@ -71,6 +71,12 @@ class Wanted:
         """The columns that the pass reads."""
         return tuple(dict.fromkeys([*self.levels, *(name for _, names in self.calls.values() for name in names)]))
 
+    @property
+    def nothing(self) -> Known:
+        """What no rows show."""
+        nowhere = Spread.of(np.empty(0), None)
+        return Known(0, {name: {} for name in self.levels}, dict.fromkeys(self.calls, (nowhere, nowhere)))
+
     def find(self, frame: pd.DataFrame, weights: np.ndarray | None) -> Known:
         """Count and measure rows, which all count.
 
@@ -79,6 +85,8 @@ class Wanted:
         FormulaError, ValueError
             As of `Table.read`; a function that is infinite in some rows.
         """
+        if not len(frame):  # a column of objects has no type then
+            return self.nothing
         table = Table.read(frame, self.columns)
         counts = {name: pd.Series(table.values(name)).value_counts(sort=False).to_dict() for name in self.levels}
         moments = {}
@@ -159,11 +167,6 @@ class Known:
             for name, (once, often) in self.moments.items()
         }
         return Known(self.n_rows + other.n_rows, counts, moments, self.whole and other.whole)
-
-    def nothing(self) -> Known:
-        """What no rows would have shown."""
-        counts: dict[str, dict[Any, int]] = {name: {} for name in self.counts}
-        return Known(0, counts, {name: (Spread.of(np.empty(0), None),) * 2 for name in self.moments})
 
     def refuse(self, again: Known) -> None:
         """Refuse rows that are not these, read again.

@@ -48,11 +48,13 @@ class Lazy:
         query = nw.from_native(self.query).select(*names).to_native()
         if hasattr(query, "collect_batches"):
             return Frames(query.collect_batches(chunk_size=rows_at_once(len(names)), maintain_order=True)).chunks(names)
-        return in_chunks(_batches(query), names)
+        return in_chunks(_batches(query, rows_at_once(len(names))), names)
 
 
-def _batches(query: Any) -> Iterator[tuple[Any, None]]:
+def _batches(query: Any, rows: int) -> Iterator[tuple[Any, None]]:
     """Batches of a query; a connection may have no other while its result is open."""
-    with reader_of(query) as reader:
+    # DuckDB's own reader, by its name of today and that before: from a stream old versions hold the whole result
+    own = getattr(query, "to_arrow_reader", None) or getattr(query, "fetch_arrow_reader", None)
+    with reader_of(query) if own is None else own(rows) as reader:
         for batch in reader:
             yield batch, None

@@ -71,7 +71,10 @@ class Reading:
             A column is not there.
         """
         self.require(frame)
-        weights = weights if self.weights is None or frame.empty else frame[self.weights]
+        if self.weights is not None:
+            weights = frame[self.weights]
+            if (weights == 0).all():  # of a chunk, if not of all rows
+                frame, weights = frame.head(0), None
         frame, column, w, _ = rows_that_count(np.empty(len(frame)), frame, frame[self.parsed.response], weights)
         return frame, column, w
 

@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from bayesmixed.design.sources.dask import Partitions, add_up, of_each
+from bayesmixed.design.sources.dask import Partitions, add_up
 from bayesmixed.design.sources.known import Known, Wanted, refuse_unknown
 from bayesmixed.design.sources.source import Chunk, Source
 from bayesmixed.design.spec import DesignSpec
 from bayesmixed.estimators.summed.of_chunks import Reading, Total
-from bayesmixed.estimators.summed.wrong_rows import naming
+from bayesmixed.estimators.summed.wrong_rows import naming, said_of_partition, say_of_partition
 from bayesmixed.sampling.progress import Progress
 
 _Found = TypeVar("_Found")
@@ -74,8 +74,8 @@ def _sum(
     if spec is None:
         wanted, known = _first_pass(run, source, reading)
         spec = run.first(partial(reading.learn, known=known))
-        if spec is None and known is not None:
-            known.refuse(known.nothing())
+        if spec is None and known is not None and wanted is not None:
+            known.refuse(wanted.nothing)
         if spec is None:
             raise ValueError("the source has no rows of positive weight.")
         if refuse is not None:
@@ -112,8 +112,8 @@ class Here:
     def __init__(self, source: Source, reading: Reading, progressbar: bool) -> None:
         self._source, self._reading, self._progressbar = source, reading, progressbar
         self._columns = source.columns
-        self._held: list[Chunk] = []  # chunks that were looked at, and are summed without being read again
-        self._rest: Iterator[Chunk] = iter(())
+        self._held: Chunk | None = None  # one that was looked at, and is summed without being read again
+        self._rest: Iterator[Chunk] = iter(())  # what comes after it
 
     @property
     def columns(self) -> tuple[Any, ...]:
@@ -122,22 +122,17 @@ class Here:
 
     def first(self, task: Callable[[pd.DataFrame], _Found | None]) -> _Found | None:
         """What a task says of the first chunk of which it says anything."""
-        if not self._held:
+        if self._held is None:
             self._rest = self._source.chunks(self._reading.used)
-        for chunk in chain(tuple(self._held), self._reads()):
+        for chunk in self._rest if self._held is None else chain((self._held,), self._rest):
+            if self._columns is None:
+                self._columns = tuple(chunk.frame.columns)
             with naming(chunk, self._reading):
                 found = task(chunk.frame)
             if found is not None:
+                self._held = chunk
                 return found
         return None
-
-    def _reads(self) -> Iterator[Chunk]:
-        """Further chunks, which are held."""
-        for chunk in self._rest:
-            if self._columns is None:
-                self._columns = tuple(chunk.frame.columns)
-            self._held.append(chunk)
-            yield chunk
 
     def fold(self, task: Callable[[pd.DataFrame], _Found], used: tuple[str, ...], text: str) -> _Found | None:
         """The sum of what a task says of each chunk; None where there is none."""
@@ -152,18 +147,17 @@ class Here:
         return total  # type: ignore[no-any-return]
 
     def _chunks(self, used: tuple[str, ...]) -> Generator[Chunk]:
-        held, rest = self._held, self._rest
-        if held and used == self._reading.used:
-            while held:
-                yield held.pop(0)
-            yield from rest
-        else:
+        if self._held is None or used != self._reading.used:
             self.close()
             yield from self._source.chunks(used)
+        else:
+            yield self._held
+            self._held = None
+            yield from self._rest
 
     def close(self) -> None:
         """Leave the chunks that are not read yet."""
-        rest, self._held, self._rest = self._rest, [], iter(())
+        rest, self._held, self._rest = self._rest, None, iter(())
         if isinstance(rest, Generator):
             rest.close()
 
@@ -188,20 +182,19 @@ class OnCluster:
 
     def first(self, task: Callable[[pd.DataFrame], _Found | None]) -> _Found | None:
         """What a task says of the first partition of which it says anything."""
-        for found in of_each(partial(_of_partition, task, self._reading), self._source.delayed(self._reading.used)):
-            if (said := found.compute()) is not None:
-                return said  # type: ignore[no-any-return]
+        for number, part in enumerate(self._each(task, self._reading.used)):
+            if (found := said_of_partition(part.compute(), number)) is not None:
+                return found  # type: ignore[no-any-return]
         return None
-
-    def close(self) -> None:
-        """Leave nothing: workers forget what nobody waits for."""
 
     def fold(self, task: Callable[[pd.DataFrame], _Found], used: tuple[str, ...], text: str) -> _Found | None:
         """The sum of what a task says of each partition."""
-        found = of_each(partial(_of_partition, task, self._reading), self._source.delayed(used))
-        return add_up(found, partial(reduce, add), Progress(self._progressbar, text, "partitions", len(found)))  # type: ignore[no-any-return]
+        parts = self._each(task, used)
+        bar = Progress(self._progressbar, text, "partitions", len(parts))
+        return add_up(parts, said_of_partition, partial(reduce, add), bar)  # type: ignore[no-any-return]
 
+    def _each(self, task: Callable[[pd.DataFrame], Any], used: tuple[str, ...]) -> list[Any]:
+        return self._source.each(partial(say_of_partition, task, self._reading), used)
 
-def _of_partition(task: Callable[[pd.DataFrame], _Found], reading: Reading, frame: pd.DataFrame, number: int) -> _Found:
-    with naming(Chunk(frame, number, unit="partition"), reading):
-        return task(frame)
+    def close(self) -> None:
+        """Leave nothing: workers forget what nobody waits for."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,14 +15,46 @@ from bayesmixed.errors import FormulaError
 from bayesmixed.estimators.summed.of_chunks import Reading
 
 
+@dataclass(frozen=True)
+class Failed:
+    """An error, and the row within the chunk that it is about, where it is one."""
+
+    error: Exception
+    row: int | None
+
+    @classmethod
+    def of(cls, error: Exception, frame: pd.DataFrame, reading: Reading) -> Failed:
+        """An error of one of three types, which a worker can send."""
+        kind = next(kind for kind in (FormulaError, ValueError, TypeError) if isinstance(error, kind))
+        return cls(kind(str(error)), _first_wrong(frame, reading))
+
+    def at(self, chunk: Chunk) -> Exception:
+        """The same error, which says where the rows are."""
+        return type(self.error)(f"{chunk.where(self.row)}: {self.error}")
+
+
 @contextmanager
 def naming(chunk: Chunk, reading: Reading) -> Iterator[None]:
     """Have the errors that are raised within say where the rows are."""
     try:
         yield
     except (ValueError, TypeError) as error:
-        kind = next(kind for kind in (FormulaError, ValueError, TypeError) if isinstance(error, kind))
-        raise kind(f"{chunk.where(_first_wrong(chunk.frame, reading))}: {error}") from error
+        raise Failed.of(error, chunk.frame, reading).at(chunk) from error
+
+
+def say_of_partition(task: Callable[[pd.DataFrame], Any], reading: Reading, frame: pd.DataFrame) -> Any:
+    """What a task says of a partition, whose number it does not know; an error is not raised, but said."""
+    try:
+        return task(frame)
+    except (ValueError, TypeError) as error:
+        return Failed.of(error, frame, reading)
+
+
+def said_of_partition(said: Any, number: int) -> Any:
+    """What was said of a partition; an error is raised, and says which it is."""
+    if isinstance(said, Failed):
+        raise said.at(Chunk(pd.DataFrame(), number, unit="partition"))
+    return said
 
 
 def _first_wrong(frame: pd.DataFrame, reading: Reading) -> int | None:
