@@ -149,7 +149,7 @@ def read_alone(kind: str, folder: str) -> None:
         files = dataset.dataset(folder) if kind == "path" else source
         batches = files.scanner(columns=["x", "g", "y"], batch_readahead=1, fragment_readahead=1).to_batches()
     elif kind == "DuckDB":
-        batches = source.to_arrow_reader(CHUNK)
+        batches = source.to_arrow_reader(2**16)
     else:
         batches = source.select("x", "g", "y").collect_batches(chunk_size=CHUNK)
     for batch in batches:
@@ -202,10 +202,10 @@ def workers(folder: str) -> None:
             took = str(clock)
             timer.cancel()
             difference = largest_difference(direct, est)
-            alive = victim in client.run(os.getpid).values()
+            state = "alive" if victim in client.run(os.getpid).values() else "gone"
             print(
                 f"  {'a worker killed after 1 s' if kill else 'two workers':26} {took}; largest difference of a draw "
-                f"from those of rows in memory, in posterior sds {difference:.1e}; the worker is {'alive' if alive else 'gone'}"
+                f"from those of rows in memory, in posterior sds {difference:.1e}; the worker is {state}"
             )
         clock = Clock()
         target = Path(folder) / "predictions"
