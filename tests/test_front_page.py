@@ -32,7 +32,7 @@ def test_the_headline_of_the_readme_is_a_part_of_these_tables(lines):
     headline = re.search(r"^<!-- headline: .* -->\n(.*?)^<!-- end of headline -->$", README, re.MULTILINE | re.DOTALL)
 
     assert headline.group(1).count("\n") >= 5
-    assert [line for line in headline.group(1).splitlines() if line not in lines] == []
+    assert [line for line in headline.group(1).splitlines() if line and line not in lines] == []
 
 
 def test_calibration_is_as_the_readme_says():
