@@ -47,6 +47,8 @@ class Budget:
         Rows that are predicted together, times draws.
     diagnosed : int
         Draws of the parameters that are diagnosed together.
+    chunk : int
+        The columns of a source of rows that are read together: a million rows of eight.
     """
 
     columns: int = 2500
@@ -62,6 +64,7 @@ class Budget:
     rows: int = 12_000
     predictions: int = 64_000
     diagnosed: int = 2**15
+    chunk: int = 8_000_000
 
 
 _USUAL = Budget()

@@ -25,7 +25,7 @@ from bayesmixed.design.statistics import Sums
 from bayesmixed.design.table import Table
 from bayesmixed.errors import quoted
 from bayesmixed.families.base import Family
-from bayesmixed.formula.parse import GroupTerm, ParsedFormula
+from bayesmixed.formula.parse import ParsedFormula, terms_by_factor
 
 State = dict[str, Any]
 MAX_REPEATED = 10_000_000  # rows
@@ -148,6 +148,11 @@ class DesignSpec:
     def common_names(self) -> tuple[str, ...]:
         """Labels of the common effects."""
         return self.common.names
+
+    @property
+    def common_terms(self) -> tuple[str, ...]:
+        """The formula's term that each column belongs to."""
+        return self.common.term_of_name
 
     @property
     def parts(self) -> list[ColumnsSpec]:
@@ -429,14 +434,6 @@ class DesignSpec:
         return cls(
             state["formula"], state["response"], state["trials"], ColumnsSpec.from_state(state["common"]), groups
         )
-
-
-def terms_by_factor(parsed: ParsedFormula) -> dict[str, list[GroupTerm]]:
-    """The bars of each grouping factor, in the order of the formula."""
-    found: dict[str, list[GroupTerm]] = {}
-    for term in parsed.groups:
-        found.setdefault(term.factor, []).append(term)
-    return found
 
 
 def _counts(weights: np.ndarray | None) -> np.ndarray | None:

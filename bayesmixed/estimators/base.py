@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from copy import copy
 from numbers import Integral, Real
@@ -21,10 +22,11 @@ from bayesmixed.design.summed.summed import Measured, Summed
 from bayesmixed.errors import FormulaError
 from bayesmixed.estimators import after_fit
 from bayesmixed.estimators.display import Display
-from bayesmixed.estimators.inputs import Rows, as_frame, fitted_rows, learn, rows_that_count
+from bayesmixed.estimators.inputs import Rows, as_frame, fitted_rows, learn, read_weights, rows_that_count
 from bayesmixed.estimators.predictions import Predictions
 from bayesmixed.estimators.storage import Storage
 from bayesmixed.estimators.summaries import Summaries
+from bayesmixed.estimators.summed.fitting import chunked, sum_for_fit
 from bayesmixed.estimators.summed.increments import Increments
 from bayesmixed.estimators.summed.learning import learn_sums, refuse_sums
 from bayesmixed.estimators.summed.statistics import SufficientStatistics
@@ -123,14 +125,19 @@ class MixedModel(Predictions, Summaries, Storage, Display, Increments, BaseEstim
 
         Parameters
         ----------
-        X : DataFrame or array of shape (n, k), or SufficientStatistics
+        X : DataFrame or array of shape (n, k), source of rows, or SufficientStatistics
             With a formula, a DataFrame (pandas, polars or another that narwhals reads) that has the formula's columns,
-            grouping factors included. Or sums over rows, of the same formula and family; `y` and `sample_weight` are in
-            them.
+            grouping factors included. Or, with a two-sided formula, rows that are not in memory, which are read in
+            chunks, and of which sums are kept: Parquet files (a path, a list of paths, a folder); a DataFrame of Dask,
+            which its workers sum; a LazyFrame of polars, a relation of DuckDB, a table of Ibis, a dataset or a
+            `RecordBatchReader` of pyarrow, or whatever has ``__arrow_c_stream__``; an iterable of frames, or a callable
+            that returns one: see `SufficientStatistics.of`. Or sums over rows, of the same formula and family; `y` and
+            `sample_weight` are in them.
         y : array-like of shape (n,), optional
             The response. With a two-sided formula None takes the left-hand column of X; a y that is given wins.
-        sample_weight : array-like of shape (n,), optional
-            Frequency weights: weight 2 equals the row twice, weight 0 no row. Transformations that learn from the data
+        sample_weight : str or array-like of shape (n,), optional
+            Frequency weights: weight 2 equals the row twice, weight 0 no row. Or, with a formula, the name of the
+            column of X that holds them. Transformations that learn from the data
             (``scale``, ``bs``, ...) take a row once where weights are not whole, or come to more than ten million.
 
         Returns
@@ -143,11 +150,12 @@ class MixedModel(Predictions, Summaries, Storage, Display, Increments, BaseEstim
             The formula cannot be read or does not fit the columns.
         ValueError
             Missing or infinite values (with column and number), a response that is constant or of another kind than the
-            estimator takes: numbers, or labels of classes.
-        TypeError
-            A frame whose rows are not in memory yet.
+            estimator takes: numbers, or labels of classes. Rows that are not in memory, and a family other than
+            "gaussian" and "lognormal"; fewer of them than their metadata say, or others when they are read again. Of
+            these an error names the chunk and the row; whatever is raised, a fitted estimator is as it was.
         SamplerError
-            A sampler that is named, and a model that is not for it.
+            A sampler that is named, and a model that is not for it; rows that are not in memory, and a sampler or a
+            prior that needs them.
 
         Warns
         -----
@@ -155,23 +163,27 @@ class MixedModel(Predictions, Summaries, Storage, Display, Increments, BaseEstim
             When the draws are not trustworthy yet, with causes and remedies.
         """
         if isinstance(X, SufficientStatistics):
-            return self._fit_sums(X, y, sample_weight)
+            if y is not None or sample_weight is not None:
+                raise ValueError("y and sample_weight are in the statistics already; call fit(statistics).")
+            return self._fit_sums(X)
+        if (source := chunked(X, self.formula)) is not None:
+            return self._fit_sums(*sum_for_fit(self, source, y, sample_weight))
         learned = learn(self, X, y, sample_weight, reset=True)
         model = self._model(learned.model, learned.design)
         posterior = self._sample(model, learned.design, self._draw_seed())
         self.__dict__.pop("_seed", None)  # of rows that were added before
         return self._keep(posterior, learned.rows, learned.summed if posterior.draws.state is not None else None)
 
-    def _fit_sums(self, statistics: SufficientStatistics, y: Any, sample_weight: Any) -> Self:
-        """`fit` of rows that were summed."""
-        if y is not None or sample_weight is not None:
-            raise ValueError("y and sample_weight are in the statistics already; call fit(statistics).")
+    def _fit_sums(self, statistics: Summed, columns: Sequence[Any] | None = None) -> Self:
+        """`fit` of rows that were summed; `columns` are those of their source, where there is one."""
         summed = learn_sums(self, statistics)
         model = self._model((summed.spec, summed.family), summed)
         posterior = self._sample(model, summed, self._draw_seed())
-        names = [name for name in summed.spec.columns or () if name != summed.spec.response]
+        names = columns or [name for name in summed.spec.columns or () if name != summed.spec.response]
         self.n_features_in_ = len(names)
-        self.feature_names_in_ = np.array(names, dtype=object)
+        self.__dict__.pop("feature_names_in_", None)
+        if all(isinstance(name, str) for name in names):
+            self.feature_names_in_ = np.array(names, dtype=object)
         self.__dict__.pop("_seed", None)
         return self._keep(posterior, Rows.of_sums(summed), statistics)
 
@@ -214,7 +226,7 @@ class MixedModel(Predictions, Summaries, Storage, Display, Increments, BaseEstim
             At least one row. New labels become levels, behind those of the fit; missing ones are an error.
         y : array-like of shape (n,), optional
             The response; with a two-sided formula None takes the left-hand column of X.
-        sample_weight : array-like of shape (n,), optional
+        sample_weight : str or array-like of shape (n,), optional
             Frequency weights, as in `fit`.
 
         Returns
@@ -255,8 +267,8 @@ class MixedModel(Predictions, Summaries, Storage, Display, Increments, BaseEstim
         refuse_sums(X, "condition")
         frame = as_frame(self, X, self.design_spec_.columns, reset=False)
         y = read_response(frame, y, self.design_spec_.response, type(self).__name__)
-        obs = row_labels(X, start=self._rows.n_rows)
-        frame, column, weights, obs = rows_that_count(obs, frame, y, sample_weight)
+        obs, weights = row_labels(X, start=self._rows.n_rows), read_weights(X, sample_weight, self.design_spec_.formula)
+        frame, column, weights, obs = rows_that_count(obs, frame, y, weights)
         response = self._read_response(column)
         posterior, design, summed = after_fit.condition(
             self._posterior, frame, response, weights, progressbar=self.progressbar

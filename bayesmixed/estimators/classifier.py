@@ -14,7 +14,7 @@ from bayesmixed.design.frames import read_column, read_response
 from bayesmixed.design.summed.running import Running
 from bayesmixed.design.summed.summed import Summed
 from bayesmixed.estimators.base import CONSTRAINTS, MixedModel, showing_what_it_inherits
-from bayesmixed.estimators.inputs import Rows, rows_of_weight
+from bayesmixed.estimators.inputs import Rows, read_weights, rows_of_weight
 from bayesmixed.estimators.labels import learn_classes, positions
 from bayesmixed.families import get_class_family
 from bayesmixed.families.base import ClassFamily, Family
@@ -422,6 +422,7 @@ class MixedModelClassifier(ClassifierMixin, MixedModel):
         """
         check_is_fitted(self)
         y = read_response(X, y, self.design_spec_.response, type(self).__name__)
+        sample_weight = read_weights(X, sample_weight, self.design_spec_.formula)
         X, y, sample_weight = rows_of_weight(X, y, sample_weight)
         predicted = self.predict(X)
         truth = self._read_response(read_column(y, len(predicted)))

@@ -159,7 +159,8 @@ def read_rows(
     if parsed is None and (name := _name(y)) in list(frame.columns):
         raise FormulaError(f"X has a column {name!r}, the name of y: the response would predict itself. Drop it.")
     y = read_response(frame, y, None if parsed is None else parsed.response, type(estimator).__name__)
-    return trials, rows_that_count(row_labels(X), frame, y, sample_weight)
+    weights = read_weights(X, sample_weight, estimator.formula)
+    return trials, rows_that_count(row_labels(X), frame, y, weights)
 
 
 def _trials(column: str | None, parsed: ParsedFormula | None, family: Family) -> str | None:
@@ -189,8 +190,32 @@ def fitted_rows(estimator: Any, X: Any, y: Any, sample_weight: Any) -> tuple[Des
     spec = estimator.design_spec_
     frame = as_frame(estimator, X, spec.columns, reset=False)
     y = read_response(frame, y, spec.response, type(estimator).__name__)
-    frame, column, weights, obs = rows_that_count(row_labels(X), frame, y, sample_weight)
+    weights = read_weights(X, sample_weight, spec.formula)
+    frame, column, weights, obs = rows_that_count(row_labels(X), frame, y, weights)
     return spec.evaluate(spec.read(frame, y=estimator._read_response(column), weights=weights)), obs
+
+
+def read_weights(X: Any, sample_weight: Any, formula: str | None) -> Any:
+    """The weights that were given, or the column of X that they name.
+
+    Raises
+    ------
+    FormulaError
+        There is no such column; or it would be a common effect, as there is no formula.
+    """
+    if not isinstance(sample_weight, str):
+        return sample_weight
+    names = column_names(X)
+    if sample_weight not in names:
+        columns = f"columns: {quoted(map(str, names), 30)}" if names else f"X is {kind_of(X)}"
+        raise FormulaError(f"sample_weight names {sample_weight!r}, which is not a column of X ({columns}).")
+    refuse_repeated(names, (sample_weight,))
+    if formula is None:
+        raise FormulaError(
+            f"sample_weight names the column {sample_weight!r} of X, which is a common effect, too, where there is no "
+            f"formula. Write one, or pass X.drop(columns={sample_weight!r}) and X[{sample_weight!r}]."
+        )
+    return to_pandas(X, (sample_weight,))[sample_weight]
 
 
 def rows_that_count(

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from bayesmixed.design.frames import read_response, to_pandas
 from bayesmixed.errors import warn
 from bayesmixed.estimators.base import CONSTRAINTS, MixedModel, showing_what_it_inherits
-from bayesmixed.estimators.inputs import rows_of_weight
+from bayesmixed.estimators.inputs import read_weights, rows_of_weight
 from bayesmixed.estimators.summed.learning import refuse_sums
 from bayesmixed.families import get_family
 from bayesmixed.families.base import Family
@@ -47,7 +47,8 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
         formula ``"p(successes, trials) ~ ..."`` says the same.
     categories : dict of str, optional
         Levels of common categoricals, in order, for rows that may not show all of them, ``{"month": range(1, 13)}``:
-        for `partial_fit`. Levels that never come are left out. A Categorical states its own.
+        for `partial_fit`, and for rows that `fit` can read but once. Levels that never come are left out. A Categorical
+        states its own.
     group_prior : {"lkj", "independent"} or dict by factor, default="lkj"
         Whether the effects of a bar ``|`` may correlate. ``||`` in the formula always means independent.
     lkj_eta : float or dict by factor, default=2.0
@@ -83,7 +84,7 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
     random_state : int, RandomState or None, default=None
         Makes fits and predictions reproducible.
     progressbar : bool, default=False
-        Whether to show the sampler's progress.
+        Whether to show the sampler's progress, and how many rows that are not in memory have been read.
 
     Attributes
     ----------
@@ -321,6 +322,7 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
         check_is_fitted(self)
         refuse_sums(X, "score")
         y = read_response(X, y, self.design_spec_.response, type(self).__name__)
+        sample_weight = read_weights(X, sample_weight, self.design_spec_.formula)
         X, y, sample_weight = rows_of_weight(X, y, sample_weight)
         predicted = self.predict(X)
         if (column := self.design_spec_.trials) is not None:

@@ -48,7 +48,7 @@ def check_call(node: Any, frame: pd.DataFrame, functions: Mapping[str, Any], eva
     ------
     FormulaError
     """
-    if not _variables(node) and getattr(node, "callee", "") != "offset":
+    if not variables(node) and getattr(node, "callee", "") != "offset":
         raise _cannot(node, "there is no column in it.")
     _check_nodes(node, frame, functions, evaluate)
 
@@ -229,7 +229,7 @@ def _constant(node: Any) -> Any:
     """The value of a constant; None for an argument that is not given."""
     if node is None:
         return None
-    return _OF_DATA if _variables(node) or hasattr(node, "callee") else node.eval(None, None)
+    return _OF_DATA if variables(node) or hasattr(node, "callee") else node.eval(None, None)
 
 
 def _children(node: Any) -> list[Any]:
@@ -238,9 +238,10 @@ def _children(node: Any) -> list[Any]:
     return [child for child in children if getattr(child, "callee", "") not in ("Treatment", "Sum")]
 
 
-def _variables(node: Any) -> list[str]:
+def variables(node: Any) -> list[str]:
+    """Names of the columns in a lazy node."""
     own = [node.name] if hasattr(node, "name") else []
-    return own + [name for child in _children(node) for name in _variables(child)]
+    return own + [name for child in _children(node) for name in variables(child)]
 
 
 def _cannot(node: Any, reason: str) -> FormulaError:

@@ -305,3 +305,11 @@ def _merge_spellings(groups: list[GroupTerm]) -> tuple[GroupTerm, ...]:
 def _variables(tokens: list[Token]) -> tuple[str, ...]:
     """Names of the columns used, each once, in order; function names and keywords are not columns."""
     return tuple(dict.fromkeys(token.name for token in tokens if token.is_variable))
+
+
+def terms_by_factor(parsed: ParsedFormula) -> dict[str, list[GroupTerm]]:
+    """The bars of each grouping factor, in the order of the formula."""
+    found: dict[str, list[GroupTerm]] = {}
+    for term in parsed.groups:
+        found.setdefault(term.factor, []).append(term)
+    return found

@@ -101,8 +101,8 @@ def learn_terms(text: str, frame: pd.DataFrame) -> tuple[bool, list[tuple[Compon
         Without the intercept, in design order.
     """
     environment = Environment([_NAMESPACE])
-    for call in _read_calls(text) if re.search(r"[({]", text) else []:
-        check_call(call, frame, _NAMESPACE, lambda node: _evaluate(node, frame))
+    for call in read_calls(text) if re.search(r"[({]", text) else []:
+        check_call(call, frame, _NAMESPACE, lambda node: evaluate(node, frame))
     try:
         model = model_description(text)
         _refuse_empty_removals(text)
@@ -116,8 +116,8 @@ def learn_terms(text: str, frame: pd.DataFrame) -> tuple[bool, list[tuple[Compon
     except FormulaError:
         raise
     except Exception:  # in words that are about its insides
-        for call in _read_calls(text):
-            _evaluate(call, frame)
+        for call in read_calls(text):
+            evaluate(call, frame)
         raise FormulaError(
             f"cannot evaluate {text!r}: check the spelling of the terms and whether their columns are numbers or "
             "categories."
@@ -142,8 +142,8 @@ def restore_calls(text: str, components: list[Component], version: str) -> dict[
     return calls
 
 
-def _read_calls(text: str) -> list[Any]:
-    """The lazy calls of a text, fresh ones."""
+def read_calls(text: str) -> list[Any]:
+    """The lazy calls of a text, new ones."""
     try:
         components = model_description(text).common_components
     except Exception:
@@ -167,7 +167,7 @@ def _refuse_products_of_splines(text: str) -> None:
     )
 
 
-def _evaluate(node: Any, frame: pd.DataFrame) -> Any:
+def evaluate(node: Any, frame: pd.DataFrame) -> Any:
     """Values of a part of a call."""
     try:
         with np.errstate(all="ignore"):
@@ -195,9 +195,9 @@ def evaluate_call(call: Any, name: str, frame: pd.DataFrame) -> Any:
 def beyond_knots(call: Any, frame: pd.DataFrame) -> list[tuple[str, float, float, int]]:
     """For each spline in a restored call: what it is of, its boundary knots, the number of rows beyond them, if any."""
     found = []
-    for node in (node for node in _nodes(call) if getattr(node, "callee", "") == "bs"):
+    for node in (node for node in nodes(call) if getattr(node, "callee", "") == "bs"):
         of = node.args[0] if node.args else node.kwargs["x"]
-        knots, values = _encode(node.stateful_transform)["knots"]["array"], np.asarray(_evaluate(of, frame))
+        knots, values = _encode(node.stateful_transform)["knots"]["array"], np.asarray(evaluate(of, frame))
         low, high = min(knots), max(knots)
         slack = 1e-9 * (high - low)
         if rows := int(np.count_nonzero((values < low - slack) | (values > high + slack))):
@@ -207,11 +207,12 @@ def beyond_knots(call: Any, frame: pd.DataFrame) -> list[tuple[str, float, float
 
 def calls_that_learn(text: str) -> list[str]:
     """The calls of a text whose values in a row depend on the other rows that they were learned from."""
-    calls = _read_calls(text) if "(" in text else []
-    return list(dict.fromkeys(str(node) for call in calls for node in _nodes(call) if _learns(node)))
+    calls = read_calls(text) if "(" in text else []
+    return list(dict.fromkeys(str(node) for call in calls for node in nodes(call) if learns(node)))
 
 
-def _learns(node: Any) -> bool:
+def learns(node: Any) -> bool:
+    """Whether the values of a lazy node in a row depend on other rows."""
     name = getattr(node, "callee", "")
     if name == "poly" and "raw" in node.kwargs:
         return not node.kwargs["raw"].eval(None, None)
@@ -222,9 +223,15 @@ def _learns(node: Any) -> bool:
     return name in ("center", "poly", "scale", "standardize")
 
 
-def _nodes(node: Any) -> list[Any]:
+def is_stateful(node: Any) -> bool:
+    """Whether a lazy node keeps what it has learned: what `Component.transforms` has a state of."""
+    return getattr(_NAMESPACE.get(getattr(node, "callee", "")), "__stateful_transform__", False)
+
+
+def nodes(node: Any) -> list[Any]:
+    """A lazy node and all that are in it, itself first."""
     children = [*getattr(node, "args", ()), *getattr(node, "kwargs", {}).values()]
-    return [node, *(inner for child in children for inner in _nodes(child))]
+    return [node, *(inner for child in children for inner in nodes(child))]
 
 
 def _learned(component: Any) -> Component:
@@ -259,12 +266,10 @@ def _stateful(node: Any) -> list[Any]:
 
 def _restore(node: Any, states: list[State]) -> None:
     """Give the stateful transforms inside a lazy call their learned state, in the order of `_stateful`."""
-    if callee := getattr(node, "callee", None):
-        transform = _NAMESPACE[callee]
-        if getattr(transform, "__stateful_transform__", False):
-            node.stateful_transform = transform()
-            own = vars(node.stateful_transform)
-            own.update({f"_{name}" if f"_{name}" in own else name: v for name, v in _decode(states.pop(0)).items()})
+    if is_stateful(node):
+        node.stateful_transform = _NAMESPACE[node.callee]()
+        own = vars(node.stateful_transform)
+        own.update({f"_{name}" if f"_{name}" in own else name: v for name, v in _decode(states.pop(0)).items()})
     for child in [*getattr(node, "args", ()), *getattr(node, "kwargs", {}).values()]:
         _restore(child, states)
 

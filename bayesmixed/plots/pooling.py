@@ -60,7 +60,7 @@ def shrinkage(
         The rows of the fit.
     y : array-like of shape (n,), optional
         The response; with a two-sided formula None takes the left-hand column of X.
-    sample_weight : array-like of shape (n,), optional
+    sample_weight : str or array-like of shape (n,), optional
         Those of the fit.
     factor : str, optional
         Default: the only grouping factor.

@@ -14,7 +14,7 @@ from bayesmixed.design.factors import GroupSpec
 from bayesmixed.design.frames import read_response, row_labels, to_pandas
 from bayesmixed.design.labels import label_text
 from bayesmixed.errors import quoted
-from bayesmixed.estimators.inputs import as_frame, rows_that_count
+from bayesmixed.estimators.inputs import as_frame, read_weights, rows_that_count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -197,7 +197,8 @@ def read_rows(
         raise ValueError("X has no rows to draw.")
     y = read_response(frame, y, spec.response, type(est).__name__)
     name = getattr(y, "name", None)
-    frame, column, weights, _ = rows_that_count(row_labels(X), frame, y, sample_weight)
+    weights = read_weights(X, sample_weight, spec.formula)
+    frame, column, weights, _ = rows_that_count(row_labels(X), frame, y, weights)
     return frame, est._read_response(column), weights, str(spec.response or "y") if name is None else str(name)
 
 

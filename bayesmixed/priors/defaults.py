@@ -9,7 +9,7 @@ import numpy as np
 
 from bayesmixed.design.factors import Effects, by_factor
 from bayesmixed.design.moments import Moments
-from bayesmixed.design.summed.summed import Measured, Summed
+from bayesmixed.design.summed.summed import Measured, Named, Summed
 from bayesmixed.distributions import HalfNormal, Normal, Prior
 from bayesmixed.errors import PriorError, quoted, warn
 from bayesmixed.families.base import Family, Response
@@ -170,7 +170,7 @@ def far_slopes(measured: Moments, is_binary: np.ndarray, factor: Effects, far: f
     return (np.abs(mean) > far * scale) & ~is_binary
 
 
-def resolve_eta(lkj_eta: float | Mapping[str, float], design: Measured) -> dict[str, float]:
+def resolve_eta(lkj_eta: float | Mapping[str, float], design: Named) -> dict[str, float]:
     """Shape of the LKJ prior of every factor that has one.
 
     Raises

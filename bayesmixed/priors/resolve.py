@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bayesmixed.design.summed.summed import Measured
+from bayesmixed.design.summed.summed import Measured, Named
 from bayesmixed.distributions import Normal, Prior, StudentT, Truncated
 from bayesmixed.errors import PriorError, quoted
 from bayesmixed.families.base import Family
@@ -65,7 +65,7 @@ def resolve_priors(
 
 
 def stated_priors(
-    design: Measured,
+    design: Named,
     family: Family,
     user: Mapping[str, Any] | Priors | None,
     lkj_eta: float | Mapping[str, float],
@@ -93,7 +93,7 @@ def _above(prior: Prior, default: Prior) -> Prior:
     return replace(default, prior=prior) if is_free else prior  # type: ignore[call-arg]
 
 
-def _read(user: Mapping[str, Any], design: Measured, family: Family) -> Priors:
+def _read(user: Mapping[str, Any], design: Named, family: Family) -> Priors:
     """The priors that the user states, checked; what is not stated is absent."""
     intercept: Prior | None = None
     common: dict[str, Prior] = {}
@@ -173,7 +173,7 @@ def _by_entry(key: str, value: Any, names: Mapping[str, str]) -> dict[str, Prior
     return {names[label]: _prior(names[label], prior, positive=True) for label, prior in by_label.items()}
 
 
-def _refuse_place(key: str, design: Measured, family: Family) -> None:
+def _refuse_place(key: str, design: Named, family: Family) -> None:
     """Refuse a name as `print` shows it with the place where a default is stated: a key means the one at X = 0."""
     found = _PLACE.match(key)
     if found is None or _labels_of(key, design):
@@ -203,7 +203,7 @@ def _refuse_place(key: str, design: Measured, family: Family) -> None:
     )
 
 
-def _split(key: str, value: Any, design: Measured) -> tuple[str, Any]:
+def _split(key: str, value: Any, design: Named) -> tuple[str, Any]:
     """``sd_g[x]``, as a table has it, is a dict by effect with one entry, and ``beta[x]`` one by label."""
     variable, bracket, label = key.removesuffix("]").partition("[")
     known = variable in ("beta", *(f"sd_{factor.name}" for factor in design.groups))
@@ -211,21 +211,21 @@ def _split(key: str, value: Any, design: Measured) -> tuple[str, Any]:
     return (variable, {label: value}) if is_entry else (key, value)
 
 
-def _names(design: Measured, family: Family) -> list[str]:
+def _names(design: Named, family: Family) -> list[str]:
     """List the keys that `resolve_priors` takes beside labels and terms."""
     first = ["thresholds"] if family.threshold else ["Intercept"] if design.has_intercept else []
     names = [*first, *(["beta"] if design.common_names else []), *(f"sd_{factor.name}" for factor in design.groups)]
     return [*names, *_entries(family), *family.auxiliary]
 
 
-def _labels_of(name: str, design: Measured) -> list[str]:
+def _labels_of(name: str, design: Named) -> list[str]:
     """Column labels that a label or a term stands for."""
     if name in design.common_names:
         return [name]
     return [label for label, term in zip(design.common_names, design.common_terms, strict=True) if term == name]
 
 
-def _set_common(common: dict[str, Prior], name: str, value: Any, design: Measured, family: Family) -> None:
+def _set_common(common: dict[str, Prior], name: str, value: Any, design: Named, family: Family) -> None:
     labels = _labels_of(name, design)
     if not labels:
         terms = dict.fromkeys([*design.common_names, *design.common_terms])

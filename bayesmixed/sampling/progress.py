@@ -10,18 +10,25 @@ _PATIENCE = 1.0  # seconds before anything is shown
 
 
 class Progress:
-    """Counts evaluations; shows itself on a terminal or in a notebook once the work takes more than a second.
+    """Counts what is done; shows itself on a terminal or in a notebook once the work takes more than a second.
 
     Parameters
     ----------
     wanted : bool
         Whether to show anything at all.
     text : str
+    unit : str, default="evaluations of the density"
+        What is counted.
+    total : int, optional
+        How many there are, where that is known.
     """
 
-    def __init__(self, wanted: bool, text: str) -> None:
+    def __init__(
+        self, wanted: bool, text: str, unit: str = "evaluations of the density", total: int | None = None
+    ) -> None:
         self._wanted = wanted
         self._text = text
+        self._unit = unit if total is None else f"of {total:,} {unit}"
         self._started = time.perf_counter()
         self._done = 0
         self._bar: Any = None
@@ -34,7 +41,7 @@ class Progress:
             self._bar.stop()
 
     def advance(self, n: int) -> None:
-        """Report `n` more evaluations."""
+        """Report `n` more."""
         self._done += n
         if not self._wanted:
             return
@@ -46,4 +53,4 @@ class Progress:
             self._task = self._bar.add_task(self._text, total=None)
             self._bar.start()
         if self._bar is not None:
-            self._bar.update(self._task, description=f"{self._text}: {self._done} evaluations of the density")
+            self._bar.update(self._task, description=f"{self._text}: {self._done:,} {self._unit}")

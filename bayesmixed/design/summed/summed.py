@@ -10,7 +10,7 @@ import numpy as np
 
 from bayesmixed.design.factors import GroupSpec, blocks_of, resolve_group_prior
 from bayesmixed.design.levels import canonical
-from bayesmixed.design.spec import Design, DesignSpec, terms_by_factor
+from bayesmixed.design.spec import Design, DesignSpec
 from bayesmixed.design.statistics import Sums
 from bayesmixed.design.summed.checksum import checksum
 from bayesmixed.design.summed.coding import without_unseen
@@ -19,7 +19,7 @@ from bayesmixed.design.summed.remainder import remainder
 from bayesmixed.design.table import Table
 from bayesmixed.errors import quoted
 from bayesmixed.families.base import Family
-from bayesmixed.formula.parse import ParsedFormula, parse
+from bayesmixed.formula.parse import ParsedFormula, parse, terms_by_factor
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +102,7 @@ class Summed:
     @property
     def common_terms(self) -> tuple[str, ...]:
         """The formula's term that each column belongs to."""
-        return self.spec.common.term_of_name
+        return self.spec.common_terms
 
     @property
     def contains(self) -> tuple[tuple[int, ...], ...]:

@@ -93,7 +93,7 @@ class Increments:
         spec = None if known is None else known.parts[0].spec
         rows = frame, column, weights
         part = summed(Summed, parsed, rows, family, spec=spec, categories=est.categories, whole=False)
-        refuse_settings(est, part)
+        refuse_settings(est, part, family)
         return part
 
     def _sums_with(

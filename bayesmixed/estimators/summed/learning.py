@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 
 from bayesmixed.design.factors import refuse_single_levels, resolve_group_prior
+from bayesmixed.design.spec import DesignSpec
 from bayesmixed.design.summed.summed import Summed
 from bayesmixed.errors import FormulaError, SamplerError, quoted
 from bayesmixed.estimators.identification.residuals import check_groups, check_residuals
 from bayesmixed.estimators.identification.undetermined import warn_levels_of_one_row, warn_undetermined
 from bayesmixed.estimators.identification.weights import warn_few_rows
+from bayesmixed.families.base import Family
 from bayesmixed.formula.parse import ParsedFormula, parse
 from bayesmixed.priors.resolve import stated_priors
 from bayesmixed.sampling.shared import not_normal
@@ -86,14 +88,17 @@ def _right(parsed: ParsedFormula) -> tuple[Any, ...]:
     return parsed.common, parsed.groups, parsed.variables
 
 
-def refuse_settings(estimator: Any, part: Summed) -> None:
+def refuse_settings(estimator: Any, part: Summed | DesignSpec, family: Family, what: str = "partial_fit") -> None:
     """Refuse parameters under which no posterior of sums can be drawn, whatever rows may come.
 
     Parameters
     ----------
     estimator : MixedModel
-    part : Summed
-        Of its formula, over some rows.
+    part : Summed or DesignSpec
+        Of its formula, of some rows.
+    family : Family
+    what : str, default="partial_fit"
+        What keeps sums.
 
     Raises
     ------
@@ -103,16 +108,26 @@ def refuse_settings(estimator: Any, part: Summed) -> None:
         Names or values of `priors`, `lkj_eta` or `group_prior`.
     """
     resolve_group_prior(estimator.group_prior, tuple(group.name for group in part.groups))
-    priors = stated_priors(part, part.family, estimator.priors, estimator.lkj_eta)
-    if estimator.sampler not in _OF_SUMS:
-        raise SamplerError(
-            f"partial_fit keeps sums over rows, and sampler={estimator.sampler!r} needs the rows themselves. Use one "
-            f"of {quoted(_OF_SUMS)}, or fit all rows together."
-        )
+    priors = stated_priors(part, family, estimator.priors, estimator.lkj_eta)
+    refuse_sampler(estimator, what)
     if found := not_normal(priors):
         raise SamplerError(
-            "partial_fit keeps sums over rows, of which only Normal priors of common effects integrate out, not "
+            f"{what} keeps sums over rows, of which only Normal priors of common effects integrate out, not "
             f"{found}. State Normal ones, or fit all rows together."
+        )
+
+
+def refuse_sampler(estimator: Any, what: str) -> None:
+    """Refuse a sampler that needs rows.
+
+    Raises
+    ------
+    SamplerError
+    """
+    if estimator.sampler not in _OF_SUMS:
+        raise SamplerError(
+            f"{what} keeps sums over rows, and sampler={estimator.sampler!r} needs the rows themselves. Use one "
+            f"of {quoted(_OF_SUMS)}, or fit all rows together."
         )
 
 

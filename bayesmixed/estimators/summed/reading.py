@@ -138,8 +138,16 @@ def declared(frame: pd.DataFrame, categories: Mapping[str, Any] | None) -> pd.Da
     return frame
 
 
-def refuse_learning(parsed: ParsedFormula | None, where: str) -> None:
+def refuse_learning(parsed: ParsedFormula | None, where: str, calls: Iterable[str] | None = None) -> None:
     """Refuse calls that would have to see all rows before the first is summed.
+
+    Parameters
+    ----------
+    parsed : ParsedFormula or None
+    where : str
+        Where the rows come from.
+    calls : iterable of str, optional
+        The calls that are refused. Default: all that learn.
 
     Raises
     ------
@@ -147,7 +155,9 @@ def refuse_learning(parsed: ParsedFormula | None, where: str) -> None:
         Names the calls, and the cure.
     """
     texts: Iterable[str] = [] if parsed is None else [parsed.common, *(t.effects_formula for t in parsed.groups)]
-    if found := list(dict.fromkeys(call for text in texts for call in calls_that_learn(text))):
+    if calls is None:
+        calls = [call for text in texts for call in calls_that_learn(text)]
+    if found := list(dict.fromkeys(calls)):
         has_spline = any(call.startswith("bs(") for call in found)
         spline = f" A spline of stated knots learns nothing: {FIXED_SPLINE}." if has_spline else ""
         raise FormulaError(

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-import pandas as pd
-
-from bayesmixed.design.frames import kind_of, read_response, to_pandas
-from bayesmixed.design.summed.running import Running
+from bayesmixed.design.frames import kind_of
+from bayesmixed.design.sources.find import find_source
+from bayesmixed.design.sources.known import not_told
 from bayesmixed.design.summed.summed import Summed, differences, means_the_same
 from bayesmixed.errors import FormulaError, quoted
-from bayesmixed.estimators.inputs import rows_that_count
 from bayesmixed.estimators.summed import files
-from bayesmixed.estimators.summed.reading import refuse_learning, summed
+from bayesmixed.estimators.summed.of_chunks import Reading
+from bayesmixed.estimators.summed.reading import refuse_learning
+from bayesmixed.estimators.summed.sources import sum_source
 from bayesmixed.families import FAMILIES, get_family
 from bayesmixed.formula.parse import parse
 
@@ -78,15 +78,24 @@ class SufficientStatistics(Summed):
         sample_weight: Any = None,
         categories: Mapping[str, Any] | None = None,
         like: SufficientStatistics | None = None,
+        progressbar: bool = False,
     ) -> SufficientStatistics:
-        """Sum over the rows of a frame, or of frames one after the other.
+        """Sum over the rows of a frame, or of a source that is read in chunks, of which few are in memory.
 
         Parameters
         ----------
         formula : str
             Two-sided, as in `MixedModelRegressor`.
-        source : DataFrame, or an iterable of these, or a callable that returns one
-            pandas, polars or another that narwhals reads. Of an iterable, one frame is held at a time.
+        source : DataFrame, path, stream, lazy frame, or iterable of frames
+            In this order: a path of a Parquet file, a list of paths, or a folder; a frame in memory (pandas, polars,
+            Arrow or another that narwhals reads); a DataFrame of Dask, a LazyFrame of polars, a relation of DuckDB, a
+            table of Ibis, a dataset or a `RecordBatchReader` of pyarrow, or anything else with ``__arrow_c_stream__``;
+            an iterable of frames, or a callable that returns one. Only the columns that the formula uses are read.
+
+            What an iterator or a stream gives is read once. Of other sources a first pass reads, where the formula
+            needs it, the levels of columns of text among the effects, and the means and standard deviations of
+            ``center`` and ``scale``; splines need their knots stated. A dictionary of Arrow is text, whose levels are
+            sorted; `categories` states another order. Of Dask the workers sum their partitions, and only sums travel.
         family : {"gaussian", "lognormal"}, default="gaussian"
         sample_weight : str or array-like of shape (n,), optional
             Frequency weights, as in `MixedModelRegressor.fit`: of one frame, or the name of the column that has them.
@@ -96,6 +105,8 @@ class SufficientStatistics(Summed):
         like : SufficientStatistics, optional
             Of other rows: what these have taught of the columns (levels of categoricals, knots, means of ``scale``)
             holds for the new ones, too, so that both add up.
+        progressbar : bool, default=False
+            Whether to show how many rows of a source have been read.
 
         Returns
         -------
@@ -104,9 +115,10 @@ class SufficientStatistics(Summed):
         Raises
         ------
         FormulaError
-            The formula has no response, does not fit the columns, or would learn from the first of several frames.
+            The formula has no response, does not fit the columns, or learns what would have to be known of all rows.
         ValueError
-            Missing or infinite values, a family that needs its rows, no rows.
+            Missing or infinite values, with the chunk and the row within the source; a family that needs its rows; no
+            rows; fewer rows than the source's metadata say, or others when it is read again.
         """
         parsed, found = parse(formula), get_family(family)
         if parsed.response is None:
@@ -118,28 +130,22 @@ class SufficientStatistics(Summed):
             raise ValueError(f"only families {quoted(possible)} have sufficient statistics; {family!r} needs its rows.")
         if like is not None and not means_the_same(formula, like.spec.formula):
             raise ValueError(f"like= has statistics of another formula: {like.spec.formula!r}, not {formula!r}.")
-        weights = (sample_weight,) if isinstance(sample_weight, str) else ()
-        used = (*parsed.columns, parsed.response, *weights)
-        frames, whole = _frames(source, used)
-        if not whole:
-            refuse_learning(None if like else parsed, "the source")
-            if sample_weight is not None and not weights:
-                raise ValueError("sample_weight of several frames has to be the name of a column that holds it.")
-        running: Running[Any] = Running()
+        if (rows := find_source(source)) is None:
+            raise TypeError(
+                "source must be a DataFrame, an iterable of these, a path, or another source of rows in columns, got "
+                f"{kind_of(source)}."
+            )
         spec = None if like is None else like.spec
-        for frame in frames:
-            if weights and sample_weight not in frame.columns:
-                raise FormulaError(f"sample_weight names {sample_weight!r}, which is not a column of the source.")
-            w = frame[sample_weight] if weights else sample_weight
-            y = read_response(frame, None, parsed.response, cls.__name__)
-            read, column, w, _ = rows_that_count(frame.index.to_numpy(), frame, y, w)
-            if len(read):
-                part = summed(cls, parsed, (read, column, w), found, spec=spec, categories=categories, whole=whole)
-                spec = part.spec if spec is None else spec
-                running = running.plus(part)
-        if not running.parts:
-            raise ValueError("the source has no rows of positive weight.")
-        result: SufficientStatistics = running.total
+        named = isinstance(sample_weight, str)
+        reading = Reading(cls, parsed, found, sample_weight if named else None, dict(categories or {}))
+        if rows.in_memory:
+            result = reading.whole(next(rows.chunks(reading.used)).frame, None if named else sample_weight, spec)
+        else:
+            if sample_weight is not None and not named:
+                raise ValueError("sample_weight of several frames has to be the name of a column that holds it.")
+            if like is None:
+                refuse_learning(parsed, "the source", not_told(parsed))
+            result, _ = sum_source(rows, reading, spec=spec, progressbar=progressbar)
         if like is not None and (difference := differences(like, result)):
             raise ValueError(f"like= has statistics of another kind: {difference}")
         return result
@@ -242,22 +248,3 @@ class SufficientStatistics(Summed):
             few = f", {small[group.name]:,} of them of fewer than {files.FEW} rows" if group.name in small else ""
             lines.append(f"  {group.name}: {len(group.levels):,} levels{few}")
         return "\n".join(lines)
-
-
-def _frames(source: Any, used: tuple[str, ...]) -> tuple[Iterator[pd.DataFrame], bool]:
-    """Frames of a source, of which the columns that are used are read; and whether it is one frame."""
-    parts = source() if callable(source) else source
-    frame = to_pandas(parts, used)
-    if isinstance(frame, pd.DataFrame):
-        return iter([frame]), True
-    if isinstance(parts, str | bytes | Mapping) or not hasattr(parts, "__iter__") or hasattr(parts, "dtype"):
-        raise TypeError(f"source must be a DataFrame, or an iterable of these, got {kind_of(parts)}.")
-    return _read(iter(parts), used), False
-
-
-def _read(parts: Iterator[Any], used: tuple[str, ...]) -> Iterator[pd.DataFrame]:
-    for at, part in enumerate(parts):
-        frame = to_pandas(part, used)
-        if not isinstance(frame, pd.DataFrame):
-            raise TypeError(f"part {at} of source must be a DataFrame, got {kind_of(part)}.")
-        yield frame
