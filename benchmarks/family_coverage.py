@@ -10,7 +10,8 @@ of whole numbers cannot have just that probability, and holds more: what it shou
 cdf(upper) - cdf(lower - 1), by SciPy's distribution function, the effects of new groups drawn.
 
 Fresh rows, one of every known group and one of each of as many new groups, have a response drawn from the true
-parameters; both ends belong to an interval. Shares are averaged over the rows of a replication, which depend on each
+parameters; both ends belong to an interval. Of binary and count models new groups are predicted once more, after
+`condition` has seen three rows of each. Shares are averaged over the rows of a replication, which depend on each
 other, and are appended to ``benchmarks/output/family_coverage.csv`` as they come; a second call goes on after the last
 one. Prints observed and expected coverage, the standard error of their difference over replications, and its z score.
 A fit that the sampler refuses counts as a failure; the exit status is 1 if there is one, or if a z score is beyond 4
@@ -35,20 +36,26 @@ from tables import OUTPUT, show
 import bayesmixed as bm
 from bayesmixed._compat import dataset
 
-FAMILIES = ("binomial", "Poisson", "negative binomial", "gamma")
+FAMILIES = ("binomial", "Poisson", "negative binomial", "gamma", "Bernoulli q=2")
+CONDITIONED = ("Poisson", "Bernoulli q=2")
+LEARNED = 3  # rows of each new group
 DISCRETE = ("binomial", "poisson", "negativebinomial")
 QUICK, GROSS = 2, 4.0
 
 
 def layout(case: FamilyCase, rng: np.random.Generator) -> pd.DataFrame:
-    """Rows of the design, and one fresh row of every known group and of as many new ones; `part` tells them apart."""
+    """Rows of the design, and one fresh row of every known group and of as many new ones; `part` tells them apart.
+
+    Of the new ones there are further rows to learn from.
+    """
     fit = case.frame
     levels = np.unique(fit["g"])
     known = fit.sample(len(levels), random_state=rng).assign(g=levels)  # other columns as they are in the design
     new = fit.sample(len(levels), random_state=rng).assign(g=len(levels) + levels)
-    return (
-        pd.concat({"fit": fit, "known": known, "new": new}, names=["part"]).reset_index("part").reset_index(drop=True)
-    )
+    learn = fit.sample(LEARNED * len(levels), replace=True, random_state=rng.spawn(1)[0])
+    learn = learn.assign(g=np.tile(len(levels) + levels, LEARNED))
+    parts = {"fit": fit, "known": known, "new": new, "learn": learn}
+    return pd.concat(parts, names=["part"]).reset_index("part").reset_index(drop=True)
 
 
 def replicate(case: FamilyCase, seed: int, draws: int) -> list[dict[str, Any]]:
@@ -62,10 +69,16 @@ def replicate(case: FamilyCase, seed: int, draws: int) -> list[dict[str, Any]]:
     est = attempt(model.fit, parts["fit"], "fit", events)
     if est is None:
         return [{"groups": event} for _, event in events if event.startswith(f"{REFUSED}:")]
-    warned = events["fit", "ConvergenceWarning"]
+    asked = {"known": (est, parts["known"]), "new": (est, parts["new"])}
+    if case.name in CONDITIONED:
+        learned = attempt(est.condition, parts["learn"], "condition", events)
+        if learned is None:
+            return [{"groups": event} for _, event in events if event.startswith(f"{REFUSED}:")]
+        asked["conditioned"] = (learned, parts["new"])
+    warned = events["fit", "ConvergenceWarning"] + events["condition", "ConvergenceWarning"]
     return [
-        {"groups": groups, "level": level, **shares(case, est, parts[groups], coverage), "warned": warned}
-        for groups in ("known", "new")
+        {"groups": groups, "level": level, **shares(case, model, rows, coverage), "warned": warned}
+        for groups, (model, rows) in asked.items()
         for level, coverage in LEVELS.items()
     ]
 

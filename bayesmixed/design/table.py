@@ -235,7 +235,9 @@ def _plain_values(column: pd.Series) -> np.ndarray | None:
     if pd.api.types.is_integer_dtype(column.dtype) or pd.api.types.is_float_dtype(column.dtype):
         # integers, too: their arithmetic would wrap around silently
         return column.to_numpy(dtype=np.float64)
-    if isinstance(column.dtype, pd.StringDtype) or pd.api.types.infer_dtype(column, skipna=False) == "string":
+    is_text = isinstance(column.dtype, pd.StringDtype)
+    # of no rows, objects may be text as well as anything else
+    if is_text or pd.api.types.infer_dtype(column, skipna=False) in ("string", "empty"):
         return column.to_numpy(dtype=object)
     return None
 

@@ -14,6 +14,7 @@ from bayesmixed.design.frames import read_column, read_response
 from bayesmixed.design.summed.running import Running
 from bayesmixed.design.summed.summed import Summed
 from bayesmixed.estimators.base import CONSTRAINTS, MixedModel, showing_what_it_inherits
+from bayesmixed.estimators.chunked import in_chunks
 from bayesmixed.estimators.inputs import Rows, read_weights, rows_of_weight
 from bayesmixed.estimators.labels import learn_classes, positions
 from bayesmixed.families import get_class_family
@@ -196,6 +197,7 @@ class MixedModelClassifier(ClassifierMixin, MixedModel):
         )
         self.classes = classes
 
+    @in_chunks
     def predict(
         self, X: Any, include_groups: bool | list[str] = True, new_groups: NewGroups | None = None
     ) -> np.ndarray:
@@ -203,12 +205,8 @@ class MixedModelClassifier(ClassifierMixin, MixedModel):
 
         Parameters
         ----------
-        X : DataFrame or array of shape (n, k)
-            With a formula, only the formula's columns are needed, in any order.
-        include_groups : bool or list of str, default=True
-            Grouping factors whose effects enter; the columns of the others need not be in X.
-        new_groups : str or dict by factor, optional
-            Overrides the constructor's `new_groups`.
+        X, include_groups, new_groups
+            As in `MixedModelRegressor.predict`: rows that are not in memory, too.
 
         Returns
         -------
@@ -240,6 +238,7 @@ class MixedModelClassifier(ClassifierMixin, MixedModel):
             )
         return self.classes_[p.argmax(axis=1)]
 
+    @in_chunks
     def predict_proba(
         self, X: Any, include_groups: bool | list[str] = True, new_groups: NewGroups | None = None
     ) -> np.ndarray:
@@ -281,6 +280,7 @@ class MixedModelClassifier(ClassifierMixin, MixedModel):
         design, modes = self._new_design(X, include_groups, new_groups)
         return prediction.class_probabilities(self._posterior, design, modes)
 
+    @in_chunks
     def predict_log_proba(
         self, X: Any, include_groups: bool | list[str] = True, new_groups: NewGroups | None = None
     ) -> np.ndarray:
@@ -299,6 +299,7 @@ class MixedModelClassifier(ClassifierMixin, MixedModel):
             return np.log(self.predict_proba(X, include_groups, new_groups))
 
     @available_if(_has_two_classes)
+    @in_chunks
     def decision_function(
         self, X: Any, include_groups: bool | list[str] = True, new_groups: NewGroups | None = None
     ) -> np.ndarray:
@@ -422,8 +423,7 @@ class MixedModelClassifier(ClassifierMixin, MixedModel):
         """
         check_is_fitted(self)
         y = read_response(X, y, self.design_spec_.response, type(self).__name__)
-        sample_weight = read_weights(X, sample_weight, self.design_spec_.formula)
-        X, y, sample_weight = rows_of_weight(X, y, sample_weight)
+        X, y, sample_weight = rows_of_weight(X, y, read_weights(X, sample_weight, self.design_spec_.formula))
         predicted = self.predict(X)
         truth = self._read_response(read_column(y, len(predicted)))
         return float(np.average(predicted == self.classes_[truth.astype(int)], weights=sample_weight))

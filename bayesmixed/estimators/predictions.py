@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from bayesmixed.design.frames import read_column, refuse_repeated, row_labels, to_pandas
 from bayesmixed.design.spec import Design, DesignSpec
+from bayesmixed.estimators.chunked import in_chunks
 from bayesmixed.estimators.inputs import as_frame
 from bayesmixed.posterior.container import container
 from bayesmixed.posterior.posterior import Posterior
@@ -36,6 +37,7 @@ class Predictions:
     _posterior: Posterior
     _read_response: Callable[[Any], np.ndarray]
 
+    @in_chunks
     def predict_interval(
         self,
         X: Any,
@@ -48,7 +50,8 @@ class Predictions:
 
         Parameters
         ----------
-        X : DataFrame or array of shape (n, k)
+        X : DataFrame or array of shape (n, k), or rows that are not in memory
+            Of the latter, as in `predict`, the columns are ``lower`` and ``upper``.
         coverage : float, default=0.9
             Probability inside, in (0, 1).
         kind, include_groups, new_groups
@@ -77,6 +80,7 @@ class Predictions:
         design, modes = self._new_design(X, include_groups, new_groups, kind)
         return prediction.quantiles(self._posterior, design, modes, kind, probabilities)
 
+    @in_chunks
     def predict_quantiles(
         self,
         X: Any,
@@ -89,7 +93,8 @@ class Predictions:
 
         Parameters
         ----------
-        X : DataFrame or array of shape (n, k)
+        X : DataFrame or array of shape (n, k), or rows that are not in memory
+            Of the latter, as in `predict`, the columns are ``q0.05`` and so on.
         quantiles : float or array-like of shape (k,)
             Probabilities in (0, 1).
         kind : {"response", "mean", "linear"}, default="response"

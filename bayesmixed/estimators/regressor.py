@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from bayesmixed.design.frames import read_response, to_pandas
 from bayesmixed.errors import warn
 from bayesmixed.estimators.base import CONSTRAINTS, MixedModel, showing_what_it_inherits
+from bayesmixed.estimators.chunked import in_chunks
 from bayesmixed.estimators.inputs import read_weights, rows_of_weight
 from bayesmixed.estimators.summed.learning import refuse_sums
 from bayesmixed.families import get_family
@@ -228,6 +229,7 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
         self._add_rows(X, y, sample_weight)
         return self
 
+    @in_chunks
     def predict(
         self,
         X: Any,
@@ -239,8 +241,11 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
 
         Parameters
         ----------
-        X : DataFrame or array of shape (n, k)
-            With a formula, only the formula's columns are needed, in any order.
+        X : DataFrame or array of shape (n, k), or rows that are not in memory
+            With a formula, only the formula's columns are needed, in any order. Of a Dask DataFrame the result is a
+            lazy Dask Series (a DataFrame of ``prediction`` and ``std``, if `return_std`) with its index; of a stream
+            (``pyarrow.RecordBatchReader`` or dataset, path of Parquet files, DuckDB relation, polars LazyFrame) a
+            ``pyarrow.RecordBatchReader`` of its batches, with these columns behind their own.
         return_std : bool, default=False
             Also return the predictive standard deviation.
         include_groups : bool or list of str, default=True
@@ -262,6 +267,8 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
             New levels, under ``new_groups="error"``.
         FormulaError
             A column of the formula, or that of the trials, is not in X.
+        ValueError
+            A stream that has a column of the name of a prediction.
 
         Warns
         -----
@@ -322,8 +329,7 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
         check_is_fitted(self)
         refuse_sums(X, "score")
         y = read_response(X, y, self.design_spec_.response, type(self).__name__)
-        sample_weight = read_weights(X, sample_weight, self.design_spec_.formula)
-        X, y, sample_weight = rows_of_weight(X, y, sample_weight)
+        X, y, sample_weight = rows_of_weight(X, y, read_weights(X, sample_weight, self.design_spec_.formula))
         predicted = self.predict(X)
         if (column := self.design_spec_.trials) is not None:
             trials = np.asarray(to_pandas(X, (column,))[column], dtype=float)

@@ -39,6 +39,10 @@ class Parquet:
     def n_rows(self) -> int | None:
         return self._dataset.n_rows
 
+    @property
+    def reader(self) -> Any:
+        return self._dataset.reader
+
     def chunks(self, used: Collection[str] | None = None) -> Iterator[Chunk]:
         return self._dataset.chunks(used)
 
@@ -81,6 +85,11 @@ class Dataset:
         if fragments is None or not all(_says_rows(fragment) for fragment in fragments):
             return None
         return sum(fragment.count_rows() for fragment in fragments)
+
+    @property
+    def reader(self) -> Any:
+        """All columns, as a `pyarrow.RecordBatchReader`."""
+        return self.dataset.scanner(batch_size=_BATCH, **_FEW).to_reader()
 
     def chunks(self, used: Collection[str] | None = None) -> Iterator[Chunk]:
         names = list(self.columns or ()) if used is None else list(used)
@@ -141,14 +150,15 @@ class Stream:
 
     @property
     def columns(self) -> tuple[Any, ...] | None:
-        return tuple(self._reader.schema.names)
+        return tuple(self.reader.schema.names)
 
     def chunks(self, used: Collection[str] | None = None) -> Iterator[Chunk]:
         names = list(self.columns or ()) if used is None else [name for name in used if name in (self.columns or ())]
-        return in_chunks(((batch.select(names), None) for batch in self._reader), names)
+        return in_chunks(((batch.select(names), None) for batch in self.reader), names)
 
     @cached_property
-    def _reader(self) -> Any:
+    def reader(self) -> Any:
+        """A `pyarrow.RecordBatchReader`."""
         return reader_of(self.stream)
 
 

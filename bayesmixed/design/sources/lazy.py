@@ -9,7 +9,7 @@ from typing import Any
 
 import narwhals as nw
 
-from bayesmixed.design.sources.arrow import in_chunks, reader_of, rows_at_once
+from bayesmixed.design.sources.arrow import import_arrow, in_chunks, reader_of, rows_at_once
 from bayesmixed.design.sources.frames import Frames
 from bayesmixed.design.sources.source import Chunk
 
@@ -32,6 +32,16 @@ class Lazy:
     @cached_property
     def columns(self) -> tuple[Any, ...] | None:
         return tuple(nw.from_native(self.query).collect_schema().names())
+
+    @property
+    def reader(self) -> Any:
+        """All columns, as a `pyarrow.RecordBatchReader`."""
+        if not hasattr(self.query, "collect_batches"):
+            return reader_of(self.query)
+        schema = self.query.head(0).collect().to_arrow().schema
+        frames = self.query.collect_batches(chunk_size=rows_at_once(len(schema)), maintain_order=True)
+        batches = (batch for frame in frames for batch in frame.to_arrow().to_batches())
+        return import_arrow("Arrow streams").RecordBatchReader.from_batches(schema, batches)
 
     def chunks(self, used: Collection[str] | None = None) -> Iterator[Chunk]:
         names = list(self.columns or ()) if used is None else [name for name in used if name in (self.columns or ())]
