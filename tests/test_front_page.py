@@ -29,7 +29,7 @@ def test_tables_of_the_readme_come_from_the_kept_results(lines):
 
 
 def test_the_headline_of_the_readme_is_a_part_of_these_tables(lines):
-    headline = re.search(r"^<!-- headline: .* -->\n(.*?)^<!-- end of headline -->$", README, re.MULTILINE | re.DOTALL)
+    headline = re.search(r"^<!-- tables -->\n(.*?)^<!-- end of tables -->$", README, re.MULTILINE | re.DOTALL)
 
     assert headline.group(1).count("\n") >= 5
     assert [line for line in headline.group(1).splitlines() if line and line not in lines] == []
