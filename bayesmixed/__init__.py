@@ -16,7 +16,7 @@ from bayesmixed.estimators import MixedModelClassifier, MixedModelRegressor, Suf
 from bayesmixed.posterior.container import split_group_effects
 from bayesmixed.priors.priors import Priors
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "ConvergenceWarning",
     "Exponential",
