@@ -257,7 +257,7 @@ def test_error_mode_names_factor_and_labels(fitted):
         (MIXED.iloc[[0, 4]], r"grouping factor 'school' has 1 missing label in 2 rows"),
         (
             MIXED.iloc[[1]],
-            r"has 1 level not seen in fit: 'west'\. All labels of the frame are new \('school' held str labels in fit",
+            r"has 1 level not seen in fit: 'west'\. All labels of the frame are new \('school' had str labels in fit",
         ),
         (MIXED.iloc[[0, 5]], r"grouping factor 'school:pupil' has 1 level not seen in fit: 'east:99'"),
     ]:
