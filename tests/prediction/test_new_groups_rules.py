@@ -488,7 +488,7 @@ def test_an_error_on_a_frame_with_a_known_level_does_not_show_types(by_item):
 def test_labels_that_are_new_by_their_type_alone_are_warned_of(by_item):
     X = pd.DataFrame({"x": [0.0, 1.0], "item": ["301", "302"]})
 
-    with pytest.warns(UserWarning, match="All labels of 'item' are new.*fit saw int labels, the new data hold str"):
+    with pytest.warns(UserWarning, match="All labels of 'item' are new.*fit saw int labels, but the new data hold str"):
         by_item.predict(X)
 
 

@@ -271,7 +271,7 @@ def test_labels_that_are_new_by_type_alone_are_warned_of(school):
     frame = MIXED.iloc[[0]].assign(pupil="3")
     design = posterior.spec.apply(frame)
 
-    with pytest.warns(UserWarning, match="fit saw int labels, the new data hold str labels"):
+    with pytest.warns(UserWarning, match="fit saw int labels, but the new data hold str labels"):
         new_groups.check_new_levels(design, modes_of(posterior, "sample"), posterior.spec.read(frame), posterior.spec)
 
 
