@@ -334,6 +334,6 @@ LINKS: dict[str, Link] = {link.name: link for link in (Identity(), Log(), Logit(
 
 
 def link_of_mean(link: Link, mean: float, response: Response) -> float:
-    """Linear predictor of a mean, less the average offset."""
+    """Linear predictor of a mean, minus the average offset."""
     shift = 0.0 if response.offset is None else np.average(response.offset, weights=response.weights)
     return float(link.link(np.asarray(mean)) - shift)

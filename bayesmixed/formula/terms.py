@@ -333,9 +333,7 @@ def _refuse_empty_removals(text: str) -> None:
             there = getattr(left, "common_terms", [left])
             for term in getattr(right, "common_terms", [right]):
                 if hasattr(term, "components") and term not in there:
-                    raise FormulaError(
-                        f"{text!r}: '- {term.name}' removes nothing; spell the term as it was added."
-                    )
+                    raise FormulaError(f"{text!r}: '- {term.name}' removes nothing; spell the term as it was added.")
         expression = expression.left
 
 
@@ -346,7 +344,7 @@ def _refuse_misplaced(terms: list[Any], frame: pd.DataFrame) -> None:
         for component in term.components:
             if isinstance(component, Call) and (name := _ordered(component.call, frame)):
                 raise FormulaError(
-                    f"{component.name!r} compares the categories of {name!r}, which would compare their text; "
+                    f"{component.name!r} compares the categories of {name!r}, which would compare them as text; "
                     "compute it as a column of X, or use '=='."
                 )
 

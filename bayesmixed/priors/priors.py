@@ -23,8 +23,8 @@ class Priors:
     Attributes
     ----------
     intercept : Prior or None
-        Of the intercept at the place that `print` shows; None in a model without one. Where there is a `threshold`, it
-        is that of its negative.
+        Of the intercept at the place that `print` shows; None in a model without one. Where there is a `threshold`, of
+        its negative.
     common : dict of str to Prior
         By column label: of the swept column's coefficient.
     group_sd : dict of str to dict of str to Prior

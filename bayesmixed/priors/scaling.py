@@ -15,7 +15,7 @@ from bayesmixed.priors.defaults import FAR, far_slopes, predictor_scale
 from bayesmixed.priors.priors import Priors
 from bayesmixed.priors.swept import swept_columns
 
-_ROUNDING = 1e-10  # of a column's scale: at most this is the mean of a column swept of the intercept
+_ROUNDING = 1e-10  # of a column's scale: the mean of a column swept of the intercept, which is only rounding
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ def sweep(
         Whether columns are swept of it.
     kept : collection of int
         Columns that are not swept out of others: their priors hold for their coefficients as written. Scales are still
-        those of columns swept of all that they contain, which is what the data inform a coefficient by.
+        those of columns swept of all that they contain, the part that the data can inform.
     """
     k = len(moments.mean)
     raw = moments.covariance + np.outer(moments.mean, moments.mean)
