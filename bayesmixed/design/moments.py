@@ -123,7 +123,7 @@ def mean(columns: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
 
 def binary(columns: np.ndarray) -> np.ndarray:
     """Which columns, of (n, k), hold only zeros and ones; bool (k,)."""
-    few = columns[:1000]  # most other columns can be excluded from these
+    few = columns[:1000]  # enough to rule out most other columns
     return np.array([all(map(_is_binary, (few[:, k], columns[:, k]))) for k in range(columns.shape[1])], dtype=bool)
 
 

@@ -315,7 +315,7 @@ class Family(ABC):
 
     @abstractmethod
     def quantile(self, u: Array, eta: Array, **auxiliary: Array) -> Array:
-        """Inverse of the distribution function at u in (0, 1), elementwise; random at uniform random numbers."""
+        """Inverse of the distribution function at u in (0, 1), elementwise; at uniform random u, a random response."""
 
     def mean(self, eta: Array, **auxiliary: Array) -> Array:
         """Mean of the response, elementwise."""

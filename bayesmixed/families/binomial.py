@@ -15,7 +15,7 @@ from bayesmixed.families.links import link_of_mean
 
 
 class Binomial(Family):
-    """Successes among ``trials``, which methods take as an auxiliary parameter; the mean is the expected successes."""
+    """Successes among ``trials``, which methods take as an auxiliary parameter; the mean is their expected number."""
 
     name = "binomial"
     links = ("logit", "probit", "cloglog")
