@@ -1,6 +1,6 @@
-"""How much is held in memory: one table of budgets, and the one loop over what fits them.
+"""How much is held in memory: one table of budgets, and the one loop over pieces that fit them.
 
-Budgets count numbers of eight bytes. A test, or a machine with little memory, takes another one for a while:
+Budgets count numbers of eight bytes. A test, or a machine with little memory, can change them for a while:
 
 >>> with allow(working=100):
 ...     list(chunks(25, width=10, numbers=allowed().working))
@@ -17,26 +17,26 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Budget:
-    """Numbers that an array, or the working arrays of one step, may hold.
+    """How many numbers an array, or the working arrays of one step, may hold.
 
     Attributes
     ----------
     columns : int
-        Effects of crossed factors beside the largest: one dense matrix is of that size, and a model of more is refused.
+        Effects of crossed factors other than the largest: one dense matrix is that wide; more raise an error.
     products : int
-        The matrix of cross-products (a few GB with what building it takes); a model that needs more is refused.
+        The matrix of cross-products (a few GB, including what building it takes); models that need more raise an error.
     working : int
         A pass over rows, levels, points or pairs of columns.
     stored : int
-        One factor's draws, which are drawn when asked for beyond; and the densities that `loo` keeps.
+        One factor's draws; larger ones are drawn when asked for. Also the densities that `loo` keeps.
     kept : int
-        The draws that a sampler has to keep, of all factors together; a run that needs more is refused.
+        The draws that a sampler has to keep, for all factors together; runs that need more raise an error.
     moments : int
         The moments from which exact means of effects are taken.
     points : int
-        Points at which a density is evaluated together. This and what follows is for a processor's caches.
+        Points at which a density is evaluated together. This and the following are sized for processor caches.
     kinds : int
-        Distinct Z_j'W Z_j that are inverted together; counted, whatever their size.
+        Distinct Z_j'W Z_j that are inverted together: their number, whatever their size.
     matrices : int
         Matrices that LAPACK factorises, one after the other.
     effects : int
@@ -78,7 +78,7 @@ def allowed() -> Budget:
 
 @contextmanager
 def allow(**changes: int) -> Iterator[Budget]:
-    """Other budgets within a ``with`` block, of this thread alone; names as in `Budget`."""
+    """Use other budgets within a ``with`` block, in this thread only; names as in `Budget`."""
     token = _ALLOWED.set(replace(allowed(), **changes))
     try:
         yield allowed()
@@ -87,12 +87,12 @@ def allow(**changes: int) -> Iterator[Budget]:
 
 
 def at_once(width: int, numbers: int) -> int:
-    """How many items of `width` numbers each fit, at least one."""
+    """How many items of `width` numbers each fit; at least one."""
     return max(1, numbers // max(1, width))
 
 
 def chunks(n: int, width: int, numbers: int) -> Iterator[slice]:
-    """Slices of ``range(n)``, in order, of as many items of `width` numbers each as fit; none where n is 0."""
+    """Slices of ``range(n)``, in order, each of as many items of `width` numbers as fit; none if n is 0."""
     step = at_once(width, numbers)
     for start in range(0, n, step):
         yield slice(start, min(start + step, n))

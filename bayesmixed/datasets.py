@@ -1,4 +1,4 @@
-"""The small data sets of the examples and tests, exported unchanged from the R package lme4 (1.1-31)."""
+"""The small data sets used in the examples and tests, exported unchanged from the R package lme4 (1.1-31)."""
 
 from importlib.resources import files
 
@@ -120,7 +120,7 @@ def load_grouseticks() -> pd.DataFrame:
     -------
     pandas.DataFrame of 403 rows
         ``INDEX`` (chick), ``TICKS`` (number), ``BROOD``, ``HEIGHT`` (metres above sea level), ``YEAR`` (95 to 97),
-        ``LOCATION``, ``cHEIGHT`` (HEIGHT less its mean).
+        ``LOCATION``, ``cHEIGHT`` (HEIGHT minus its mean).
 
     References
     ----------

@@ -46,7 +46,7 @@ class Prior:
         raise NotImplementedError
 
     def cdf(self, x: np.ndarray) -> np.ndarray:
-        """Distribution function at `x`, elementwise; of priors on (0, inf)."""
+        """Distribution function at `x`, elementwise; only for priors on (0, inf)."""
         raise NotImplementedError
 
     def quantile(self, u: np.ndarray) -> np.ndarray:
@@ -142,7 +142,7 @@ class HalfNormal(Prior):
         return erf(np.maximum(x, 0.0) / (self.sigma * np.sqrt(2)))
 
     def quantile(self, u: np.ndarray) -> np.ndarray:
-        # as ndtri((1 + u) / 2), but with all digits at both ends
+        # as ndtri((1 + u) / 2), but to full precision at both ends
         return self.sigma * np.sqrt(2) * erfinv(u)
 
 
@@ -177,8 +177,8 @@ class HalfStudentT(Prior):
         return betainc(0.5, self.nu / 2, square / (self.nu + square))
 
     def quantile(self, u: np.ndarray) -> np.ndarray:
-        # t^2 / (nu + t^2) has the distribution Beta(1/2, nu/2); its complement has an inverse of its own, so that
-        # the ratio of the two keeps all digits at both ends
+        # t^2 / (nu + t^2) has the distribution Beta(1/2, nu/2); its complement is inverted separately, so that
+        # the ratio of the two keeps full precision at both ends
         share, rest = betaincinv(0.5, self.nu / 2, u), betaincinv(self.nu / 2, 0.5, 1 - np.asarray(u))
         return self.sigma * np.sqrt(self.nu * share / rest)
 
@@ -336,7 +336,7 @@ class Truncated(Prior):
     lower: float
 
     def __post_init__(self) -> None:
-        pass  # of two values that are checked where they were made
+        pass  # both values were checked where they were made
 
     def log_density(self, x: np.ndarray) -> np.ndarray:
         inside = self.prior.log_density(x) - np.log1p(-self.prior.cdf(np.asarray(self.lower)))

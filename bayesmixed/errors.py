@@ -1,4 +1,4 @@
-"""The exceptions and warnings of the package; each subclasses the builtin a caller already catches."""
+"""The exceptions and warnings of the package; each subclasses the builtin that callers already catch."""
 
 import sys
 import warnings
@@ -16,19 +16,19 @@ class NewGroupError(ValueError):
 
 
 class PriorError(ValueError):
-    """A prior has an unknown name, the wrong support or no place in the model."""
+    """A prior has an unknown name, the wrong support, or no counterpart in the model."""
 
 
 class SamplerError(ValueError):
-    """The model, or its posterior, is beyond the sampler that was asked for."""
+    """The requested sampler cannot handle the model, or its posterior."""
 
 
 class StorageError(ValueError):
-    """A file does not hold an estimator that can be read."""
+    """A file does not contain an estimator that can be read."""
 
 
 class ConvergenceWarning(_SklearnConvergenceWarning):
-    """The posterior draws are not trustworthy yet; the text lists causes and remedies."""
+    """The posterior draws cannot be trusted yet; the message lists causes and remedies."""
 
 
 def quoted(names: Iterable[object], at_most: int = 10) -> str:
@@ -39,7 +39,7 @@ def quoted(names: Iterable[object], at_most: int = 10) -> str:
     names : iterable
         What to list; each is shown by its ``repr``.
     at_most : int, default=10
-        How many are shown before the rest is counted.
+        How many are shown; the others are only counted.
 
     Examples
     --------
@@ -59,7 +59,7 @@ def _plain(name: object) -> str:
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warn at the line of the user's that called us, whatever frames of ours, scikit-learn and joblib are between.
+    """Warn at the line of the user's code, skipping frames of this package, scikit-learn and joblib.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Random numbers that depend on a key alone: same key, same numbers, whatever the order or the batch.
+"""Random numbers that depend only on a key: same key, same numbers, whatever the order or the batch.
 
 A key is digested (BLAKE2b, never ``hash()``) into the key of a Philox counter-based generator, whose raw
 stream NumPy keeps stable across versions.
@@ -20,14 +20,14 @@ _WORDS_PER_STEP = 4  # of the Philox counter
 
 
 def uniforms(key: tuple[int | str, ...], shape: tuple[int, ...]) -> np.ndarray:
-    """Uniform numbers in (0, 1) of one key.
+    """Uniform numbers in (0, 1) for one key.
 
     Parameters
     ----------
     key : tuple of int and str
         E.g. ``(seed, "effect", "Subject", "i:308")``.
     shape : tuple of int
-        The first numbers do not change when more are asked for.
+        Asking for more numbers does not change the first ones.
 
     Examples
     --------
@@ -39,7 +39,7 @@ def uniforms(key: tuple[int | str, ...], shape: tuple[int, ...]) -> np.ndarray:
 
 
 def normals(key: tuple[int | str, ...], shape: tuple[int, ...]) -> np.ndarray:
-    """Standard normal numbers of one key; see `uniforms`."""
+    """Standard normal numbers for one key; see `uniforms`."""
     return ndtri(uniforms(key, shape))
 
 
@@ -58,7 +58,7 @@ def row_uniforms(key: tuple[int | str, ...], start: int, stop: int, width: int) 
 def cell_uniforms(
     key: tuple[int | str, ...], rows: np.ndarray, columns: np.ndarray, count: int, width: int
 ) -> np.ndarray:
-    """Some runs of numbers from the table of `row_uniforms`, without the rest of their rows.
+    """Runs of numbers from the table of `row_uniforms`, without the rest of their rows.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def cell_uniforms(
     rows, columns : numpy.ndarray of int, shape (k,)
         Where each run starts.
     count : int
-        Length of the runs, which end within their rows.
+        Length of the runs, which must end within their rows.
     width : int
         Of the table.
 

@@ -1,1 +1,1 @@
-"""A data frame and a formula become arrays: what is learned, and its evaluation on any rows."""
+"""Turn a data frame and a formula into arrays: what is learned, and its evaluation on any rows."""

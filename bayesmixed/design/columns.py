@@ -1,4 +1,4 @@
-"""The numeric columns that a formula without bars gives: learned once, plain data, evaluated on any frame.
+"""The numeric columns that a formula without bars defines: learned once, plain data, evaluated on any frame.
 
 The training frame is evaluated by the same code as any other.
 """
@@ -31,7 +31,7 @@ State = dict[str, Any]
 
 
 class UnknownLevelsError(FormulaError):
-    """A category has levels that its columns were not made for.
+    """A category has levels for which there are no columns.
 
     Attributes
     ----------
@@ -56,12 +56,12 @@ class ColumnsSpec:
     Attributes
     ----------
     text : str or None
-        The formula; ``None`` when the columns are taken as they are.
+        The formula; ``None`` if the columns are taken as they are.
     has_intercept : bool
     terms : tuple of tuple of Component
         One per term without the intercept, in design order; an offset is a term of its own.
     variables : tuple of str
-        The columns of the data it uses.
+        The columns of the data that it uses.
     formulae_version : str
         The version that learned the state.
     """
@@ -81,12 +81,12 @@ class ColumnsSpec:
         Parameters
         ----------
         text : str
-            One-sided formula without bars, as `bayesmixed.formula.parse` writes it.
+            One-sided formula without bars, as written by `bayesmixed.formula.parse`.
         variables : tuple of str
             The columns that it uses.
         table : Table of n rows
         counts : numpy.ndarray of int, shape (n,), optional
-            How often each row counts. Transformations, such as ``scale`` and ``bs``, learn from rows that are repeated.
+            How often each row counts. Transformations such as ``scale`` and ``bs`` learn from the repeated rows.
         """
         frame = table.frame(variables, learning=True)
         if not re.search(r"[({]", text):
@@ -111,16 +111,16 @@ class ColumnsSpec:
 
     @property
     def term_of_name(self) -> tuple[str, ...]:
-        """Name of the term each design column belongs to."""
+        """Name of the term to which each design column belongs."""
         return tuple(":".join(c.name for c in term) for term in self.terms for _ in _labels(term))
 
     @cached_property
     def contains(self) -> tuple[tuple[int, ...], ...]:
-        """Positions of the columns that each column contains, beside the intercept.
+        """Positions of the columns that each column contains, apart from the intercept.
 
-        Column j contains column l when the variables of l's term are among those of j's term, and l's term is the
-        earlier one: that of fewer variables, of the same variables first a product of bare columns, then as written.
-        Columns of one term do not contain each other, but for the powers of a ``poly``: the lower ones are earlier.
+        Column j contains column l when the variables of l's term are among those of j's term, and l's term is
+        earlier: it has fewer variables, or the same ones but is a product of bare columns, or is written first.
+        Columns of one term do not contain each other, except for the powers of a ``poly``: the lower ones are earlier.
         """
         used = [frozenset(name for component in term for name in component.variables) for term in self.terms]
         is_call = [any(component.is_call for component in term) for term in self.terms]
@@ -140,7 +140,7 @@ class ColumnsSpec:
 
     @property
     def labels_of_terms(self) -> dict[frozenset[str], list[str]]:
-        """Labels of the columns of each term, by the names of its components, whose order is the formula's."""
+        """Labels of the columns of each term, by the names of its components, in the order of the formula."""
         return {frozenset(c.name for c in term): _labels(term) for term in self.terms}
 
     def evaluate(self, table: Table) -> tuple[np.ndarray, np.ndarray | None]:
@@ -159,7 +159,7 @@ class ColumnsSpec:
         """
         n_rows, offset = table.n_rows, None
         blocks = [np.empty((n_rows, 0))]
-        if n_rows == 0:  # transforms cannot see that there is nothing to do
+        if n_rows == 0:  # transforms cannot handle empty input
             has_offset = any(term[0].kind == "offset" for term in self.terms)
             return np.empty((0, len(self.names))), np.empty(0) if has_offset else None
         frame = table.frame(self.variables if self._calls else ())
@@ -180,7 +180,7 @@ class ColumnsSpec:
         return np.concatenate(blocks, axis=1), offset
 
     def occurrences(self, table: Table) -> dict[str, np.ndarray]:
-        """By categoric component, how many rows have each of its levels, int (n_levels,)."""
+        """Number of rows with each level, int (n_levels,), by categoric component."""
         found: dict[str, np.ndarray] = {}
         for component in (component for term in self.terms for component in term if component.kind == "categoric"):
             if component.name not in found and table.n_rows:
@@ -192,7 +192,7 @@ class ColumnsSpec:
         return found
 
     def beyond_knots(self, table: Table) -> list[tuple[str, float, float, int]]:
-        """For each spline that is evaluated beyond its boundary knots: its text, the knots, the number of rows."""
+        """For each spline that is evaluated beyond its boundary knots: its text, the knots, the number of such rows."""
         if table.n_rows == 0 or "bs(" not in (self.text or ""):
             return []
         frame = table.frame(self.variables)
@@ -205,7 +205,7 @@ class ColumnsSpec:
         if component.kind == "categoric":
             return _contrast(component, values)
         if values.dtype.kind not in "biuf":
-            raise FormulaError(f"{name!r} was a number in fit and is text now; convert the column.")
+            raise FormulaError(f"{name!r} was a number in fit but is text now; convert the column.")
         values = values.astype(float)
         return values if values.ndim == 2 else values[:, None]
 
@@ -219,7 +219,7 @@ class ColumnsSpec:
 
     @property
     def state(self) -> State:
-        """Plain data for JSON; floats survive it bit for bit."""
+        """Plain data for JSON, in which floats survive bit for bit."""
         terms = [[{**component.__dict__} for component in term] for term in self.terms]
         return {
             "text": self.text,
@@ -234,12 +234,12 @@ class ColumnsSpec:
         """Inverse of `state`."""
         terms = tuple(tuple(Component(**_tuples(c)) for c in term) for term in state["terms"])
         spec = cls(state["text"], state["has_intercept"], terms, tuple(state["variables"]), state["formulae_version"])
-        _ = spec._calls  # a state that this formulae cannot serve is refused here, not at the first prediction
+        _ = spec._calls  # a state that this version of formulae does not support fails here, not in predict
         return spec
 
 
 def _one_of_each(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows that have every category: all that a formula without calls can learn of."""
+    """Rows that show every category: all that a formula without calls can learn from."""
     rows = [np.arange(min(len(frame), 1))]
     for _, column in frame.items():
         if column.dtype.kind != "f":
@@ -248,12 +248,12 @@ def _one_of_each(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_every_category(text: str, frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with a row more for each category that no row has, where calls, such as ``C(k)``, learn of rows alone.
+    """Add a row for each category that no row has, if calls such as ``C(k)`` learn categories only from rows.
 
     Raises
     ------
     FormulaError
-        Other calls would learn from these rows, too.
+        Other calls would learn from these rows too.
     """
     if not re.search(r"\b[CST]\(", text):
         return frame
@@ -265,7 +265,7 @@ def _with_every_category(text: str, frame: pd.DataFrame) -> pd.DataFrame:
             one = pd.Categorical.from_codes([at], categories=categories, ordered=True)
             more.append(frame.head(1).assign(**{str(name): one}))
     if more and (found := calls_that_learn(text)):
-        raise FormulaError(f"{quoted(found)} cannot learn beside a call of categories that no row has; drop these.")
+        raise FormulaError(f"{quoted(found)} cannot learn next to a call of categories that no row has; drop these.")
     return pd.concat([frame, *more], ignore_index=True)
 
 
@@ -277,12 +277,12 @@ def _labels(term: tuple[Component, ...]) -> list[str]:
 
 
 def _lower_powers(term: tuple[Component, ...]) -> list[list[int]]:
-    """Per column of a term, those that differ from it by lower powers of a ``poly`` alone."""
+    """Per column of a term, those that differ from it only by lower powers of a ``poly``."""
     is_poly = np.array([component.name.startswith("poly(") for component in term])
-    if not is_poly.any():  # all pairs of columns are compared below: those of a category may be thousands
+    if not is_poly.any():  # all pairs of columns are compared below: a category may have thousands
         return [[] for _ in _labels(term)]
     places = np.indices([len(component.labels) for component in term]).reshape(len(term), -1).T
-    differs = places[:, None] - places[None]  # of column i from column j; the last component varies fastest
+    differs = places[:, None] - places[None]  # column i from column j; the last component varies fastest
     lower = np.where(is_poly, differs >= 0, differs == 0).all(axis=2) & differs.any(axis=2)
     return [np.flatnonzero(row).tolist() for row in np.asarray(lower)]
 
@@ -299,14 +299,14 @@ def _contrast(component: Component, values: np.ndarray) -> np.ndarray:
 
 
 def _codes(component: Component, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of values among the levels of a component, -1 for others; and these others."""
+    """Positions of values among the levels of a component, -1 for others, and these others."""
     place, distinct = pd.factorize(values)
     known = pd.Index(list(component.levels or ())).get_indexer(pd.Index(distinct))
     return known[place], distinct[known < 0]
 
 
 def _tuples(state: State) -> State:
-    """JSON's lists back to the tuples of `Component`."""
+    """Turn JSON's lists back into the tuples of `Component`."""
     contrasts = state["contrasts"]
     return {
         **state,

@@ -1,4 +1,4 @@
-"""Warn of columns that are probably not what was meant: categories, and splines beyond their knots."""
+"""Warn of columns that are probably not what the user meant: categories, and splines beyond their knots."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from bayesmixed.design.table import Table
 from bayesmixed.errors import warn
 from bayesmixed.formula.terms import Component
 
-MOST_LEVELS = 50  # of a category that nobody wonders at
-MOST_NAMED = 5  # columns of one kind in the warning
+MOST_LEVELS = 50  # most levels of an unsuspicious category
+MOST_NAMED = 5  # most columns of one kind in the warning
 
 
 def warn_doubtful(parts: Iterable[ColumnsSpec], table: Table, *, whole: bool = True) -> None:
-    """Name, in one warning, categories among the effects that were probably meant as something else.
+    """Name, in one warning, categories among the effects that were probably meant to be something else.
 
-    These are text that reads as numbers, values of several types, and categories with more than 50 levels or more than
-    half as many as rows. Labels of grouping factors are none of these.
+    These are text that reads as numbers, values of several types, and categories with more than 50 levels, or more than
+    half as many levels as rows. Labels of grouping factors are not considered.
 
     Parameters
     ----------
     parts : iterable of ColumnsSpec
-        The common part, and what stands left of bars.
+        The common part, and the left sides of bars.
     table : Table of n rows
-        Those that the parts were learned from.
+        The rows from which the parts were learned.
     whole : bool, default=True
-        Whether these are all rows, of whose number categories may have too many levels.
+        Whether these are all rows, so that a category may have too many levels for their number.
 
     Warns
     -----
@@ -45,12 +45,12 @@ def warn_doubtful(parts: Iterable[ColumnsSpec], table: Table, *, whole: bool = T
     large = [name for name, size in sizes.items() if whole and size > most]
     many = [name for name in large if not {*numbers} & {*components[name].variables}]
     found = [
-        f"{name!r} is text that reads as numbers, and is fitted as a category of {_n_levels(table, name)} levels: "
+        f"{name!r} is text that reads as numbers and is fitted as a category of {_n_levels(table, name)} levels: "
         f"convert it, X[{name!r}] = pd.to_numeric(X[{name!r}]), or write C({_written(name)}) if it is a category"
         for name in sorted(numbers)[:MOST_NAMED]
     ]
     found += [
-        f"{name!r} holds values of several types, and is fitted as a category of their {_n_levels(table, name)} texts: "
+        f"{name!r} holds values of several types and is fitted as a category of their {_n_levels(table, name)} texts: "
         f"make it one type, X[{name!r}].astype(str) if it is a category"
         for name in sorted(mixed)[:MOST_NAMED]
     ]
@@ -62,11 +62,11 @@ def warn_doubtful(parts: Iterable[ColumnsSpec], table: Table, *, whole: bool = T
     if rest := len(numbers) + len(mixed) + len(many) - len(found):
         found.append(f"and {rest} more like these")
     if found:
-        warn(f"some categories may be meant as something else. {'; '.join(found)}.")
+        warn(f"some categories may have been meant to be something else. {'; '.join(found)}.")
 
 
 def warn_beyond_knots(parts: Iterable[ColumnsSpec], table: Table) -> None:
-    """Name, in one warning, the splines that are evaluated where nothing was learned.
+    """Name, in one warning, the splines that are evaluated outside the range where they were learned.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def warn_beyond_knots(parts: Iterable[ColumnsSpec], table: Table) -> None:
         texts = [f"{of!r} in {rows} of {table.n_rows} rows ({low:.4g} to {high:.4g})" for of, low, high, rows in found]
         warn(
             f"splines are evaluated beyond their boundary knots: {'; '.join(texts)}. There they are polynomials that "
-            "grow without bound, and no data speak for them. Leave these rows out, or fit again with bs(..., "
+            "grow without bound and are not supported by data. Leave these rows out, or fit again with bs(..., "
             "lower_bound=..., upper_bound=...)."
         )
 
@@ -93,11 +93,11 @@ def _is_said(component: Component) -> bool:
 
 
 def _as_factor(component: Component, table: Table) -> str:
-    """How a category would be written as a grouping factor; a number, how without being a category."""
+    """How to write a category as a grouping factor, or a numeric column without making it a category."""
     name = component.variables[0]
     column = table.columns[name]
     if isinstance(column, np.ndarray) and column.dtype.kind == "f":
-        return f"; if {name!r} is a number, leave the C() out"
+        return f"; if {name!r} is a number, leave out the C()"
     return f", (1 | {_written(name)})"
 
 
@@ -110,7 +110,7 @@ def _n_levels(table: Table, name: str) -> int:
 
 
 def _reads_as_numbers(table: Table, name: str) -> bool:
-    """Whether a column of text, which nobody made a Categorical, holds numbers and nothing else."""
+    """Whether a column of text that is not a Categorical holds only numbers."""
     column = table.columns[name]
     if not isinstance(column, np.ndarray) or column.dtype != object or name in table.mixed:
         return False

@@ -1,4 +1,4 @@
-"""Grouping factors: what is learned about one from its bars, and its arrays in one set of rows."""
+"""Grouping factors: what is learned about a factor from its bars, and its arrays in one set of rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GROUP_PRIORS = ("lkj", "independent")
 
 
 class Effects:
-    """What follows from the effects' names and blocks alone."""
+    """Properties that follow from the effects' names and blocks alone."""
 
     name: Any
     effect_names: Any
@@ -91,7 +91,7 @@ class GroupFactor(Effects):
 
 @dataclass(frozen=True)
 class GroupSpec(Effects):
-    """What was learned about one grouping factor, whatever number of bars it came from.
+    """What was learned about one grouping factor, from any number of bars.
 
     Attributes
     ----------
@@ -135,7 +135,7 @@ class GroupSpec(Effects):
         return tuple(found)
 
     def evaluate(self, table: Table, codes: np.ndarray, new_labels: tuple[Any, ...]) -> GroupFactor:
-        """Evaluate the factor in the rows of `table`, whose levels were coded already."""
+        """Evaluate the factor in the rows of `table`, whose levels are already coded."""
         parts = []
         for bar in self.bars:
             block, _ = bar.evaluate(table)
@@ -187,7 +187,7 @@ def learn_group(
     correlated: bool,
     counts: np.ndarray | None = None,
 ) -> tuple[GroupSpec, np.ndarray]:
-    """Learn one factor from all its bars; returns each row's code, too, int (n,). For `counts` see `ColumnsSpec`."""
+    """Learn one factor from all its bars; also returns each row's code, int (n,). For `counts`, see `ColumnsSpec`."""
     columns = terms[0].columns
     table.refuse_missing_labels(columns, factor)
     levels, codes = FactorLevels.learn(table, columns)
@@ -196,7 +196,7 @@ def learn_group(
     for term in terms:
         bar = ColumnsSpec.learn(term.effects_formula, term.variables, table, counts)
         if any(component.kind == "offset" for parts in bar.terms for component in parts):
-            raise FormulaError(f"formula {text!r}: an offset has no place left of a bar.")
+            raise FormulaError(f"formula {text!r}: an offset cannot be used left of a bar.")
         effects = _with_intercept(bar, bar.names)
         if not effects:
             raise FormulaError(f"formula {text!r}: '({term.effects_formula} | {factor})' has no effects.")
@@ -211,7 +211,7 @@ def learn_group(
 
 
 def blocks_of(terms: list[GroupTerm], bars: Iterable[ColumnsSpec], correlated: bool) -> tuple[tuple[int, ...], ...]:
-    """Positions of the effects of a factor's bars by block: together where a bar's effects may correlate."""
+    """Positions of the effects of a factor's bars by block: in the same block if a bar's effects may correlate."""
     blocks: list[tuple[int, ...]] = []
     start = 0
     for term, bar in zip(terms, bars, strict=True):
@@ -222,7 +222,7 @@ def blocks_of(terms: list[GroupTerm], bars: Iterable[ColumnsSpec], correlated: b
 
 
 def refuse_single_levels(groups: Iterable[GroupSpec]) -> None:
-    """Refuse a fit of a factor that has one level.
+    """Reject a fit with a factor that has a single level.
 
     Raises
     ------
@@ -237,14 +237,14 @@ def refuse_single_levels(groups: Iterable[GroupSpec]) -> None:
 
 
 def by_factor(value: Any, factors: Iterable[str], name: str, error: type[ValueError] = ValueError) -> dict[str, Any]:
-    """Give a value to every factor, or read a dict that names some.
+    """Give every factor a value, or read a dict that names some factors.
 
     Parameters
     ----------
     value : object or dict by factor
     factors : iterable of str
     name : str
-        The parameter's, for the message.
+        Name of the parameter, for the message.
     error : type of ValueError
         Raised for a name that is not a factor.
     """
@@ -261,5 +261,5 @@ def resolve_group_prior(group_prior: str | Mapping[str, str], factors: tuple[str
     """Whether the effects of each factor's bars ``|`` may correlate."""
     priors = dict.fromkeys(factors, "lkj") | by_factor(group_prior, factors, "group_prior")
     if wrong := [prior for prior in priors.values() if prior not in GROUP_PRIORS]:
-        raise ValueError(f"group_prior must be one of {quoted(GROUP_PRIORS)} or a dict of these, got {quoted(wrong)}.")
+        raise ValueError(f"group_prior must be one of {quoted(GROUP_PRIORS)}, or a dict of these, got {quoted(wrong)}.")
     return {factor: prior == "lkj" for factor, prior in priors.items()}

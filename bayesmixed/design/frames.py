@@ -1,4 +1,4 @@
-"""What a user hands in, as the few types the package works with: columns, response, row labels."""
+"""Convert what a user passes to the few types the package works with: columns, response, row labels."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from bayesmixed.formula.names import cure_of_names
 
 
 def to_pandas(X: Any, used: Collection[str] | None = None) -> Any:
-    """Turn a frame of another library into pandas' own; what is no frame passes through.
+    """Turn a frame of another library into a pandas DataFrame; anything that is not a frame passes through.
 
     Parameters
     ----------
     X : any
     used : collection of str, optional
-        The columns whose values are asked for; the others, which may hold anything, keep their names alone. Default:
+        The columns whose values are needed; of the others, which may hold anything, only the names are kept. Default:
         all.
 
     Raises
     ------
     FormulaError
-        An Arrow table in which a column that is asked for has the name of another.
+        An Arrow table in which a needed column has the same name as another.
     TypeError
         A frame whose rows are not in memory.
     """
@@ -43,14 +43,14 @@ def to_pandas(X: Any, used: Collection[str] | None = None) -> Any:
         return X
     try:
         frame = nw.from_native(X, pass_through=True)
-    except nw.exceptions.DuplicateError:  # only Arrow's tables may have a name twice
+    except nw.exceptions.DuplicateError:  # only Arrow tables may repeat a name
         names = list(X.column_names)
         refuse_repeated(names, names if used is None else used)
         frame = nw.from_native(X.select([at for at, name in enumerate(names) if names.count(name) == 1]))
     if isinstance(frame, nw.LazyFrame):
         library = type(X).__module__.partition(".")[0]
         raise TypeError(
-            f"{kind_of(X)} of {library} has no rows in memory yet; hand in the frame that X.collect() or X.compute() "
+            f"{kind_of(X)} of {library} has no rows in memory yet; pass the frame that X.collect() or X.compute() "
             "returns."
         )
     if not isinstance(frame, nw.DataFrame):
@@ -62,17 +62,17 @@ def to_pandas(X: Any, used: Collection[str] | None = None) -> Any:
 
 
 def _is_odd(dtype: Any) -> bool:
-    """An Arrow type whose values are Python's: text by codes, decimals, dates."""
+    """An Arrow type whose values become Python objects: dictionary-encoded text, decimals, dates."""
     return isinstance(dtype, pd.ArrowDtype) and dtype.kind == "O"
 
 
 def _values(column: nw.Series) -> Any:
-    """A column of another library: numbers, text, dates and missing values as pandas has them."""
+    """A column of another library: numbers, text, dates and missing values as in pandas."""
     dtype: Any = column.dtype
     if dtype.is_integer() and column.null_count():
-        whole: Any = str(dtype)  # pandas' name, too: as floats, labels above 2^53 would not be told apart
+        whole: Any = str(dtype)  # also pandas' name: as floats, labels above 2^53 could not be told apart
         return pd.array(column.to_list(), dtype=whole)
-    if isinstance(dtype, nw.Enum):  # its categories have an order, while those of a Categorical are as they came
+    if isinstance(dtype, nw.Enum):  # its categories have an order; those of a Categorical are as they came
         return pd.Categorical(column.to_list(), categories=dtype.categories, ordered=True)
     if isinstance(dtype, nw.Categorical) or dtype.is_nested() or dtype.is_decimal():
         return plain(pd.Series(column.to_list(), dtype=object))
@@ -82,23 +82,23 @@ def _values(column: nw.Series) -> Any:
 
 
 def plain(column: pd.Series) -> pd.Series:
-    """Objects as the type that all of them have, decimals as floats."""
+    """Objects as their common type, decimals as floats."""
     column = column.infer_objects()
     return column.astype(float) if pd.api.types.infer_dtype(column) == "decimal" else column
 
 
 def column_names(X: Any) -> list[Any]:
-    """Names of a frame's columns; none of what is no frame."""
+    """Names of a frame's columns; empty for anything that is not a frame."""
     X = nw.to_native(X, pass_through=True)
     if isinstance(X, pd.DataFrame):
         return list(X.columns)
-    if hasattr(X, "column_names"):  # Arrow's, where a name may occur twice
+    if hasattr(X, "column_names"):  # an Arrow table, in which a name may occur twice
         return list(X.column_names)
     return list(getattr(nw.from_native(X, pass_through=True), "columns", []))
 
 
 def refuse_repeated(names: Iterable[Any], used: Iterable[Any]) -> None:
-    """Refuse a name of several columns, if it is used.
+    """Reject a name that several columns share, if it is used.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def refuse_repeated(names: Iterable[Any], used: Iterable[Any]) -> None:
 
 
 def require_columns(frame: pd.DataFrame, names: tuple[str, ...], formula: str | None, cure: str = "") -> None:
-    """Refuse a frame that lacks a column; `cure` ends the message."""
+    """Reject a frame that lacks a column; `cure` ends the message."""
     there = set(frame.columns)
     if absent := [name for name in names if name not in there]:
         if any(str(column).endswith(f"__{name}") for column in frame.columns for name in absent):
@@ -125,7 +125,7 @@ def require_columns(frame: pd.DataFrame, names: tuple[str, ...], formula: str | 
 
 
 def read_response(X: Any, y: Any, column: str | None, name: str) -> Any:
-    """Take the response that was given, or the formula's left-hand column of X."""
+    """Take the given response, or the formula's left-hand column of X."""
     if y is not None:
         return y
     if column is None:
@@ -139,7 +139,7 @@ def read_response(X: Any, y: Any, column: str | None, name: str) -> Any:
 
 
 def row_labels(X: Any, start: int = 0) -> np.ndarray:
-    """Labels of the rows: the frame's index, else numbers from `start`."""
+    """Labels of the rows: the frame's index, or numbers from `start`."""
     X = nw.to_native(X, pass_through=True)
     if not isinstance(X, pd.DataFrame):
         return np.arange(start, start + _num_samples(X))
@@ -155,7 +155,7 @@ def kind_of(X: Any) -> str:
 
 
 def check_size(y: Sized) -> None:
-    """Refuse a fit of fewer than two rows.
+    """Reject a fit of fewer than two rows.
 
     Raises
     ------
@@ -166,19 +166,19 @@ def check_size(y: Sized) -> None:
 
 
 def read_column(y: Any, n_rows: int, counts: np.ndarray | None = None) -> pd.Series:
-    """Read a response as one column, whatever it holds.
+    """Read a response as a single column of any type.
 
     Parameters
     ----------
     y : array-like of shape (n_rows,)
     n_rows : int
     counts : numpy.ndarray of bool, shape (n_rows,), optional
-        Rows that count, those of positive weight; only they are returned.
+        Rows that count, those with positive weight; only these are returned.
 
     Returns
     -------
     Series of shape (n,)
-        Categorical where y is, or is an Enum of polars.
+        Categorical if y is, or if it is a polars Enum.
 
     Raises
     ------
@@ -188,14 +188,14 @@ def read_column(y: Any, n_rows: int, counts: np.ndarray | None = None) -> pd.Ser
     y = nw.to_native(y, pass_through=True)
     series = nw.from_native(y, series_only=True, pass_through=True)
     if isinstance(y, (list, tuple)):
-        y = np.array(y, dtype=object)  # else a number beside text became text
+        y = np.array(y, dtype=object)  # otherwise a number next to text would become text
     values: Any = None
     if isinstance(series, nw.Series) and isinstance(series.dtype, nw.Enum):  # which has an order
         values = pd.Categorical(series.to_list(), categories=series.dtype.categories, ordered=True)
     elif isinstance(y, pd.Series) and isinstance(y.dtype, pd.CategoricalDtype):
         values = y.array
     elif isinstance(y, pd.Series) and not isinstance(y.dtype, np.dtype) and not y.hasnans:
-        values = y.to_numpy(dtype=object)  # integers and booleans of pandas' own as they are
+        values = y.to_numpy(dtype=object)  # keeps pandas' nullable integers and booleans as they are
     if values is None:
         values = column_or_1d(y, warn=True)
     if len(values) != n_rows:
@@ -209,14 +209,14 @@ def as_numbers(column: pd.Series) -> np.ndarray:
     Raises
     ------
     ValueError
-        Not numeric, missing or infinite values (with their number).
+        The response is not numeric, or has missing or infinite values; the message has their number.
     """
     if column.dtype.kind == "c":
         raise ValueError("Complex data not supported: y must be real numbers.")
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = plain(column.astype(object))
     if not pd.api.types.is_numeric_dtype(column.dtype):
-        raise ValueError(f"y must be numeric, got dtype {column.dtype}; classes are for MixedModelClassifier.")
+        raise ValueError(f"y must be numeric, got dtype {column.dtype}; use MixedModelClassifier for classes.")
     numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
     if bad := np.count_nonzero(~np.isfinite(numbers)):
         raise ValueError(

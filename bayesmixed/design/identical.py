@@ -1,4 +1,4 @@
-"""Identical rows: each set of them is worked on once."""
+"""Identical rows: each set of them is processed once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def distinct_rows(numbers: np.ndarray, codes: list[np.ndarray]) -> tuple[np.ndar
     numbers : numpy.ndarray of shape (n, k)
     codes : list of numpy.ndarray of int, shape (n,)
     """
-    key = np.column_stack([numbers + 0.0, *(code.astype(float) for code in codes)])  # + 0.0: there is one zero
+    key = np.column_stack([numbers + 0.0, *(code.astype(float) for code in codes)])  # + 0.0 turns -0.0 into 0.0
     whole = np.ascontiguousarray(key).view(np.dtype((np.void, key.shape[1] * key.itemsize))).ravel()
     _, at, place = np.unique(whole, return_index=True, return_inverse=True)
     order = np.argsort(at)

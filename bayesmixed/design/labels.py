@@ -1,4 +1,4 @@
-"""Labels of groups: which are equal, and a column of them as codes."""
+"""Labels of groups: which ones are equal, and a column of them as codes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SCALARS = (bool, int, float, str, np.number, np.bool_, np.datetime64, pd.Timesta
 
 
 def label_key(label: Any) -> str:
-    """Text that names a label, equal for equal labels and for nothing else.
+    """Text that identifies a label: the same for equal labels and for no others.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def label_key(label: Any) -> str:
 
 
 def _nanoseconds(date: Any) -> Any:
-    """Since 1970; a date beyond the years 1677 to 2262, where they do not fit into an integer, as it is."""
+    """Nanoseconds since 1970; a date outside 1677 to 2262, where they do not fit into an integer, as it is."""
     try:
         return pd.Timestamp(date).value
     except OverflowError:
@@ -47,12 +47,12 @@ def _nanoseconds(date: Any) -> Any:
 
 
 def _typed_key(label: Any) -> str:
-    """`label_key`, with the type of what is known by its text: a date is not the text of it."""
+    """`label_key`, with the type of labels that are known by their text: a date is not equal to its text."""
     return label_key(label) if isinstance(label, SCALARS) else f"{type(label).__name__}:{label}"
 
 
 def label_text(label: Any) -> str:
-    """A level as it is written in a coordinate: parts of ``a:b`` joined by a colon."""
+    """A level as written in a coordinate: parts of ``a:b`` joined by a colon."""
     return ":".join(map(str, label)) if isinstance(label, tuple) else str(label)
 
 
@@ -63,17 +63,17 @@ class Labels:
     Attributes
     ----------
     name : str
-        The column's.
+        Name of the column.
     codes : numpy.ndarray of int, shape (n,)
         Position in `distinct`; -1 for a missing label.
     distinct : numpy.ndarray of shape (n_labels,)
         The labels that occur, in order of first appearance, unless they have an order of their own.
     ordered : bool
-        Whether they have one: that of the categories of a Categorical.
+        Whether they have an order: that of the categories of a Categorical.
     dtype : str
         The column's type, for messages.
     categories : numpy.ndarray of shape (k,), optional
-        All labels of a Categorical, those included that do not occur.
+        All labels of a Categorical, including those that do not occur.
     """
 
     name: str
@@ -92,7 +92,7 @@ class Labels:
             codes, labels = used.cat.codes.to_numpy(np.int64), np.asarray(used.cat.categories)
             return cls(name, codes, labels, True, dtype, np.asarray(column.cat.categories))
         if column.dtype == object and any(isinstance(label, (bool, np.bool_)) for label in column):
-            # pandas takes True for 1
+            # pandas treats True as 1
             codes, _ = pd.factorize(column.map(_typed_key, na_action="ignore"))
             present, first = np.unique(codes, return_index=True)
             distinct = column.to_numpy(dtype=object)[first[present >= 0]]
@@ -107,6 +107,6 @@ class Labels:
         if not self.ordered:
             return self.codes, self.distinct
         order = pd.unique(self.codes[self.codes >= 0])
-        rank = np.full(len(self.distinct) + 1, -1)  # the last entry serves code -1
+        rank = np.full(len(self.distinct) + 1, -1)  # the last entry is for code -1
         rank[order] = np.arange(len(order))
         return rank[self.codes], self.distinct[order]

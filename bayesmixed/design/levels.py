@@ -1,4 +1,4 @@
-"""The levels of a grouping factor: labels in a fixed order, rows as integer codes, known and new ones."""
+"""The levels of a grouping factor: labels in a fixed order, rows as integer codes, known and new levels."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class ColumnLevels:
     def learn(cls, column: Labels) -> tuple[ColumnLevels, np.ndarray]:
         """Find the levels of a column without missing labels; return them and each row's code, int (n,)."""
         labels, kind = canonical(column.distinct)
-        # what is known by its text is ordered by it, so that it does not matter what came first
+        # labels that are known by their text are ordered by it, so that it does not matter which came first
         order = np.arange(len(labels)) if column.ordered else np.argsort(labels, kind="stable")
         labels = labels[order]
         if kind == "float" and not np.all(labels == np.floor(labels)):
             raise FormulaError(
-                f"grouping factor {column.name!r} has labels that are fractions, such as "
+                f"grouping factor {column.name!r} has fractional labels, such as "
                 f"{labels[labels != np.floor(labels)][0]}; a factor needs integers, text, dates or booleans. "
-                "If a transformer has scaled it, pass it through; if it is a number to be binned, use pandas.cut first."
+                "If a transformer has scaled it, pass it through unchanged; to bin a number, use pandas.cut first."
             )
         if len(set(labels.tolist())) < len(labels):
             raise FormulaError(
@@ -74,18 +74,18 @@ class ColumnLevels:
             and np.all(labels == np.floor(labels))
             and np.all(np.abs(labels) < 2**53)
         ):
-            labels, kind = labels.astype(np.int64), "int"  # integers that stood beside a missing label
+            labels, kind = labels.astype(np.int64), "int"  # integers that became floats because of a missing label
         numbers = {"int", "float"}
         if kind == self.kind or {kind, self.kind} <= numbers:
             known = pd.Index(self.labels).get_indexer(pd.Index(labels))
-        else:  # 308 is not "308", but in a column of both each is itself
+        else:  # 308 is not "308", but a column of both keeps them apart
             if kind == "other":
                 labels = np.empty(len(uniques), dtype=object)
                 labels[:] = [label if isinstance(label, SCALARS) else str(label) for label in uniques]
             position = {label_key(label): i for i, label in enumerate(_scalars(self.labels))}
             known = np.array([position.get(label_key(label), -1) for label in _scalars(labels)], dtype=np.int64)
         new = np.flatnonzero(known < 0)
-        lookup = np.append(known, -1)  # the last entry serves code -1, the missing label
+        lookup = np.append(known, -1)  # the last entry is for code -1, the missing label
         lookup[new] = len(self.labels) + np.arange(len(new))
         return lookup[codes], tuple(_scalars(labels[new]))
 
@@ -95,12 +95,12 @@ class ColumnLevels:
         Raises
         ------
         ValueError
-            A new label is not of the type of the fitted ones: it would have become a level by mistake.
+            A new label differs in type from the fitted ones: it would have become a level by mistake.
         """
         if wrong := [label for label in new_labels if not _is_of_kind(label, self.kind)]:
             known = self.labels[:1].astype(str) if self.kind == "datetime" else self.labels[:1].tolist()
             raise ValueError(
-                f"column {column!r} held {self.kind} labels in fit (such as {quoted(known)}), and its new "
+                f"column {column!r} had {self.kind} labels in fit (such as {quoted(known)}), but its new "
                 f"levels include {quoted(wrong)}; convert the column to the type used in fit."
             )
         new = np.array(new_labels, dtype=None if self.kind in ("str", "other") else self.labels.dtype)
@@ -161,7 +161,7 @@ class FactorLevels:
         flat = _ravel([np.where(missing, 0, codes) for codes, _ in coded], sizes)
         known_flat = _ravel(list(self.combinations.T), sizes)
         first_row, uniques = _in_order_of_appearance(flat[~missing])
-        order = np.argsort(known_flat, kind="stable")  # levels that came later stand at the end
+        order = np.argsort(known_flat, kind="stable")  # levels that came later are at the end
         positions = order[np.minimum(np.searchsorted(known_flat, uniques, sorter=order), len(order) - 1)]
         known = known_flat[positions] == uniques
         target = np.where(known, positions, len(known_flat) + np.cumsum(~known) - 1)
@@ -195,7 +195,7 @@ class FactorLevels:
         return levels
 
     def check_texts(self) -> None:
-        """Refuse levels of ``a:b`` that have the same text.
+        """Reject levels of ``a:b`` that have the same text.
 
         Raises
         ------
@@ -217,7 +217,7 @@ class FactorLevels:
         return np.array([":".join(names[k][i] for k, i in enumerate(cell)) for cell in self.combinations])
 
     def type_mismatch(self, table: Table, codes: np.ndarray) -> str | None:
-        """A sentence on labels that are new only because their type differs from the fitted one, if so."""
+        """A sentence about labels that are new only because their type differs from the fitted one, if any."""
         present = codes[codes >= 0]
         if len(present) == 0 or present.min() < len(self.combinations):
             return None
@@ -229,7 +229,7 @@ class FactorLevels:
             if {str(u) for u in uniques} & {str(label) for label in part.labels}:
                 return (
                     f"All labels of {column!r} are new, yet their text matches fitted labels: fit saw {part.kind} "
-                    f"labels, the new data hold {kind} labels (dtype {dtype}). Convert the column to the type used "
+                    f"labels, but the new data hold {kind} labels (dtype {dtype}). Convert the column to the type used "
                     "in fit."
                 )
         return None
@@ -237,7 +237,7 @@ class FactorLevels:
     @property
     def state(self) -> State:
         """Plain data for JSON."""
-        combinations = self.combinations.tolist() if len(self.parts) > 1 else None  # one column's count its labels
+        combinations = self.combinations.tolist() if len(self.parts) > 1 else None  # trivial for one column
         return {
             "columns": list(self.columns),
             "parts": [part.state for part in self.parts],
@@ -255,7 +255,7 @@ class FactorLevels:
 
 
 def canonical(uniques: np.ndarray) -> tuple[np.ndarray, str]:
-    """Distinct labels in one of the NumPy types of the naming contract, and which: see `ColumnLevels`."""
+    """Distinct labels in one of the NumPy types of the naming contract, and its kind; see `ColumnLevels`."""
     kinds = {"b": "bool", "i": "int", "u": "int", "f": "float", "M": "datetime", "U": "str"}
     kind = kinds.get(uniques.dtype.kind)
     if kind is None and uniques.dtype.kind == "O":
@@ -268,13 +268,13 @@ def canonical(uniques: np.ndarray) -> tuple[np.ndarray, str]:
             isinstance(value, (int, float, np.number, Decimal)) and not isinstance(value, bool) for value in values
         ):
             kind = "int" if all(isinstance(value, (int, np.integer)) for value in values) else "float"
-        elif all(type(value) is date for value in values):  # an instant is one, too, but may have a zone
+        elif all(type(value) is date for value in values):  # a datetime is a date too, but may have a time zone
             uniques, kind = uniques.astype("datetime64[D]"), "datetime"
     if kind == "datetime" and len(uniques) and not _within_nanoseconds(uniques):
         kind = None
     if kind == "int" and len(uniques) and not _INT64.min <= min(uniques) <= max(uniques) <= _INT64.max:
         kind = None
-    if kind is None:  # anything else is its text
+    if kind is None:  # anything else becomes its text
         return _texts(uniques), "other"
     types: dict[str, Any] = {"bool": bool, "int": np.int64, "float": float, "datetime": "datetime64[ns]", "str": str}
     return uniques.astype(types[kind]), kind
@@ -294,13 +294,13 @@ def _first_twice(labels: np.ndarray) -> Any:
 
 
 def _texts(values: np.ndarray) -> np.ndarray:
-    """The text of each value; a duration whatever its unit, an instant in UTC."""
+    """The text of each value; a duration regardless of its unit, a timestamp in UTC."""
 
     def text(value: Any) -> str:
         if isinstance(value, np.timedelta64):
             value = pd.Timedelta(value)
         if isinstance(value, (float, np.floating)) and float(value).is_integer():
-            value = int(value)  # as it was, perhaps, beside other labels
+            value = int(value)  # as it may have been next to other labels
         if isinstance(value, pd.Timestamp) and value.tz is not None:
             value = value.tz_convert("UTC")
         return str(value)
@@ -320,7 +320,7 @@ def _scalars(labels: np.ndarray) -> list[Any]:
 
 def _ravel(codes: list[np.ndarray], sizes: list[int]) -> np.ndarray:
     if np.prod([float(size) for size in sizes]) > np.iinfo(np.int64).max:
-        raise FormulaError(f"too many combinations of levels to count: {quoted(sizes)} levels.")
+        raise FormulaError(f"the columns have too many combinations of levels to count: {quoted(sizes)} levels.")
     return np.ravel_multi_index(codes, sizes)
 
 

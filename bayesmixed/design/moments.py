@@ -1,11 +1,11 @@
 """Moments of columns: weights, means and products that add up over any partition of the rows.
 
-They are kept about an origin near the data, in the columns' own units, so that sums of squares lose nothing where a
-column is far from zero: with d the old origin less the new one, and sums taken about the old one,
+They are kept about an origin near the data, in the columns' own units, so that sums of squares lose no digits where
+a column is far from zero: with d the old origin minus the new one, and sums taken about the old one,
 
     sum w (x + d) = sum w x + d sum w,      sum w (x + d)(x + d)' = sum w x x' + s d' + d s' + d d' sum w,
 
-and about its own mean s is rounding alone, so that all terms of a merged sum of squares are positive (Chan, Golub &
+and about its own mean s is only rounding, so that all terms of a merged sum of squares are positive (Chan, Golub &
 LeVeque, 1983, Algorithms for computing the sample variance: analysis and recommendations, The American Statistician
 37).
 """
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_CONSTANT = 1e-14  # of a column's size: a spread that is rounding
+_CONSTANT = 1e-14  # of a column's size: a spread that is only rounding
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,13 @@ class Moments:
     Attributes
     ----------
     weight : float
-        Sum of the weights; the number of rows where each counts once.
+        Sum of the weights; the number of rows if each counts once.
     origin : numpy.ndarray of shape (k,)
-        Near the mean, in the columns' units; the mean rounded, or where a caller's sums are kept.
+        Near the mean, in the columns' units: the rounded mean, or the origin of a caller's sums.
     sums : numpy.ndarray of shape (k,)
-        Of the columns less the origin, weighted.
+        Of the columns minus the origin, weighted.
     products : numpy.ndarray of shape (k, k)
-        Cross-products of the columns less the origin, weighted.
+        Cross-products of the columns minus the origin, weighted.
     """
 
     weight: float
@@ -88,7 +88,7 @@ class Moments:
         return self.covariance + np.outer(self.mean, self.mean)
 
     def size_about(self, location: np.ndarray) -> np.ndarray:
-        """Root mean square of the columns less a location, (k,); 1 where that is zero."""
+        """Root mean square of the columns minus a location, (k,); 1 where that is zero."""
         d = (self.origin - location) + self.sums / self.weight
         square = np.diag(self.covariance) + np.square(d)
         return np.where(square > 0, np.sqrt(np.maximum(square, 0.0)), 1.0)
@@ -104,7 +104,7 @@ class Moments:
         Returns
         -------
         location, scale : numpy.ndarray of shape (k,)
-            The scale of a constant column is its root mean square, of a zero column 1.
+            The scale of a constant column is its root mean square, that of a zero column 1.
         """
         rms = self.size_about(np.zeros(len(self.origin)))
         if not centred:
@@ -114,7 +114,7 @@ class Moments:
 
 
 def mean(columns: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    """Mean of columns, (n, k), weighted; of no rows, 0."""
+    """Weighted mean of columns, (n, k); 0 without rows."""
     if len(columns) == 0:
         return np.zeros(columns.shape[1])
     share = np.full(len(columns), 1 / len(columns)) if weights is None else weights / weights.sum()
@@ -122,8 +122,8 @@ def mean(columns: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
 
 
 def binary(columns: np.ndarray) -> np.ndarray:
-    """Which of some columns, (n, k), hold zeros and ones alone; bool (k,)."""
-    few = columns[:1000]  # most other columns show there what they are
+    """Which columns, of (n, k), hold only zeros and ones; bool (k,)."""
+    few = columns[:1000]  # enough to rule out most other columns
     return np.array([all(map(_is_binary, (few[:, k], columns[:, k]))) for k in range(columns.shape[1])], dtype=bool)
 
 

@@ -1,4 +1,4 @@
-"""Data and a parsed formula become a `DesignSpec` (learned, plain data) and a `Design` (arrays)."""
+"""Turn data and a parsed formula into a `DesignSpec` (learned, plain data) and a `Design` (arrays)."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Design:
     trials : numpy.ndarray of shape (n,), or None
         Number of trials of each row, where the response counts successes.
     common_terms : tuple of str, length p
-        The formula's term that each column belongs to.
+        The formula's term to which each column belongs.
     contains : tuple of tuple of int, length p
         See `ColumnsSpec.contains`.
     """
@@ -73,7 +73,7 @@ class Design:
 
     @property
     def observed(self) -> np.ndarray:
-        """The response, shape (n,), of a design that has one.
+        """The response, shape (n,), for a design that has one.
 
         Raises
         ------
@@ -97,12 +97,12 @@ class Design:
 
     @cached_property
     def _on_scale_of(self) -> dict[Family, Design]:
-        """By family, what `working` has made: its statistics are measured once, too."""
+        """Results of `working` by family, so that their statistics too are measured only once."""
         return {}
 
     @cached_property
     def statistics(self) -> Sums:
-        """All sums over the rows that a fit reads, from one pass; needs a response, and codes that are levels."""
+        """All sums over the rows that a fit reads, from one pass; needs a response, and no missing or new labels."""
         return Sums.of(self)
 
     def take(self, rows: slice | np.ndarray) -> Design:
@@ -124,7 +124,7 @@ class Design:
 
 @dataclass(frozen=True)
 class DesignSpec:
-    """What was learned from formula and training data: plain data, no rows.
+    """What was learned from the formula and the training data: plain data, no rows.
 
     Attributes
     ----------
@@ -156,7 +156,7 @@ class DesignSpec:
 
     @property
     def parts(self) -> list[ColumnsSpec]:
-        """The common part, and what stands left of each bar."""
+        """The common part, and the left side of each bar."""
         return [self.common, *(bar for group in self.groups for bar in group.bars)]
 
     @property
@@ -166,7 +166,7 @@ class DesignSpec:
 
     @property
     def columns(self) -> tuple[str, ...] | None:
-        """The columns that the formula uses, the response included; None without a formula, which uses all."""
+        """The columns that the formula uses, including the response; None without a formula, as all are used then."""
         if self.formula is None:
             return None
         names = [*self.common.variables, *(name for name in (self.response, self.trials) if name)]
@@ -175,12 +175,12 @@ class DesignSpec:
         return tuple(dict.fromkeys(names))
 
     def group(self, factor: str) -> GroupSpec:
-        """The grouping factor of a name.
+        """Look up a grouping factor by name.
 
         Raises
         ------
         ValueError
-            There is none; names those that there are.
+            No factor has that name; the message lists those that exist.
         """
         groups = {group.name: group for group in self.groups}
         if not isinstance(factor, str) or factor not in groups:
@@ -207,12 +207,12 @@ class DesignSpec:
         parsed : ParsedFormula
         frame : DataFrame of shape (n, k)
         group_prior : {"lkj", "independent"} or dict by factor, default="lkj"
-            Whether the effects of a bar ``|`` may correlate; ``||`` never.
+            Whether the effects of a bar ``|`` may correlate; those of ``||`` never do.
         trials : str, optional
             Column of the numbers of trials.
         y, weights : numpy.ndarray of shape (n,), or None
-            Passed on to the `Design`. Transformations learn from rows as often as these count, if the weights are
-            whole numbers and come to at most ten million, else from every row once.
+            Passed on to the `Design`. Transformations learn from each row as often as it counts, if the weights are
+            whole numbers that sum to at most ten million, otherwise from every row once.
 
         Returns
         -------
@@ -221,7 +221,7 @@ class DesignSpec:
         Raises
         ------
         FormulaError
-            The formula does not fit the columns, a factor has one level, an effect is given twice.
+            The formula does not fit the columns, a factor has a single level, or an effect is given twice.
         ValueError
             Missing or infinite values in a used column, with their number.
 
@@ -255,7 +255,7 @@ class DesignSpec:
         weights: np.ndarray | None = None,
         all_categories: bool | Collection[str] = False,
     ) -> Table:
-        """Read the columns of a frame that a formula needs; the rest as in `Table.read`."""
+        """Read the columns of a frame that a formula needs; other parameters as in `Table.read`."""
         of_effects = [*parsed.variables, *(name for term in parsed.groups for name in term.variables)]
         of_groups = [name for term in parsed.groups for name in term.columns]
         return Table.read(
@@ -278,7 +278,7 @@ class DesignSpec:
         group_prior: str | Mapping[str, str] = "lkj",
         trials: str | None = None,
     ) -> tuple[DesignSpec, Design]:
-        """The same as `learn`, of columns that were read; a factor may have one level, and nothing is doubted."""
+        """As `learn`, from columns already read; a factor may have a single level, and there are no warnings."""
         text, counts = parsed.text, _counts(table.weights)
         common = ColumnsSpec.learn(parsed.common, parsed.variables, table, counts)
         by_factor = terms_by_factor(parsed)
@@ -295,7 +295,7 @@ class DesignSpec:
     def plain(
         cls, frame: pd.DataFrame, y: np.ndarray | None = None, weights: np.ndarray | None = None
     ) -> tuple[DesignSpec, Design]:
-        """Every column of a numeric frame as a common effect, with an intercept."""
+        """Learn a design with every column of a numeric frame as a common effect, and an intercept."""
         spec = cls(None, None, None, ColumnsSpec.plain(list(frame.columns)), ())
         return spec, spec.evaluate(spec.read(frame, y=y, weights=weights))
 
@@ -316,9 +316,9 @@ class DesignSpec:
         frame : DataFrame of shape (n, k)
             Holds the columns that the formula uses, in any order.
         factors : tuple of str, optional
-            The grouping factors to include; the columns of the others need not be there. Default: all.
+            The grouping factors to include; the columns of the others may be absent. Default: all.
         trials : bool, default=True
-            Whether to read the numbers of trials, where there are any: a linear predictor does not depend on them.
+            Whether to read the numbers of trials, if any: a linear predictor does not depend on them.
         y, weights, all_categories
             As in `Table.read`.
         """
@@ -344,7 +344,7 @@ class DesignSpec:
         )
 
     def evaluate(self, table: Table, factors: tuple[str, ...] | None = None) -> Design:
-        """Evaluate the learned design on rows that `read` has read for the same factors."""
+        """Evaluate the learned design on rows read by `read` for the same factors."""
         included = []
         for group in self.groups:
             if factors is None or group.name in factors:
@@ -357,7 +357,7 @@ class DesignSpec:
         return self.evaluate(self.read(frame, factors), factors)
 
     def releveled(self, table: Table) -> tuple[DesignSpec, Design]:
-        """The same columns, with the levels of grouping factors that other rows have, and the design of these rows.
+        """The same columns, but with the grouping factors' levels in other rows, and the design of these rows.
 
         Raises
         ------
@@ -373,17 +373,17 @@ class DesignSpec:
         return replace(self, groups=tuple(groups)), self._design(table, tuple(factors))
 
     def extended(self, design: Design) -> tuple[DesignSpec, Design]:
-        """Take the new levels of a design in, behind those of the fit; codes stay as they are.
+        """Add the new levels of a design after those of the fit; codes stay as they are.
 
         Parameters
         ----------
         design : Design
-            Of all factors, as `apply` made it.
+            Of all factors, from `apply`.
 
         Raises
         ------
         ValueError
-            A new label is not of the type of the fitted ones.
+            A new label differs in type from the fitted ones.
         """
         specs, factors = [], []
         for spec, factor in zip(self.groups, design.groups, strict=True):
@@ -428,7 +428,7 @@ class DesignSpec:
         Raises
         ------
         FormulaError
-            For a spline basis learned by a formulae that means something else by ``bs``.
+            For a spline basis learned with a version of formulae in which ``bs`` means something else.
         """
         groups = tuple(map(GroupSpec.from_state, state["groups"]))
         return cls(
@@ -437,7 +437,7 @@ class DesignSpec:
 
 
 def _counts(weights: np.ndarray | None) -> np.ndarray | None:
-    """Weights as numbers of rows, if they are whole and few enough to repeat the rows."""
+    """Weights as numbers of rows, if they are whole and small enough to repeat the rows."""
     if weights is None or np.any(weights != np.floor(weights)) or weights.sum() > MAX_REPEATED:
         return None
     return weights.astype(np.int64)

@@ -28,7 +28,7 @@ class Pairs:
     products : numpy.ndarray of shape (q_first, q_second, k)
         ``Z_first' W Z_second`` over the pair's rows.
     counts : numpy.ndarray of int, shape (k,)
-        Number of the pair's rows, whatever their weight.
+        Number of the pair's rows, regardless of weight.
     """
 
     STORED: ClassVar[tuple[str, ...]] = ("first", "second", "products", "counts")
@@ -49,7 +49,7 @@ class Pairs:
         return replace(self, products=-self.products, counts=-self.counts)
 
     def recoded(self, first: np.ndarray, second: np.ndarray) -> Pairs:
-        """The same pairs, the code k of a factor being ``first[k]``, or ``second[k]``, now."""
+        """The same pairs with new codes: code k of a factor becomes ``first[k]``, or ``second[k]``."""
         if _is_in_place(first) and _is_in_place(second):
             return self
         first, second = first[self.first], second[self.second]
@@ -57,13 +57,13 @@ class Pairs:
         return Pairs(first[order], second[order], self.products[:, :, order], self.counts[order])
 
     def that_occur(self) -> Pairs:
-        """Without pairs that no row is left of."""
+        """Drop pairs without rows."""
         there = self.counts != 0
         return Pairs(self.first[there], self.second[there], self.products[:, :, there], self.counts[there])
 
 
 def _sum_pairs(first: np.ndarray, second: np.ndarray, products: np.ndarray, counts: np.ndarray | None = None) -> Pairs:
-    """Add up the products of equal pairs, and their numbers of rows, which are one each unless `counts` says so."""
+    """Add up the products of equal pairs, and their numbers of rows, which are one each without `counts`."""
     width = int(second.max(initial=0)) + 1
     keys, place, times = np.unique(first.astype(np.int64) * width + second, return_inverse=True, return_counts=True)
     summed = np.stack([[np.bincount(place, values, len(keys)) for values in row] for row in products])
@@ -74,10 +74,10 @@ def _sum_pairs(first: np.ndarray, second: np.ndarray, products: np.ndarray, coun
 
 @dataclass(frozen=True)
 class CrossProducts:
-    """Everything that a Gaussian mixed model needs to know of its rows; ``a + b`` is that of both sets of rows.
+    """Everything that a Gaussian mixed model needs to know about its rows; ``a + b`` is that of both sets of rows.
 
-    W being the frequency weights, V the common columns and the response, P of them, and Z those of a factor's effects,
-    in units that are the owner's:
+    W are the frequency weights, V the P columns of the common part and the response, and Z those of a factor's effects,
+    in units chosen by the owner:
 
     Attributes
     ----------
@@ -92,9 +92,9 @@ class CrossProducts:
     pairs : dict of (int, int) to Pairs
         Z_f' W Z_g of the factors f < g.
     n_rows : int
-        Number of rows, whatever their weight.
+        Number of rows, regardless of weight.
     counts : tuple of numpy.ndarray of int, shape (n_levels,)
-        The same of every level of a factor.
+        The same for every level of a factor.
     """
 
     STORED: ClassVar[tuple[str, ...]] = ("n", "VV", "S", "T", "pairs", "n_rows", "counts")
@@ -117,7 +117,7 @@ class CrossProducts:
         S, T = [], []
         for f, J in enumerate(levels):
             lower = zip(*np.tril_indices(Z[f].shape[1]), strict=True)
-            # of no rows, `bincount` returns integers
+            # without rows, `bincount` returns integers
             S.append(np.array([np.bincount(codes[f], heavy[f][:, i] * Z[f][:, j], J) for i, j in lower], float))
             T.append(np.array([[np.bincount(codes[f], e * v, J) for v in weighted.T] for e in Z[f].T], float))
         pairs = {
@@ -157,7 +157,7 @@ class CrossProducts:
     ) -> CrossProducts:
         """Statistics of both sets of rows; the code k of factor f becomes ``mine[f][k]``, or ``theirs[f][k]``.
 
-        One array of all levels is made of each kind, however few of them either has.
+        One array of all levels is made of each kind, however few of them either set has.
         """
 
         def both(own: np.ndarray, others: np.ndarray, f: int) -> np.ndarray:
@@ -185,7 +185,7 @@ class CrossProducts:
         return replace(self, S=tuple(S), T=tuple(T), counts=tuple(counts), pairs=pairs)
 
     def that_occur(self) -> tuple[CrossProducts, list[np.ndarray]]:
-        """Without levels, and pairs of them, that no row is left of; and which levels stay, per factor."""
+        """Drop levels, and pairs of them, without rows; also returns which levels remain, per factor."""
         there = [np.flatnonzero(counts) for counts in self.counts]
         places = [np.cumsum(counts != 0) - 1 for counts in self.counts]
         pairs = {(f, g): pairs.that_occur().recoded(places[f], places[g]) for (f, g), pairs in self.pairs.items()}
@@ -267,23 +267,23 @@ def _packed(full: np.ndarray) -> np.ndarray:
 class Sums:
     """What a Gaussian fit learns from its rows, in the columns' own units; ``a + b`` is that of both sets of rows.
 
-    The columns are kept about an origin, so that sums of squares lose nothing where a column is far from zero, and
-    sums about two origins are shifted to that of the part of more weight. A part of a share s of the weight has its
-    mean within sqrt(1 / s - 1) standard deviations of that of all rows: squares lose the factor 1 / s at most. Columns
-    without an intercept beside them stay as they are: their zero means something.
+    The columns are kept about an origin, so that sums of squares lose no digits where a column is far from zero, and
+    sums about two origins are shifted to that of the part with more weight. A part with a share s of the weight has its
+    mean within sqrt(1 / s - 1) standard deviations of that of all rows: squares lose at most the factor 1 / s. Columns
+    without an intercept next to them stay as they are, as their zero is meaningful.
 
     Attributes
     ----------
     origin : numpy.ndarray of shape (p + 1,)
-        Of X and the response, which is y less the offset.
+        Of X and the response, which is y minus the offset.
     effect_origins : tuple of numpy.ndarray of shape (q,)
         Of the columns of each factor's effects; 0 for its intercept.
     intercept_at : tuple of int or None
         Position of each factor's intercept.
     products : CrossProducts
-        Of V = [1, X, response] and Z, less their origins.
+        Of V = [1, X, response] and Z, minus their origins.
     is_binary : tuple of numpy.ndarray of bool, shape (q,)
-        Which columns of each factor's effects hold zeros and ones alone.
+        Which columns of each factor's effects hold only zeros and ones.
     """
 
     STORED: ClassVar[tuple[str, ...]] = ("origin", "effect_origins", "intercept_at", "products", "is_binary")
@@ -337,16 +337,16 @@ class Sums:
         )
 
     def joined(self, other: Sums, mine: list[np.ndarray], theirs: list[np.ndarray], levels: list[int]) -> Sums:
-        """The same of parts whose levels are not the same; see `CrossProducts.joined`."""
+        """The same for parts with different levels; see `CrossProducts.joined`."""
         heavy = self if self.products.n >= other.products.n else other
         a, b = (own._about(heavy.origin, heavy.effect_origins) for own in (self, other))
         is_binary = tuple(x & y for x, y in zip(self.is_binary, other.is_binary, strict=True))
         return replace(heavy, products=a.joined(b, mine, theirs, levels), is_binary=is_binary)
 
     def __sub__(self, other: Sums) -> Sums:
-        """Statistics of the rows that are not those of `other`; both have the same levels.
+        """Statistics of the rows that are not in `other`; both have the same levels.
 
-        Whether a column holds zeros and ones alone is not known of what stays: it is taken from all rows.
+        Whether a column holds only zeros and ones is not known for the remaining rows: it is taken from all rows.
         """
         return replace(self, products=self.products + -other._about(self.origin, self.effect_origins))
 
@@ -407,13 +407,13 @@ class Sums:
 
 
 def parts(design: Design) -> Iterator[slice]:
-    """Rows of a design that are read together; one part at least, if an empty one."""
+    """Rows of a design that are read together; at least one part, possibly empty."""
     width = design.X.shape[1] + 2 + sum(len(factor.effect_names) for factor in design.groups)
     return chunks(max(design.n_rows, 1), width, allowed().working)
 
 
 def _origin(factor: GroupFactor, Z: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    """Means of a factor's columns beside its intercept; zero without one."""
+    """Means of a factor's columns if it has an intercept, otherwise zero."""
     at = factor.intercept_at
     if at is None:
         return np.zeros(Z.shape[1])

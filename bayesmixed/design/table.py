@@ -1,4 +1,4 @@
-"""A user's columns, each converted and checked once: what design, groups and response are made from."""
+"""A user's columns, each converted and checked once, from which design, groups and response are made."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from bayesmixed.errors import FormulaError
 
 @dataclass(frozen=True)
 class Category:
-    """A column of categories that have an order.
+    """A column of categories with an order.
 
     Attributes
     ----------
     codes : numpy.ndarray of int, shape (n,)
         Position in `categories`.
     categories : pandas.Index of length k
-        Those that occur, as they were given if these are numbers, booleans or text; else their text.
+        Those that occur, as given if they are numbers, booleans or text, otherwise as their text.
     levels : numpy.ndarray of shape (k,)
         The same as numbers, booleans or text.
     """
@@ -48,9 +48,9 @@ class Table:
     ----------
     n_rows : int
     columns : dict of str to numpy.ndarray of shape (n,) or Category
-        What effects are computed from: float64, bool, or text as objects; nothing is missing or infinite.
+        Columns from which effects are computed: float64, bool, or text as objects; without missing or infinite values.
     labels : dict of str to Labels
-        The columns that make up grouping factors; labels may be missing.
+        Columns that make up grouping factors; labels may be missing.
     y : numpy.ndarray of shape (n,), or None
         The response.
     weights : numpy.ndarray of shape (n,), or None
@@ -58,7 +58,7 @@ class Table:
     trials : numpy.ndarray of shape (n,), or None
         Number of trials of each row, where the response counts successes.
     mixed : tuple of str
-        Those of `columns` that held values of several types, and became text.
+        Those of `columns` that held values of several types and became text.
     """
 
     n_rows: int
@@ -82,33 +82,33 @@ class Table:
         weights: np.ndarray | None = None,
         all_categories: bool | Collection[str] = False,
     ) -> Table:
-        """Take the columns of a user's frame that a model needs; a column may be wanted as both.
+        """Take the columns of a user's frame that a model needs; a column may be used for both.
 
         Parameters
         ----------
         frame : DataFrame of shape (n, k)
         columns : tuple of str
-            Those that effects are computed from. Numbers become float64, booleans bool, text and values of several
-            types text. A Categorical, of whatever kind, keeps the order of its used categories.
+            Those from which effects are computed. Numbers become float64, booleans bool, text and values of several
+            types text. A Categorical of any kind keeps the order of its used categories.
         labels : tuple of str
             Those that make up grouping factors.
         formula : str, optional
             For messages.
         trials : str, optional
-            The column of the numbers of trials.
+            The column with the numbers of trials.
         y, weights : numpy.ndarray of shape (n,), optional
-            As `read_column`, `as_numbers` and scikit-learn have checked them.
+            As checked by `read_column`, `as_numbers` and scikit-learn.
         all_categories : bool or collection of str, default=False
-            Whether a Categorical keeps the categories that do not occur: other rows may have them. Or the names of the
+            Whether a Categorical keeps categories that do not occur, as other rows may have them; or the names of the
             columns that do.
 
         Raises
         ------
         FormulaError
-            For a column that is absent, not unique, or, if effects are computed from it, of a type that is neither
-            number, boolean nor category; for a Categorical of which two categories have the same text.
+            For a column that is absent, not unique, or, if effects are computed from it, neither numeric, boolean nor
+            categorical; for a Categorical in which two categories have the same text.
         ValueError
-            For missing or infinite values in such a column: its name and their number.
+            For missing or infinite values in such a column, with its name and their number.
         """
         require_columns(frame, tuple(dict.fromkeys([*columns, *labels])), formula)
         if trials is not None:
@@ -123,19 +123,19 @@ class Table:
         return cls(len(frame), typed, coded, y, weights, counted, mixed)
 
     def of_levels_that_occur(self) -> Table:
-        """The same without categories that no row has; itself where there are none."""
+        """The same without categories that no row has; the table itself if there are none."""
         found = {name: _that_occur(column) for name, column in self.columns.items() if isinstance(column, Category)}
         if all(column is self.columns[name] for name, column in found.items()):
             return self
         return replace(self, columns=dict(self.columns) | found)
 
     def values(self, name: str) -> np.ndarray:
-        """A column that effects are computed from, shape (n,), a category by its levels."""
+        """A column from which effects are computed, shape (n,), with a category as its levels."""
         column = self.columns[name]
         return column.values if isinstance(column, Category) else column
 
     def frame(self, names: tuple[str, ...], *, learning: bool = False) -> pd.DataFrame:
-        """These columns for formulae; while it learns, categories keep their order (it would sort them)."""
+        """These columns for formulae; while formulae learns, categories keep their order (it would sort them)."""
         found: dict[str, Any] = {}
         for name in names:
             column = self.columns[name]
@@ -146,7 +146,7 @@ class Table:
         return pd.DataFrame(found, index=range(self.n_rows))
 
     def refuse_missing_labels(self, columns: tuple[str, ...], factor: str) -> None:
-        """Refuse rows of a fit whose group is unknown.
+        """Reject rows of a fit whose group is unknown.
 
         Raises
         ------
@@ -156,14 +156,14 @@ class Table:
             if missing := np.count_nonzero(self.labels[column].codes < 0):
                 raise ValueError(
                     f"grouping factor {factor!r}: column {column!r} has {missing} missing labels (NaN) in "
-                    f"{self.n_rows} rows; a row of unknown group cannot be fitted. Drop the rows, or give them a label "
+                    f"{self.n_rows} rows; a row without a group cannot be fitted. Drop the rows, or give them a label "
                     "of their own."
                 )
 
 
 def _numbers(column: np.ndarray | Category, name: str) -> np.ndarray:
     if isinstance(column, Category) or column.dtype.kind != "f":
-        raise FormulaError(f"column {name!r} holds no numbers; expected the number of trials of each row.")
+        raise FormulaError(f"column {name!r} must hold the number of trials of each row, but it does not hold numbers.")
     return column
 
 
@@ -187,7 +187,7 @@ def _read(column: pd.Series, name: str, all_categories: bool = False) -> np.ndar
 def _category(column: pd.Series, name: str, all_categories: bool) -> Category:
     """A Categorical; categories that are neither numbers, booleans nor text, such as intervals, become their text.
 
-    What they are is told from all of them, those included that do not occur: rows of one frame are read alike.
+    This is decided from all of them, including those that do not occur, so that rows of one frame are read alike.
     """
     codes, categories = column.cat.codes.to_numpy(), column.cat.categories
     levels = _plain_values(pd.Series(np.asarray(categories)))
@@ -218,13 +218,13 @@ def _typed(column: pd.Series, name: str) -> np.ndarray:
     if column.dtype == object and _is_mixed(column):
         return np.array([label_text(value) for value in column], dtype=object)
     raise FormulaError(
-        f"column {name!r} has dtype {column.dtype}, which is neither a number, a boolean nor text; convert it first (a "
-        f"date, for example, to days since a start), or make it a category, X[{name!r}].astype('category')."
+        f"column {name!r} has dtype {column.dtype}, which is not numeric, boolean or text; convert it first (for "
+        f"example a date to days since a start), or make it a category, X[{name!r}].astype('category')."
     )
 
 
 def _plain_values(column: pd.Series) -> np.ndarray | None:
-    """Numbers as float64, booleans, text; None for what is none of these."""
+    """Numbers as float64, booleans, text; None for anything else."""
     if column.dtype == object:
         column = plain(column)
         if column.dtype == object and all(isinstance(value, (Real, Decimal)) for value in column):
@@ -233,7 +233,7 @@ def _plain_values(column: pd.Series) -> np.ndarray | None:
     if pd.api.types.is_bool_dtype(column.dtype):
         return column.to_numpy(dtype=bool)
     if pd.api.types.is_integer_dtype(column.dtype) or pd.api.types.is_float_dtype(column.dtype):
-        # integers, too: their arithmetic would wrap around silently
+        # including integers, whose arithmetic would wrap around silently
         return column.to_numpy(dtype=np.float64)
     is_text = isinstance(column.dtype, pd.StringDtype)
     # of no rows, objects may be text as well as anything else
@@ -243,7 +243,7 @@ def _plain_values(column: pd.Series) -> np.ndarray | None:
 
 
 def _is_mixed(column: pd.Series) -> bool:
-    """Whether objects are of several types."""
+    """Whether objects have several types."""
     return len(set(map(type, column))) > 1
 
 

@@ -1,4 +1,4 @@
-"""Distributions of the response, a file each; this is their table."""
+"""Distributions of the response, one file each, and the table of them."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ FAMILIES: dict[str, type[Family]] = {
 }
 CLASS_FAMILIES: dict[str, type[ClassFamily]] = {family.name: family for family in (Bernoulli, Cumulative)}
 
-# what others offer under these names, and what to do here
+# names that other packages use, and what to do here instead
 _NOT_OFFERED = {
     **dict.fromkeys(
         ("zip", "zinb", "zero_inflated_poisson", "zero_inflated_negativebinomial", "zero_inflated_binomial"),
-        "zero-inflated families are not offered; family='negativebinomial' takes many zeros, too",
+        "zero-inflated families are not offered; family='negativebinomial' also allows for many zeros",
     ),
     **dict.fromkeys(
         ("hurdle_poisson", "hurdle_negativebinomial", "hurdle_gamma", "hurdle_lognormal"),
-        "hurdle families are not offered; model whether y is zero and, in the rows where it is not, y apart",
+        "hurdle families are not offered; fit one model to whether y is zero and one to y in the other rows",
     ),
     **dict.fromkeys(
         ("categorical", "multinomial", "nominal"),
-        "nominal responses are not offered; model one category against the rest, as OneVsRestClassifier does",
+        "nominal responses are not offered; model each category against the rest, as OneVsRestClassifier does",
     ),
     **dict.fromkeys(("cens", "censored", "weibull", "exponential"), "censored times are not offered"),
-    **dict.fromkeys(("ordinal", "ordered", "clm", "sratio", "acat"), "the family of ordered classes is 'cumulative'"),
-    **dict.fromkeys(("logistic", "binary", "logit"), "the family of two classes is 'bernoulli'"),
-    **dict.fromkeys(("student", "studentt", "student_t"), "family='t' is Student's"),
+    **dict.fromkeys(("ordinal", "ordered", "clm", "sratio", "acat"), "for ordered classes write family='cumulative'"),
+    **dict.fromkeys(("logistic", "binary", "logit"), "for two classes write family='bernoulli'"),
+    **dict.fromkeys(("student", "studentt", "student_t"), "write family='t'"),
     **dict.fromkeys(("negbinomial", "nbinom", "negative_binomial", "nb"), "write family='negativebinomial'"),
     **dict.fromkeys(("normal", "gauss"), "write family='gaussian'"),
 }
 
 
 def get_family(name: str, link: str | None = None) -> Family:
-    """Look up a family of numbers.
+    """Look up a family of numeric responses.
 
     Parameters
     ----------
@@ -72,15 +72,15 @@ def get_family(name: str, link: str | None = None) -> Family:
 
 
 def get_class_family(name: str, link: str | None = None) -> ClassFamily:
-    """Look up a family of classes, which are not known yet, as `get_family` does one of numbers."""
+    """Look up a family of classes, which are not known yet; see `get_family`."""
     family = _known(name, CLASS_FAMILIES, FAMILIES, "MixedModelRegressor")
     return family(_link(family, link))
 
 
 def _known(name: str, table: dict[str, Any], others: Collection[str], elsewhere: str) -> Any:
-    """The family of a name; one of the other table is an error that names the estimator whose it is."""
+    """Look up a family; the error for a name in the other table names the estimator it belongs to."""
     if name not in table:
-        cure = f"that family is one of {elsewhere}" if name in others else _NOT_OFFERED.get(name, "")
+        cure = f"that family belongs to {elsewhere}" if name in others else _NOT_OFFERED.get(name, "")
         raise ValueError(f"family must be one of {quoted(table)}, got {name!r}{f' ({cure})' if cure else ''}.")
     return table[name]
 

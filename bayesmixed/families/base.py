@@ -1,7 +1,7 @@
-"""What a family and a link are: what the response may be, and how it scatters about its linear predictor.
+"""Base classes of families and links: what the response may be, and how it scatters about its linear predictor.
 
-What another room needs to know of a distribution it asks the family; none reads a family's name. Shapes: `eta` is
-(n, S), a row's draws side by side; the response and what belongs to a row broadcast as (n, 1), the auxiliary parameters
+Other rooms ask the family what they need to know about a distribution; none reads a family's name. Shapes: `eta` is
+(n, S), a row's draws side by side; the response and other values per row broadcast as (n, 1), the auxiliary parameters
 as (S,).
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 from bayesmixed.distributions import Prior
 
 Array = np.ndarray
-RARE = 1e-8  # a mean count below which the variance of its logarithm is as good as infinite
+RARE = 1e-8  # a mean count below which the variance of its logarithm is practically infinite
 
 
 class Link(ABC):
@@ -27,9 +27,9 @@ class Link(ABC):
     ----------
     name : str
     bounded : bool
-        Whether the mean is.
+        Whether the mean is bounded.
     scale : float
-        What a coefficient of one on the logit scale is on this one, roughly: default priors are as wide.
+        Roughly what a coefficient of one on the logit scale is on this one: the scale of default priors.
     """
 
     STORED: ClassVar[tuple[str, ...]] = ()
@@ -61,7 +61,7 @@ class ProbabilityLink(Link):
     Attributes
     ----------
     latent_variance : float
-        Of that distribution: of what a threshold at zero turns into success and failure.
+        Variance of that distribution: of the latent response that a threshold at zero turns into success or failure.
     """
 
     bounded = True
@@ -69,7 +69,7 @@ class ProbabilityLink(Link):
 
     @abstractmethod
     def complement(self, eta: Array) -> Array:
-        """One less `inverse`, with all digits where that is near one."""
+        """One minus `inverse`, to full precision where `inverse` is near one."""
 
     @abstractmethod
     def marginal_complement(self, m: Array, v: Array) -> Array:
@@ -77,31 +77,31 @@ class ProbabilityLink(Link):
 
     @abstractmethod
     def log_inverse(self, eta: Array) -> Array:
-        """Log of `inverse`, with all digits in both tails."""
+        """Log of `inverse`, to full precision in both tails."""
 
     @abstractmethod
     def log_complement(self, eta: Array) -> Array:
-        """Log of one less `inverse`, with all digits in both tails."""
+        """Log of one minus `inverse`, to full precision in both tails."""
 
     @abstractmethod
     def log_slopes(self, eta: Array) -> tuple[Array, Array]:
-        """Derivatives of `log_inverse`, which is positive, and of `log_complement`, which is negative."""
+        """Derivatives of `log_inverse` (positive) and of `log_complement` (negative)."""
 
     def logs(self, eta: Array) -> tuple[Array, Array, Array, Array]:
-        """`log_inverse`, `log_complement` and both of `log_slopes` at once, for where time counts."""
+        """`log_inverse`, `log_complement` and both of `log_slopes` at once, where speed matters."""
         return self.log_inverse(eta), self.log_complement(eta), *self.log_slopes(eta)
 
     @abstractmethod
     def log_curvatures(self, eta: Array) -> tuple[Array, Array]:
-        """Second derivatives of `log_inverse` and `log_complement`, with the sign turned: neither is negative."""
+        """Negated second derivatives of `log_inverse` and `log_complement`; neither is negative."""
 
     @abstractmethod
     def slope(self, mu: Array) -> Array:
-        """Derivative of `inverse` where it is `mu`."""
+        """Derivative of `inverse` where its value is `mu`."""
 
     @abstractmethod
     def pymc_logs(self, pm: Any, eta: Any) -> tuple[Any, Any]:
-        """`log_inverse` and `log_complement` of a tensor, whose gradients are finite; `pm` is the module PyMC."""
+        """`log_inverse` and `log_complement` of a tensor, with finite gradients; `pm` is the module PyMC."""
 
     def pymc(self, pm: Any, eta: Any) -> Any:
         return pm.math.exp(self.pymc_logs(pm, eta)[0])
@@ -109,7 +109,7 @@ class ProbabilityLink(Link):
 
 @dataclass(frozen=True)
 class Response:
-    """What a family is told of the rows of a fit, to state default priors.
+    """What a family is told about the rows of a fit in order to state default priors.
 
     Attributes
     ----------
@@ -118,7 +118,7 @@ class Response:
     centred : bool
         Whether the model has an intercept.
     location, scale : float
-        Weighted mean and standard deviation of `Family.working` of y, less the offset; 0 and root mean square in a
+        Weighted mean and standard deviation of `Family.working(y)` minus the offset; 0 and root mean square in a
         model without an intercept.
     """
 
@@ -132,7 +132,7 @@ class Response:
 
 
 class Family(ABC):
-    """The distribution of the response given its linear predictor; a subclass is final, and has a file of its own.
+    """The distribution of the response given its linear predictor; a subclass is final and has a file of its own.
 
     Parameters
     ----------
@@ -146,26 +146,26 @@ class Family(ABC):
     auxiliary : tuple of str
         Names of the auxiliary parameters; all are positive. ``gaps[medium]`` is an entry of a vector ``gaps``.
     threshold : str
-        Name of the threshold that the intercept is minus of, where a model has thresholds and no free intercept beside
-        them; else empty.
+        Name of the threshold whose negative is the intercept, in a model with thresholds and no separate intercept;
+        empty otherwise.
     linear : bool
-        Whether the mean of the response is the linear predictor itself, and its variance the same at each.
+        Whether the mean of the response is the linear predictor itself, and its variance does not depend on it.
     collapses : bool
-        Whether `working` of the response is normal about the linear predictor, with standard deviation ``sigma``:
-        effects integrate out then.
+        Whether `working(y)` is normal about the linear predictor with standard deviation ``sigma``, so that the
+        effects can be integrated out.
     residual : bool
         Whether a response that the effects explain without residual leaves nothing to estimate its scale from.
     discrete : bool
         Whether the response is a whole number.
     counts_trials : bool
-        Whether a row has a number of trials: ``trials`` stands among the auxiliary parameters of every method then.
+        Whether each row has a number of trials; every method then takes ``trials`` as an auxiliary parameter.
     classes : tuple of str, bool, int or float
-        Labels of the classes, in order, among which y holds positions; none where y holds numbers.
+        Labels of the classes, in order; y holds positions among them. Empty where y holds numbers.
     separable : bool
-        Whether common columns can tell success from failure, so that the likelihood has no maximum.
+        Whether common columns can separate success from failure, so that the likelihood has no maximum.
     summable : bool
-        Whether rows that differ in the response alone, and the trials, may be summed: `derivatives` and `weight` are
-        linear in these, whole numbers or not, so that the rows are as many of their mean.
+        Whether rows that differ only in the response and the trials may be summed: `derivatives` and `weight` are
+        linear in these, whole numbers or not, so that k such rows equal k rows of their mean.
     """
 
     STORED: ClassVar[tuple[str, ...]] = ("link",)
@@ -188,7 +188,7 @@ class Family(ABC):
 
     @property
     def mean_shape(self) -> tuple[int, ...]:
-        """Shape of `mean` at one linear predictor: () where it is a number, (K,) where it has one per class."""
+        """Shape of `mean` at one linear predictor: () for a single number, (K,) for one per class."""
         return ()
 
     @property
@@ -197,22 +197,22 @@ class Family(ABC):
         return self.link.name
 
     def check(self, y: Array, trials: Array | None = None) -> None:  # noqa: B027 - any number is in the real line
-        """Refuse a response that is outside of the support, which is the real line unless a family says otherwise.
+        """Reject a response outside the support, which is the real line unless a family says otherwise.
 
         Parameters
         ----------
         y : numpy.ndarray of shape (n,)
         trials : numpy.ndarray of shape (n,), optional
-            Of a family that `counts_trials`.
+            For a family that `counts_trials`.
 
         Raises
         ------
         ValueError
-            Names the first row that is wrong, and the cure.
+            Naming the first invalid row and the cure.
         """
 
     def check_fit(self, y: Array, trials: Array | None = None) -> None:
-        """Refuse what `check` does, and a constant response of a continuous family: there is nothing to explain.
+        """Reject what `check` rejects, and a constant response of a continuous family: there is nothing to explain.
 
         Raises
         ------
@@ -223,13 +223,13 @@ class Family(ABC):
             raise ValueError(f"y is constant ({y[0]} in all {len(y)} rows): there is nothing to explain.")
 
     def check_trials(self, trials: Array | None) -> None:
-        """Refuse invalid numbers of trials."""
+        """Reject invalid numbers of trials."""
         if trials is not None:
             wrong = (trials < 1) | (trials != np.floor(trials))
             refuse(self, trials, wrong, "a whole number of trials, at least 1, in each row", of="the trials")
 
     def working(self, y: Array) -> Array:
-        """The response on the real line: on the scale of the linear predictor, where it has one."""
+        """The response on the real line: on the scale of the linear predictor, where there is one."""
         return y
 
     def from_working(self, x: Array) -> Array:
@@ -237,11 +237,11 @@ class Family(ABC):
         return x
 
     def log_jacobian(self, y: Array) -> Array:
-        """Log of the slope of `working`, elementwise: what a density of the working response lacks."""
+        """Log of the slope of `working`, elementwise: it turns a density of the working response into one of y."""
         return np.zeros_like(y)
 
     def location_and_scale(self, response: Response) -> tuple[float, float]:
-        """Where the linear predictor is, and how far it may be from there: what default priors are scaled by."""
+        """Location and scale of the linear predictor, by which default priors are scaled."""
         return response.location, response.scale
 
     @abstractmethod
@@ -249,7 +249,7 @@ class Family(ABC):
         """Default priors of the auxiliary parameters; `scale` is that of `location_and_scale`."""
 
     def variables(self, has_intercept: bool) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
-        """The posterior's variables beside common and group effects, with their dims: those before, those after."""
+        """The posterior's variables other than common and group effects, with their dims: those before, those after."""
         return {"Intercept": ()} if has_intercept else {}, dict.fromkeys(self.auxiliary, ())
 
     @property
@@ -258,9 +258,9 @@ class Family(ABC):
         return {}
 
     def reported(self, values: Mapping[str, Any], stack: Callable[..., Any] = np.stack) -> dict[str, Any]:
-        """The posterior's `variables`, (..., k), of ``Intercept`` and the auxiliary parameters, each (...).
+        """The posterior's `variables`, (..., k), from ``Intercept`` and the auxiliary parameters, each (...).
 
-        `stack` puts a list of arrays along a new axis: NumPy's, or PyMC's for tensors.
+        `stack` joins a list of arrays along a new axis: NumPy's, or PyMC's for tensors.
         """
         return dict(values)
 
@@ -269,7 +269,7 @@ class Family(ABC):
         return dict(values)
 
     def floors(self, scale: float) -> dict[str, float]:
-        """Values above which auxiliary parameters are kept, where these are not zero."""
+        """Lower bounds of the auxiliary parameters, where these are not zero."""
         return {}
 
     @abstractmethod
@@ -283,30 +283,30 @@ class Family(ABC):
         Returns
         -------
         log_density : numpy.ndarray of shape (n, S)
-            But for a term of y, and trials, alone.
+            Up to a term that depends only on y and the trials.
         score : numpy.ndarray of shape (n, S)
-            Its derivative by eta.
+            Its derivative with respect to eta.
         by_auxiliary : dict of str to numpy.ndarray of shape (n, S)
-            Its derivative by each of `auxiliary`.
+            Its derivative with respect to each of `auxiliary`.
         """
 
     @abstractmethod
     def weight(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
-        """Curvature of the log density in eta with the sign turned, or what stands for it; elementwise, never negative.
+        """Negated curvature of the log density in eta, or a substitute for it; elementwise, never negative.
 
-        Where the curvature that is observed changes its sign this is the expected one, or the weight of iterated
-        weighted least squares.
+        Where the observed curvature changes sign, this is the expected one, or the weight of iteratively reweighted
+        least squares.
         """
 
     def score_by_auxiliary(self, y: Array, eta: Array, **auxiliary: Array) -> dict[str, Array]:
-        """Derivatives of the score by those auxiliary parameters in which it is nearly linear, elementwise.
+        """Derivatives of the score with respect to the auxiliary parameters in which it is nearly linear, elementwise.
 
-        A sampler's quadratic approximation of the rows, made at one value of such a parameter, follows it to others.
+        A sampler uses them to carry a quadratic approximation of the rows from one value of such a parameter to others.
         """
         return {}
 
     def concentration(self, **auxiliary: Array) -> Array | float:
-        """What `weight` is roughly proportional to, of the auxiliary parameters alone; shape (S,), or 1."""
+        """Function of the auxiliary parameters to which `weight` is roughly proportional; shape (S,), or 1."""
         return 1.0
 
     @abstractmethod
@@ -315,7 +315,7 @@ class Family(ABC):
 
     @abstractmethod
     def quantile(self, u: Array, eta: Array, **auxiliary: Array) -> Array:
-        """Inverse of the distribution function at u in (0, 1), elementwise: at uniform numbers, random responses."""
+        """Inverse of the distribution function at u in (0, 1), elementwise; at uniform random u, a random response."""
 
     def mean(self, eta: Array, **auxiliary: Array) -> Array:
         """Mean of the response, elementwise."""
@@ -331,30 +331,30 @@ class Family(ABC):
 
     @abstractmethod
     def latent_variance(self, mu: Array, **auxiliary: Array) -> Array:
-        """Variance of the response on the scale of the linear predictor, about a mean of `mu`, elementwise."""
+        """Variance of the response on the scale of the linear predictor, at a mean of `mu`, elementwise."""
 
     def widened(self, variance: Array, **auxiliary: Array) -> dict[str, Array]:
-        """Auxiliary parameters of the response where its linear predictor is itself normal, with that variance.
+        """Auxiliary parameters of the response when its linear predictor is itself normal, with that variance.
 
-        Only a family that `collapses` has them: elsewhere such a response is not of the family.
+        Only a family that `collapses` has them: elsewhere such a response leaves the family.
         """
-        raise NotImplementedError(f"a normal linear predictor has to be drawn for family {self.name!r}.")
+        raise NotImplementedError(f"family {self.name!r} needs draws of a normal linear predictor.")
 
     @abstractmethod
     def pymc(self, pm: Any, eta: Any, auxiliary: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """PyMC's distribution of the response, and its parameters.
+        """PyMC's distribution of the response and its parameters.
 
         Parameters
         ----------
         pm : module
-            PyMC, which a family does not import itself.
+            PyMC, which a family does not import.
         eta : tensor of shape (n,)
         auxiliary : dict of str to tensor
         """
 
 
 class PositiveFamily(Family):
-    """A family of positive responses, whose logarithm is any number."""
+    """A family of positive responses, whose logarithm may be any number."""
 
     def working(self, y: Array) -> Array:
         return np.log(y)
@@ -367,18 +367,18 @@ class PositiveFamily(Family):
 
 
 class ClassFamily(Family):
-    """A family whose response is one of some classes: y holds positions among them, 0 to K - 1.
+    """A family whose response is one of K classes: y holds positions among them, 0 to K - 1.
 
     Parameters
     ----------
     link : Link
     classes : tuple of str, bool, int or float
-        The labels, in order. Default: not known yet.
+        The labels, in order; empty while they are not known yet.
 
     Attributes
     ----------
     ordered : bool
-        Whether the order of the classes means something, so that there may be more than two.
+        Whether the order of the classes is meaningful, so that there may be more than two.
     """
 
     STORED = ("link", "classes")
@@ -399,7 +399,7 @@ class ClassFamily(Family):
 
 
 def refuse(family: Family, values: Array, wrong: Array, expected: str, *, cure: str = "", of: str = "y") -> None:
-    """Raise for the first row that is wrong.
+    """Raise an error that names the first invalid row, if there is one.
 
     Parameters
     ----------
@@ -422,7 +422,7 @@ def refuse(family: Family, values: Array, wrong: Array, expected: str, *, cure: 
 
 
 def counts(family: Family, y: Array) -> None:
-    """Refuse values that are not counts.
+    """Reject values that are not counts.
 
     Raises
     ------
@@ -432,8 +432,8 @@ def counts(family: Family, y: Array) -> None:
 
 
 def log_rate(response: Response, more: float = 0.0) -> float:
-    """Log of the response's sum, and some more, over that of exp(offset): of counts per exposure."""
+    """Log of the response's sum, plus `more`, over the sum of exp(offset): the log of counts per exposure."""
     w = np.ones_like(response.y) if response.weights is None else response.weights
     exposure = np.zeros_like(response.y) if response.offset is None else response.offset
-    largest = exposure.max()  # whose exponential would overflow
+    largest = exposure.max()  # its exponential could overflow
     return float(np.log(w @ response.y + more) - np.log(w @ np.exp(exposure - largest)) - largest)

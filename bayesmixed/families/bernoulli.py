@@ -10,11 +10,11 @@ from bayesmixed.distributions import Prior
 from bayesmixed.families.base import Array, ClassFamily, ProbabilityLink, Response
 from bayesmixed.families.binomial import Successes, pooled_link
 
-_NEAR = 0.999  # a probability above which one less it lacks more than three digits, and is worth its own evaluation
+_NEAR = 0.999  # a probability above which its complement loses over three digits and is worth its own evaluation
 
 
 class Bernoulli(ClassFamily):
-    """Of two classes the second, y = 1, has the inverse link of the linear predictor as its probability."""
+    """One of two classes: the second, y = 1, has the inverse link of the linear predictor as its probability."""
 
     name = "bernoulli"
     links = ("logit", "probit", "cloglog")

@@ -1,4 +1,4 @@
-"""The beta distribution: a proportion, inside (0, 1), that is not a share of counted trials."""
+"""The beta distribution: a proportion in (0, 1) that is not a share of counted trials."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from bayesmixed.distributions import LogNormal, Prior
 from bayesmixed.families.base import Array, Family, ProbabilityLink, Response, refuse
 from bayesmixed.families.links import link_of_mean
 
-_INSIDE = np.finfo(float).tiny, 1 - 2.0**-53  # what a double can tell from 0 and from 1
-_SMALLEST = 1e-300  # shape in PyMC, which refuses 0; the derivative by it, about its inverse, is a double
+_INSIDE = np.finfo(float).tiny, 1 - 2.0**-53  # the doubles nearest to 0 and 1
+_SMALLEST = 1e-300  # shape in PyMC, which rejects 0; the derivative, about its inverse, still fits a double
 
 
 class Beta(Family):
-    """Beta with the precision ``kappa``: Beta(mean kappa, (1 - mean) kappa)."""
+    """Beta with precision ``kappa``: Beta(mean kappa, (1 - mean) kappa)."""
 
     name = "beta"
     links = ("logit", "probit", "cloglog")
@@ -25,8 +25,8 @@ class Beta(Family):
 
     def check(self, y: Array, trials: Array | None = None) -> None:
         cure = (
-            "for shares of counted trials use family='binomial'; a 0 or 1 that is rounded may be moved inside, for "
-            "example y * (n - 1) / n + 0.5 / n with n = len(y)"
+            "for shares of counted trials use family='binomial'; values rounded to 0 or 1 may be moved inside, "
+            "for example by y * (n - 1) / n + 0.5 / n with n = len(y)"
         )
         refuse(self, y, (y <= 0) | (y >= 1), "numbers between 0 and 1, both excluded", cure=cure)
 

@@ -15,7 +15,7 @@ from bayesmixed.families.links import link_of_mean
 
 
 class Binomial(Family):
-    """Successes among ``trials``, which methods take among the auxiliary parameters; the mean is their expectation."""
+    """Successes among ``trials``, which methods take as an auxiliary parameter; the mean is their expected number."""
 
     name = "binomial"
     links = ("logit", "probit", "cloglog")
@@ -75,9 +75,9 @@ class Binomial(Family):
 
 @dataclass(frozen=True)
 class Successes:
-    """The binomial distribution given the linear predictor, called as a class of PyMC's is.
+    """The binomial distribution given the linear predictor, called like a distribution class of PyMC.
 
-    PyMC's own takes the probability, of which 1 less nothing is left where it rounds to 1: the density is 0 there.
+    PyMC's own takes the probability; where that rounds to 1, the complement and with it the density become 0.
     """
 
     pm: Any
@@ -97,19 +97,19 @@ class Successes:
         return self.pm.Binomial.dist(n=n.astype("int64"), p=self.link.pymc(self.pm, eta), size=size)
 
     def _log_density(self, y: Any, n: Any, eta: Any) -> Any:
-        half = np.float64(0.5)  # a plain 0.5 would be of single precision
+        half = np.float64(0.5)  # a plain 0.5 would have single precision
         ways = self.pm.logp(self.pm.Binomial.dist(n=n, p=half), y) + n * np.log(2)
         log_p, log_q = self.link.pymc_logs(self.pm, eta)
         return ways + y * log_p + (n - y) * log_q
 
 
 def pooled_link(link: ProbabilityLink, response: Response) -> float:
-    """Linear predictor of the share of successes in all rows, half a success and half a failure added."""
+    """Linear predictor of the overall share of successes, with half a success and half a failure added."""
     w = np.ones_like(response.y) if response.weights is None else response.weights
     n = np.ones_like(response.y) if response.trials is None else response.trials
     return link_of_mean(link, (w @ response.y + 0.5) / (w @ n + 1), response)
 
 
 def _times(count: Array, log_probability: Array) -> Array:
-    """Their product, 0 for a count of 0, whatever the probability."""
+    """Product of the two, taken as 0 where the count is 0."""
     return np.where(count > 0, count * np.where(count > 0, log_probability, 0.0), 0.0)

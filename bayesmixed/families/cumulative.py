@@ -17,13 +17,13 @@ class Cumulative(ClassFamily):
     """One of K ordered classes: ``P(y <= k) = F(c_k - eta)``, F being the inverse link, with increasing thresholds c.
 
     The middle threshold is minus the intercept, which the linear predictor of every method includes; the auxiliary
-    parameters are the gaps between neighbouring thresholds, one for each class that has one on either side. With
+    parameters are the gaps between neighbouring thresholds, one for each class with a threshold on either side. With
     m = (K - 1) // 2
 
         c_k = rel_k - Intercept,  rel_m = 0,  rel_k - rel_(k-1) = gap_k,    k = 0, ..., K - 2.
 
-    So the thresholds are integrated out with the common effects, but for their distances, which move slowly; the
-    middle one is the best known, whatever the shares. The posterior has them as ``thresholds``.
+    The thresholds are thus integrated out with the common effects, except for their distances, which move slowly; the
+    middle one is the best determined, whatever the shares. The posterior reports them as ``thresholds``.
     """
 
     name = "cumulative"
@@ -66,7 +66,7 @@ class Cumulative(ClassFamily):
         return found | {"Intercept": 0.0 - thresholds[..., self._middle]}
 
     def _relative(self, gaps: Sequence[Any], zero: Any) -> list[Any]:
-        """rel_0, ..., rel_(K-2), of gaps and a zero of their shape: arrays or tensors."""
+        """rel_0, ..., rel_(K-2), from gaps and a zero of their shape: arrays or tensors."""
         found = [zero]
         for gap in reversed(gaps[: self._middle]):
             found.insert(0, found[0] - gap)
@@ -75,17 +75,17 @@ class Cumulative(ClassFamily):
         return found
 
     def location_and_scale(self, response: Response) -> tuple[float, float]:
-        """Where the middle threshold is at the classes' observed shares."""
+        """Location and scale, from the middle threshold at the classes' observed shares."""
         above = 1 - self._shares(response)[self._middle]
         return link_of_mean(self.link, above, response), self.link.scale
 
     def auxiliary_priors(self, scale: float, response: Response) -> dict[str, Prior]:
-        """About the gaps at the classes' observed shares."""
+        """Priors about the gaps at the classes' observed shares."""
         gaps = np.diff(self.link.link(self._shares(response)))
         return {name: LogNormal(float(np.log(gap)), 1.0) for name, gap in zip(self.auxiliary, gaps, strict=True)}
 
     def _shares(self, response: Response) -> Array:
-        """Shares up to each threshold, (K - 1,), half a row added to every class: one that no row has has a share."""
+        """Shares up to each threshold, (K - 1,), with half a row added to every class, so that none is empty."""
         K = len(self.classes)
         counts = np.bincount(response.y.astype(int), response.weights, K) + 0.5
         return np.cumsum(counts)[:-1] / counts.sum()
@@ -120,9 +120,9 @@ class Cumulative(ClassFamily):
         return self._by_gaps(y, by_lower, by_upper, by_lower + by_upper)
 
     def _by_gaps(self, y: Array, by_lower: Array, by_upper: Array, by_both: Array) -> dict[str, Array]:
-        """Derivatives by the gaps of what has these by the ends of each row's class, and by both ends together.
+        """Derivatives with respect to the gaps, from those with respect to the ends of each row's class, and to both.
 
-        A gap above the middle moves both ends of the classes above it, one below those of the classes below.
+        A gap above the middle moves both ends of the classes above it; one below, those of the classes below it.
         """
         found = {}
         for j, name in enumerate(self.auxiliary, start=1):
@@ -143,14 +143,14 @@ class Cumulative(ClassFamily):
         return np.where(np.isnan(eta), np.nan, found)
 
     def mean(self, eta: Array, **auxiliary: Array) -> Array:
-        """Of each class's indicator: its probability."""
+        """Mean of each class's indicator: its probability."""
         return self.class_probabilities(eta, **auxiliary)
 
     def marginal_mean(self, m: Array, v: Array, **auxiliary: Array) -> Array:
         return self.marginal_class_probabilities(m, v, **auxiliary)
 
     def variance(self, eta: Array, **auxiliary: Array) -> NoReturn:
-        raise ValueError("the classes of an ordered response have an order but no distances: it has no variance.")
+        raise ValueError("ordered classes have no distances between them, so the response has no variance.")
 
     def latent_variance(self, mu: Array, **auxiliary: Array) -> Array:
         return np.full_like(mu, self.link.latent_variance)
@@ -176,9 +176,9 @@ class Cumulative(ClassFamily):
 
 @dataclass(frozen=True)
 class OrderedClasses:
-    """The classes' distribution given the linear predictor and the gaps, called as a class of PyMC's is.
+    """The classes' distribution given the linear predictor and the gaps, called like a distribution class of PyMC.
 
-    PyMC's own takes differences of probabilities, of which nothing is left far out.
+    PyMC's own takes differences of probabilities, which vanish in the tails.
     """
 
     pm: Any
@@ -207,7 +207,7 @@ class OrderedClasses:
         ends, widths = self._thresholds(gaps)
 
         def of_class(each: list[Any]) -> Any:
-            # not an index: PyTensor would write out a vector of as many scalars as there are rows
+            # not an index: PyTensor would build a vector from as many scalars as there are rows
             found = each[0]
             for k, value in enumerate(each[1:], start=1):
                 found = self.pm.math.switch(self.pm.math.eq(y, k), value, found)

@@ -12,7 +12,7 @@ from bayesmixed.families.base import Array, PositiveFamily, Response, log_rate, 
 
 
 class Gamma(PositiveFamily):
-    """Gamma with the shape ``alpha``: the standard deviation is the mean over the root of alpha."""
+    """Gamma with shape ``alpha``: the standard deviation is the mean divided by the square root of alpha."""
 
     name = "gamma"
     links = ("log",)

@@ -11,13 +11,13 @@ from scipy.special import expit, log_expit, log_ndtr, logit, ndtr, ndtri
 
 from bayesmixed.families.base import Array, Link, ProbabilityLink, Response
 
-_LARGE = 700.0  # whose exponential a double still holds
-_TINY = -40.0  # whose exponential is lost beside 1
+_LARGE = 700.0  # its exponential still fits a double
+_TINY = -40.0  # its exponential is lost when added to 1
 END = 1e10  # a threshold with nothing beyond it
 _HALF_LOG_2PI = 0.5 * np.log(2 * np.pi)
-_TAIL = -30.0  # below which four terms of an asymptotic series have all digits of the log of the normal distribution
-# Of the trapezoidal rule, in standard deviations. Its error falls with exp(-2 pi a / (sd step)) for a function that is
-# analytic within a of the real line, and with exp(-2 pi^2 / step^2) for the normal density: exp(-30) shows in no digit
+_TAIL = -30.0  # below which four terms of an asymptotic series give the log of the distribution to full precision
+# For the trapezoidal rule, in standard deviations. Its error falls with exp(-2 pi a / (sd step)) for a function that is
+# analytic within a of the real line, and with exp(-2 pi^2 / step^2) for the normal density: exp(-30) is invisible
 _EXPONENT, _REACH, _MAX_NODES = 30.0, 8.0, 1025
 
 
@@ -37,15 +37,15 @@ def _trapezoidal(function: Callable[[Array], Array], analytic: float, m: Array, 
 
 
 def _mills(eta: Array) -> Array:
-    """Normal density over the distribution function, with all digits in the left tail."""
+    """Normal density over the distribution function, to full precision in the left tail."""
     return np.exp(-0.5 * np.square(eta) - 0.5 * np.log(2 * np.pi) - log_ndtr(eta))
 
 
 def _pymc_log_ndtr(pm: Any, x: Any) -> Any:
     """Log of the normal distribution function of a tensor.
 
-    The tail is Abramowitz & Stegun (1964), 26.2.12. What is not taken is evaluated at the border instead: of an
-    infinite value the gradient would be NaN, 0 times infinity.
+    The tail is Abramowitz & Stegun (1964), 26.2.12. The branch not taken is evaluated at the border instead: the
+    gradient of an infinite value would be NaN, 0 times infinity.
     """
     is_tail = x < _TAIL
     near, far = pm.math.switch(is_tail, _TAIL, x), pm.math.switch(is_tail, x, _TAIL)
@@ -100,12 +100,12 @@ class SymmetricLink(ProbabilityLink):
     """A link whose inverse F is the distribution function of a density that is symmetric about zero.
 
     Intervals between thresholds have probabilities under it: p = F(upper) - F(lower), with ``width = upper - lower``.
-    An end may be ``END``, beyond which nothing is, but not infinite, as it would be multiplied by a density of zero.
+    An end may be ``END``, beyond which nothing lies, but not infinite, as it would be multiplied by a density of zero.
     """
 
     @abstractmethod
     def between(self, lower: Array, upper: Array, width: Array) -> Array:
-        """p, with all digits in both tails."""
+        """p, to full precision in both tails."""
 
     @abstractmethod
     def log_between(self, lower: Array, upper: Array, width: Array) -> Array:
@@ -113,23 +113,23 @@ class SymmetricLink(ProbabilityLink):
 
     @abstractmethod
     def between_slopes(self, lower: Array, upper: Array, width: Array) -> tuple[Array, Array, Array, Array]:
-        """Log of p; its derivatives by lower, which is negative, and upper, which is positive; minus their sum.
+        """Log of p; its derivatives with respect to lower (negative) and upper (positive); minus their sum.
 
-        That sum is the derivative where both ends move, and has digits of its own: in a narrow interval the two are
-        large and nearly opposite.
+        That sum is the derivative when both ends move together; it is computed on its own, as in a narrow interval the
+        two are large and nearly cancel.
         """
 
     @abstractmethod
     def between_curvatures(self, lower: Array, upper: Array, width: Array) -> tuple[Array, Array]:
-        """Derivatives by lower and by upper of minus the sum of the slopes."""
+        """Derivatives, with respect to lower and upper, of minus the sum of the slopes."""
 
     @abstractmethod
     def marginal_between(self, lower: Array, upper: Array, width: Array, v: Array) -> Array:
-        """Mean of p where N(0, v) is taken from both ends."""
+        """Mean of p when an N(0, v) variable is subtracted from both ends."""
 
     @abstractmethod
     def pymc_log_between(self, pm: Any, lower: Any, upper: Any, width: Any) -> Any:
-        """`log_between` of tensors, whose gradients are finite; `pm` is the module PyMC."""
+        """`log_between` of tensors, with finite gradients; `pm` is the module PyMC."""
 
 
 class Logit(SymmetricLink):
@@ -163,7 +163,7 @@ class Logit(SymmetricLink):
         return expit(-eta), -expit(eta)
 
     def logs(self, eta: Array) -> tuple[Array, Array, Array, Array]:
-        """By one exponential for all four."""
+        """From one exponential for all four."""
         small = np.exp(-np.abs(eta))
         log_sum, share = np.log1p(small), 1 / (1 + small)
         above = eta >= 0
@@ -184,7 +184,7 @@ class Logit(SymmetricLink):
         return expit(upper) * expit(-lower) * -np.expm1(-width)
 
     def log_between(self, lower: Array, upper: Array, width: Array) -> Array:
-        """By p = F(upper) F(-lower) (1 - exp(-width))."""
+        """From p = F(upper) F(-lower) (1 - exp(-width))."""
         return log_expit(upper) + log_expit(-lower) + np.log(-np.expm1(-width))
 
     def between_slopes(self, lower: Array, upper: Array, width: Array) -> tuple[Array, Array, Array, Array]:
@@ -204,7 +204,7 @@ class Logit(SymmetricLink):
         return _trapezoidal(moved, np.pi, origin, v) * -np.expm1(-width)
 
     def pymc_log_between(self, pm: Any, lower: Any, upper: Any, width: Any) -> Any:
-        half = pm.math.tanh(width / 2)  # 1 - exp(-width) = 2 half / (1 + half), with all digits of a small one
+        half = pm.math.tanh(width / 2)  # 1 - exp(-width) = 2 half / (1 + half), to full precision
         return pm.math.log(2 * half / (1 + half)) - pm.math.log1pexp(-upper) - pm.math.log1pexp(lower)
 
 
@@ -253,7 +253,7 @@ class Probit(SymmetricLink):
         return np.exp(self.log_between(lower, upper, width))
 
     def log_between(self, lower: Array, upper: Array, width: Array) -> Array:
-        """In the lower tail, where the difference has digits: p is that of the interval's mirror image, too."""
+        """In the lower tail, where the difference keeps its digits: the interval's mirror image has the same p."""
         swap = lower + upper > 0
         lower, upper = np.where(swap, -upper, lower), np.where(swap, -lower, upper)
         below = log_ndtr(upper)
@@ -281,7 +281,7 @@ class Probit(SymmetricLink):
 
 
 class Cloglog(ProbabilityLink):
-    """The linear predictor is log(-log(1 - mean)): of waiting times in discrete steps, the log of the hazard."""
+    """The linear predictor is log(-log(1 - mean)): for waiting times in discrete steps, the log of the hazard."""
 
     name = "cloglog"
     latent_variance = np.pi**2 / 6
@@ -304,7 +304,7 @@ class Cloglog(ProbabilityLink):
 
     def log_inverse(self, eta: Array) -> Array:
         hazard = -self.log_complement(eta)
-        # where the hazard is tiny its complement's logarithm is that of the hazard itself
+        # a tiny hazard is the mean itself
         return np.where(hazard < 1e-300, eta, np.log(np.maximum(-np.expm1(-hazard), 1e-300)))
 
     def log_complement(self, eta: Array) -> Array:
@@ -326,7 +326,7 @@ class Cloglog(ProbabilityLink):
         hazard = pm.math.exp(pm.math.minimum(eta, _LARGE))
         is_tiny = eta < _TINY  # where the mean is the hazard itself
         half = pm.math.switch(is_tiny, 0.5, pm.math.tanh(hazard / 2))
-        mu = 2 * half / (1 + half)  # 1 - exp(-hazard), with all digits of a small one
+        mu = 2 * half / (1 + half)  # 1 - exp(-hazard), to full precision
         return pm.math.switch(is_tiny, eta, pm.math.log(mu)), -hazard
 
 
@@ -334,6 +334,6 @@ LINKS: dict[str, Link] = {link.name: link for link in (Identity(), Log(), Logit(
 
 
 def link_of_mean(link: Link, mean: float, response: Response) -> float:
-    """Linear predictor of a mean, less the average offset."""
+    """Linear predictor of a mean, minus the average offset."""
     shift = 0.0 if response.offset is None else np.average(response.offset, weights=response.weights)
     return float(link.link(np.asarray(mean)) - shift)

@@ -14,7 +14,7 @@ from bayesmixed.families.poisson import CountFamily
 
 
 class NegativeBinomial(CountFamily):
-    """Poisson whose mean varies as gamma with shape ``alpha``: the variance is mean + mean^2 / alpha."""
+    """Poisson with a gamma-distributed mean of shape ``alpha``: the variance is mean + mean^2 / alpha."""
 
     name = "negativebinomial"
     auxiliary = ("alpha",)
@@ -66,7 +66,7 @@ def _rising(y: Array, alpha: Array) -> tuple[Array, Array]:
     counts, place = np.unique(y, return_inverse=True)
     counts = counts[:, None]
     positive = np.maximum(counts, 1.0)
-    # of the beta function, as a difference of log Gamma has no digits where alpha is large
+    # by the beta function, as a difference of log Gamma loses all digits where alpha is large
     log_rising = np.where(counts > 0, gammaln(positive) - betaln(alpha, positive) - counts * np.log(alpha), 0.0)
     place = place.ravel()
     return log_rising[place], (digamma(counts + alpha) - digamma(alpha))[place]

@@ -54,7 +54,7 @@ class StudentT(Family):
         )
 
     def weight(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
-        """Of iterated weighted least squares: the observed curvature is negative where an outlier is."""
+        """Weight of iteratively reweighted least squares: the observed curvature is negative at an outlier."""
         sigma, nu = auxiliary["sigma"], auxiliary["nu"]
         return (nu + 1) / (nu + np.square((y - eta) / sigma)) / np.square(sigma)
 
@@ -82,7 +82,7 @@ class StudentT(Family):
 
 
 def quantile_of_rows(values: Array, weights: Array | None, p: float) -> float:
-    """Quantile of values, a row of weight w counted w times: the median is the average of the two in the middle."""
+    """Quantile of values in which a row of weight w counts w times; the median averages the two middle values."""
     if weights is None:
         return float(np.quantile(values, p))
     order = np.argsort(values)

@@ -1,4 +1,4 @@
-"""What is wrong with a call, in words of a user's: formulae would speak of its own insides.
+"""What is wrong with a call, in the user's terms: messages of formulae are about its own internals.
 
 Calls are formulae's lazy nodes: a call has a ``callee``, ``args`` and ``kwargs``, an operator a ``symbol`` and
 ``args``, a column a ``name``, and a constant a ``value``.
@@ -31,7 +31,7 @@ _USAGE = {
 
 
 def check_call(node: Any, frame: pd.DataFrame, functions: Mapping[str, Any], evaluate: Evaluate) -> None:
-    """Refuse a call that cannot be learned from the columns of a frame.
+    """Reject a call that cannot be learned from the columns of a frame.
 
     Parameters
     ----------
@@ -40,16 +40,16 @@ def check_call(node: Any, frame: pd.DataFrame, functions: Mapping[str, Any], eva
     frame : DataFrame of shape (n, k)
         Numbers, booleans and text; categories that have an order as a Categorical.
     functions : mapping of str
-        By name, what calls may call.
+        The functions that calls may use, by name.
     evaluate : callable
-        Gives the values of a node on the frame.
+        Returns the values of a node on the frame.
 
     Raises
     ------
     FormulaError
     """
     if not variables(node) and getattr(node, "callee", "") != "offset":
-        raise _cannot(node, "there is no column in it.")
+        raise _cannot(node, "it does not use any column.")
     _check_nodes(node, frame, functions, evaluate)
 
 
@@ -68,7 +68,7 @@ def _check_nodes(node: Any, frame: pd.DataFrame, functions: Mapping[str, Any], e
 
 
 def check_kinds(node: Any, frame: pd.DataFrame) -> None:
-    """Refuse text where numbers are computed with; to be asked of rows that a call has failed on.
+    """Reject text in arithmetic; to be called for rows on which a call has failed.
 
     Raises
     ------
@@ -85,26 +85,26 @@ def _check_kind(node: Any, frame: pd.DataFrame) -> None:
     if wrong := [arg for arg in numbers if _kind(arg, frame) != "number"]:
         raise _cannot(
             node,
-            f"{_described(wrong[0], frame)}, and {name}() takes numbers. Convert the column (pd.to_numeric), or use it "
+            f"{_described(wrong[0], frame)}, but {name}() takes numbers. Convert the column (pd.to_numeric), or use it "
             "without the function.",
         )
     if not symbol or symbol in ("==", "!="):
         return
     kinds = [_kind(arg, frame) for arg in node.args]
-    joined = symbol == "+" and set(kinds) == {"text"}  # of two texts one
+    joined = symbol == "+" and set(kinds) == {"text"}  # two texts are concatenated
     if symbol in ("<", "<=", ">", ">="):
         if {"text", "number"} <= set(kinds):
             text = node.args[kinds.index("text")]
-            raise _cannot(node, f"{_described(text, frame)}, which has no order among numbers; convert the column.")
+            raise _cannot(node, f"{_described(text, frame)}, which cannot be compared to numbers; convert the column.")
     elif set(kinds) != {"number"} and not joined:
         odd = next(arg for arg, kind in zip(node.args, kinds, strict=True) if kind != "number")
         raise _cannot(
-            node, f"{_described(odd, frame)}, which cannot be computed with. Convert the column (pd.to_numeric)."
+            node, f"{_described(odd, frame)}, which cannot be used in arithmetic. Convert the column (pd.to_numeric)."
         )
 
 
 def _kind(node: Any, frame: pd.DataFrame) -> str:
-    """What a node's values are: number, text, category."""
+    """Kind of a node's values: number, text or category."""
     if hasattr(node, "callee"):
         if node.callee in ("C", "S", "T"):
             return "category"
@@ -121,7 +121,7 @@ def _kind(node: Any, frame: pd.DataFrame) -> str:
 
 
 def _described(node: Any, frame: pd.DataFrame) -> str:
-    """What a node that is no number holds."""
+    """Describe the values of a node that is not numeric."""
     if hasattr(node, "value"):
         return f"{node.value!r} is text"
     held = {"text": "text", "category": "categories"}[_kind(node, frame)]
@@ -129,25 +129,25 @@ def _described(node: Any, frame: pd.DataFrame) -> str:
 
 
 def _arguments(node: Any, function: Any) -> dict[str, Any]:
-    """The arguments of a call by the names of the function's parameters."""
+    """The arguments of a call, keyed by the function's parameters."""
     try:
         if isinstance(function, np.ufunc):
             if node.kwargs or len(node.args) != function.nin:
                 raise TypeError
             return {}
-        if isinstance(function, type):  # one that learns: its instances are called
+        if isinstance(function, type):  # a stateful transform: its instances are called
             return inspect.signature(function.__call__).bind(None, *node.args, **node.kwargs).arguments
         return inspect.signature(function).bind(*node.args, **node.kwargs).arguments
     except TypeError:
         usage = _USAGE.get(node.callee, f"{node.callee}(x)")
-        raise _cannot(node, f"these are not the arguments of {node.callee}(); write {usage}.") from None
+        raise _cannot(node, f"{node.callee}() does not take these arguments; write {usage}.") from None
 
 
 def _check_spline(node: Any, given: dict[str, Any], known: Mapping[str, Any], evaluate: Evaluate) -> None:
     if "intercept" in given and "center" in known:
-        raise _cannot(node, "whether the columns add up to a constant is said by center=False, not by 'intercept'.")
+        raise _cannot(node, "use center=False in place of 'intercept' for columns that add up to a constant.")
     if "knots" not in given and "df" not in given:
-        raise _cannot(node, "it needs df, the number of its columns, as in bs(x, df=4), or its inner knots=[2, 5].")
+        raise _cannot(node, "give its number of columns, as in bs(x, df=4), or its inner knots, as in knots=[2, 5].")
     degree = _whole(node, given.get("degree"), "degree", 0, 3)
     whole_basis = _constant(given.get("center")) is False or bool(_constant(given.get("intercept")))
     if "df" in given:
@@ -163,18 +163,18 @@ def _check_spline(node: Any, given: dict[str, Any], known: Mapping[str, Any], ev
 
 
 def _check_knots(node: Any, given: dict[str, Any], bounds: tuple[Any, Any], evaluate: Evaluate) -> None:
-    """Inner knots are increasing numbers within the bounds, without a number of columns beside them."""
+    """Check that inner knots are increasing numbers within the bounds and that df is not given as well."""
     if getattr(given["knots"], "callee", "") != LIST:
-        raise _cannot(node, "knots is a list of numbers, as in knots=[2, 5].")
+        raise _cannot(node, "knots has to be a list of numbers, as in knots=[2, 5].")
     if "df" in given:
-        raise _cannot(node, "knots say how many columns there are; leave df out.")
+        raise _cannot(node, "knots already determine the number of columns; leave out df.")
     low, high = (end if bound is None else bound for bound, end in zip(bounds, (-np.inf, np.inf), strict=True))
     if np.any(np.diff([low, *evaluate(given["knots"]), high]) <= 0):
-        raise _cannot(node, "its knots have to increase, and to lie between its bounds.")
+        raise _cannot(node, "its knots have to increase and lie between its bounds.")
 
 
 def list_of(*values: float) -> np.ndarray:
-    """What a list of numbers in a formula is a call of."""
+    """The function that a list of numbers in a formula calls."""
     return np.array(values, dtype=float)
 
 
@@ -182,21 +182,21 @@ def _check_polynomial(node: Any, given: dict[str, Any], evaluate: Evaluate) -> N
     degree = _whole(node, given.get("degree"), "the degree", 1, 1)
     raw = _constant(given.get("raw"))
     if raw is not None and not isinstance(raw, bool):
-        raise _cannot(node, "raw is True or False.")
+        raise _cannot(node, "raw has to be True or False.")
     values = np.asarray(evaluate(given["x"]))
     distinct = len(np.unique(values[:1000])) if np.ndim(values) else 1
-    if distinct <= degree:  # so few among the first: count all
+    if distinct <= degree:  # few among the first rows: count them all
         distinct = len(np.unique(values))
     if not raw and distinct <= degree:
         raise _cannot(
             node,
-            f"{str(given['x'])!r} has {distinct} distinct values, and a polynomial of degree {degree} needs at least "
+            f"{str(given['x'])!r} has {distinct} distinct values, but a polynomial of degree {degree} needs at least "
             f"{degree + 1}.",
         )
 
 
 def _check_reference(node: Any, given: dict[str, Any], evaluate: Evaluate) -> None:
-    """The reference of a contrast, as in ``T(k, 'b')`` or ``C(k, Treatment('b'))``, is a level."""
+    """Check that the reference of a contrast, as in ``T(k, 'b')`` or ``C(k, Treatment('b'))``, is a level."""
     contrast: Any = given.get("contrast")
     inner = [*contrast.args, *contrast.kwargs.values()] if hasattr(contrast, "callee") else []
     named = [*inner, *(given[name] for name in ("ref", "omit") if name in given)]
@@ -209,12 +209,12 @@ def _check_reference(node: Any, given: dict[str, Any], evaluate: Evaluate) -> No
     values = pd.Categorical(getattr(found, "data", found)).remove_unused_categories().categories.tolist()
     if reference not in values:
         levels = quoted(int(v) if isinstance(v, float) and v.is_integer() else v for v in values)
-        shown = "it" if reference is _OF_DATA else repr(reference)
+        shown = "the reference" if reference is _OF_DATA else repr(reference)
         raise _cannot(node, f"{shown} is not a level of {str(data)!r} (levels: {levels}).")
 
 
 def _whole(node: Any, argument: Any, name: str, least: int, default: int = 0) -> int:
-    """A constant whole number."""
+    """Value of an argument that must be a constant whole number."""
     value = default if argument is None else _constant(argument)
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         shown = "a column" if value is _OF_DATA else repr(value)
@@ -222,7 +222,7 @@ def _whole(node: Any, argument: Any, name: str, least: int, default: int = 0) ->
     return value
 
 
-_OF_DATA = object()  # no constant
+_OF_DATA = object()  # not a constant
 
 
 def _constant(node: Any) -> Any:
@@ -234,7 +234,7 @@ def _constant(node: Any) -> Any:
 
 def _children(node: Any) -> list[Any]:
     children = [*getattr(node, "args", ()), *getattr(node, "kwargs", {}).values()]
-    # a contrast is no data
+    # a contrast is not data
     return [child for child in children if getattr(child, "callee", "") not in ("Treatment", "Sum")]
 
 

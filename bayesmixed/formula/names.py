@@ -1,4 +1,4 @@
-"""Names of columns that a formula has to write in backquotes, or cannot write at all."""
+"""Column names that need backquotes in a formula, or that it cannot contain at all."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _PLAIN = re.compile(r"[^\W\d_]\w*(?:\.\w+)*")  # a name as `tokenize` reads it
 
 
 def cure_of_names(formula: str, columns: Iterable[Any], absent: Sequence[str] = ()) -> str:
-    """How to write the columns that a formula seems to mean; empty where it seems to mean none.
+    """Say how to write the columns that a formula seems to mean; empty if there are none.
 
     Parameters
     ----------
     formula : str
-        One that cannot be read, or that uses names which are not columns.
+        One that cannot be read, or that uses names that are not columns.
     columns : iterable
         The names of X's columns.
     absent : sequence of str
@@ -27,7 +27,7 @@ def cure_of_names(formula: str, columns: Iterable[Any], absent: Sequence[str] = 
     Examples
     --------
     >>> cure_of_names("body mass + age", ["body mass", "age"])
-    "X has the column 'body mass': a name that is not a single word stands in backquotes, `body mass`."
+    "X has the column 'body mass'. Put a name that is not a single word in backquotes: `body mass`."
     """
     columns = list(columns)
     bare = re.sub(r"`[^`]*`", " ", formula)
@@ -36,24 +36,24 @@ def cure_of_names(formula: str, columns: Iterable[Any], absent: Sequence[str] = 
         levels = any(isinstance(name, tuple) for name in columns)
         text = "[' '.join(map(str, name)) for name in X.columns]" if levels else "X.columns.astype(str)"
         return (
-            f"Names of columns have to be text, and {quoted(other)} of X are not: X.columns = {text}. A name that is "
-            "not a single word then stands in backquotes" + ("." if levels else f", `{other[0]}`.")
+            f"Column names must be text, but {quoted(other)} of X are not; set X.columns = {text}. Then put names that "
+            "are not a single word in backquotes" + ("." if levels else f": `{other[0]}`.")
         )
     odd = [name for name in columns if isinstance(name, str) and not _PLAIN.fullmatch(name)]
     meant = [name for name in odd if _stands_in(name, bare) or any(_is_part(word, name) for word in absent)]
-    # of 'mass' and 'body mass' the longer one
+    # the longer one of 'mass' and 'body mass'
     meant = [name for name in meant if not any(name != longer and name in longer for longer in meant)]
     if not meant:
         return ""
     if any("`" in name for name in meant):
-        return f"X has {quoted(meant)}; rename what has a backquote in its name."
+        return f"X has {quoted(meant)}; rename columns that have a backquote in their names."
     has = "the column" if len(meant) == 1 else "the columns"
     written = ", ".join(f"`{name}`" for name in meant)
-    return f"X has {has} {quoted(meant)}: a name that is not a single word stands in backquotes, {written}."
+    return f"X has {has} {quoted(meant)}. Put a name that is not a single word in backquotes: {written}."
 
 
 def _stands_in(name: str, text: str) -> bool:
-    """Whether a name stands in a text as it is, but for spaces around its signs and the case of its letters."""
+    """Whether a text contains a name, apart from spaces around its signs and the case of its letters."""
     parts = re.findall(r"\w+|[^\w\s]", name)
     if not any(part[0].isalnum() or part[0] == "_" for part in parts):
         return False
@@ -69,6 +69,6 @@ def _is_word(part: str) -> bool:
 
 
 def _is_part(absent: str, name: str) -> bool:
-    """Whether a name that is no column has the words of one, or the first of them."""
+    """Whether a name that is not a column has the words of one, or the first of them."""
     given, words = (re.findall(r"[^\W_]+", text.casefold()) for text in (absent, name))
     return bool(given) and words[: len(given)] == given

@@ -1,8 +1,8 @@
-"""Read a model formula: the common part as text, one `GroupTerm` per bar; refuse what would be misread.
+"""Read a model formula: the common part as text, one `GroupTerm` per bar; raise for what would be misread.
 
 formulae parses everything *inside* a term, but it ignores what follows an operator it does not know
-(``y ~ x | g`` fits ``y ~ x``) and forgets whether effects may correlate. The grammar of bars is
-therefore read here, and only text that formulae reads in full is handed on.
+(``y ~ x | g`` fits ``y ~ x``) and forgets whether effects may correlate. Bars are therefore parsed
+here, and only text that formulae reads in full is passed on.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ class ParsedFormula:
     response : str or None
         The column on the left of ``~``; ``None`` for a one-sided formula.
     trials : str or None
-        The column of the numbers of trials, in ``p(response, trials) ~ ...``.
+        The column with the numbers of trials, in ``p(response, trials) ~ ...``.
     common : str
-        The common part, one-sided, in formulae's language; ``"1"`` when only groups are given.
+        The common part, one-sided, in formulae's language; ``"1"`` if there are only groups.
     groups : tuple of GroupTerm
         One per bar and factor, in the order of the formula.
     variables : tuple of str
@@ -93,7 +93,7 @@ def parse(formula: str) -> ParsedFormula:
     Raises
     ------
     FormulaError
-        For anything that would be misread: the message names the place and the cure.
+        For anything that would be misread; the message says where, and what to write instead.
 
     Examples
     --------
@@ -108,7 +108,7 @@ def parse(formula: str) -> ParsedFormula:
     tokens = tokenize(formula)
     response, trials, right = _split_response(tokens, formula)
     if not right:
-        raise FormulaError(f"formula {formula!r} has no terms; write '1' for an intercept alone.")
+        raise FormulaError(f"formula {formula!r} has no terms; write '1' for an intercept only.")
     common, bars = _split_bars(right, formula)
     _refuse_removed_offsets(common, formula)
     groups: list[GroupTerm] = []
@@ -117,7 +117,7 @@ def parse(formula: str) -> ParsedFormula:
     parsed = ParsedFormula(formula, response, trials, join(common) or "1", _merge_spellings(groups), _variables(common))
     if response in parsed.columns:
         raise FormulaError(
-            f"formula {formula!r}: the response {response!r} stands on the right side, too; it would explain itself."
+            f"formula {formula!r}: the response {response!r} is also on the right side and would explain itself."
         )
     return parsed
 
@@ -127,7 +127,7 @@ def _split_response(tokens: list[Token], formula: str) -> tuple[str | None, str 
     tildes = [i for i, token in enumerate(tokens) if token.text == "~"]
     if not tildes:
         if tokens and tokens[0].kind == "share":
-            raise FormulaError(f"formula {formula!r}: {tokens[0].name}() is a response; write '~' behind it.")
+            raise FormulaError(f"formula {formula!r}: {tokens[0].name}() is a response; write '~' after it.")
         return None, None, tokens
     if len(tildes) > 1:
         raise FormulaError(f"formula {formula!r} has more than one '~'.")
@@ -140,7 +140,7 @@ def _split_response(tokens: list[Token], formula: str) -> tuple[str | None, str 
         raise FormulaError(
             f"formula {formula!r}: the left side must be the name of one column, got {join(left)!r}. To model a "
             "transformed response, give the column and wrap the estimator in "
-            "sklearn.compose.TransformedTargetRegressor; successes among trials are p(successes, trials)."
+            "sklearn.compose.TransformedTargetRegressor; write successes among trials as p(successes, trials)."
         )
     return left[0].name, None, right
 
@@ -156,29 +156,29 @@ def _successes_and_trials(left: list[Token], formula: str) -> tuple[str, str]:
 
 
 def _refuse_removed_offsets(common: list[Token], formula: str) -> None:
-    """An offset after a minus would be dropped, not subtracted."""
+    """Reject an offset after a minus, which would be dropped, not subtracted."""
     for term in _summands(common) if common else []:
         if term[0].text == "-" and any(token.kind == "function" and token.name == "offset" for token in term):
-            raise FormulaError(f"formula {formula!r}: an offset is added; to subtract it, write offset(-x).")
+            raise FormulaError(f"formula {formula!r}: an offset can only be added; to subtract it, write offset(-x).")
 
 
 Bar = tuple[list[Token], "bool | None", list[Token]]
 
 
 def _split_bars(tokens: list[Token], formula: str) -> tuple[list[Token], list[Bar]]:
-    """Part the sum's terms into those without bars (kept as tokens) and the bars."""
+    """Split the sum into the terms without bars (kept as tokens) and the bars."""
     common: list[Token] = []
     bars: list[Bar] = []
     for term in _summands(tokens):
         sign, body = _strip_sign(term)
         if not any(token.is_bar for token in body):
-            # a leading '+' says nothing and reads badly
+            # a leading '+' is redundant and reads badly
             common += body if sign != "-" and not common else [*_sign_tokens(sign), *body]
             continue
         if _level(body, ("|", "||")):
             raise FormulaError(
-                f"formula {formula!r}: a bar needs parentheses, as in '({join(body)})'. Without them the part after "
-                "the bar would be lost."
+                f"formula {formula!r}: a bar needs parentheses, as in '({join(body)})'. Without them, what "
+                "follows the bar would be lost."
             )
         if sign == "-" or not _wrapped(body):
             raise FormulaError(
@@ -269,7 +269,7 @@ def _factors(tokens: list[Token], formula: str) -> list[tuple[str, ...]]:
         tokens = tokens[2:3]  # C(g): a grouping factor is categorical anyway
     if len(tokens) != 1 or tokens[0].kind != "name":
         raise FormulaError(
-            f"formula {formula!r}: a grouping factor is a column, or columns joined by ':', '/', '*' or '+', "
+            f"formula {formula!r}: a grouping factor must be a column, or columns joined by ':', '/', '*' or '+', "
             f"got {join(tokens)!r}."
         )
     if ":" in tokens[0].name:
@@ -293,7 +293,7 @@ def _unique(factors: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
 
 
 def _merge_spellings(groups: list[GroupTerm]) -> tuple[GroupTerm, ...]:
-    """``h:g`` is ``g:h``: the first spelling names the factor in all its bars."""
+    """Name a factor by its first spelling in all its bars, as ``h:g`` is ``g:h``."""
     first: dict[frozenset[str], GroupTerm] = {}
     merged = []
     for term in groups:
@@ -303,7 +303,7 @@ def _merge_spellings(groups: list[GroupTerm]) -> tuple[GroupTerm, ...]:
 
 
 def _variables(tokens: list[Token]) -> tuple[str, ...]:
-    """Names of the columns used, each once, in order; function names and keywords are not columns."""
+    """Names of the columns used, each once, in order, without function names and keywords."""
     return tuple(dict.fromkeys(token.name for token in tokens if token.is_variable))
 
 

@@ -1,4 +1,4 @@
-"""Terms of a formula without bars, as formulae reads them: contrasts, transforms and their learned state.
+"""Terms of a formula without bars, as read by formulae: contrasts, transforms and their learned state.
 
 This is the only module that knows formulae. What formulae learns is copied into `Component`, plain data.
 """
@@ -33,7 +33,7 @@ from bayesmixed.formula.tokens import ENCODINGS, LIST, NUMERIC_FUNCTIONS, TRANSF
 State = dict[str, Any]
 FORMULAE_VERSION = formulae.__version__
 
-# All that a formula can reach. formulae is handed this dict and never a module.
+# Everything a formula can reach: formulae is handed this dict and never a module.
 _NAMESPACE: dict[str, Any] = {
     **{name: getattr(np, name) for name in NUMERIC_FUNCTIONS},
     **{name: _FORMULAE_TRANSFORMS[name] for name in TRANSFORMS},
@@ -41,7 +41,7 @@ _NAMESPACE: dict[str, Any] = {
     LIST: list_of,
 }
 
-_CENTRED = "center" in inspect.signature(_NAMESPACE["bs"].__call__).parameters  # splines of formulae since 0.8
+_CENTRED = "center" in inspect.signature(_NAMESPACE["bs"].__call__).parameters  # splines as in formulae 0.8 and later
 # a spline that learns nothing from rows
 FIXED_SPLINE = (
     "0 + bs(x, knots=[2, 5], lower_bound=0, upper_bound=9, center=False)"
@@ -71,7 +71,7 @@ class Component:
     transforms : tuple of dict
         Learned state of each stateful transform in the call, in the order of the call's text.
     variables : tuple of str
-        The columns of the data it uses.
+        The columns of the data that it uses.
     """
 
     name: str
@@ -85,12 +85,12 @@ class Component:
 
 
 def learn_terms(text: str, frame: pd.DataFrame) -> tuple[bool, list[tuple[Component, ...]]]:
-    """Have formulae read a text and learn its terms.
+    """Let formulae read a text and learn its terms.
 
     Parameters
     ----------
     text : str
-        One-sided formula without bars, as `bayesmixed.formula.parse` writes it.
+        One-sided formula without bars, as written by `bayesmixed.formula.parse`.
     frame : DataFrame of shape (n, k)
         Numbers, booleans and text; categories that have an order as an ordered Categorical.
 
@@ -107,7 +107,7 @@ def learn_terms(text: str, frame: pd.DataFrame) -> tuple[bool, list[tuple[Compon
         model = model_description(text)
         _refuse_empty_removals(text)
         _refuse_same_calls(model, text)
-        for term in model.common_terms:  # 'k/x' shares one object between k and k:x, whose contrasts differ
+        for term in model.common_terms:  # in 'k/x', k and k:x share one object although their contrasts differ
             if not isinstance(term, Intercept):
                 term.components = deepcopy(term.components)
         with np.errstate(all="ignore"):
@@ -115,7 +115,7 @@ def learn_terms(text: str, frame: pd.DataFrame) -> tuple[bool, list[tuple[Compon
             model.eval(frame, environment)
     except FormulaError:
         raise
-    except Exception:  # in words that are about its insides
+    except Exception:  # its messages are about its own internals
         for call in read_calls(text):
             evaluate(call, frame)
         raise FormulaError(
@@ -149,21 +149,21 @@ def read_calls(text: str) -> list[Any]:
     except Exception:
         _refuse_products_of_splines(text)
         raise FormulaError(
-            f"cannot evaluate {text!r} as a sum of terms: an operator or a number stands where it cannot, or a term "
-            "is missing."
+            f"cannot evaluate {text!r} as a sum of terms: an operator or a number is out of place, or a term is "
+            "missing."
         ) from None
     return [component.call for component in components if isinstance(component, Call)]
 
 
 def _refuse_products_of_splines(text: str) -> None:
-    """Say that a spline stands in a product, if the text could be read with another function in its place."""
+    """Raise if a spline in a product is the reason: if the text can be read with another function in its place."""
     try:
         model_description(re.sub(r"\bbs\(", "center(", text))
     except Exception:
         return
     raise FormulaError(
-        f"cannot evaluate {text!r}: a spline, bs(), cannot stand in a product with other terms. Add it; for a curve of "
-        "each level of 'k' write (bs(x, df=4) | k)."
+        f"cannot evaluate {text!r}: a spline, bs(), cannot be multiplied by other terms. Add it; for one curve per "
+        "level of 'k' write (bs(x, df=4) | k)."
     )
 
 
@@ -193,7 +193,7 @@ def evaluate_call(call: Any, name: str, frame: pd.DataFrame) -> Any:
 
 
 def beyond_knots(call: Any, frame: pd.DataFrame) -> list[tuple[str, float, float, int]]:
-    """For each spline in a restored call: what it is of, its boundary knots, the number of rows beyond them, if any."""
+    """For each spline in a restored call with rows beyond its boundary knots: its variable, the knots, the count."""
     found = []
     for node in (node for node in nodes(call) if getattr(node, "callee", "") == "bs"):
         of = node.args[0] if node.args else node.kwargs["x"]
@@ -206,7 +206,7 @@ def beyond_knots(call: Any, frame: pd.DataFrame) -> list[tuple[str, float, float
 
 
 def calls_that_learn(text: str) -> list[str]:
-    """The calls of a text whose values in a row depend on the other rows that they were learned from."""
+    """The calls of a text whose values in one row depend on the other rows they were learned from."""
     calls = read_calls(text) if "(" in text else []
     return list(dict.fromkeys(str(node) for call in calls for node in nodes(call) if learns(node)))
 
@@ -252,7 +252,7 @@ def _learned(component: Any) -> Component:
 
 
 def plain_level(level: Any) -> Any:
-    """A level as a Python value; an integer that was read as a float is an integer again."""
+    """A level as a Python value; an integer that was read as a float becomes an integer again."""
     value = level.item() if hasattr(level, "item") else level
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
@@ -275,7 +275,7 @@ def _restore(node: Any, states: list[State]) -> None:
 
 
 def _encode(transform: Any) -> State:
-    """A transform's attributes, by names without formulae's underscores; arrays and dicts by integers are tagged."""
+    """A transform's attributes, named without formulae's underscores; arrays and dicts with integer keys are tagged."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, np.generic):
@@ -303,10 +303,10 @@ def _decode(state: State) -> State:
 
 
 def _complete(model: Any, frame: pd.DataFrame, environment: Environment) -> list[Any]:
-    """Order the terms as R does and add what full rank asks for, until nothing is missing.
+    """Order the terms as R does and add what full rank requires, until nothing is missing.
 
     formulae stops after one round (``k:h:j`` alone would lose columns) and fails when an interaction comes
-    before its margins. The terms as they were written are returned.
+    before its margins. Returns the terms as they were written.
     """
     written = list(model.common_terms)
     model.set_types(frame, environment)
@@ -319,7 +319,7 @@ def _complete(model: Any, frame: pd.DataFrame, environment: Environment) -> list
 
 
 def _as_written(terms: list[Any], written: list[Any]) -> list[Any]:
-    """The terms in the order of the formula, each added one before the term that needs it."""
+    """The terms in the order of the formula, with each added term before the one that needs it."""
     position = {id(term): i for i, term in enumerate(written)}
     runs: list[list[Any]] = [[]]
     for term in terms:
@@ -330,7 +330,7 @@ def _as_written(terms: list[Any], written: list[Any]) -> list[Any]:
 
 
 def _refuse_empty_removals(text: str) -> None:
-    """A '-' that removes nothing: formulae takes ``z:x`` for another term than ``x:z``."""
+    """Reject a '-' that removes nothing: formulae treats ``z:x`` and ``x:z`` as different terms."""
     expression = Parser(Scanner(text).scan()).parse()
     while isinstance(expression, Binary) and expression.operator.kind in ("PLUS", "MINUS"):
         if expression.operator.kind == "MINUS":
@@ -338,9 +338,7 @@ def _refuse_empty_removals(text: str) -> None:
             there = getattr(left, "common_terms", [left])
             for term in getattr(right, "common_terms", [right]):
                 if hasattr(term, "components") and term not in there:
-                    raise FormulaError(
-                        f"{text!r}: '- {term.name}' removes nothing; write the term as it was written before."
-                    )
+                    raise FormulaError(f"{text!r}: '- {term.name}' removes nothing; spell the term as it was added.")
         expression = expression.left
 
 
@@ -351,13 +349,13 @@ def _refuse_misplaced(terms: list[Any], frame: pd.DataFrame) -> None:
         for component in term.components:
             if isinstance(component, Call) and (name := _ordered(component.call, frame)):
                 raise FormulaError(
-                    f"{component.name!r} compares the categories of {name!r}, which would be done by their text; "
+                    f"{component.name!r} compares the categories of {name!r}, which would compare them as text; "
                     "compute it as a column of X, or use '=='."
                 )
 
 
 def _ordered(node: Any, frame: pd.DataFrame) -> str | None:
-    """The category whose order a comparison inside a lazy call asks for."""
+    """The categorical column whose order a comparison inside a lazy call relies on."""
     children = [*getattr(node, "args", ()), *getattr(node, "kwargs", {}).values()]
     if getattr(node, "symbol", "") in ("<", "<=", ">", ">="):
         for child in children:
@@ -373,11 +371,11 @@ def _refuse_same_calls(model: Any, text: str) -> None:
 
 
 def refuse_same_names(names: list[str], text: str) -> None:
-    """Refuse a formula in which two different things have one name."""
-    # formulae names {(x + 1) * 2} and {x + 1 * 2} alike and would keep one of them
+    """Reject a formula in which two different things have the same name."""
+    # formulae gives {(x + 1) * 2} and {x + 1 * 2} the same name and would keep one of them
     if twice := {name for name in names if names.count(name) > 1}:
         raise FormulaError(
-            f"{text!r}: two terms have the name {quoted(sorted(twice))}; compute one of them as a column of X."
+            f"{text!r}: two different terms are called {quoted(sorted(twice))}; compute one of them as a column of X."
         )
 
 

@@ -1,4 +1,4 @@
-"""Cut a formula into tokens and refuse what formulae would drop or evaluate; `formula` reads them."""
+"""Cut a formula into tokens, rejecting whatever formulae would drop or evaluate; `parse` reads them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from bayesmixed.errors import FormulaError, quoted
 
-# NumPy functions that may be called by name; a formula never reaches the module itself, in which
+# NumPy functions that may be called by name; a formula never reaches the module itself, through which
 # np.loadtxt('/path') would read a file.
 NUMERIC_FUNCTIONS = (
     *("abs", "arccos", "arcsin", "arctan", "cbrt", "ceil", "cos", "cosh", "exp", "exp2", "expm1", "floor"),
@@ -19,11 +19,11 @@ NUMERIC_FUNCTIONS = (
 # formulae's own functions whose learned state is plain data
 TRANSFORMS = ("C", "I", "S", "T", "bs", "center", "offset", "poly", "scale", "standardize")
 ENCODINGS = ("Sum", "Treatment")
-# what R calls a category
+# R's names for a categorical column
 SYNONYMS = {"factor": "C", "as.factor": "C"}
-# the one call of a left side: successes and trials
+# the only call on a left side: successes and trials
 SHARES = ("p", "prop", "proportion")
-LIST = "c"  # what a list of numbers is a call of
+LIST = "c"  # the function that a list of numbers becomes a call of
 FUNCTIONS = tuple(sorted((*NUMERIC_FUNCTIONS, *TRANSFORMS, *ENCODINGS), key=str.lower))
 
 _INSTEAD = {
@@ -31,11 +31,11 @@ _INSTEAD = {
     "ns": "for a spline use bs(x, df=...)",
     "mm": "multi-membership factors are not supported",
     "mo": "monotonic effects are not supported; use C(x) for an ordered predictor",
-    "cbind": "successes and trials are p(successes, trials), at the left of '~'",
-    "gr": "write the factor itself, as in '(1 | g)'",
+    "cbind": "write p(successes, trials) to the left of '~'",
+    "gr": "write the factor on its own, as in '(1 | g)'",
     "binary": "make a 0/1 column, or use C(x)",
     "B": "make a 0/1 column, or use C(x)",
-    **dict.fromkeys(SHARES, "a share of successes stands at the left of '~', as in 'p(successes, trials) ~ x'"),
+    **dict.fromkeys(SHARES, "a share of successes belongs on the left of '~', as in 'p(successes, trials) ~ x'"),
 }
 
 _PATTERN = re.compile(
@@ -52,10 +52,10 @@ _OUTSIDE = {"+", "-", "*", "/", ":", "**", "|", "||", "~", "(", ")", "{", "}"}
 _COMPARISONS = {"==", "!=", "<", "<=", ">", ">="}
 _INSIDE = {"+", "-", "*", "/", "**", "(", ")", "{", "}", ",", "=", *_COMPARISONS}
 _CURES = {
-    "^": "write '**' for interactions up to an order, or {x ** 2} for a power",
+    "^": "write '**' for interactions up to a given order, or {x ** 2} for a power",
     ".": "list the columns by name",
     "%in%": "write nesting as 'a/b'",
-    "[": "subsets and lists are not supported, but for knots=[2, 5]",
+    "[": "subsets and lists are not supported, except in knots=[2, 5]",
 }
 
 
@@ -133,7 +133,7 @@ def _scan(formula: str) -> list[Token]:
 
 
 def _read_quoting(tokens: list[Token], formula: str) -> list[Token]:
-    """A name as patsy quotes it, ``Q("a b")``, is one in backquotes."""
+    """Turn names quoted as in patsy, ``Q("a b")``, into names in backquotes."""
     read: list[Token] = []
     at = 0
     while at < len(tokens):
@@ -145,8 +145,8 @@ def _read_quoting(tokens: list[Token], formula: str) -> list[Token]:
         name = call[2].text[1:-1] if len(call) == 4 and call[2].kind == "string" and call[3].text == ")" else ""
         if not name or "`" in name:
             raise FormulaError(
-                f"formula {formula!r}: Q() takes the name of one column in quotes, as in Q('body mass'); or write the "
-                "name in backquotes, `body mass`."
+                f"formula {formula!r}: Q() takes the name of one column in quotes, as in Q('body mass'). You can also "
+                "write the name in backquotes, `body mass`."
             )
         read.append(Token("name", f"`{name}`", name, True))
         at += 4
@@ -154,7 +154,7 @@ def _read_quoting(tokens: list[Token], formula: str) -> list[Token]:
 
 
 def _read_lists(tokens: list[Token], formula: str) -> list[Token]:
-    """A list of numbers, ``knots=[2, 5]``, is a call of `LIST`: formulae knows no lists."""
+    """Turn a list of numbers, ``knots=[2, 5]``, into a call of `LIST`, as formulae has no lists."""
     read: list[Token] = []
     inside = False
     for token in tokens:
@@ -165,7 +165,7 @@ def _read_lists(tokens: list[Token], formula: str) -> list[Token]:
             read.append(Token("op", ")", ")", False))
         elif inside and token.kind != "number" and token.text not in ("-", ","):
             raise FormulaError(
-                f"formula {formula!r}: knots is a list of numbers, as in knots=[2, 5]; got {token.text!r}."
+                f"formula {formula!r}: knots has to be a list of numbers, as in knots=[2, 5]; got {token.text!r}."
             )
         else:
             read.append(token)
@@ -174,7 +174,7 @@ def _read_lists(tokens: list[Token], formula: str) -> list[Token]:
 
 
 def _check_contrasts(tokens: list[Token], formula: str) -> None:
-    """A contrast is one of two, and stands behind the column in ``C()``; its levels are those of the column."""
+    """Check that a contrast is one of the two known and follows the column in ``C()``; its levels are the column's."""
     called: list[str] = []  # for each open bracket: the name before it
     commas: list[int] = []
     for i, token in enumerate(tokens):
@@ -183,7 +183,7 @@ def _check_contrasts(tokens: list[Token], formula: str) -> None:
         in_category = bool(called) and called[-1] in ("C", *SYNONYMS)
         if token.text in ENCODINGS and following == "(" and not in_category:
             raise FormulaError(
-                f"formula {formula!r}: {token.text} is a contrast, which stands inside C(), as in C(k, {token.text})."
+                f"formula {formula!r}: {token.text} is a contrast and belongs inside C(), as in C(k, {token.text})."
             )
         if token.opens:
             called.append(before.text if before.kind == "name" else "")
@@ -195,12 +195,12 @@ def _check_contrasts(tokens: list[Token], formula: str) -> None:
         elif in_category and following == "=":
             if token.text != "contrast":
                 raise FormulaError(
-                    f"formula {formula!r}: C() takes a column and a contrast, got {token.text!r}. Levels have the "
-                    "order of a Categorical's categories; make the column one: pd.Categorical(..., categories=[...])."
+                    f"formula {formula!r}: C() takes a column and a contrast, got {token.text!r}. To set the order of "
+                    "the levels, make the column a Categorical: pd.Categorical(..., categories=[...])."
                 )
         elif in_category and before.text in (",", "=") and token.kind != "op" and token.text not in ENCODINGS:
             raise FormulaError(
-                f"formula {formula!r}: {token.text} is no contrast; there are Treatment and Sum, as in C(k, Sum) or "
+                f"formula {formula!r}: {token.text} is not a contrast; use Treatment or Sum, as in C(k, Sum) or "
                 "C(k, Treatment('reference'))."
             )
 
@@ -208,13 +208,13 @@ def _check_contrasts(tokens: list[Token], formula: str) -> None:
 def _resolve_names(tokens: list[Token], formula: str) -> list[Token]:
     resolved: list[Token] = []
     calls = [False]  # for each open bracket: are we inside a call?
-    closers: list[str] = []  # and what closes it
+    closers: list[str] = []  # and its closing bracket
     for i, raw in enumerate(tokens):
         following = tokens[i + 1].text if i + 1 < len(tokens) and tokens[i + 1].kind == "op" else ""
         is_name = raw.kind == "name" and not raw.text.startswith("`")
         before = resolved[-1].text if resolved else ""
         token = _resolve(raw, before, following, calls[-1], formula) if is_name else raw
-        if token.text == "^" and calls[-1]:  # a power in R, where Python has none
+        if token.text == "^" and calls[-1]:  # a power in R, but not in Python
             token = Token("op", "**", "**", False)
         if token.opens:
             closers.append({"(": ")", "{": "}"}[token.text])
@@ -222,14 +222,14 @@ def _resolve_names(tokens: list[Token], formula: str) -> list[Token]:
             calls.append(calls[-1] or token.text == "{" or is_call)
         elif token.closes:
             if not closers or token.text != closers[-1]:
-                raise FormulaError(f"formula {formula!r}: a {token.text!r} closes nothing.")
+                raise FormulaError(f"formula {formula!r}: a {token.text!r} has no opening bracket.")
             calls.pop()
             closers.pop()
         elif token.kind == "op":
             _check_allowed(token.text, calls[-1], formula)
         elif not calls[-1] and _is_stray(token, resolved):
             raise FormulaError(
-                f"formula {formula!r}: {token.text} is not a term; arithmetic belongs inside braces, as in {{x + 2}}."
+                f"formula {formula!r}: {token.text} is not a term; put arithmetic inside braces, as in {{x + 2}}."
             )
         resolved.append(token)
     if closers:
@@ -238,7 +238,7 @@ def _resolve_names(tokens: list[Token], formula: str) -> list[Token]:
 
 
 def _is_stray(token: Token, before: list[Token]) -> bool:
-    """Whether a number or string stands as a term: only 0, 1 and the order after ``**`` may."""
+    """Whether a number or string is used as a term: only 0, 1 and the order after ``**`` may be."""
     is_order = bool(before) and before[-1].text == "**"
     return token.kind == "string" or (token.kind == "number" and token.text not in ("0", "1") and not is_order)
 
@@ -272,7 +272,7 @@ def _check_allowed(text: str, in_call: bool, formula: str) -> None:
 
 
 def _check_arguments(tokens: list[Token], formula: str) -> None:
-    """NumPy's functions take numbers alone: a further argument is where they write to; and braces take no names."""
+    """NumPy's functions take only numbers, as a further argument is where they write output; braces take no names."""
     inside: list[str] = []  # for each open bracket: the function it belongs to
     commas: list[int] = []
     for i, token in enumerate(tokens):
@@ -284,18 +284,18 @@ def _check_arguments(tokens: list[Token], formula: str) -> None:
             commas.pop()
         elif token.text == "=" and (not inside or inside[-1] in ("", "I", *NUMERIC_FUNCTIONS)):
             raise FormulaError(
-                f"formula {formula!r}: '=' names no argument here; to compare write '==', and give the arguments of a "
-                "numeric function without names."
+                f"formula {formula!r}: '=' does not name an argument here. Write '==' to compare, and give the "
+                "arguments of a numeric function without names."
             )
         elif token.text == "," and inside and inside[-1] in NUMERIC_FUNCTIONS:
             commas[-1] += 1
             if commas[-1] > (inside[-1] in ("maximum", "minimum")):
-                raise FormulaError(f"formula {formula!r}: too many arguments in a call of {inside[-1]!r}.")
+                raise FormulaError(f"formula {formula!r}: {inside[-1]!r} is called with too many arguments.")
 
 
 def _check_arithmetic(tokens: list[Token], formula: str) -> None:
-    """Refuse what formulae reads from left to right where Python does not: -x ** 2, 2 ** x ** 2, 0 < x < 1."""
-    starts: list[int] = []  # where each open bracket stands
+    """Reject what formulae reads from left to right but Python does not: -x ** 2, 2 ** x ** 2, 0 < x < 1."""
+    starts: list[int] = []  # position of each open bracket
     compared = [False]  # for each bracket level, since the last comma
     calls = [False]  # for each bracket level: is it inside a call?
     operand = 0  # where the last operand starts
@@ -322,7 +322,7 @@ def _check_arithmetic(tokens: list[Token], formula: str) -> None:
         elif token.text == "**" and not calls[-1] and tokens[operand].kind in ("name", "function"):
             term = join(tokens[operand:i])
             raise FormulaError(
-                f"formula {formula!r}: {term} ** ... outside braces is the term itself; for a power write "
+                f"formula {formula!r}: outside braces, {term} ** ... means the term itself; for a power write "
                 f"{{{term} ** 2}} or poly()."
             )
         elif token.text == "**":
@@ -330,12 +330,12 @@ def _check_arithmetic(tokens: list[Token], formula: str) -> None:
             negated = sign and sign[0].text == "-" and (not left or (left[0].kind == "op" and not left[0].closes))
             if negated or (sign and sign[0].text == "**"):
                 raise FormulaError(
-                    f"formula {formula!r}: put brackets to say what is raised to the power, as in {{-(x ** 2)}}."
+                    f"formula {formula!r}: use brackets to show what is raised to the power, as in {{-(x ** 2)}}."
                 )
 
 
 def _check_operators(tokens: list[Token], formula: str) -> None:
-    """Two operands need an operator between them: formulae would drop all that follows the first."""
+    """Two operands need an operator between them: formulae would drop everything after the first."""
     if tokens and tokens[-1].kind == "op" and tokens[-1].text in ("+", "-", "*", "/", ":", "**"):
         raise FormulaError(f"formula {formula!r} ends with {tokens[-1].text!r}; a term is missing.")
     for before, after in pairwise(tokens):
@@ -344,5 +344,5 @@ def _check_operators(tokens: list[Token], formula: str) -> None:
         if ends and starts:
             raise FormulaError(
                 f"formula {formula!r}: an operator is missing between {before.text!r} and {after.text!r}; "
-                "join terms with '+', and write functions by name."
+                "join terms with '+', and call functions by name."
             )

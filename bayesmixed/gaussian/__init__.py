@@ -1,1 +1,1 @@
-"""What a Gaussian mixed model integrates to: its collapsed density, and exact draws of all effects."""
+"""Gaussian mixed models, integrated: the collapsed density, and exact draws of all effects."""

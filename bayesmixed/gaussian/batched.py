@@ -1,6 +1,6 @@
-"""Small matrices, one per parameter point: the batch is the trailing axes, every step is one array operation.
+"""Small matrices, one per parameter point: the trailing axes are the batch, and every step is one array operation.
 
-Symmetric matrices travel as their lower triangle, *packed*: entry (i, j), i >= j, at position i (i + 1) / 2 + j.
+Symmetric matrices are passed as their lower triangle, *packed*: entry (i, j), i >= j, at position i (i + 1) / 2 + j.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def inverse_above_identity(packed: np.ndarray, q: int, det: np.ndarray | None = 
         Overwritten.
     q : int
     det : numpy.ndarray of shape (...), optional
-        det A, where the caller knows it without cancellation; used for q = 2.
+        det A, if the caller knows it without cancellation; used for q = 2.
 
     Returns
     -------
@@ -80,7 +80,7 @@ def inverse_above_identity(packed: np.ndarray, q: int, det: np.ndarray | None = 
 
     Notes
     -----
-    No pivot of such a matrix is below 1; rounding that says so is mended, so this never fails.
+    No pivot of such a matrix is below 1; pivots that are, through rounding, are corrected, so this never fails.
     """
     if q == 1:
         return 1 / packed, np.log(packed[0])
@@ -115,7 +115,7 @@ def eliminate(matrix: np.ndarray, m: int, least: float = 0.0) -> tuple[np.ndarra
         Overwritten.
     m : int
     least : float, default=0.0
-        Least pivot, where theory gives one.
+        Smallest pivot, if theory provides one.
 
     Returns
     -------
@@ -150,8 +150,8 @@ def back_substitute(rows: np.ndarray, right: np.ndarray) -> np.ndarray:
 def conditional_root(S: np.ndarray, root: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A root F of one group's conditional covariance, F F' = (Sigma^-1 + S)^-1, and log det (I + S Sigma).
 
-    With Sigma = root root' and I + root' S root = R R' (Cholesky), F = root R^-T: no inverse of Sigma, so a variance
-    of zero is as good as any.
+    With Sigma = root root' and I + root' S root = R R' (Cholesky), F = root R^-T: no inverse of Sigma is needed, so a
+    variance of zero is allowed.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ def conditional_root(S: np.ndarray, root: np.ndarray) -> tuple[np.ndarray, np.nd
 
     Notes
     -----
-    Elementwise throughout: a point's numbers do not depend on the other points of the call, to the last bit.
+    Elementwise throughout: to the last bit, a point's numbers do not depend on the other points of the call.
     """
     q = len(S)
     SL = [[total(S[i, k] * root[k, j] for k in range(q)) for j in range(q)] for i in range(q)]

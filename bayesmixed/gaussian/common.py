@@ -1,4 +1,4 @@
-"""Integrate out the common effects, and handle sigma: all that is left once the group effects are gone.
+"""Integrate out the common effects, and handle sigma: what remains once the group effects are integrated out.
 
 Given lambda (the group covariances relative to sigma^2), the data enter through G = V' V_lambda^-1 V with V = [X, y]
 and D = log det V_lambda. With gamma ~ N(m, V0) and s = log(sigma), H = G e^(-2s) + [I, m]' V0^-1 [I, m] is the
@@ -22,14 +22,14 @@ from bayesmixed.chunks import allowed, chunks
 from bayesmixed.distributions import Prior
 from bayesmixed.gaussian.batched import back_substitute, eliminate, log_det, pack
 
-_STEP = 0.03  # of log(sigma), for derivatives; with many rows, the root of one over their number
+_STEP = 0.03  # of log(sigma), for derivatives; with many rows, one over the square root of their number
 _MIN_CURVATURE = 0.25  # of the log density of log(sigma): a standard deviation of 2
 _NEWTON = 25  # iterations at most
 _LAPACK = 8  # common columns from which LAPACK, matrix by matrix, is faster than elimination of all at once
-_TINY = 1e-300  # least pivot, and least sigma^2 to start from
+_TINY = 1e-300  # smallest pivot, and smallest sigma^2 to start from
 _THREE = np.array([[-1.0], [0.0], [1.0]])
-_MIN_LEFT = 0.1  # share of the rows, beside as many as there are common effects that the data know
-_CLOSE = 0.2  # stop when a step is below so many standard deviations
+_MIN_LEFT = 0.1  # share of the rows, in addition to as many as there are common effects that the data determine
+_CLOSE = 0.2  # stop when a step is shorter than this many standard deviations
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Reduced:
     sds : numpy.ndarray of shape (K, N)
         Standard deviations on the user's scale, divided by sigma (in working units).
     log_prior : numpy.ndarray of shape (N,)
-        Log prior density of lambda's coordinates, but for the sds' own.
+        Log prior density of lambda's coordinates, without that of the sds.
     """
 
     G: np.ndarray
@@ -78,7 +78,7 @@ class Residual:
     y_scale : float
         One unit of sigma on the user's scale.
     log_floor : float
-        Least log(sigma), working units.
+        Smallest log(sigma), working units.
     """
 
     STORED: ClassVar[tuple[str, ...]] = (
@@ -100,7 +100,7 @@ class Residual:
     log_floor: float
 
     def log_density(self, reduced: Reduced, s: np.ndarray) -> np.ndarray:
-        """Log of p(y, lambda, s) for s of shape (N,), or (k, N): k values a point; -inf below the floor of sigma."""
+        """Log of p(y, lambda, s) for s of shape (N,), or (k, N): k values per point; -inf below the floor of sigma."""
         log_det_xx, quadratic = _complete_square(reduced.G, np.exp(-2 * s), self.prior)
         total = reduced.log_prior + (len(self.sd_priors) + 1 - self.n) * s
         constant = self.n * np.log(2 * np.pi) - self.prior_log_det
@@ -112,9 +112,9 @@ class Residual:
         return np.where(s >= self.log_floor, total, -np.inf)
 
     def laplace(self, reduced: Reduced) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Mode and standard deviation of s at every point, by Newton's method on three values a step.
+        """Mode and standard deviation of s at every point, by Newton's method on three values per step.
 
-        And the log density at the mode: that of the parabola through the last three values.
+        Also the log density at the mode, from the parabola through the last three values.
         """
         s = np.maximum(0.5 * np.log(self._start(reduced)), self.log_floor + 0.1)
         h = min(_STEP, 1 / np.sqrt(self.n))
@@ -123,10 +123,10 @@ class Residual:
         for _ in range(_NEWTON):
             points = reduced if len(active) == len(s) else reduced.take(active)
             low, mid, high = self.log_density(points, s[active] + h * _THREE)
-            with np.errstate(invalid="ignore"):  # points that are ruled out, whatever sigma
+            with np.errstate(invalid="ignore"):  # points that are ruled out for any sigma
                 slope = np.nan_to_num((high - low) / (2 * h))
                 curvature = np.nan_to_num(-(high - 2 * mid + low) / h**2)
-            curvature = np.maximum(curvature, _MIN_CURVATURE)  # it may be convex, or as good as flat, on the way
+            curvature = np.maximum(curvature, _MIN_CURVATURE)  # it may be convex, or nearly flat, on the way
             sd[active] = 1 / np.sqrt(curvature)
             step = np.clip(slope, -curvature, curvature) / curvature
             height[active] = mid + slope * step - 0.5 * curvature * step**2
@@ -139,10 +139,10 @@ class Residual:
     def _start(self, reduced: Reduced) -> np.ndarray:
         """A rough sigma^2, (N,), found in two steps from the variance of y: the residual sum of squares over n - r.
 
-        r is the number of common effects that the data, not their prior, know: H e^(2s) is G plus the prior times
-        sigma^2, and its log determinant grows by one with log(sigma^2) for each of the others. Where they leave hardly
-        a row for sigma, as more columns than rows do, the density falls off slowly to the left, and the search begins
-        at its right.
+        r is the number of common effects that the data, not their prior, determine: H e^(2s) is G plus the prior times
+        sigma^2, and its log determinant grows by one with log(sigma^2) for each of the others. If they leave hardly
+        a row for sigma, as when there are more columns than rows, the density falls off slowly to the left, and the
+        search begins at its right.
         """
         p = len(self.prior) - 1
         first = np.maximum(reduced.G[p, p] / self.n, _TINY)
@@ -166,7 +166,7 @@ class Residual:
         s : numpy.ndarray of shape (N,)
         normals : numpy.ndarray of shape (P - 1, S)
         which : numpy.ndarray of int, shape (S,), optional
-            The point that each draw belongs to; default: draws are one of each point.
+            The point that each draw belongs to; default: one draw per point.
 
         Returns
         -------
@@ -184,7 +184,7 @@ class Residual:
         for n, mine in zip(points, np.split(order, starts[1:]), strict=True):
             R, half = _cholesky_rows(H[n])
             both, _ = dtrtrs(R, np.column_stack([half, half[:, None] + normals[:, mine]]))
-            mean[:, mine], gamma[:, mine] = both[:, :1], both[:, 1:]  # R^-1 z has the covariance H_xx^-1
+            mean[:, mine], gamma[:, mine] = both[:, :1], both[:, 1:]  # R^-1 z has covariance H_xx^-1
         return mean, gamma
 
     def moments(self, G: np.ndarray, s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -199,12 +199,12 @@ class Residual:
 
 
 def products_of(P: int, N: int) -> np.ndarray:
-    """Room for N matrices, (P, P, N); each is in one piece where LAPACK will take it."""
+    """Allocate N matrices, (P, P, N); each is contiguous if LAPACK will be used."""
     return np.empty((P, P, N)) if P <= _LAPACK else _by_point(np.empty((N, P, P)))
 
 
 def _by_point(matrices: np.ndarray) -> np.ndarray:
-    """Matrices (N, P, P) as (P, P, N), where they lie."""
+    """View of matrices (N, P, P) as (P, P, N)."""
     return np.moveaxis(matrices, 0, -1)
 
 
@@ -221,8 +221,8 @@ def _complete_square(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Log determinant of H_xx and Schur complement H_yy.x, each (..., N), of `_quadratic_form`.
 
-    A point that rounding has spoilt has no density: its determinant is infinite, and its complement, whose rounded
-    value could be minus infinity, is 0, so that their sum is a number or infinite.
+    A point spoilt by rounding has zero density: its determinant is infinite, and its complement, whose rounded value
+    could be minus infinity, is set to 0, so that their sum is a number or infinite.
     """
     p = len(G) - 1
     if p >= _LAPACK:
@@ -230,14 +230,14 @@ def _complete_square(
         pivots = _pivots(G, np.broadcast_to(scale, shape), np.broadcast_to(variance, shape), prior)
         lost = np.isinf(pivots[..., p])
         return 2 * np.log(pivots[..., :p]).sum(axis=-1), np.where(lost, 0.0, np.square(pivots[..., p]))
-    with np.errstate(over="ignore", invalid="ignore"):  # a lost pivot: such a point has no density
+    with np.errstate(over="ignore", invalid="ignore"):  # a lost pivot: the density of such a point is zero
         rows, rest = eliminate(_quadratic_form(G, scale, prior, variance), p, least=_TINY)
     lost = (rows[np.arange(p), np.arange(p)] <= np.sqrt(_TINY)).any(axis=0)
     return np.where(lost, np.inf, log_det(rows)), np.where(lost, 0.0, rest[0, 0])
 
 
 def _pivots(G: np.ndarray, scale: np.ndarray, variance: np.ndarray, prior: np.ndarray) -> np.ndarray:
-    """Diagonals of the Cholesky factors of ``scale G + variance prior``, (..., N, P), some points at a time."""
+    """Diagonals of the Cholesky factors of ``scale G + variance prior``, (..., N, P), a few points at a time."""
     pivots, matrices = np.empty((*scale.shape, len(G))), np.moveaxis(G, -1, 0)
     for some in chunks(G.shape[2], prior.size, allowed().matrices):
         mine = np.ascontiguousarray(matrices[some])
@@ -248,10 +248,10 @@ def _pivots(G: np.ndarray, scale: np.ndarray, variance: np.ndarray, prior: np.nd
 
 
 def _cholesky_pivots(H: np.ndarray) -> np.ndarray:
-    """Diagonals of the Cholesky factors of matrices (N, P, P); infinite where rounding has left none."""
+    """Diagonals of the Cholesky factors of matrices (N, P, P); infinite where rounding has left no factor."""
     try:
         return np.diagonal(np.linalg.cholesky(H), axis1=1, axis2=2)
-    except np.linalg.LinAlgError:  # far out in the tails; halve until the matrix in question is alone
+    except np.linalg.LinAlgError:  # far out in the tails; halve until the failing matrix is isolated
         if len(H) > 1:
             return np.concatenate([_cholesky_pivots(half) for half in np.array_split(H, 2)])
         return np.full((1, H.shape[1]), np.inf)
@@ -266,6 +266,6 @@ def _cholesky_rows(H: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     R, failed = dpotrf(H[:-1, :-1].T)
     if failed:
-        raise np.linalg.LinAlgError("common effects whose covariance is not positive definite")
+        raise np.linalg.LinAlgError("the covariance of the common effects is not positive definite")
     half, _ = dtrtrs(R, H[:-1, -1], trans=1)
     return R, half

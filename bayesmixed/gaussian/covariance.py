@@ -19,12 +19,12 @@ Blocks = tuple[tuple[int, ...], ...]
 
 @dataclass(frozen=True)
 class FactorPrior:
-    """What the prior of one factor's covariance is made of.
+    """The parts of the prior of one factor's covariance.
 
     Attributes
     ----------
     blocks : tuple of tuple of int
-        Effects that correlate, in the order in which the vine takes them; LKJ does not depend on it.
+        Effects that correlate, in the order of the vine; LKJ does not depend on it.
     eta : float
         Shape of the LKJ prior.
     sds : tuple of Prior, length q
@@ -32,8 +32,8 @@ class FactorPrior:
     scale : numpy.ndarray of shape (q,)
         Size of a working unit on the user's scale.
     at_zero : numpy.ndarray of shape (q,) or None
-        The group intercept where its prior is stated, as a combination of the effects in user units, where it is
-        sampled at the mean of its slopes; else None.
+        The group intercept at the place where its prior is stated, as a combination of the effects in user units, if it
+        is sampled at the mean of its slopes; otherwise None.
     intercept_at : int or None
     """
 
@@ -49,16 +49,16 @@ class FactorPrior:
 
 @dataclass(frozen=True)
 class Relative:
-    """Group covariances in units of sigma^2 at N points, and what of their prior does not depend on sigma.
+    """Group covariances in units of sigma^2 at N points, and the part of their prior that does not depend on sigma.
 
     Attributes
     ----------
     roots : list of numpy.ndarray of shape (q, q, N)
         Per factor, Sigma / sigma^2 = root root'.
     sds : numpy.ndarray of shape (K, N)
-        The standard deviations that have priors, all factors', on the user's scale and divided by sigma.
+        The standard deviations with priors, for all factors, on the user's scale and divided by sigma.
     log_prior : numpy.ndarray of shape (N,)
-        Log prior density of the coordinates, but for the sds' own densities.
+        Log prior density of the coordinates, without that of the sds.
     """
 
     roots: list[np.ndarray]
@@ -134,7 +134,7 @@ class Covariances:
         """Evaluate coordinates of shape (dimension, N)."""
         n_sds = self.n_sds
         log_lambda, v = theta[:n_sds], iter(theta[n_sds:])
-        log_prior = log_lambda.sum(axis=0)  # d sd / d log(lambda), but for sigma
+        log_prior = log_lambda.sum(axis=0)  # d sd / d log(lambda), up to sigma
         roots, sds, first = [], [], 0
         for factor in self.factors:
             q = len(factor.sds)
@@ -156,7 +156,7 @@ class Covariances:
 
     @staticmethod
     def _move_to_zero(factor: FactorPrior, root: np.ndarray, sds: np.ndarray) -> np.ndarray:
-        """Replace the intercept's sd at the slopes' means by that at zero; returns the log density's change.
+        """Replace the intercept's sd at the slopes' means by that at zero; return the change in log density.
 
         The prior of (sd, R) at zero, seen from the sampled coordinates, is
         p(sd) LKJ(R) (sd_at_mean / sd)^q with det R = det R_at_mean (sd_at_mean / sd)^2; see

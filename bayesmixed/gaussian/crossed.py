@@ -1,6 +1,6 @@
-"""Integrate out the largest of crossed factors, then those that are left, all together.
+"""Integrate out the largest of several crossed factors, then all the others together.
 
-Their m columns fill up: B_zz, their cross-products after the first elimination, is dense, and so is the Cholesky
+Their m columns have fill-in: B_zz, their cross-products after the first elimination, is dense, and so is the Cholesky
 factor of I + L' B_zz L, where L holds a root of each factor's Sigma on its diagonal blocks. The Schur complement of the
 bordering V is G (Bates, Alday & Kokandakar, 2025, Mixed-model log-likelihood evaluation via a blocked Cholesky
 factorization, arXiv 2505.11674).
@@ -24,14 +24,14 @@ _LAPACK = 12  # columns from which LAPACK, matrix by matrix, is faster than elim
 
 @dataclass(frozen=True)
 class Crossed:
-    """Two factors or more of any structure, those beside the first in one dense matrix; an `Elimination`.
+    """Two or more factors of any structure, all except the first in one dense matrix; an `Elimination`.
 
     Attributes
     ----------
     first : FirstFactor
     remainder : Remainder
     rows, cols : numpy.ndarray of int, shape (t,)
-        Where the targets stand in the lower triangle of the (m + P)-square matrix.
+        Positions of the targets in the lower triangle of the (m + P)-square matrix.
     """
 
     first: FirstFactor
@@ -41,7 +41,7 @@ class Crossed:
 
     @classmethod
     def of(cls, first: FirstFactor) -> Crossed:
-        """Read the places of the targets."""
+        """Read the positions of the targets."""
         remainder = Remainder.of(first)
         return cls(first, remainder, *np.divmod(remainder.targets, first.columns.total))
 
@@ -80,7 +80,7 @@ class Crossed:
         return self._eliminate(roots)[0]
 
     def _eliminate(self, roots: list[np.ndarray]) -> tuple[CrossedFactors, np.ndarray]:
-        """Eliminate all factors; and the log determinant of the first one's part, (N,)."""
+        """Eliminate all factors; also returns the log determinant of the first one's part, (N,)."""
         root, later = roots[self.first.position], [roots[f] for f in self.columns.factors]
         values, log_det_first = self.remainder.reduce(root)
         m, matrix = self.columns.m, self._matrix(values, later)
@@ -92,9 +92,9 @@ class Crossed:
         return CrossedFactors(self.first, G, rows[:, :m], rows[:, m:], root, later), log_det_first
 
     def _matrix(self, values: np.ndarray, roots: list[np.ndarray]) -> np.ndarray:
-        """[I + L'B_zz L, .; B_vz L, B_vv], its lower triangle at least, shape (m + P, m + P, N)."""
+        """[I + L'B_zz L, .; B_vz L, B_vv], at least its lower triangle, shape (m + P, m + P, N)."""
         k, N = self.columns.total, values.shape[1]
-        by_point = self.columns.m >= _LAPACK  # LAPACK wants each point's matrix in one piece
+        by_point = self.columns.m >= _LAPACK  # LAPACK needs each point's matrix to be contiguous
         matrix = np.moveaxis(np.zeros((N, k, k)), 0, -1) if by_point else np.zeros((k, k, N))
         if all(q == 1 for q in self.columns.n_effects):  # L is diagonal, and scales entry by entry
             scale = np.ones((k, N))
@@ -125,7 +125,7 @@ class Crossed:
 def _lapack(matrix: np.ndarray, m: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Schur complement G, and Cholesky rows R_zz and R_zv, of matrices (k, k, N), whose lower triangle is read.
 
-    Rounding may leave no factor far out, where lambda is huge: its diagonal is infinite there, and so is the log
+    Rounding may leave no factor far out, where lambda is huge: the diagonal is then set to infinity, and so is the log
     determinant, which rules the point out.
     """
     k, N = matrix.shape[1:]
@@ -137,7 +137,7 @@ def _lapack(matrix: np.ndarray, m: int) -> tuple[np.ndarray, np.ndarray, np.ndar
         if info:
             L[n], right[:, :, n], G[:, :, n] = np.diag(np.full(m, np.inf)), 0.0, np.eye(k - m)
             continue
-        L[n] = R.T  # as it lies in memory
+        L[n] = R.T  # as laid out in memory
         right[:, :, n] = solve_triangular(R, matrix[m:, :m, n].T, trans="T", check_finite=False)
         corner = matrix[m:, m:, n]
         G[:, :, n] = np.tril(corner) + np.tril(corner, -1).T - right[:, :, n].T @ right[:, :, n]
@@ -146,7 +146,7 @@ def _lapack(matrix: np.ndarray, m: int) -> tuple[np.ndarray, np.ndarray, np.ndar
 
 @dataclass(frozen=True)
 class CrossedFactors:
-    """Crossed factors, gone; a `Factorised`.
+    """Crossed factors after elimination; a `Factorised`.
 
     Attributes
     ----------
@@ -159,7 +159,7 @@ class CrossedFactors:
     root : numpy.ndarray of shape (q, q, N)
         Of the first factor's Sigma.
     later : list of numpy.ndarray of shape (q, q, N)
-        The same of the later factors.
+        The same for the later factors.
     """
 
     first: FirstFactor
@@ -187,7 +187,7 @@ class CrossedFactors:
         return [(root[:, :, None, which] * own).sum(axis=1) for root, own in by_factor]
 
     def without(self, rows: WorkingRows) -> tuple[np.ndarray, np.ndarray]:
-        """See `Factorised.without`: the later factors together.
+        """See `Factorised.without`; the later factors go together.
 
         Their columns of a row are r = a - sum_e g_e C_e: a holds its own z, C_e the cross-products of its level of the
         first factor. The variance is |H'r|^2, and V loses Q'r (`_covariances`, of every point).
@@ -211,9 +211,9 @@ class CrossedFactors:
 
     @cached_property
     def _covariances(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Per point, a root H (m, m) of the covariance of the later effects, and Q = H H' B_zv, (m, P).
+        """For each point, a root H (m, m) of the covariance of the later effects, and Q = H H' B_zv, (m, P).
 
-        The covariance is over sigma^2, given the common effects and with the first factor integrated out.
+        The covariance is divided by sigma^2, given the common effects and with the first factor integrated out.
         """
         columns, found = self.first.columns, []
         for n in range(self.G.shape[2]):

@@ -1,4 +1,4 @@
-"""The collapsed log density of a Gaussian mixed model: a function of the group covariances and sigma alone.
+"""The collapsed log density of a Gaussian mixed model: a function of only the group covariances and sigma.
 
     y | gamma, b ~ N(V_x gamma + sum_f Z_f b_f, sigma^2 W^-1),  gamma ~ N(m, V0),  b_fj ~ N(0, sigma^2 Sigma_f)
 
@@ -39,7 +39,7 @@ class CollapsedDensity:
     covariances : Covariances
     residual : Residual
     known : Elimination, optional
-        That of the statistics, where another density of the same rows has it.
+        The elimination of the statistics, if another density of the same rows has it.
     """
 
     STORED: ClassVar[tuple[str, ...]] = ("statistics", "units", "covariances", "residual")
@@ -68,26 +68,26 @@ class CollapsedDensity:
 
     @cached_property
     def elimination(self) -> Elimination:
-        """How the factors are integrated out; follows from the statistics alone."""
+        """How the factors are integrated out; depends only on the statistics."""
         return choose(self.statistics) if self.known is None else self.known
 
     def __getstate__(self) -> dict[str, Any]:
-        """What follows from the fields is made again when it is needed."""
+        """Cached values are left out: they are recomputed from the fields when needed."""
         return {field.name: getattr(self, field.name) for field in fields(self)} | {"known": None}
 
     @property
     def dimension(self) -> int:
-        """Number of coordinates beside sigma."""
+        """Number of coordinates, without sigma."""
         return self.covariances.dimension
 
     @property
     def flops(self) -> float:
-        """Floating point operations of one evaluation, roughly."""
+        """Approximate floating point operations of one evaluation."""
         P = len(self.residual.prior)
         return self.elimination.flops + 10 * P**3
 
     def with_statistics(self, statistics: CrossProducts) -> CollapsedDensity:
-        """The same model, priors and units with other rows; their factors may have got new levels."""
+        """The same model, priors and units with other rows, whose factors may have new levels."""
         return replace(self, statistics=statistics, residual=replace(self.residual, n=statistics.n), known=None)
 
     def with_covariances(self, covariances: Covariances) -> CollapsedDensity:
@@ -112,7 +112,7 @@ class CollapsedDensity:
         return result
 
     def passes(self, n: int) -> Iterator[slice]:
-        """Points whose matrices G are held together."""
+        """Points whose matrices G are held in memory together."""
         return chunks(n, self.residual.prior.size, allowed().working)
 
     def chunks(self, n: int) -> Iterator[slice]:

@@ -4,8 +4,8 @@ Everything the chain has integrated out is drawn back from its conditional norma
 factors, then the first one, group by group. The joint chain converges at the rate of the covariances' chain (Acosta,
 Huber & Jones, 2014, Markov chain Monte Carlo with linchpin variables, technical report, University of Minnesota).
 
-The first factor's effects may be too many to store. They are then drawn when asked for: a draw depends on
-(seed, factor, level, draw) alone, and the arithmetic is elementwise, so that the numbers are the same to the last bit
+The first factor's effects may be too many to store. They are then drawn when asked for: a draw depends only on
+(seed, factor, level, draw), and the arithmetic is elementwise, so that the numbers are the same to the last bit
 whichever levels are drawn together.
 """
 
@@ -38,7 +38,7 @@ class Points:
     s : numpy.ndarray of shape (n,)
         log(sigma), working units.
     which : numpy.ndarray of int, shape (S,)
-        Of every draw, chain after chain.
+        The point of every draw, numbered across the chains.
     """
 
     STORED: ClassVar[tuple[str, ...]] = ("roots", "s", "which")
@@ -48,7 +48,7 @@ class Points:
     which: np.ndarray
 
     def with_draws(self, chunks: Iterable[slice]) -> Iterator[tuple[slice, np.ndarray]]:
-        """Some points at a time, with the draws that are at them."""
+        """A few points at a time, with the draws that are at them."""
         order = np.argsort(self.which, kind="stable")
         at = self.which[order]
         for points in chunks:
@@ -57,14 +57,14 @@ class Points:
 
 @dataclass(frozen=True)
 class Coefficients:
-    """What the first factor's effects depend on beside their own data; working units.
+    """What the first factor's effects depend on besides their own data; working units.
 
     Attributes
     ----------
     gamma, gamma_mean : numpy.ndarray of shape (P - 1, S)
         Draws of the common effects, and their means given the draw's covariances and sigma.
     later, later_mean : numpy.ndarray of shape (m, S)
-        The same of the later factors' effects, in the order of `Columns`.
+        The same for the later factors' effects, in the order of `Columns`.
     """
 
     STORED: ClassVar[tuple[str, ...]] = ("gamma", "gamma_mean", "later", "later_mean")
@@ -143,7 +143,7 @@ class FirstEffects:
         return result
 
     def draw_each(self, levels: np.ndarray) -> np.ndarray:
-        """Effects of another level at every draw, those that `draw` gives it there.
+        """Effects of a different level at every draw, equal to those from `draw`.
 
         Parameters
         ----------
@@ -176,7 +176,7 @@ class FirstEffects:
         statistics, which = self.density.statistics, self.points.which
         T = statistics.T[self.factor][:, :, levels]
         q, P, _ = T.shape
-        t = np.repeat(T[:, -1, :, None], len(which), axis=2)  # Z'W (y - everything that is known)
+        t = np.repeat(T[:, -1, :, None], len(which), axis=2)  # Z'W (y - everything known)
         for i in range(P - 1):
             t -= T[:, i, :, None] * self.coefficients.gamma[i]
         if len(self.coefficients.later):
@@ -186,7 +186,7 @@ class FirstEffects:
         return conditional_effects(self._root(levels), t, np.exp(self.points.s)[which] * z)
 
     def _root(self, levels: np.ndarray) -> np.ndarray:
-        """F of `conditional_root` for every level and draw, (q, q, k, S); levels of equal S_j are done once."""
+        """F of `conditional_root` for every level and draw, (q, q, k, S); levels with equal S_j are computed once."""
         all_kinds, root = self.first.kinds, self.points.roots[self.factor]
         kinds, place = np.unique(all_kinds.of_level[levels], return_inverse=True)
         F, _ = conditional_root(unpack(all_kinds.S[:, kinds], len(root))[..., None], root[:, :, None])
@@ -198,7 +198,7 @@ class FirstEffects:
         return self.means(np.arange(self.n_levels))
 
     def means(self, levels: np.ndarray) -> np.ndarray:
-        """Exact posterior means given the covariances' draws, on the user's scale; a level's are computed once.
+        """Exact posterior means given the covariances' draws, on the user's scale; each level's are computed once.
 
         E[b_j] = mean over draws of M_j Z_j'W (y - X E[gamma] - Z_later E[b_later]), all conditional on the draw's
         covariances. The sums over draws are taken once for all groups of equal S_j.
@@ -206,7 +206,7 @@ class FirstEffects:
         Parameters
         ----------
         levels : numpy.ndarray of int, shape (k,)
-            Distinct; a level's means are the same to the last bit whichever levels are asked for together.
+            Distinct; a level's means are the same to the last bit whichever levels are requested together.
 
         Returns
         -------
@@ -219,7 +219,7 @@ class FirstEffects:
 
     @cached_property
     def _means(self) -> np.ndarray:
-        """`means` so far; NaN where nobody has asked."""
+        """`means` so far; NaN for levels not yet requested."""
         return np.full((self.n_levels, self.n_effects), np.nan)
 
     def _exact_means(self, levels: np.ndarray) -> np.ndarray:
@@ -240,7 +240,7 @@ class FirstEffects:
         return self.density.units.group_effects(self.factor, b).T
 
     def _known_at_points(self) -> np.ndarray:
-        """All that is known, (later, gamma, -1), times the share of draws, at every point; (n, m + P)."""
+        """Everything known, (later, gamma, -1), times the share of draws, at every point; (n, m + P)."""
         points = self.points
         weight = np.bincount(points.which, minlength=len(points.s)) / len(points.which)
         at = np.unique(points.which, return_index=True)[1]  # conditional means are those of the draw's point
@@ -248,7 +248,7 @@ class FirstEffects:
         return (np.vstack([c.later_mean[:, at], c.gamma_mean[:, at], np.full((1, len(at)), -1.0)]) * weight).T
 
     def _moments(self, S: np.ndarray, known: np.ndarray) -> np.ndarray:
-        """Means over draws of M_j times all that is known, of some S_j (q, q, k); shape (k, q, q, m + P)."""
+        """Means over draws of M_j times everything known, for some S_j (q, q, k); shape (k, q, q, m + P)."""
         q, _, n_kinds = S.shape
         root = self.points.roots[self.factor][:, :, None]
         moments = np.empty((n_kinds, q * q, known.shape[1]))
@@ -262,7 +262,7 @@ class FirstEffects:
 
 
 def level_normals(key: tuple[int | str, ...], levels: np.ndarray, S: int, q: int) -> np.ndarray:
-    """Standard normal numbers of some levels, (k, S, q), the same whichever levels are asked for together."""
+    """Standard normal numbers of some levels, (k, S, q), the same whichever levels are requested together."""
     runs = np.split(levels, np.flatnonzero(np.diff(levels) != 1) + 1)
     found = [row_uniforms(key, int(run[0]), int(run[-1]) + 1, S * q) for run in runs if len(run)]
     return ndtri(np.concatenate(found)).reshape(len(levels), S, q) if found else np.empty((0, S, q))
@@ -279,8 +279,8 @@ def draw_coefficients(
 ) -> Coefficients:
     """Draw common effects and the later factors' effects.
 
-    `advance` is told the number of points after every chunk; `common` takes the means and packed covariances of the
-    common effects at the points.
+    `advance` is called with the number of points after every chunk; `common` receives the means and packed covariances
+    of the common effects at the points.
     """
     elimination = density.elimination
     P, S, columns = len(density.residual.prior), len(points.which), elimination.first.columns
@@ -309,7 +309,7 @@ def draw_coefficients(
 
 
 def later_effects(density: CollapsedDensity, values: np.ndarray) -> dict[int, np.ndarray]:
-    """Effects of the later factors on the user's scale, by position of the factor: (q, J, ...) of columns (m, ...)."""
+    """Effects of the later factors on the user's scale, by the factor's position: (q, J, ...) from columns (m, ...)."""
     columns = density.elimination.first.columns
     by_factor = zip(columns.factors, columns.split(values), strict=True)
     return {f: density.units.group_effects(f, mine) for f, mine in by_factor}

@@ -1,7 +1,7 @@
-"""What an elimination is, which one a model gets, and what is too large for any.
+"""The protocol of an elimination, the choice of one for a model, and the limits on its size.
 
-An elimination integrates all group effects out. The factor that goes first is always one whose groups are independent
-given everything else (`first_factor`); how the others follow is what implementations differ in.
+An elimination integrates all group effects out. The first factor is always one whose groups are independent given
+everything else (`first_factor`); implementations differ in how the others follow.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bayesmixed.gaussian.units import WorkingRows
 
 
 class Factorised(Protocol):
-    """All group effects integrated out at N points, with what drawing them back and leaving rows out needs."""
+    """All group effects integrated out at N points, keeping what is needed to draw them back and leave rows out."""
 
     @property
     def G(self) -> np.ndarray:  # noqa: N802 - its name in the equations
@@ -29,7 +29,7 @@ class Factorised(Protocol):
     def draw(
         self, gamma: np.ndarray, sigma: np.ndarray, normals: list[np.ndarray], which: np.ndarray
     ) -> list[np.ndarray]:
-        """Effects of all factors but the first, given the common ones.
+        """Effects of all factors except the first, given the common ones.
 
         Parameters
         ----------
@@ -54,12 +54,12 @@ class Factorised(Protocol):
         left : numpy.ndarray of shape (P, n, N)
             What is left of V.
         variance : numpy.ndarray of shape (n, N)
-            Of the effects' part of the linear predictor, given the common effects and over sigma^2.
+            Of the effects' part of the linear predictor, given the common effects and divided by sigma^2.
         """
 
 
 class Elimination(Protocol):
-    """Integrates the group effects out; made of the statistics of the rows alone, it knows no prior.
+    """Integrates the group effects out; depends only on the statistics of the rows, not on priors.
 
     `roots` are those of the relative covariances of all factors in the model's order, Sigma_f / sigma^2 = root root',
     each (q, q, N) at N points.
@@ -67,53 +67,53 @@ class Elimination(Protocol):
 
     @property
     def first(self) -> FirstFactor:
-        """The factor that goes first, the order of all, and the columns of the others."""
+        """The first factor, the order of all, and the columns of the others."""
 
     @property
     def size(self) -> int:
-        """Numbers of the working arrays of one point."""
+        """Size of the working arrays of one point."""
 
     @property
     def flops(self) -> float:
-        """Floating point operations of one point, roughly."""
+        """Approximate floating point operations of one point."""
 
     @property
     def largest(self) -> int:
-        """Columns of the largest matrix that is factorised in one piece."""
+        """Columns of the largest matrix that is factorised as a whole."""
 
     @property
     def row_size(self) -> int:
-        """Numbers that a row takes at one point in `Factorised.without`, beside V."""
+        """Size of the arrays for a row at one point in `Factorised.without`, apart from V."""
 
     def reduce(self, roots: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """G = V' V_lambda^-1 V, (P, P, N), and D = log det V_lambda, (N,)."""
 
     def factorise(self, roots: list[np.ndarray]) -> Factorised:
-        """The same, keeping what drawing and leaving out need; for the points of one chunk."""
+        """The same, keeping what is needed to draw effects and leave rows out; for the points of one chunk."""
 
 
 def choose(statistics: CrossProducts) -> Elimination:
-    """The elimination of a model's factors, at least one."""
+    """The elimination for a model's factors, at least one."""
     nested, first = _first(statistics)
     return Nested.of(first) if nested else Crossed.of(first)
 
 
 def too_large(statistics: CrossProducts, names: list[str]) -> str:
-    """Why the model is beyond its elimination, with the factors' names; empty where it is not."""
+    """Why the model is too large for its elimination, with the factors' names; empty if it is not."""
     limits, (nested, first) = allowed(), _first(statistics)
     if not nested and first.columns.m > limits.columns:
         others = quoted(names[f] for f in first.columns.factors)
         return f"the crossed factors {others} have {first.columns.m} effects, more than {limits.columns}"
     if (products := first.products_kept) > limits.products:
         name = names[first.position]
-        return f"the groups of {name!r} meet so many other columns that {products:.1e} cross-products would be kept"
+        return f"the groups of {name!r} occur with so many columns that {products:.1e} cross-products would be kept"
     return ""
 
 
 def integration_order(statistics: CrossProducts) -> tuple[bool, tuple[int, ...]]:
-    """Whether all factors are nested, and their order: from the leaves to the root, else most effects first.
+    """Whether all factors are nested, and their order: from the leaves to the root if so, else by number of effects.
 
-    It is known without preparing an elimination, which takes a while after a fit has been read or unpickled.
+    This does not prepare an elimination, which takes a while after a fit has been loaded or unpickled.
     """
     order = nesting_order(statistics)
     if order is not None:

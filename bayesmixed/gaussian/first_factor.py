@@ -9,8 +9,8 @@ the cross-products of the other columns as
 a sum of positive semi-definite terms for every Sigma: the usual ``B - C' (Sigma^-1 + S)^-1 C`` cancels where Sigma
 is large. The determinant of the first factor's part is the product of those of I + R_j Sigma R_j'.
 
-B is linear in the inverses, and groups of equal S_j share one: so it is one matrix product for many Sigma at once. Of
-one or two effects the inverse is an adjugate over a determinant, both known functions of Sigma: then B is linear in the
+B is linear in the inverses, and groups of equal S_j share one, so B is one matrix product for many Sigma at once. For
+one or two effects the inverse is an adjugate over a determinant, both known functions of Sigma, so B is linear in the
 inverse determinants, one number per group.
 """
 
@@ -37,15 +37,15 @@ from bayesmixed.gaussian.batched import (
 )
 from bayesmixed.gaussian.units import WorkingRows
 
-_NULL = 1e-12  # relative eigenvalue below which a direction of S_j holds no data
+_NULL = 1e-12  # relative eigenvalue below which a direction of S_j has no data
 _ALIKE = 12  # decimals, of the largest entry, to which S_j of groups that share an inverse agree
 _PARTS = 4  # terms of the adjugate of two effects
-_DENSE = 4_000_000  # entries up to which the matrix is kept dense, and beyond where half of them are not zero
+_DENSE = 4_000_000  # the matrix is kept dense up to this many entries, and beyond if half of them are not zero
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns that are left when the first factor is gone: the other factors' effects, then V.
+    """The columns that are left after the first factor: the other factors' effects, then V.
 
     Attributes
     ----------
@@ -103,7 +103,7 @@ class Entries:
 
     @classmethod
     def of(cls, statistics: CrossProducts, first: int, columns: Columns, levels: np.ndarray | None = None) -> Entries:
-        """Read the cross-products of the first factor, of all levels, or of some distinct ones, renumbered."""
+        """Read the cross-products of the first factor, for all levels or some distinct ones, renumbered."""
         T = statistics.T[first] if levels is None else statistics.T[first][:, :, levels]
         q, P, J = T.shape
         level = [np.tile(np.arange(J), P)]
@@ -127,14 +127,14 @@ class Entries:
 
 @dataclass(frozen=True)
 class Kinds:
-    """The distinct S_j of a factor: groups of equal S_j share what follows from it.
+    """The distinct S_j of a factor: groups with equal S_j share what follows from it.
 
     Attributes
     ----------
     S : numpy.ndarray of shape (q (q + 1) / 2, U)
         Packed.
     of_level : numpy.ndarray of int, shape (n_levels,)
-        Which of them each group has.
+        Position of each group's among these.
     """
 
     S: np.ndarray
@@ -142,20 +142,20 @@ class Kinds:
 
     @classmethod
     def of(cls, S: np.ndarray) -> Kinds:
-        """Sort out the packed S_j of all groups, (q (q + 1) / 2, n_levels)."""
+        """Find the distinct ones among the packed S_j of all groups, (q (q + 1) / 2, n_levels)."""
         scale = np.abs(S).max() or 1.0
         _, at, kind = np.unique(np.round(S / scale, _ALIKE), axis=1, return_index=True, return_inverse=True)
         return cls(S[:, at], kind.ravel())
 
     @cached_property
     def count(self) -> np.ndarray:
-        """How many groups have each, (U,)."""
+        """Number of groups with each, (U,)."""
         return np.bincount(self.of_level, minlength=self.S.shape[1]).astype(float)
 
 
 @dataclass(frozen=True)
 class FirstFactor:
-    """The factor that is integrated out first, and what its groups know of the others.
+    """The factor that is integrated out first, and its cross-products with the others.
 
     Attributes
     ----------
@@ -174,19 +174,19 @@ class FirstFactor:
 
     @classmethod
     def of(cls, statistics: CrossProducts, order: tuple[int, ...]) -> FirstFactor:
-        """Look at the first of some order."""
+        """Prepare the first factor of an order."""
         return cls(statistics, order, Columns.of(statistics, order[1:]), Kinds.of(statistics.S[order[0]]))
 
     @property
     def position(self) -> int:
-        """Of the factor, among the model's."""
+        """Position of the factor among the model's."""
         return self.order[0]
 
     @property
     def products_kept(self) -> int:
-        """How many numbers the matrix of `Remainder` has at most.
+        """Upper bound of the number of entries in the matrix of `Remainder`.
 
-        One per pair of columns that a group meets and entry of its inverse; V's are shared by groups of equal S_j.
+        One per pair of columns that occur with a group and per entry of its inverse; groups of equal S_j share V's.
         """
         P, statistics, columns = len(self.statistics.VV), self.statistics, self.columns
         met = np.zeros(len(self.kinds.of_level), dtype=np.int64)
@@ -239,7 +239,7 @@ class Inverses:
     R : numpy.ndarray of shape (U, q, q)
         w^(1/2) Q'.
     white : numpy.ndarray of shape (U, q, q)
-        w^(-1/2) Q', zero in the directions that hold no data: what makes c_j of C_j.
+        w^(-1/2) Q', zero in the directions without data: turns C_j into c_j.
     spread : numpy.ndarray of shape (q (q + 1) / 2, U, q (q + 1) / 2)
         Packed R Sigma R' from packed Sigma.
     """
@@ -260,9 +260,9 @@ class Inverses:
         return cls(kinds, R, white, sandwich(R))
 
     def at(self, root: np.ndarray, kinds: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
-        """Packed inverses of some kinds, (q (q + 1) / 2, k, N), and log determinants of what is inverted, (k, N).
+        """Packed inverses for some kinds, (q (q + 1) / 2, k, N), and log determinants of what is inverted, (k, N).
 
-        `root` are those of Sigma, (q, q, N).
+        `root` holds roots of Sigma, (q, q, N).
         """
         q = len(root)
         A = self.spread[:, kinds] @ gram(root)
@@ -273,7 +273,7 @@ class Inverses:
         return inverse_above_identity(A, q, det)
 
     def determinants(self, root: np.ndarray, kinds: slice = slice(None)) -> np.ndarray:
-        """Those of what is inverted, (k, N), of one or two effects.
+        """Determinants of what is inverted, (k, N), for one or two effects.
 
         det(I + S Sigma) = 1 + tr(S Sigma) + det S det Sigma, without cancellation.
         """
@@ -284,7 +284,7 @@ class Inverses:
 
     @cached_property
     def _of_determinants(self) -> np.ndarray:
-        """What 1, packed Sigma and det Sigma are multiplied by, (U, .)."""
+        """Coefficients of 1, packed Sigma and det Sigma, (U, .)."""
         S, one = self.kinds.S, np.ones((1, self.kinds.S.shape[1]))
         if len(S) == 1:
             return np.concatenate([one, S]).T
@@ -294,15 +294,15 @@ class Inverses:
 
 @dataclass(frozen=True)
 class Remainder:
-    """B, the cross-products that are left when the first factor is gone.
+    """B, the cross-products that are left after the first factor.
 
     Attributes
     ----------
     targets : numpy.ndarray of int, shape (t,)
         The entries of B that are not always zero, as ``row * total + column``, row >= column; sorted.
     linear : numpy.ndarray or sparse array
-        From q = 3 on of shape (t, q (q + 1) / 2 * U): B's entries are ``constant + linear @ inverses``. Else of shape
-        (parts * t, U), for as many parts as the adjugate has terms, 1 and packed Sigma or 1 alone: B's entries are
+        For q >= 3, of shape (t, q (q + 1) / 2 * U): B's entries are ``constant + linear @ inverses``. Otherwise of
+        shape (parts * t, U), with a part for each term of the adjugate (1 and packed Sigma, or only 1): B's entries are
         ``constant + sum(term * (part @ (1 / determinants)))``.
     constant : numpy.ndarray of shape (t,)
         E.
@@ -334,21 +334,21 @@ class Remainder:
 
     @property
     def size(self) -> int:
-        """Numbers of one evaluation's working arrays."""
+        """Size of one evaluation's working arrays."""
         inverses = self.linear.shape[1] // len(self.inverses.R)
         return self.linear.shape[0] + 3 * inverses * min(len(self.inverses.R), allowed().kinds)
 
     @property
     def flops(self) -> float:
-        """Floating point operations of one evaluation, roughly."""
-        return 2.0 * self.linear.size + 10 * self.linear.shape[1]  # of a sparse array: of its entries
+        """Approximate floating point operations of one evaluation."""
+        return 2.0 * self.linear.size + 10 * self.linear.shape[1]  # for a sparse array, `size` counts its entries
 
     def reduce(self, root: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Entries of B at the targets, (t, N), and the log determinant, (N,), for roots of Sigma, (q, q, N)."""
         q, _, N = root.shape
         U = self.inverses.kinds.S.shape[1]
         values, log_det = np.zeros((self.linear.shape[0], N)), np.zeros(N)
-        together = U if sparse.issparse(self.linear) else allowed().kinds  # a sparse array's columns are not cheap
+        together = U if sparse.issparse(self.linear) else allowed().kinds  # sparse arrays are slow to slice
         for kinds in chunks(U, 1, together):
             if q > 2:
                 inverse, log_det_kinds = self.inverses.at(root, kinds)
@@ -367,7 +367,7 @@ class Remainder:
 
 
 def pairs_within(level: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Positions (a, b), b <= a, of all pairs of entries of one level, some levels at a time."""
+    """Positions (a, b), b <= a, of all pairs of entries of one level, a few levels at a time."""
     starts = np.searchsorted(level, level)  # of each entry's level
     partners = np.arange(len(level)) - starts + 1
     group = (np.cumsum(partners) - 1) // allowed().working
@@ -395,7 +395,7 @@ def _products(
 
 
 def _over_determinant(inverses: Inverses, kind: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """What packed inverses of two effects are multiplied by, (3, k), of the terms of their adjugates, (4, k).
+    """Coefficients of packed inverses of two effects, (3, k), as those of the terms of their adjugates, (4, k).
 
     Of I + N, N = R Sigma R', these are 1 + n_11, -n_10 and 1 + n_00.
     """
@@ -407,9 +407,9 @@ def _over_determinant(inverses: Inverses, kind: np.ndarray, values: np.ndarray) 
 def _assemble(
     products: list[tuple[np.ndarray, np.ndarray, np.ndarray]], targets: np.ndarray, q: int, U: int
 ) -> np.ndarray | sparse.csr_array:
-    """`Remainder.linear`, from its values of each target and kind."""
+    """`Remainder.linear`, from its values for each target and kind."""
     t, h = len(targets), len(products[0][2])
-    # packed inverses stand beside each other, the terms of an adjugate below
+    # packed inverses are side by side, the terms of an adjugate below each other
     down, right, shape = (0, U, (t, h * U)) if q > 2 else (t, 0, (h * t, U))
     each = np.arange(h)[:, None]
     rows = np.concatenate([(np.searchsorted(targets, target) + down * each).ravel() for target, _, _ in products])

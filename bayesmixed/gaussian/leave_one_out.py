@@ -1,7 +1,7 @@
-"""The density of every row given all others, group and common effects integrated out, at the chains' points.
+"""The density of every row given all others, with group and common effects integrated out, at the chains' points.
 
 Given the group covariances and sigma, let eta_i be the linear predictor of row i, with posterior mean m_i and variance
-h_i, and kappa_i = w_i h_i / sigma^2. Taking the row out again leaves a normal density in closed form,
+h_i, and kappa_i = w_i h_i / sigma^2. Removing the row leaves a normal density in closed form,
 
     y_i | y_-i, theta, sigma ~ N(y_i - e_i / (1 - kappa_i), sigma^2 / (w_i (1 - kappa_i))),      e_i = y_i - m_i,
 
@@ -23,7 +23,7 @@ from bayesmixed.gaussian.density import CollapsedDensity
 from bayesmixed.gaussian.effects import Points
 from bayesmixed.gaussian.units import WorkingRows
 
-_MIN_KEPT = 1e-15  # of 1 - kappa, beyond rounding
+_MIN_KEPT = 1e-15  # lower bound of 1 - kappa, against rounding
 
 
 def leave_one_out(density: CollapsedDensity, points: Points, design: Design) -> np.ndarray:
@@ -35,7 +35,7 @@ def leave_one_out(density: CollapsedDensity, points: Points, design: Design) -> 
     points : Points
         Of the draws.
     design : Design
-        The rows that `density` knows.
+        The rows of `density`.
 
     Returns
     -------
@@ -44,7 +44,7 @@ def leave_one_out(density: CollapsedDensity, points: Points, design: Design) -> 
     """
     elimination, order = density.elimination, density.elimination.first.order
     found = np.empty((len(points.s), design.n_rows))
-    by_level = np.argsort(design.groups[order[0]].codes, kind="stable")  # rows of a level share what they cost
+    by_level = np.argsort(design.groups[order[0]].codes, kind="stable")  # rows of a level share the work
     width = len(density.residual.prior) + elimination.row_size
     for some in density.chunks(len(points.s)):
         s = points.s[some]
@@ -62,7 +62,7 @@ def leave_one_out(density: CollapsedDensity, points: Points, design: Design) -> 
 
 
 def last_step(prior: np.ndarray, G: np.ndarray, s: np.ndarray, left: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Residuals e and variances, each (n, N), when the common effects are eliminated from rows left, (P, n, N)."""
+    """Residuals e and variances, each (n, N), when the common effects are eliminated from rows `left`, (P, n, N)."""
     p = len(prior) - 1
     H = np.moveaxis(G * np.exp(-2 * s) + prior[:, :, None], -1, 0)
     L = np.linalg.cholesky(H[:, :p, :p])
@@ -74,12 +74,12 @@ def last_step(prior: np.ndarray, G: np.ndarray, s: np.ndarray, left: np.ndarray)
 def left_out_density(
     residual: np.ndarray, spread: np.ndarray, variance: np.ndarray, weights: np.ndarray | None, y_scale: float
 ) -> np.ndarray:
-    """Log density of each row given all others, (S, n), from what they say of it themselves.
+    """Log density of each row given all others, (S, n), from residuals and variances given all rows.
 
     Parameters
     ----------
     residual, spread : numpy.ndarray of shape (S, n)
-        y less the posterior mean of its linear predictor, and that one's variance; working units.
+        y minus the posterior mean of its linear predictor, and the latter's variance; working units.
     variance : numpy.ndarray of shape (S, 1)
         sigma^2, working units.
     weights : numpy.ndarray of shape (n,), or None

@@ -1,8 +1,8 @@
 """Integrate out the factors above the first one, each nested in the next: group by group, in linear time.
 
-Every group j of a factor has one ancestor in each later factor, so that its cross-products C_j with the columns that
-are left touch few of them. Integrating its effects out subtracts C_j' M_j C_j, M_j = (Sigma^-1 + S_j)^-1, from their
-cross-products, and nothing that was zero fills up. A model with a single factor is the case of no further factor.
+Every group j of a factor has one ancestor in each later factor, so that its cross-products C_j with the remaining
+columns involve few of them. Integrating its effects out subtracts C_j' M_j C_j, M_j = (Sigma^-1 + S_j)^-1, from their
+cross-products, and there is no fill-in. A model with a single factor is the special case without later factors.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from bayesmixed.gaussian.units import WorkingRows
 
 @dataclass(frozen=True)
 class Step:
-    """Where one factor's groups find their numbers among the targets, and where their elimination goes.
+    """Where one factor's groups have their entries among the targets, and where their elimination is subtracted.
 
     Attributes
     ----------
     S : numpy.ndarray of int, shape (q, q, J)
     C : numpy.ndarray of int, shape (q, k, J)
-        k columns are left to each group: its ancestors' effects, then V.
+        k columns remain for each group: its ancestors' effects, then V.
     ancestors : tuple of numpy.ndarray of int, shape (J,)
-        Its level of each later factor.
+        Each group's level of each later factor.
     scatter : sparse array of shape (t, . * J)
         Adds up the columns of ``C_j' M_j C_j`` that belong to ancestors, from the diagonal down, at the targets; those
         of V, which all groups share, are summed as they are.
@@ -43,14 +43,14 @@ class Step:
 
 
 def nesting_order(statistics: CrossProducts) -> tuple[int, ...] | None:
-    """All factors ordered so that each is nested in the next, or None."""
+    """All factors, ordered so that each is nested in the next, or None."""
     order = sorted(range(len(statistics.S)), key=lambda f: (-statistics.n_levels[f], f))
     return tuple(order) if all(is_nested(statistics, *pair) for pair in pairwise(order)) else None
 
 
 @dataclass(frozen=True)
 class Nested:
-    """Factors of which none crosses another; an `Elimination`.
+    """Factors that do not cross each other; an `Elimination`.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class Nested:
     steps : tuple of Step
         Of the later factors, from the leaves to the root.
     V : numpy.ndarray of int, shape (P, P)
-        Where V's own cross-products stand among the targets.
+        Positions of V's own cross-products among the targets.
     """
 
     first: FirstFactor
@@ -141,7 +141,7 @@ class Nested:
         return NestedFactors(self, values[self.V], roots[self.first.position], kept)
 
     def _eliminate(self, values: np.ndarray, step: Step, F: np.ndarray) -> np.ndarray:
-        """Subtract C_j' M_j C_j of all groups, M_j = F F', from the cross-products of what is left."""
+        """Subtract C_j' M_j C_j of all groups, M_j = F F', from the cross-products of what remains."""
         C = values[step.C]  # (q, k, J, N)
         FC = sum(F[k, :, None] * C[k] for k in range(len(F)))
         P, N = len(self.V), values.shape[1]
@@ -157,7 +157,7 @@ class Nested:
 
 @dataclass(frozen=True)
 class NestedFactors:
-    """Nested factors, gone; a `Factorised`. Effects are drawn from the root to the leaves, given the ancestors'.
+    """Nested factors after elimination; a `Factorised`. Effects are drawn from root to leaves, given those above.
 
     Attributes
     ----------
@@ -166,7 +166,7 @@ class NestedFactors:
     root : numpy.ndarray of shape (q, q, N)
         Of the first factor's Sigma.
     kept : list of (numpy.ndarray of shape (q, q, J, N), numpy.ndarray of shape (q, k, J, N))
-        Per later factor: F of `conditional_root`, and the cross-products C with what is left.
+        Per later factor: F of `conditional_root`, and the cross-products C with what remains.
     """
 
     nested: Nested
@@ -194,7 +194,7 @@ class NestedFactors:
         g, left, variance = first.without(rows, self.root)
         columns = []
         for f, Z in zip(first.columns.factors, rows.Z[1:], strict=True):
-            # a level of the first factor occurs with a single one of each later factor
+            # a level of the first factor occurs with only one of each later factor
             C = first.statistics.between(first.position, f).products[:, :, rows.codes[0], None]
             columns += list(Z[..., None] - (g[:, None] * C).sum(axis=0))
         rest, later = [*columns, *left], np.zeros(left.shape[1:])

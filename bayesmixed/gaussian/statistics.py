@@ -12,23 +12,23 @@ from bayesmixed.errors import FormulaError, quoted
 from bayesmixed.gaussian.units import Units
 
 # Size of what is subtracted from a column while it is swept, in working units. A sum of squares that is derived from
-# those of unswept columns loses the square of it: here 3 of a double's 16 digits. A year's square, swept of the year,
-# would lose 6, its cube 11, and a group's null directions are told at 1e-12 (`elimination`)
+# those of unswept columns loses its square: here 3 of a double's 16 digits. A year's square, swept of the year,
+# would lose 6, its cube 11, and a group's null directions are found at 1e-12 (`elimination`)
 _MAX_SUBTRACTED = 30.0
-_LOST = 1e4  # where there are no rows to read again: 8 digits of a sum of squares are left
+_LOST = 1e4  # the same without rows to read again: 8 digits of a sum of squares are left
 
 
 def working_products(design: Measured, units: Units) -> CrossProducts:
     """Cross-products of V and Z_w of `Units`.
 
-    They follow from the design's statistics by a shift, a sweep and a scale, without the rows; but where sweeping takes
-    nearly all of a column away, sums no longer hold all digits of what is left of it: rows that are there are read
-    again, and where there are none, and hardly a digit, the column is refused.
+    They follow from the design's statistics by a shift, a sweep and a scale, without the rows. But if sweeping removes
+    nearly all of a column, sums no longer hold all digits of what is left: the rows are read again if they are
+    available; if they are not and hardly a digit is left, the column raises an error.
 
     Raises
     ------
     FormulaError
-        Names the column, and the cure.
+        Naming the column and the cure.
     """
     statistics = design.statistics
     A = units.common_map(statistics.origin)
@@ -42,20 +42,20 @@ def working_products(design: Measured, units: Units) -> CrossProducts:
 
 
 def _refuse_lost(design: Summed, subtracted: list[np.ndarray]) -> None:
-    """Refuse columns of which sums hold too little beside those that they contain."""
+    """Reject columns of which sums keep too few digits next to the columns they contain."""
     first = ("Intercept",) if design.has_intercept else ()
     names = [(*first, *design.common_names, "y"), *(group.effect_names for group in design.groups)]
     for own, part in zip(names, subtracted, strict=True):
         if lost := [name for name, size in zip(own, part, strict=True) if size > _LOST]:
             raise FormulaError(
-                f"sums over rows do not hold what is left of {quoted(lost)} beside the columns that it contains: of a "
-                "column that varies little about a large value, powers and products are nearly combinations of each "
-                "other. Subtract a value that means something, as in {(year - 2010) ** 3}, or fit the rows themselves."
+                f"sums over rows are not precise enough for {quoted(lost)} next to the columns that it contains: the "
+                "powers and products of a column that varies little about a large value are nearly combinations of "
+                "each other. Subtract a meaningful value, as in {(year - 2010) ** 3}, or fit the rows themselves."
             )
 
 
 def _subtracted(products: CrossProducts, A: np.ndarray, B: list[np.ndarray]) -> list[np.ndarray]:
-    """Per column in working units the largest term: root mean squares of the columns times what is taken of them."""
+    """Largest term of each column in working units: root mean squares of the columns times their coefficients."""
     squares = [np.diag(products.VV)]
     for S, b in zip(products.S, B, strict=True):
         q = np.arange(1, len(b) + 1)
@@ -65,7 +65,7 @@ def _subtracted(products: CrossProducts, A: np.ndarray, B: list[np.ndarray]) -> 
 
 
 def products_of_rows(design: Design, units: Units) -> CrossProducts:
-    """The same in a pass over the rows."""
+    """The same by a pass over the rows."""
     levels = [len(factor.levels) for factor in design.groups]
 
     def some(rows: slice) -> CrossProducts:
@@ -79,10 +79,10 @@ def products_of_rows(design: Design, units: Units) -> CrossProducts:
 
 
 def is_nested(statistics: CrossProducts, inner: int, outer: int) -> bool:
-    """Whether every level of factor `inner` occurs with a single level of factor `outer`."""
+    """Whether every level of factor `inner` occurs with only one level of factor `outer`."""
     return len(statistics.between(inner, outer).first) == statistics.n_levels[inner]
 
 
 def sums_by(place: np.ndarray, n: int) -> sparse.csr_array:
-    """The matrix that adds numbers up by their places among n, (n, len(place))."""
+    """The matrix that sums numbers by their places among n, (n, len(place))."""
     return sparse.csr_array((np.ones(len(place)), (place, np.arange(len(place)))), (n, len(place)))

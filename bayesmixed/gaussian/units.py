@@ -18,16 +18,16 @@ from bayesmixed.priors.priors import Priors
 from bayesmixed.priors.scaling import Scaling, far_means, parts
 from bayesmixed.priors.swept import swept_columns, swept_effects
 
-# Standard deviations between zero and the mean of a slope column from which its covariance is sampled at the mean.
-# Measured: nearer, the prior stated at zero can have two modes in coordinates at the mean and has one in those at zero;
-# further, coordinates at zero become a ridge whose end a search misses
+# A slope's covariance is sampled at its column's mean if that is at least this many standard deviations from zero.
+# Measured: if it is closer, the prior stated at zero can have two modes in coordinates at the mean but has one in
+# those at zero; if farther, coordinates at zero become a ridge whose end a search misses
 _FAR = 10.0
 _GAUSSIAN = Gaussian(Identity())
 
 
 @dataclass(frozen=True)
 class Units:
-    """Response, common columns and effects' columns, all of order one.
+    """Units that make response, common columns and effects' columns all of order one.
 
     The model in working units is ``y_w = V_x gamma + sum_f Z_w b_w + sigma_w e`` with V_x = [1, X_c], X_c swept,
     centred and scaled as `Scaling` says, ``y_w = (y - y_location) / y_scale``, ``Z_w = (Z T - location) / scale``.
@@ -37,8 +37,8 @@ class Units:
     scaling : Scaling
     has_intercept : bool
     location, scale : tuple of numpy.ndarray of shape (q,)
-        Per factor. A slope column far from zero where its prior is stated is moved to its mean, which the group
-        intercept takes up.
+        Per factor. A slope column that is far from zero where its prior is stated is moved to its mean, which the group
+        intercept absorbs.
     T : tuple of numpy.ndarray of shape (q, q)
         Per factor: the swept columns on which its prior is stated (`bayesmixed.priors.swept`).
     intercept_at : tuple of int or None
@@ -95,7 +95,7 @@ class Units:
         return A if self.has_intercept else A[:, 1:]
 
     def group_map(self, f: int, origin: np.ndarray) -> np.ndarray:
-        """The matrix from a factor's columns less their origin, which is 0 for its intercept, to Z_w; (q, q)."""
+        """The matrix from a factor's columns minus their origin, which is 0 for its intercept, to Z_w; (q, q)."""
         B = self.T[f].copy()
         if (at := self.intercept_at[f]) is not None:
             B[at] += origin @ self.T[f] - self.location[f]
@@ -125,7 +125,7 @@ class Units:
         return np.column_stack([A, mu - origin]) / sigma[:, None]
 
     def common_effects(self, gamma: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
-        """Intercept (...) or None, and beta (p, ...), on the user's scale, of gamma (P - 1, ...)."""
+        """Intercept (...) or None, and beta (p, ...), on the user's scale, from gamma (P - 1, ...)."""
         scaling = self.scaling
         column = (-1,) + (1,) * (gamma.ndim - 1)
         slopes = gamma[int(self.has_intercept) :]
@@ -138,7 +138,7 @@ class Units:
         return written[0], written[1:]
 
     def group_effects(self, f: int, b: np.ndarray) -> np.ndarray:
-        """Effects of a factor on the user's scale, as written, of working ones; shape (q, ...)."""
+        """Effects of a factor on the user's scale, as written, from working ones; shape (q, ...)."""
         column = (-1,) + (1,) * (b.ndim - 1)
         b = b * self.effect_units(f).reshape(column)
         at = self.intercept_at[f]
@@ -157,7 +157,7 @@ class Units:
         return b / self.effect_units(f).reshape(column)
 
     def group_covariance(self, f: int, root: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Sds (q, ...) and correlations (q, q, ...) on the user's scale, of a root of the covariance (q, q, ...)."""
+        """Sds (q, ...) and correlations (q, q, ...) on the user's scale, from a root of the covariance (q, q, ...)."""
         root = self.group_effects(f, root)  # column by column: a root is a set of effects
         sd = np.sqrt(np.square(root).sum(axis=1))
         rows = root / sd[:, None]

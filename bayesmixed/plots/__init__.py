@@ -1,10 +1,10 @@
-"""What people look at: pictures of a fit, drawn by matplotlib.
+"""Pictures of a fit, drawn by matplotlib.
 
-Every function draws into the Axes that it is given, or else into a new figure, and returns the Axes, to be changed at
-will. It shows nothing and sets nothing global. A new figure has one legend; on Axes of your own,
-``axes[0].legend()`` makes one of the artists' labels.
+Every function draws into the Axes that it is given, or into a new figure, and returns the Axes, which you can change
+at will. It shows nothing and changes no global settings. A new figure has one legend; on Axes of your own,
+``axes[0].legend()`` makes one from the artists' labels.
 
-Needs the extra ``plots``; ``import bayesmixed`` alone does not load it: write ``from bayesmixed import plots``.
+Needs the extra ``plots``. ``import bayesmixed`` does not load this module: write ``from bayesmixed import plots``.
 """
 
 from bayesmixed.plots.groups import caterpillar, group_lattice

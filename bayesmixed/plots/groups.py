@@ -1,4 +1,4 @@
-"""Pictures of a grouping factor: the rows of each level, the effects of all levels."""
+"""Pictures of a grouping factor: the rows of each level and the effects of all levels."""
 
 from __future__ import annotations
 
@@ -46,24 +46,24 @@ def group_lattice(
     coverage: float = 0.9,
     axes: Any = None,
 ) -> np.ndarray:
-    """Draw data, predictions and their intervals against one column, in a panel for each level of a grouping factor.
+    """Draw data, predictions and their intervals against one column, with a panel for each level of a grouping factor.
 
     Parameters
     ----------
     est : MixedModelRegressor
         Fitted.
     X : DataFrame of shape (n, k)
-        The rows to draw, those of the fit or others. Lines join the predictions of a level's rows in the order of `x`:
+        The rows to draw, from the fit or new ones. Lines join the predictions of a level's rows in the order of `x`;
         they are smooth if no other column varies within the level.
     y : array-like of shape (n,), optional
         The response; with a two-sided formula None takes the left-hand column of X.
     x : str
-        The horizontal axis, a column of X that holds numbers.
+        The horizontal axis, a numeric column of X.
     factor : str, optional
         Default: the only grouping factor.
     levels : list of labels, optional
-        The levels to draw, in this order. Default: all that X has, by the posterior mean of their effect of `x`, or
-        else of the Intercept, or else in the posterior's order; new levels come last.
+        The levels to draw, in this order. Default: all levels in X, ordered by the posterior mean of their effect of
+        `x`, else of the Intercept, else as in the posterior; new levels come last.
     coverage : float, default=0.9
         Probability of the intervals, in (0, 1).
     axes : Axes or array-like of Axes, optional
@@ -73,15 +73,15 @@ def group_lattice(
     -------
     numpy.ndarray of Axes, shape (n_levels,)
         The bands are ``est.predict_interval`` of a new observation and of the mean, the dashed line is the
-        prediction without the effects of `factor`. Of successes among trials all are shares: of rows that differ in
-        their trials, numbers of successes could not be compared. Of two classes all are probabilities of the second,
-        and data are at 0 and 1.
+        prediction without the effects of `factor`. For successes among trials, everything is shown as shares, as
+        numbers of successes cannot be compared between rows with different trials. For two classes, everything is
+        shown as probabilities of the second, with data at 0 and 1.
 
     Raises
     ------
     ValueError
-        A factor, column or level that is not there; a response that the family cannot have; more than two classes; rows
-        without a label; more than 30 levels, unless `levels` names them; another number of axes.
+        An unknown factor, column or level; a response that the family does not allow; more than two classes; rows
+        without a label; more than 30 levels, unless `levels` names them; a wrong number of axes.
     ImportError
         matplotlib is not installed.
 
@@ -104,7 +104,7 @@ def group_lattice(
     family.check(observed, design.trials)
     if family.mean_shape:
         raise ValueError(
-            f"group_lattice draws a mean that is a number; the classes {quoted(family.classes)} have one each. Draw "
+            f"group_lattice draws a single mean, but the classes {quoted(family.classes)} have one each. Draw "
             "est.predict_interval(X), of shape (n, K, 2), class by class."
         )
     numbers = _read_column(frame, x)
@@ -116,20 +116,20 @@ def group_lattice(
     bands = [
         (f"{percent(coverage)} interval, {of}", est.predict_interval(frame, coverage, kind) / trials[:, None], alpha)
         for of, kind, alpha in (("new observation", "response", 0.15), ("mean", "mean", 0.35))
-        if kind == "mean" or not family.classes  # a new row's class is nearly always any of them
+        if kind == "mean" or not family.classes  # an interval of a new row's class nearly always contains both
     ]
     mean = _mean(est, frame) / trials
     others = [group.name for group in est.design_spec_.groups if group.name != name]
     average = _mean(est, frame, others) / trials
     width = max(2.0, min(12 / len(chosen), 5.0))
     axes, figure = panels(axes, len(chosen), (width, 0.9 * width), sharex=True, sharey=True)
-    if figure is not None:  # few ticks, and whole numbers of what comes in whole numbers
+    if figure is not None:  # few ticks, and whole numbers for whole-number responses
         whole = bool(np.all(numbers == np.round(numbers)))
         axes[0].locator_params(axis="x", nbins=4, steps=[1, 2, 3, 5, 10], integer=whole)
     for ax, level, text in zip(axes, chosen, texts, strict=True):
         mine = codes == level
         at = numbers[mine]
-        # over a single place a band has the width of its edge, and a line that of its marker
+        # at a single point a band is only as wide as its edge, and a line as its marker
         edge, marker = (0, "") if np.ptp(at) else (6, "_")
         for label, ends, alpha in bands:
             ax.fill_between(at, *ends[mine].T, color=BLUE, alpha=alpha, linewidth=edge, label=label)
@@ -138,7 +138,7 @@ def group_lattice(
         ax.plot(at, observed[mine], "o", color=BLACK, markersize=3.5, label="data")
         ax.set_title(literal(f"{name} {text}"), fontsize="medium")
     ends = np.array([ax.get_ylim() for ax in axes])
-    for ax in axes:  # levels are there to be compared, on a user's axes, too
+    for ax in axes:  # levels are meant to be compared, on a user's axes too
         ax.set_ylim(ends[:, 0].min(), ends[:, 1].max())
         if design.trials is None and not family.classes:
             response_ticks(ax.yaxis, family)
@@ -149,7 +149,7 @@ def group_lattice(
 
 
 def _mean(est: Any, frame: pd.DataFrame, include_groups: bool | list[str] = True) -> np.ndarray:
-    """Mean of the response, (n,): of two classes the probability of the second."""
+    """Mean of the response, (n,); for two classes, the probability of the second."""
     if est._posterior.family.classes:
         return est.predict_proba(frame, include_groups)[:, 1]
     return est.predict(frame, include_groups=include_groups)
@@ -172,7 +172,7 @@ def caterpillar(
     factor : str, optional
         Default: the only grouping factor.
     effect : str, optional
-        E.g. ``"Days"``. Default: all effects of the factor, each in a panel with an order of its own.
+        E.g. ``"Days"``. Default: all effects of the factor, each in its own panel with its own order.
     coverage : float, default=0.9
         Probability of the thin interval, in (0, 1); that of the thick one is 0.5.
     axes : Axes or array-like of Axes, optional
@@ -181,13 +181,13 @@ def caterpillar(
     Returns
     -------
     numpy.ndarray of Axes, shape (n_effects,)
-        Levels are named where there is room for it, in a new figure up to 60 of them. Effects are those on the scale of
-        the linear predictor, which the horizontal axis names where it is not that of the response.
+        Levels are named if there is room, up to 60 in a new figure. Effects are on the scale of the linear predictor,
+        which the label of the horizontal axis names if it is not that of the response.
 
     Raises
     ------
     ValueError
-        A factor or effect that is not there; a `coverage` outside (0, 1); another number of axes.
+        An unknown factor or effect; a `coverage` outside (0, 1); a wrong number of axes.
     ImportError
         matplotlib is not installed.
 
@@ -206,7 +206,7 @@ def caterpillar(
     group = read_factor(est, factor)
     if effect is not None and effect not in group.effect_names:
         raise ValueError(
-            f"effect must be one of {quoted(group.effect_names)}, those of {group.name!r}, got {effect!r}."
+            f"effect must be one of {quoted(group.effect_names)}, the effects of {group.name!r}, got {effect!r}."
         )
     probabilities = [*tails(coverage), *tails(0.5)]
     draws, texts = est._posterior.draws, level_texts(group.levels)
@@ -217,7 +217,7 @@ def caterpillar(
     effects = group.effect_names if effect is None else (effect,)
     axes, figure = panels(axes, len(effects), (4.5, height_of_levels(len(means))), n_rows=1)
     places = np.arange(len(means))
-    thin = max(0.3, min(1.5, 90 / len(means)))  # the lines of many levels lie close together
+    thin = max(0.3, min(1.5, 90 / len(means)))  # lines of many levels are close together
     for ax, name in zip(axes, effects, strict=True):
         mean = means[:, k := group.effect_names.index(name)]
         order = np.argsort(mean, kind="stable")
@@ -237,21 +237,21 @@ def _read_column(frame: pd.DataFrame, x: str) -> np.ndarray:
     numeric = [name for name, dtype in frame.dtypes.items() if pd.api.types.is_numeric_dtype(dtype)]
     found = Table.read(frame, (x,)).values(x) if x in frame.columns else None
     if found is None or found.dtype.kind not in "bf":
-        raise ValueError(f"x must be a column of X that holds numbers, one of {quoted(numeric)}, got {x!r}.")
+        raise ValueError(f"x must be a numeric column of X, one of {quoted(numeric)}, got {x!r}.")
     return found.astype(float)
 
 
 def _choose_levels(est: MixedModelRegressor, group: GroupFactor, x: str, levels: Any) -> tuple[np.ndarray, list[str]]:
     """Codes of the levels to draw, fitted ones and new ones, and their texts."""
     if missing := np.count_nonzero(group.codes < 0):
-        raise ValueError(f"{missing} rows of X have no label of {group.name!r}, so that no panel is theirs; drop them.")
+        raise ValueError(f"{missing} rows of X have no label of {group.name!r} and thus no panel; drop them.")
     present = np.unique(group.codes)
     texts = [*level_texts(group.levels), *level_texts(group.new_labels)]
     if levels is not None:
         chosen = _find_levels(group, present, texts, levels)
     elif len(present) > MAX_PANELS:
         raise ValueError(
-            f"X has {len(present)} levels of {group.name!r}, and more than {MAX_PANELS} panels are too small to read; "
+            f"X has {len(present)} levels of {group.name!r}, but more than {MAX_PANELS} panels are too small to read; "
             "pass a list of those to draw as levels=."
         )
     else:
@@ -265,7 +265,7 @@ def _choose_levels(est: MixedModelRegressor, group: GroupFactor, x: str, levels:
 
 
 def _find_levels(group: GroupFactor, present: np.ndarray, texts: list[str], levels: Any) -> np.ndarray:
-    """Codes of the levels that a user names, of those with rows."""
+    """Codes of the levels that a user names, among those with rows."""
 
     def key(label: Any) -> str:
         return label_key(label_text(label) if isinstance(label, tuple) else label)

@@ -1,4 +1,4 @@
-"""A picture of the whole model: its parameters beside their priors."""
+"""A picture of the whole model: its parameters next to their priors."""
 
 from __future__ import annotations
 
@@ -19,40 +19,40 @@ if TYPE_CHECKING:
     from bayesmixed.estimators.regressor import MixedModelRegressor
 
 _BINS = 40
-_PANEL = 2.6  # inches that a panel of a new figure is wide
+_PANEL = 2.6  # width in inches of a panel of a new figure
 LogDensity = Callable[[np.ndarray], np.ndarray]
 
 
 def prior_posterior(est: MixedModelRegressor, *, variables: Any = None, axes: Any = None) -> np.ndarray:
-    r"""Draw the posterior of every parameter but the group effects, with the density of its prior.
+    r"""Draw the posterior of every parameter except the group effects, with the density of its prior.
 
     Parameters
     ----------
     est : MixedModelRegressor
         Fitted.
     variables : str or list of str, optional
-        Variables of the posterior: ``"Intercept"``, ``"beta"``, ``"sd_Subject"``, ``"corr_Subject"``, ``"sigma"``; of
-        ordered responses ``"thresholds"``, the middle one, and the ``"gaps"`` between them. Default: all.
+        Variables of the posterior: ``"Intercept"``, ``"beta"``, ``"sd_Subject"``, ``"corr_Subject"``, ``"sigma"``;
+        for ordered responses ``"thresholds"``, the middle one, and the ``"gaps"`` between them. Default: all.
     axes : Axes or array-like of Axes, optional
         One for each parameter. Default: those of a new figure.
 
     Returns
     -------
     numpy.ndarray of Axes, shape (n_parameters,)
-        In the posterior's order. The horizontal axis is that of the posterior, so that a wide prior looks as flat as it
-        is there; a correlation's is (-1, 1).
+        In the posterior's order. The horizontal axis covers the posterior, so that a wide prior looks as flat as it is
+        there; for a correlation it is (-1, 1).
 
     Raises
     ------
     ValueError
-        A variable that is not there; more than 30 parameters, unless `variables` names them; another number of axes.
+        An unknown variable; more than 30 parameters, unless `variables` names them; a wrong number of axes.
     ImportError
         matplotlib is not installed.
 
     Notes
     -----
-    Each parameter is drawn at the place where its prior is stated, which the title names as ``print(est.priors_)``
-    does: the intercept at the mean of Days, not at Days = 0. The prior of one correlation of an LKJ(eta) matrix of q
+    Each parameter is drawn at the place where its prior is stated, named in the title as in ``print(est.priors_)``:
+    the intercept at the mean of Days, not at Days = 0. The prior of one correlation of an LKJ(eta) matrix of q
     effects is that of 2 B - 1 with B from Beta(a, a), a = eta - 1 + q / 2 [1]_.
 
     References
@@ -83,20 +83,20 @@ def prior_posterior(est: MixedModelRegressor, *, variables: Any = None, axes: An
     elif len(parameters) > MAX_PANELS:
         names = quoted(dict.fromkeys(parameter.variable for parameter in parameters))
         raise ValueError(
-            f"the model has {len(parameters)} parameters, and more than {MAX_PANELS} panels are too small to read; "
+            f"the model has {len(parameters)} parameters, but more than {MAX_PANELS} panels are too small to read; "
             f"pass variables=, a list of some of {names}."
         )
     axes, figure = panels(axes, len(parameters), (_PANEL, 2.1))
     for ax, parameter in zip(axes, parameters, strict=True):
         low, high = _limits(parameter)
         counts, edges = np.histogram(parameter.values, np.linspace(low, high, _BINS + 1))
-        # a density over all draws, those beyond the limits included
+        # a density over all draws, including those beyond the limits
         heights = counts / (len(parameter.values) * np.diff(edges))
         ax.stairs(heights, edges, fill=True, color=SKY, label="posterior")
-        at = np.linspace(low, high, 302)[1:-1]  # at its end a density may be infinite
+        at = np.linspace(low, high, 302)[1:-1]  # a density may be infinite at its ends
         ax.plot(at, np.exp(parameter.log_prior(at)), color=ORANGE, linewidth=1.8, label="prior")
         ax.set(xlim=(low, high), ylim=(0, None), yticks=[])
-        ax.locator_params(axis="x", nbins=3)  # of a small number each takes much room
+        ax.locator_params(axis="x", nbins=3)  # tick labels of small numbers take up much room
         width = ax.bbox.width / ax.figure.dpi if figure is None else _PANEL
         title = [wrapped(part, width) for part in parameter.title.replace(" at ", "\nat ").split("\n")]
         ax.set_title(literal("\n".join(title)), fontsize="medium")
@@ -116,7 +116,7 @@ class _Parameter(NamedTuple):
 
 
 def _parameters(est: MixedModelRegressor) -> Iterator[_Parameter]:
-    """All parameters but the group effects, in the posterior's order, each where its prior is stated."""
+    """All parameters except the group effects, in the posterior's order, each where its prior is stated."""
     draws, spec, priors = est._posterior.draws, est.design_spec_, est.priors_
 
     def stated(variable: str, title: str, values: np.ndarray, prior: Prior) -> _Parameter:
@@ -128,7 +128,7 @@ def _parameters(est: MixedModelRegressor) -> Iterator[_Parameter]:
     if written:
         T = priors.common_sweep(spec.common_names)
         swept = swept_effects(np.linalg.inv(T), np.concatenate(written))
-        if priors.threshold:  # the intercept is minus that one
+        if priors.threshold:  # the intercept is its negative
             swept[0] = -swept[0]
         for at, ((title, prior), values) in enumerate(zip(priors.stated_common(spec.common_names), swept, strict=True)):
             first = "thresholds" if priors.threshold else "Intercept"
@@ -160,7 +160,7 @@ def _lkj_log_prior(eta: float, q: int) -> LogDensity:
 
 
 def _limits(parameter: _Parameter) -> tuple[float, float]:
-    """Ends of the horizontal axis: where the posterior is, with a margin, within the prior's range."""
+    """Ends of the horizontal axis: the posterior's range with a margin, within that of the prior."""
     if np.isfinite(parameter.high):
         return parameter.low, parameter.high
     low, high = np.quantile(parameter.values, [0.001, 0.999])

@@ -1,4 +1,4 @@
-"""A picture of partial pooling: the coefficients of every level beside its own least-squares fit."""
+"""A picture of partial pooling: the coefficients of every level next to its own least-squares fit."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from bayesmixed.estimators.regressor import MixedModelRegressor
 
-MAX_NAMES = 30  # of arrows in a plane
-# a ring that shows about the dot, too, where pooling changes nothing
+MAX_NAMES = 30  # most arrows of a plane that are named
+# a ring remains visible around the dot where pooling changes nothing
 NO_POOLING: dict[str, Any] = {"marker": "o", "linestyle": "", "color": ORANGE, "markerfacecolor": "none"}
 NO_POOLING["label"] = "no pooling: least squares"
 PARTIAL_POOLING: dict[str, Any] = {"marker": "o", "linestyle": "", "color": BLUE}
@@ -61,31 +61,31 @@ def shrinkage(
     y : array-like of shape (n,), optional
         The response; with a two-sided formula None takes the left-hand column of X.
     sample_weight : str or array-like of shape (n,), optional
-        Those of the fit.
+        The weights of the fit.
     factor : str, optional
         Default: the only grouping factor.
     axes : Axes or array-like of Axes, optional
-        One for a factor of two effects, else one for each effect. Default: those of a new figure.
+        One for a factor of two effects, otherwise one for each effect. Default: those of a new figure.
 
     Returns
     -------
     numpy.ndarray of Axes, shape (1,) or (n_effects,)
-        For two effects their plane, with an arrow for each level; else a line for each level.
+        For two effects, their plane with an arrow for each level; otherwise a line for each level.
 
     Raises
     ------
     ValueError
-        A factor that is not there; rows of levels that were not in the fit; weights in the fit and none here; another
-        number of axes; effects that ``est.group_coefficients`` cannot add.
+        An unknown factor; rows of levels that were not in the fit; weights in the fit but none here; a wrong number of
+        axes; effects that ``est.group_coefficients`` cannot add.
     ImportError
         matplotlib is not installed.
 
     Notes
     -----
     Partial pooling: the posterior means of ``est.group_coefficients``. No pooling: least squares on the level's own
-    rows and the factor's columns, of the response minus all that the model predicts by other columns and other factors,
-    at their posterior means. Levels whose rows do not determine it, because they are few or alike, have no arrow, and
-    are counted in a title.
+    rows and the factor's columns, of the response minus everything that the model predicts from other columns and
+    factors at their posterior means. Levels with too few or too similar rows for such a fit have no arrow and are
+    counted in a title.
 
     Examples
     --------
@@ -101,15 +101,15 @@ def shrinkage(
     """
     frame, observed, weights, _ = read_rows(est, X, y, sample_weight)
     if sample_weight is None and est._rows.weight != est._rows.n_rows:
-        raise ValueError("the rows of the fit had weights, and so have their least squares; pass sample_weight.")
+        raise ValueError("the rows of the fit had weights, which least squares needs too; pass sample_weight.")
     name = read_factor(est, factor).name
     group = est.design_spec_.apply(frame, (name,)).groups[0]
     if new := np.count_nonzero(is_new(group)):
-        raise ValueError(f"{new} rows of X have no level of {name!r} that was in the fit; drop them.")
+        raise ValueError(f"{new} rows of X have a level of {name!r} that was not in the fit, or none; drop them.")
     family = est._posterior.family
     if not (family.linear or family.collapses):
         raise ValueError(
-            f"shrinkage compares with least squares of the response, which has no place on the {family.link.name} "
+            f"shrinkage compares with least squares of the response, which is not possible on the {family.link.name} "
             f"scale of family={family.name!r}; use group_lattice."
         )
     observed = family.working(observed)
@@ -138,9 +138,9 @@ def shrinkage(
 
 
 def _coefficients(est: MixedModelRegressor, group: GroupFactor) -> tuple[np.ndarray, np.ndarray]:
-    """Posterior means of the coefficients, common plus group effect, (n_levels, q), and of their common part, (q,)."""
+    """Posterior means of the coefficients (common plus group effect), (n_levels, q), and of their common part, (q,)."""
     draws = est._posterior.draws
-    # tables of the means alone: those of all draws take their time over ten thousand levels
+    # only tables of the means: those of all draws are slow for ten thousand levels
     names = [name for name in ("Intercept", "thresholds", "beta") if name in draws.values]
     means = Draws({name: draws.mean(name)[None, None] for name in [*names, f"b_{group.name}"]}, {}, {})
     of_means = replace(est._posterior, draws=means)
@@ -151,7 +151,7 @@ def _coefficients(est: MixedModelRegressor, group: GroupFactor) -> tuple[np.ndar
 
 
 def _name_arrows(ax: Axes, own: np.ndarray, pooled: np.ndarray, texts: list[str]) -> None:
-    """Write the level's name at the tail of its arrow, on the far side of the head; where there is room for names."""
+    """Write the level's name at the tail of its arrow, on the side away from the head, if there is room for names."""
     if len(texts) > MAX_NAMES:
         return
     for tail, (dx, dy), text in zip(own, pooled - own, texts, strict=True):
@@ -184,7 +184,7 @@ def _draw_lines(ax: Axes, own: np.ndarray, pooled: np.ndarray, common: float, fa
 
 
 def _least_squares(group: GroupFactor, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Coefficients of every level by its own rows, (n_levels, q); NaN where these do not determine them."""
+    """Coefficients of every level from its own rows, (n_levels, q); NaN where the rows do not determine them."""
     own = np.full((len(group.levels), group.Z.shape[1]), np.nan)
     scale = np.sqrt(np.mean(np.square(group.Z), axis=0))
     scale[scale == 0] = 1.0

@@ -1,4 +1,4 @@
-"""What all pictures share: panels, legends and the names of levels; rows and factors as a user gives them."""
+"""What all pictures share: panels, legends, names of levels, and reading a user's rows and factors."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 
 # Okabe & Ito's colours, which colour-blind readers can tell apart
 BLUE, SKY, ORANGE, BLACK, GREY = "#0072B2", "#56B4E9", "#D55E00", "#000000", "0.6"
-MAX_PANELS = 30  # of one figure that can still be read
-_SMALLEST = 5  # points, of a letter that can still be read
-_LETTER = 6.2  # points that a letter of a title takes, on average
-_TIE = "\u00a0"  # a space at which no line ends
-_WIDE = 1.8  # columns over rows of a figure's panels
+MAX_PANELS = 30  # most panels of a legible figure
+_SMALLEST = 5  # points, for a legible letter
+_LETTER = 6.2  # average width of a letter in a title, in points
+_TIE = "\u00a0"  # a space without a line break
+_WIDE = 1.8  # ratio of columns to rows of a figure's panels
 
 
 def panels(
     axes: Any, count: int, size: tuple[float, float], n_rows: int | None = None, **shared: bool
 ) -> tuple[np.ndarray, Figure | None]:
-    """Check the axes that were given, or make a figure.
+    """Check the given axes, or make a figure.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def panels(
     size : tuple of float
         Width and height of a new panel, in inches.
     n_rows : int, optional
-        Of a new figure.
+        For a new figure.
     **shared
         ``sharex``, ``sharey``.
 
@@ -58,14 +58,14 @@ def panels(
     Raises
     ------
     ValueError
-        Another number of axes, or something else.
+        A wrong number of axes, or something that is not an Axes.
     ImportError
         matplotlib is not installed.
     """
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
-        raise ImportError('plots need matplotlib, which is an extra: pip install "bayesmixed[plots]".') from error
+        raise ImportError('plots need matplotlib, an optional dependency: pip install "bayesmixed[plots]".') from error
     if axes is not None:
         given = np.ravel(np.asarray(axes, dtype=object))
         if len(given) != count or not all(isinstance(ax, plt.Axes) for ax in given):
@@ -79,25 +79,25 @@ def panels(
     figure, grid = plt.subplots(n_rows, n_columns, figsize=figsize, squeeze=False, layout="constrained", **shared)
     for spare in grid.flat[count:]:
         spare.remove()
-    for ax in grid.flat[count - n_columns : (n_rows - 1) * n_columns]:  # above a spare panel, whose place it takes
+    for ax in grid.flat[count - n_columns : (n_rows - 1) * n_columns]:  # above an unused panel, whose place it takes
         ax.tick_params(labelbottom=True)
         ax.xaxis.set_in_layout(False)
     return grid.ravel()[:count], figure
 
 
 def _cost_of(n_rows: int, count: int) -> float:
-    """How far a grid of panels is from a good shape, spare panels counted in."""
+    """How far a grid of panels is from a good shape, including unused panels."""
     n_columns = -(-count // n_rows)
     return abs(np.log(n_columns / n_rows / _WIDE)) + 0.2 * (n_rows * n_columns - count)
 
 
 def literal(text: str) -> str:
-    """A user's text as matplotlib is to write it: a dollar is a dollar, no formula."""
+    """Escape a user's text for matplotlib, so that a dollar sign does not start a formula."""
     return text.replace("$", r"\$")
 
 
 def wrapped(text: str, inches: float) -> str:
-    """A title in lines that are no wider than a panel; they end after words and colons, where one is short enough."""
+    """Break a title into lines no wider than a panel, after words and colons where possible."""
     room = max(10, int(72 * inches / _LETTER))
     tied = re.sub(r" = |(?<=\.\.\.) | more\)|(?<= [+-]) ", lambda found: found[0].replace(" ", _TIE), text)
     lines = [""]
@@ -111,15 +111,15 @@ def wrapped(text: str, inches: float) -> str:
 
 
 def on_scale(text: str, est: MixedModelRegressor) -> str:
-    """Name what the linear predictor is made of, with its scale where that is not the response's."""
+    """Name a part of the linear predictor, with its scale if that is not the response's."""
     scale = est._posterior.family.scale_name
     return text if scale == "identity" else f"{text} on the {scale} scale"
 
 
 def response_ticks(axis: XAxis | YAxis, family: Family) -> None:
-    """Put ticks at whole numbers alone where the response is one, at names of classes where it has these.
+    """Put ticks only at whole numbers if the response is one, and at names of classes if it has these.
 
-    Whole numbers only where matplotlib chooses the places.
+    Whole numbers are enforced only if matplotlib chooses the places.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -131,7 +131,7 @@ def response_ticks(axis: XAxis | YAxis, family: Family) -> None:
 
 
 def finish(axes: np.ndarray, figure: Figure | None, x_label: str, y_label: str = "") -> None:
-    """Name what is on the axes; in a new figure on its outer panels alone, with a legend below."""
+    """Label the axes; in a new figure, label only the outer panels and add a legend below."""
     x_label, y_label = literal(x_label), literal(y_label)
     for at, ax in enumerate(axes):
         cell = ax.get_subplotspec()
@@ -141,12 +141,12 @@ def finish(axes: np.ndarray, figure: Figure | None, x_label: str, y_label: str =
             ax.set_ylabel(y_label)
     if figure is not None:
         handles, labels = axes[0].get_legend_handles_labels()
-        columns = max(1, int(figure.get_figwidth() / 2.15))  # inches that an entry takes
+        columns = max(1, int(figure.get_figwidth() / 2.15))  # width of an entry in inches
         figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize="small")
 
 
 def name_levels(ax: Axes, factor: str, texts: list[str]) -> None:
-    """Give each level a line of the vertical axis, with its name where there is room for it."""
+    """Give each level a line of the vertical axis, with its name if there is room."""
     points = 72 * ax.bbox.height / ax.figure.dpi / len(texts)
     size = min(9, 0.85 * points)
     if size >= _SMALLEST:
@@ -160,28 +160,28 @@ def name_levels(ax: Axes, factor: str, texts: list[str]) -> None:
 
 
 def height_of_levels(count: int) -> float:
-    """Height in inches of a panel with a line per level: room for 60 names, and no names beyond."""
+    """Height in inches of a panel with a line per level: room for up to 60 names, and no names beyond that."""
     return 1.3 + 0.19 * count if count <= 60 else 6.0
 
 
 def level_texts(labels: Any) -> list[str]:
-    """Levels as they are written, fitted ones in an array or new ones in a tuple; dates without nanoseconds."""
+    """Levels as text, from an array of fitted ones or a tuple of new ones; dates without nanoseconds."""
     if isinstance(labels, tuple):
         return [label_text(label) for label in labels]
     return pd.Index(labels).astype(str).tolist()
 
 
 def percent(coverage: float) -> str:
-    """90 % of 0.9."""
+    """Write 0.9 as 90 %."""
     return f"{100 * coverage:g} %"
 
 
 def check_fitted(est: Any) -> None:
-    """Refuse what is not fitted, and what holds an estimator instead of being one."""
+    """Reject what is not fitted, and objects that hold an estimator instead of being one."""
     check_is_fitted(est)
     if not hasattr(est, "design_spec_"):
         raise TypeError(
-            f"plots need a fitted MixedModelRegressor, got a {type(est).__name__}; of a pipeline pass pipe[-1], with "
+            f"plots need a fitted MixedModelRegressor, got a {type(est).__name__}; for a pipeline, pass pipe[-1] and "
             "pipe[:-1].transform(X)."
         )
 
@@ -189,7 +189,7 @@ def check_fitted(est: Any) -> None:
 def read_rows(
     est: MixedModelRegressor, X: Any, y: Any, sample_weight: Any = None
 ) -> tuple[pd.DataFrame, np.ndarray, np.ndarray | None, str]:
-    """Read X as a frame, the response, (n,), and weights of the rows that count, and the name of the response."""
+    """Read X as a frame, the response, (n,), and weights of the rows that count, and get the name of the response."""
     check_fitted(est)
     spec = est.design_spec_
     frame = as_frame(est, to_pandas(X), spec.columns, reset=False)  # other columns may be drawn
@@ -203,12 +203,12 @@ def read_rows(
 
 
 def read_factor(est: MixedModelRegressor, factor: str | None) -> GroupSpec:
-    """The grouping factor of a name, or the only one.
+    """The grouping factor with a given name, or the only one.
 
     Raises
     ------
     ValueError
-        There is none of that name; there are several, or none, and no name.
+        No factor has that name, or no name is given and the model has several factors or none.
     """
     check_fitted(est)
     spec = est.design_spec_

@@ -1,4 +1,4 @@
-"""Draws become ArviZ's container, labelled as the naming contract says; nothing is computed."""
+"""Turn draws into ArviZ's container, labelled by the naming contract; nothing is computed here."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RESERVED = ("Intercept", "chain", "draw", "obs", "common_effect")
 
 
 def check_columns(columns: Iterable[str]) -> None:
-    """Refuse a formula that uses a column whose name means something else in the posterior.
+    """Reject a formula that uses a column whose name means something else in the posterior.
 
     Raises
     ------
@@ -32,24 +32,24 @@ def check_columns(columns: Iterable[str]) -> None:
     """
     if taken := [name for name in columns if name in RESERVED]:
         raise FormulaError(
-            f"the formula uses {quoted(taken)}, which names something else in the posterior; rename the column, for "
+            f"the formula uses {quoted(taken)}, a name with another meaning in the posterior; rename the column, for "
             f"example X.rename(columns={{{taken[0]!r}: {taken[0] + '_'!r}}})."
         )
 
 
 def check_names(spec: DesignSpec, family: Family) -> None:
-    """Refuse a grouping factor whose variables or dims would meet others in the posterior.
+    """Reject a grouping factor whose variables or dims would clash with others in the posterior.
 
     Raises
     ------
     FormulaError
-        Also for a name with a slash, which netCDF and PyMC take for a path; and for a model that has thresholds in
-        place of an intercept, and no place for them.
+        Also for a name with a slash, which netCDF and PyMC read as a path, and for a model with thresholds in place of
+        an intercept whose formula removes the intercept.
     """
     if family.threshold and not spec.has_intercept:
         raise FormulaError(
-            f"family={family.name!r} has thresholds in place of an intercept, and columns are coded as beside one; "
-            "write the formula without '0 +' or '- 1'."
+            f"family={family.name!r} has thresholds in place of an intercept, so columns are coded as if there were "
+            "one; write the formula without '0 +' or '- 1'."
         )
     first, last = family.variables(spec.has_intercept)
     own = [*first, *last, *family.coordinates, *dict.fromkeys(name.partition("[")[0] for name in family.auxiliary)]
@@ -64,7 +64,7 @@ def check_names(spec: DesignSpec, family: Family) -> None:
     for factor in spec.groups:
         if clash := [name for name in mine[factor.name] if names[name] > 1 or "/" in name]:
             raise FormulaError(
-                f"grouping factor {factor.name!r} would put {quoted(clash)} into the posterior, a name that is taken "
+                f"grouping factor {factor.name!r} would add {quoted(clash)} to the posterior, a name that is taken "
                 f"or cannot be stored; rename the column {quoted(factor.factor_levels.columns)}."
             )
 
@@ -76,7 +76,7 @@ def container(
     group: str = "posterior",
     predictive: xr.DataArray | None = None,
 ) -> Any:
-    """Assemble the posterior, or the prior.
+    """Assemble the container of the posterior, or of the prior.
 
     Parameters
     ----------
@@ -90,8 +90,8 @@ def container(
     Returns
     -------
     arviz.InferenceData (ArviZ 0.x) or xarray.DataTree (ArviZ 1.x)
-        Groups ``posterior``, ``sample_stats``, ``observed_data``, or as asked for. Effects that are too many to store
-        are absent; ``posterior.attrs["bayesmixed_lazy"]`` lists their factors.
+        Groups ``posterior``, ``sample_stats``, ``observed_data``, or those requested. Effects too many to store are
+        absent; ``posterior.attrs["bayesmixed_lazy"]`` lists their factors.
     """
     import xarray as xr  # noqa: PLC0415
 
@@ -102,7 +102,7 @@ def container(
     variables = {name: dims for name, dims in layout(spec, posterior.family).items() if name in draws.values}
     groups = {
         group: xr.Dataset(
-            # copies: who edits the container does not edit the fit
+            # copies: editing the container must not edit the fit
             {name: (("chain", "draw", *dims), draws.values[name].copy()) for name, dims in variables.items()},
             coords=sample | coordinates(spec, posterior.family),
             attrs=attrs | ({"bayesmixed_lazy": list(draws.lazy)} if draws.lazy else {}),
@@ -125,7 +125,7 @@ def group_effects(draws: Draws, spec: DesignSpec, factor: str, levels: Any = Non
     Raises
     ------
     ValueError
-        An unknown factor or level.
+        For an unknown factor or level.
     """
     import xarray as xr  # noqa: PLC0415
 
@@ -148,7 +148,7 @@ def group_effects(draws: Draws, spec: DesignSpec, factor: str, levels: Any = Non
 
 
 def split_group_effects(idata: Any) -> xr.Dataset:
-    """The posterior with one variable per group effect, so that a compact trace plot shows them apart.
+    """The posterior with one variable per group effect, so that a compact trace plot shows them separately.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ def split_group_effects(idata: Any) -> xr.Dataset:
     -------
     xarray.Dataset
         ``b_Subject`` (Subject, Subject_effect) becomes ``b_Subject_Intercept`` and ``b_Subject_Days``
-        (Subject); likewise ``sd_Subject``. All else is as it was; effects too many to store are not there either.
+        (Subject); likewise ``sd_Subject``. Everything else stays as it is; effects too many to store stay absent.
 
     Examples
     --------
@@ -179,6 +179,6 @@ def split_group_effects(idata: Any) -> xr.Dataset:
             # a slash cannot be part of a variable's name
             part = str(name) if effect is None else f"{name}_{effect}".replace("/", "_")
             if part in split:
-                raise ValueError(f"two variables would be called {part!r}; rename a column of the formula.")
+                raise ValueError(f"two variables would be called {part!r}; rename one of the formula's columns.")
             split[part] = values if effect is None else values.sel({dim: effect}, drop=True)
     return posterior.__class__(split, attrs=posterior.attrs)

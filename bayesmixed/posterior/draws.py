@@ -1,4 +1,4 @@
-"""Posterior draws, whatever made them, and the naming contract they follow."""
+"""Posterior draws, from any sampler, and the naming contract they follow."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class EffectSource(Protocol):
         """Exact posterior means of all levels, (n_levels, q), computed when first asked for."""
 
     def means(self, levels: np.ndarray) -> np.ndarray:
-        """The same of some distinct levels, (k, q), without the others."""
+        """The same for some distinct levels, (k, q), without computing the others."""
 
     def draw(self, levels: np.ndarray) -> np.ndarray:
-        """Effects of some levels, (chain * draw, k, q), the same whichever levels are asked for together."""
+        """Effects of some levels, (chain * draw, k, q); a level's do not depend on which others are drawn with it."""
 
     def draw_each(self, levels: np.ndarray) -> np.ndarray:
-        """Effects of one level per draw, (chain * draw,), as `draw` has them; shape (chain * draw, q)."""
+        """Effects of one level per draw, (chain * draw,), equal to those from `draw`; shape (chain * draw, q)."""
 
 
 class CoefficientMoments(Protocol):
@@ -59,14 +59,14 @@ class CoefficientMoments(Protocol):
 class FitState(Protocol):
     """What an engine leaves behind.
 
-    With it new rows can be learned from, fitted rows be left out, and linear predictors be known by their moments
-    instead of by draws. A class whose values can be saved declares what is stored of it, a tuple ``STORED`` of names of
-    its parameters, and has a kind in `bayesmixed.estimators.archive`.
+    It makes it possible to learn from new rows, to leave fitted rows out, and to know linear predictors by their
+    moments instead of by draws. A class whose values can be saved declares what is stored in a tuple ``STORED`` of its
+    parameters' names, and has a kind in `bayesmixed.estimators.archive`.
     """
 
     @property
     def coefficients(self) -> CoefficientMoments | None:
-        """Moments given the covariances; None where they are not known, or expensive."""
+        """Moments given the covariances; None if they are unknown or expensive."""
 
     def update(self, draws: Draws, spec: DesignSpec, design: Design, *, seed: int, progressbar: bool) -> Draws:
         """Draw from the posterior of old and new rows.
@@ -74,7 +74,7 @@ class FitState(Protocol):
         Parameters
         ----------
         draws : Draws
-            Of the old rows, those that the state belongs to.
+            Those of the old rows, to which the state belongs.
         spec : DesignSpec
             With the levels of old and new rows.
         design : Design
@@ -82,12 +82,12 @@ class FitState(Protocol):
         seed : int
             Of the fit.
         progressbar : bool
-            Of a new run of the sampler.
+            For a new run of the sampler.
 
         Raises
         ------
         SamplerError
-            The model has become too large, or the new chains are not to be trusted.
+            The model has become too large, or the new chains cannot be trusted.
         """
 
     def leave_one_out(self, draws: Draws, design: Design, keep: np.ndarray) -> np.ndarray:
@@ -99,7 +99,7 @@ class FitState(Protocol):
         design : Design
             The fitted rows.
         keep : numpy.ndarray of int, shape (s,)
-            Positions among all draws, chain after chain.
+            Positions among all draws, numbered across the chains.
 
         Returns
         -------
@@ -109,9 +109,9 @@ class FitState(Protocol):
     def refit_without(
         self, draws: Draws, design: Design, row: int, *, seed: int, progressbar: bool
     ) -> tuple[float, float] | None:
-        """Log density of one fitted row given all others, by a fit of these, and its standard error.
+        """Log density of one fitted row given all others, from a fit to the others, and its standard error.
 
-        None where the engine does not offer it.
+        None if the engine does not offer it.
 
         Parameters
         ----------
@@ -125,7 +125,7 @@ class FitState(Protocol):
         Raises
         ------
         SamplerError
-            The new chains are not to be trusted.
+            The new chains cannot be trusted.
         """
 
 
@@ -142,11 +142,11 @@ class Draws:
     diagnostics : dict of str to object
         Plain values: which sampler and why, convergence, seconds per step.
     means : dict of str to numpy.ndarray
-        Exact posterior means, without the Monte Carlo noise of the conditional draws, where the sampler knows them.
+        Exact posterior means, free of the Monte Carlo noise of the conditional draws, where the sampler knows them.
     state : FitState, optional
-        What the engine keeps beside the draws; None where it keeps nothing.
+        What the engine keeps besides the draws; None if it keeps nothing.
     lazy : dict of str to EffectSource
-        By factor: effects that are too many to store, and are drawn when asked for.
+        By factor: effects that are too many to store and are drawn when asked for.
     """
 
     STORED: ClassVar[tuple[str, ...]] = ("values", "sample_stats", "diagnostics", "means", "state", "lazy")
@@ -176,16 +176,16 @@ class Draws:
         return values.reshape(-1, *values.shape[2:])
 
     def mean(self, name: str) -> np.ndarray:
-        """Posterior mean of a variable: exact where the sampler knows it, else that of the draws."""
+        """Posterior mean of a variable: exact if the sampler knows it, otherwise that of the draws."""
         if name in self.means:
             return self.means[name]
         factor = name.removeprefix("b_")
         return self.lazy[factor].mean if factor in self.lazy else self.flat(name).mean(axis=0)
 
     def effect_means(self, factor: str, levels: np.ndarray) -> np.ndarray:
-        """Posterior means of the effects of some distinct levels, as `mean` has them; (k, q).
+        """Posterior means of the effects of some distinct levels, as from `mean`; (k, q).
 
-        Effects that are not stored have no table of means either: only those asked for are computed.
+        Effects that are not stored have no table of means either: only the requested ones are computed.
         """
         name = f"b_{factor}"
         if name in self.means:
@@ -193,13 +193,13 @@ class Draws:
         return self.lazy[factor].means(levels) if factor in self.lazy else self.flat(name)[:, levels].mean(axis=0)
 
     def effects_each(self, factor: str, levels: np.ndarray) -> np.ndarray:
-        """Effects of one level per draw, (chain * draw,), as `effects` has them; shape (chain * draw, q)."""
+        """Effects of one level per draw, (chain * draw,), equal to those from `effects`; shape (chain * draw, q)."""
         if factor in self.lazy:
             return self.lazy[factor].draw_each(levels)
         return self.flat(f"b_{factor}")[np.arange(len(levels)), levels]
 
     def all_effects(self, factor: GroupFactor | GroupSpec) -> Iterator[tuple[slice, np.ndarray]]:
-        """Group effects of all fitted levels, some at a time: positions, and `effects` of these."""
+        """Group effects of all fitted levels, a few levels at a time: positions, and their `effects`."""
         width = self.size * len(factor.effect_names)
         for levels in chunks(len(factor.levels), width, allowed().working):
             yield levels, self.effects(factor.name, np.arange(levels.start, levels.stop))
@@ -237,7 +237,7 @@ def layout(design: Named, family: Family) -> dict[str, tuple[str, ...]]:
     variables = dict(first)
     if design.common_names:
         variables["beta"] = ("common_effect",)
-    # b_ brings <factor> and <factor>_effect in this order before sd_ brings the latter alone: ArviZ 1.3 stacks
+    # b_ introduces <factor> and <factor>_effect in this order before sd_ introduces only the latter: ArviZ 1.3 stacks
     # dims as they appear but labels them variable by variable, and would print the wrong numbers in its summary
     variables |= {f"b_{name}": (name, f"{name}_effect") for name in names}
     variables |= {f"sd_{name}": (f"{name}_effect",) for name in names}
@@ -259,7 +259,7 @@ def coordinates(design: Named, family: Family) -> dict[str, np.ndarray]:
 
 
 def sampled(draws: Draws, family: Family, has_intercept: bool) -> dict[str, np.ndarray]:
-    """Intercept and auxiliary parameters of every draw, each (chain * draw,), as the family's methods take them."""
+    """Intercept and auxiliary parameters of every draw, each (chain * draw,), as the family's methods expect them."""
     first, last = family.variables(has_intercept)
     return family.sampled({name: draws.flat(name) for name in (*first, *last)})
 

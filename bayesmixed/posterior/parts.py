@@ -1,4 +1,4 @@
-"""Draws of similar covariances and noise, put together: what is averaged over a part loses little."""
+"""Draws with similar covariances and noise, grouped: averaging over a part loses little."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class Parts:
     ) -> Parts:
         """At most `n_parts` parts, evenly spread over the draws' standard deviations, correlations and noise.
 
-        The part that scatters most is split in two, at its mean along the direction in which it scatters most, until
-        there are enough. Standard deviations and noise are measured by their root mean squares, so that neither units
-        nor the rows of a call matter; the noise counts `noise` times as much as the others.
+        The part with the largest scatter is split in two, at its mean along the direction in which it scatters most,
+        until there are enough. Standard deviations and noise are measured relative to their root mean squares, so that
+        neither units nor the rows of a call matter; the noise counts `noise` times as much as the others.
         """
         S = draws.size
         scales = {f"sd_{factor.name}": 1.0 for factor in spec.groups} | dict.fromkeys(auxiliary, noise)
@@ -47,11 +47,11 @@ class Parts:
 
     @cached_property
     def weights(self) -> np.ndarray:
-        """Share of the draws in every part, (K,)."""
+        """Share of the draws in each part, (K,)."""
         return np.bincount(self.label) / len(self.label)
 
     def mean(self, values: np.ndarray) -> np.ndarray:
-        """Mean over the draws of every part, (K, ...), of values (S, ...)."""
+        """Mean of values, (S, ...), over the draws of each part, (K, ...)."""
         order = np.argsort(self.label, kind="stable")
         count = np.bincount(self.label)
         starts = np.concatenate([[0], np.cumsum(count)[:-1]])
@@ -59,13 +59,13 @@ class Parts:
 
 
 def _relative(values: np.ndarray) -> np.ndarray:
-    """Over the root mean square of each column; a column of zeros stays."""
+    """Divide by the root mean square of each column; a column of zeros stays."""
     size = np.sqrt(np.square(values).mean(axis=0))
     return np.divide(values, size, out=np.zeros_like(values), where=size > 0)
 
 
 def _split(points: np.ndarray, n_parts: int) -> np.ndarray:
-    """Labels, (S,), of at most `n_parts` parts of points (S, d); equal points are never parted."""
+    """Labels, (S,), of at most `n_parts` parts of points (S, d); equal points are never separated."""
     label = np.zeros(len(points), dtype=int)
     total, axis = _scatter(points)
     waiting = [(-total, 0, axis, np.arange(len(points)))]  # a heap, the part that scatters most first
@@ -74,7 +74,7 @@ def _split(points: np.ndarray, n_parts: int) -> np.ndarray:
         _, at, axis, mine = heapq.heappop(waiting)
         values = points[mine, axis]
         low = values <= values.sum() / len(values)
-        if low.all():  # rounding has put the mean at the largest value
+        if low.all():  # the mean is rounded to the largest value
             continue
         for part, name in ((mine[low], at), (mine[~low], n)):
             total, axis = _scatter(points[part])

@@ -1,4 +1,4 @@
-"""A model, and its posterior: passed whole, instead of their parts through many signatures."""
+"""A model and its posterior: passed around whole, not as many separate arguments."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Model:
     Attributes
     ----------
     spec : DesignSpec
-        What was learned of the columns.
+        What was learned about the columns.
     family : Family
     priors : Priors
     """
@@ -41,7 +41,7 @@ class Posterior:
     model : Model
     draws : Draws
     seed : int
-        Of the fit: part of the key of every random number.
+        The fit's seed: part of the key of every random number.
     """
 
     model: Model
@@ -49,7 +49,7 @@ class Posterior:
     seed: int
 
     def parts(self, n_parts: int, noise: float) -> Parts:
-        """The draws parted by covariances and noise, `Parts.alike`; once, however many calls ask for it."""
+        """The draws partitioned by covariances and noise (`Parts.alike`); computed only once."""
         if (n_parts, noise) not in self._parted:
             parts = Parts.alike(self.draws, self.spec, self.family.auxiliary, n_parts, noise)
             self._parted[n_parts, noise] = parts
@@ -57,7 +57,7 @@ class Posterior:
 
     @cached_property
     def parameters(self) -> dict[str, np.ndarray]:
-        """Intercept and auxiliary parameters of every draw, each (S,), as the family's methods take them."""
+        """Intercept and auxiliary parameters of every draw, each (S,), as the family's methods expect them."""
         return sampled(self.draws, self.family, self.spec.has_intercept)
 
     @cached_property
@@ -65,7 +65,7 @@ class Posterior:
         return {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """What follows from the fields is made again when it is needed."""
+        """Cached values are left out: they are recomputed from the fields when needed."""
         return {"model": self.model, "draws": self.draws, "seed": self.seed}
 
     @property

@@ -1,7 +1,7 @@
-"""What people read: posterior draws become tidy tables, one row per parameter.
+"""Turn posterior draws into tidy tables for people to read, one row per parameter.
 
-All tables have the columns in `NUMBERS`. ``mean`` is the exact posterior mean where the sampler knows it, and else that
-of the draws: the same means as in predictions. ``sd`` is the posterior standard deviation, over draws with n - 1;
+All tables have the columns in `NUMBERS`. ``mean`` is the exact posterior mean if the sampler knows it, and otherwise
+that of the draws, as in predictions. ``sd`` is the posterior standard deviation, over draws with n - 1;
 ``lower`` and ``upper`` are the draws' quantiles ``(1 - coverage) / 2`` and ``(1 + coverage) / 2``; the rest is in
 `bayesmixed.posterior.diagnostics`. Everything is on the user's scale. The index counts the rows.
 """
@@ -23,7 +23,7 @@ from bayesmixed.posterior.diagnostics import convergence
 from bayesmixed.posterior.draws import Draws, covariance_factor
 from bayesmixed.posterior.posterior import Posterior
 
-_RESIDUAL = "residual"  # a variable of one table alone
+_RESIDUAL = "residual"  # a variable of one table only
 NUMBERS = ("mean", "sd", "lower", "upper", "ess_bulk", "ess_tail", "r_hat")
 
 Tails = tuple[float, float]
@@ -53,12 +53,12 @@ def common_effects(posterior: Posterior, coverage: float = 0.9) -> pd.DataFrame:
 
 
 def group_effects(posterior: Posterior, factor: str, coverage: float = 0.9) -> pd.DataFrame:
-    """Tabulate the effects of one grouping factor: how each of its levels differs from the average group.
+    """Tabulate the effects of one grouping factor: how much each of its levels differs from the average group.
 
     Parameters
     ----------
     posterior : Posterior
-        Effects that are not stored are drawn, some levels at a time.
+        Effects that are not stored are drawn, a few levels at a time.
     factor : str
     coverage : float, default=0.9
         Posterior probability of the interval, in (0, 1).
@@ -67,7 +67,7 @@ def group_effects(posterior: Posterior, factor: str, coverage: float = 0.9) -> p
     -------
     DataFrame of shape (n_levels * q, 10)
         Columns factor, level, effect, mean, sd, lower, upper, ess_bulk, ess_tail, r_hat; level by level, with the
-        effects of a level one after the other. ``level`` holds the labels themselves; a level of ``a:b`` is a text.
+        effects of a level one after the other. ``level`` holds the labels themselves; a level of ``a:b`` is a string.
 
     Raises
     ------
@@ -88,9 +88,9 @@ def group_coefficients(posterior: Posterior, factor: str, coverage: float = 0.9)
     Returns
     -------
     DataFrame of shape (n_levels * q, 10)
-        As of `group_effects`, with a row for each effect of the factor. The sum is taken draw by draw; the common
-        part is the Intercept or the common effect of the same name, and 0 where there is none, as there is no Intercept
-        beside thresholds.
+        As in `group_effects`, with a row for each effect of the factor. The sum is taken draw by draw; the common
+        part is the Intercept or the common effect of the same name, and 0 if there is none: a model with thresholds,
+        for example, has no Intercept.
 
     Raises
     ------
@@ -112,15 +112,15 @@ def group_coefficients(posterior: Posterior, factor: str, coverage: float = 0.9)
 
 
 def _check_coding(spec: DesignSpec, group: GroupSpec) -> None:
-    """Refuse to add effects of unlike columns: of a term that the common part and the bar code each its own way."""
+    """Reject a sum of effects of different columns, when the common part and the bar code the same term differently."""
     common = spec.common.labels_of_terms
     for bar in group.bars:
         for term, labels in bar.labels_of_terms.items():
             if (ours := common.get(term, labels)) != labels:
                 raise ValueError(
-                    f"group_coefficients adds effects of like columns, but the common effects have {quoted(ours)} "
+                    f"group_coefficients adds effects of the same columns, but the common effects have {quoted(ours)} "
                     f"where {group.name!r} has {quoted(labels)}. Write {quoted(sorted(term))} the same way on both "
-                    "sides (in one order, both with or both without an intercept), or use group_effects."
+                    "sides (in the same order, both with or both without an intercept), or use group_effects."
                 )
 
 
@@ -134,22 +134,22 @@ def variance_components(
     posterior, coverage
         As of `common_effects`, with its errors.
     squares : dict of str to numpy.ndarray of shape (q, q)
-        By factor: the mean of :math:`z z'` over the training rows, weighted as they are.
+        By factor: the mean of :math:`z z'` over the training rows, with their weights.
     response : float
-        Mean of the response over the training rows, where a residual variance depends on it.
+        Mean of the response over the training rows, for residual variances that depend on it.
 
     Returns
     -------
     DataFrame
         Columns factor, component, effect, mean, sd, lower, upper, ess_bulk, ess_tail, r_hat, share. ``component`` is
-        "sd", then "correlation" (``effect`` is a pair, ``Intercept:Days``), then "auxiliary" (``effect`` is a further
+        "sd", then "correlation" (``effect`` is a pair, ``Intercept:Days``), then "auxiliary" (``effect`` is another
         parameter of the family), then "residual" (``factor`` and ``effect`` are empty): the standard deviation of the
         response on the scale of the linear predictor, sigma where the response is normal there.
 
     Notes
     -----
-    ``share`` is the posterior mean of a part of the variance that is left, on average over rows, when the common
-    effects are known [1]_:
+    ``share`` is the posterior mean of a component's part of the variance that remains, on average over rows, when the
+    common effects are known [1]_:
 
     .. math:: \sum_f E_\text{rows}[z_f' \Sigma_f z_f] + \sigma^2_\text{residual},
               \qquad E_\text{rows}[z' \Sigma z] = \sum_{kl} E_\text{rows}[z_k z_l] \Sigma_{kl}.
@@ -157,7 +157,7 @@ def variance_components(
     The part of effect k is the sum over l: each covariance is split evenly between its two effects, so that the shares
     of the sd rows and of the residual add up to one. A share is negative where negative covariances outweigh the
     effect's own variance. It depends on where a slope's column has its zero; the sum over effects that may correlate
-    does not. In a model of group intercepts alone it is the intraclass correlation. Correlations have none (NaN).
+    does not. In a model with only group intercepts it is the intraclass correlation. Correlations have none (NaN).
 
     References
     ----------
@@ -168,7 +168,7 @@ def variance_components(
     auxiliary = {name: posterior.parameters[name] for name in family.auxiliary}
     residual = np.sqrt(family.latent_variance(np.full(draws.size, response), **auxiliary)).reshape(draws.shape)
     draws = replace(draws, values=draws.values | {_RESIDUAL: residual})
-    own = () if family.collapses else _last(posterior)  # sigma is the residual's sd where the response is normal
+    own = () if family.collapses else _last(posterior)  # sigma is the residual sd if the response is normal
     variables = [
         *_covariances(posterior.spec),
         *(_Variable(name, "", "auxiliary", (name,)) for name in own),
@@ -181,7 +181,7 @@ def variance_components(
 
 
 def group_covariance(posterior: Posterior, factor: str, coverage: float = 0.9) -> pd.DataFrame:
-    """Tabulate the covariance matrix of a factor's effects: its lower triangle with the diagonal, row by row.
+    """Tabulate the covariance matrix of a factor's effects: its lower triangle including the diagonal, row by row.
 
     Parameters
     ----------
@@ -192,7 +192,7 @@ def group_covariance(posterior: Posterior, factor: str, coverage: float = 0.9) -
     -------
     DataFrame of shape (q * (q + 1) / 2, 10)
         Columns factor, effect_1, effect_2, mean, sd, lower, upper, ess_bulk, ess_tail, r_hat. The covariance of two
-        effects that are independent in the model is there too, so that the table is a whole matrix: exactly 0, with NaN
+        effects that are independent in the model is included, so that the table is a whole matrix: exactly 0, with NaN
         for ess_bulk, ess_tail and r_hat.
     """
     draws = posterior.draws
@@ -208,7 +208,7 @@ def group_covariance(posterior: Posterior, factor: str, coverage: float = 0.9) -
 
 
 def summary(posterior: Posterior, coverage: float = 0.9) -> pd.DataFrame:
-    """Tabulate every parameter but the group effects, as they stand in the posterior.
+    """Tabulate every parameter except the group effects, as they are in the posterior.
 
     Parameters
     ----------
@@ -247,7 +247,7 @@ def _common(posterior: Posterior) -> list[_Variable]:
 
 
 def _last(posterior: Posterior) -> tuple[str, ...]:
-    """Parameters of the family that the posterior has."""
+    """The family's parameters in the posterior."""
     return tuple(posterior.family.variables(posterior.spec.has_intercept)[1])
 
 
@@ -261,7 +261,7 @@ def _covariances(spec: DesignSpec) -> list[_Variable]:
 def _described(draws: Draws, variables: list[_Variable], ends: Tails) -> pd.DataFrame:
     """Columns variable, factor, component, effect, and the numbers."""
     rows = [(v.name, v.factor, v.component, effect) for v in variables for effect in v.effects]
-    # a model may be without a variable of the kind: its table has no rows
+    # a model may have no variable of this kind: its table has no rows
     labels = np.array(rows, dtype=str).reshape(-1, 4).T
     values = [np.empty((*draws.shape, 0))] + [draws.values[v.name].reshape(*draws.shape, -1) for v in variables]
     means = [np.empty(0)] + [np.ravel(draws.mean(v.name)) for v in variables]

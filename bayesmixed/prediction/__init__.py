@@ -1,1 +1,1 @@
-"""Plain arithmetic on a posterior: means, intervals, draws, new groups."""
+"""Predictions as plain arithmetic on a posterior: means, intervals, draws, new groups."""

@@ -1,6 +1,6 @@
 """Mean, class probabilities and standard deviation of a response whose mean is not its linear predictor.
 
-All are averages over the draws.
+Each is an average over the draws.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from bayesmixed.families.base import ClassFamily
 from bayesmixed.posterior.diagnostics import pareto_k
 from bayesmixed.prediction.linear import Predictors
 
-_K_HAT = 0.7  # Vehtari et al. (2024), section 3.2.3: an average of draws with a heavier tail does not settle
+_K_HAT = 0.7  # Vehtari et al. (2024), section 3.2.3: an average of draws with a heavier tail does not converge
 
 
 def averaged_mean(predictors: Predictors) -> np.ndarray:
-    """Mean over the draws of the response's mean, (n,), the normal effects of new levels integrated out at each.
+    """Mean over the draws of the response's mean, (n,), with the normal effects of new levels integrated out at each.
 
     Warns
     -----
     UserWarning
-        Pareto k-hat of the draws of some row's mean exceeds 0.7: perhaps it has none.
+        Pareto k-hat of the draws of some row's mean exceeds 0.7: the mean may not exist.
     """
     predictors, place = predictors.distinct()
     family, every = predictors.posterior.family, predictors.every
@@ -31,8 +31,8 @@ def averaged_mean(predictors: Predictors) -> np.ndarray:
     for rows in predictors.chunks(len(every)):
         mu = _integrated(predictors, rows, family.mean, family.marginal_mean)
         result[rows] = mu.mean(axis=1)
-        with np.errstate(invalid="ignore"):  # of rows without a prediction
-            wide = np.nan_to_num(mu.max(axis=1) / result[rows], nan=0.0)  # a mean that its largest draw makes up
+        with np.errstate(invalid="ignore"):  # for rows without a prediction
+            wide = np.nan_to_num(mu.max(axis=1) / result[rows], nan=0.0)  # means dominated by their largest draw
         wide[np.isinf(result[rows])] = np.inf
         if wide.max(initial=0.0) > spread:
             spread, widest = wide.max(), mu[wide.argmax()]
@@ -42,14 +42,14 @@ def averaged_mean(predictors: Predictors) -> np.ndarray:
     if k_hat > _K_HAT:
         warn(
             f"Pareto k-hat of the draws of a predicted mean is {k_hat:.2f} (above {_K_HAT}): the mean may not exist, "
-            "as that of exp(eta) does not where a standard deviation has a long tail. Use the median, "
+            "as that of exp(eta) does not if a standard deviation has a long tail. Use the median, "
             "predict_quantiles(X, 0.5), and predict_interval."
         )
     return result[place]
 
 
 def averaged_probabilities(predictors: Predictors, family: ClassFamily) -> np.ndarray:
-    """Probability of each class, (n, K): mean over the draws, the normal effects of new levels integrated out."""
+    """Probability of each class, (n, K): mean over the draws, with the normal effects of new levels integrated out."""
     predictors, place = predictors.distinct()
     result = np.empty((predictors.design.n_rows, len(family.classes)))
     for rows in predictors.chunks(len(predictors.every) * len(family.classes)):

@@ -1,8 +1,8 @@
-"""The linear predictor of rows at the posterior's draws, and what goes with it: ``Intercept + x'beta + offset + z'b``.
+"""The linear predictor of rows at the posterior's draws, ``Intercept + x'beta + offset + z'b``, and related quantities.
 
-A family whose posterior has thresholds in place of the intercept takes minus one of them as the intercept.
+A family whose posterior has thresholds in place of the intercept uses the negative of one of them as the intercept.
 
-A level that was not seen in fit has an effect by its factor's mode (`new_groups`).
+The mode of a factor determines the effect of a level that was not seen in fit (`new_groups`).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Predictors:
 
     @cached_property
     def every(self) -> np.ndarray:
-        """All draws, counted through the chains, (S,)."""
+        """Positions of all draws, numbered across the chains, (S,)."""
         return np.arange(self.posterior.draws.size)
 
     @cached_property
@@ -48,38 +48,38 @@ class Predictors:
         return {f.name: NewLevels(draws, seed, f, self.modes[f.name]) for f in self.design.groups}
 
     def distinct(self) -> tuple[Predictors, np.ndarray]:
-        """Those of one row of each set that are predicted alike, and the set of every row, (n,)."""
+        """The same for one row of each set that is predicted alike, and the set of every row, (n,)."""
         design, codes = self.design, []
         columns = [np.zeros(design.n_rows) if design.offset is None else design.offset, design.X]
         columns += [] if design.trials is None else [design.trials]
         for factor in design.groups:
             columns.append(factor.Z)
             new, drawn = is_new(factor), self.modes[factor.name] == "donor"
-            if drawn and (factor.codes < 0).any():  # whose donor goes by the row
+            if drawn and (factor.codes < 0).any():  # a missing label's donor depends on the row
                 return self, np.arange(design.n_rows)
             codes.append(factor.codes if drawn else np.where(new, -1, factor.codes))
         at, place = distinct_rows(np.column_stack(columns), codes)
         return replace(self, design=design.take(at)), place
 
     def chunks(self, n_draws: int) -> Iterator[np.ndarray]:
-        """Positions of rows that are predicted together, at so many draws."""
+        """Positions of rows that are predicted together, at `n_draws` draws."""
         for rows in chunks(self.design.n_rows, n_draws, allowed().predictions):
             yield np.arange(rows.start, rows.stop)
 
     def at(self, rows: np.ndarray, keep: np.ndarray, how: How) -> np.ndarray:
-        """Linear predictor of some rows at some draws, (rows, s), as the family's methods take it.
+        """Linear predictor of some rows at some draws, (rows, s), as the family's methods expect it.
 
-        `how` new levels enter, `NewLevels.effects` says.
+        `NewLevels.effects` explains `how`.
         """
         return self._with(self.posterior.parameters.get("Intercept"), rows, keep, how)
 
     def linear(self, rows: np.ndarray, keep: np.ndarray, how: How) -> np.ndarray:
-        """The same as it is reported: where the posterior has no intercept, without it."""
+        """The same as it is reported: without an intercept if the posterior has none."""
         draws = self.posterior.draws
         return self._with(draws.flat("Intercept") if "Intercept" in draws.values else None, rows, keep, how)
 
     def _with(self, intercept: np.ndarray | None, rows: np.ndarray, keep: np.ndarray, how: How) -> np.ndarray:
-        """The sum with an intercept (S,); a row's draws lie side by side, where all that follows runs over them."""
+        """The sum with an intercept (S,); a row's draws are contiguous, as all later steps run over them."""
         draws, design = self.posterior.draws, self.design
         eta = np.zeros((len(rows), len(keep)))
         if intercept is not None:
@@ -99,7 +99,7 @@ class Predictors:
         return eta
 
     def new_variance(self, rows: np.ndarray) -> np.ndarray:
-        """Variance that the normal effects of new levels add at every draw, (rows, S)."""
+        """Variance added by the normal effects of new levels at every draw, (rows, S)."""
         total = np.zeros((len(rows), len(self.every)))
         for new in self.new_levels.values():
             at, variance = new.variance(rows)

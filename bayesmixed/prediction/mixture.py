@@ -1,4 +1,4 @@
-"""Quantiles of a response, of a mixture with a component per draw of its linear predictor, or with few and weights."""
+"""Quantiles of a mixture: of a response, with one component per draw of its linear predictor or few weighted ones."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from scipy.special import ndtri
 
 from bayesmixed.families.base import Family
 
-# A Newton step of so many standard deviations of the narrowest component is the last: what it leaves is of the order of
-# its square
+# The last Newton step, in standard deviations of the narrowest component: the error it leaves is of the order of its
+# square
 _LAST_STEP = 1e-3
-_POINT = 1e-9  # half a bracket so narrow, in the same unit, is the last step
-_ITERATIONS = 200  # at most: a bracket halved so often is a point
+_POINT = 1e-9  # or half the width of the last bracket, in the same unit
+_ITERATIONS = 200  # at most: a bracket halved that often is a point
 _ROUNDING = 1e-12  # of an average of distribution functions
 
 
@@ -28,8 +28,8 @@ def mixture_quantiles(
 ) -> np.ndarray:
     """Solve ``mean over draws of cdf(t, eta, **auxiliary) = p`` for t, row by row.
 
-    The noise is integrated, not drawn: a row's quantiles depend on nothing but the draws of its linear predictor. Of a
-    discrete response they are the least numbers at which the averaged distribution function is at least p.
+    The noise is integrated, not drawn: a row's quantiles depend only on the draws of its linear predictor. For a
+    discrete response they are the smallest numbers at which the averaged distribution function is at least p.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def mixture_quantiles(
     probabilities : numpy.ndarray of shape (k,)
         In (0, 1).
     weights : numpy.ndarray of shape (S,), optional
-        Of the components, with a sum of one; default: equal ones.
+        Weights of the components, summing to one; equal by default.
 
     Returns
     -------
@@ -70,7 +70,7 @@ def mixture_quantiles(
 
 @dataclass(frozen=True)
 class _Mixture:
-    """Averages over the components, row by row: a row's number does not depend on the others."""
+    """Averages over the components, row by row: a row's value does not depend on the other rows."""
 
     family: Family
     eta: np.ndarray
@@ -100,17 +100,17 @@ class _Mixture:
 def _solve(mixture: _Mixture, p: float, start: np.ndarray | None, narrow: np.ndarray) -> np.ndarray:
     """Newton's method in a bracket, on the real line."""
     components = mixture.components(p)
-    # a quantile of a mixture is between those of its components
+    # a quantile of a mixture lies between those of its components
     low, high = components.min(axis=1), components.max(axis=1)
     x = np.clip(_mean(components, mixture.weights) if start is None else start, low, high)
     active, step = np.arange(len(x)), np.full(len(x), np.inf)
     for _ in range(_ITERATIONS):
-        mine = slice(None) if len(active) == len(x) else active  # without a copy while all are active
+        mine = slice(None) if len(active) == len(x) else active  # no copy while all are active
         here = mixture.family.from_working(x[active])
         excess, density = mixture.cdf(here, mine) - p, mixture.density(here, mine)
         low[active] = np.where(excess < 0, x[active], low[active])
         high[active] = np.where(excess > 0, x[active], high[active])
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # between components there may be none
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # the density may be 0 between components
             newton = x[active] - excess / density
         # far out in a tail, Newton's steps hardly get shorter
         fits = (newton >= low[active]) & (newton <= high[active])
@@ -119,7 +119,7 @@ def _solve(mixture: _Mixture, p: float, start: np.ndarray | None, narrow: np.nda
         step[active] = np.abs(new - x[active])
         x[active] = new
         last = np.where(fits, _LAST_STEP, _POINT) * narrow[active]
-        active = active[step[active] > last]  # not so for NaN
+        active = active[step[active] > last]  # False for NaN
         if not len(active):
             break
     return x
@@ -128,7 +128,7 @@ def _solve(mixture: _Mixture, p: float, start: np.ndarray | None, narrow: np.nda
 def _whole(mixture: _Mixture, p: float) -> np.ndarray:
     """Smallest whole number at which the averaged distribution function is at least p: doubling, then bisection.
 
-    Beyond 2^53 a double is no longer every whole number: the smallest that it is. Infinite where the mean overflows.
+    Beyond 2^53, where doubles skip whole numbers, the smallest one that is a double. Infinite if the mean overflows.
     """
 
     def reaches(t: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -150,7 +150,7 @@ def _whole(mixture: _Mixture, p: float) -> np.ndarray:
 
 
 def _mean(values: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    """Over the components, row by row: a row's number does not depend on the others."""
+    """Mean over the components, row by row: a row's value does not depend on the other rows."""
     return values.mean(axis=1) if weights is None else np.einsum("ns,s->n", values, weights)
 
 

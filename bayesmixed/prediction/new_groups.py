@@ -1,4 +1,4 @@
-"""Levels that were not seen in fit: what a mode says of their effects, and the draws of these.
+"""Levels that were not seen in fit: the effects that each mode gives them, and draws of these.
 
 A new level has one effect per posterior draw, which depends only on (seed, factor, label, draw).
 """
@@ -46,10 +46,10 @@ def resolve_modes(new_groups: NewGroups, spec: DesignSpec, override: NewGroups |
     Parameters
     ----------
     new_groups : str or dict by factor
-        The estimator's; factors that a dict leaves out have ``"sample"``.
+        The estimator's setting; factors missing from a dict have ``"sample"``.
     spec : DesignSpec
     override : str or dict by factor, optional
-        The call's; factors that a dict leaves out keep the estimator's mode.
+        The setting of the call; factors missing from a dict keep the estimator's mode.
     """
     factors = [group.name for group in spec.groups]
     modes = dict.fromkeys(factors, "sample")
@@ -59,13 +59,13 @@ def resolve_modes(new_groups: NewGroups, spec: DesignSpec, override: NewGroups |
             for mode in given.values() if isinstance(given, Mapping) else [given]:
                 if mode not in MODES:
                     raise ValueError(
-                        f"new_groups must be one of {quoted(MODES)} or a dict of these by factor, got {mode!r}."
+                        f"new_groups must be one of {quoted(MODES)}, or a dict of these by factor, got {mode!r}."
                     )
     return modes
 
 
 def check_new_levels(design: Design, modes: Mapping[str, str], table: Table, spec: DesignSpec) -> None:
-    """Refuse new levels where the mode is ``"error"``; warn where they are new by their type alone.
+    """Raise for new levels if the mode is ``"error"``; warn about levels that are new only because of their type.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def _describe_new(factor: GroupFactor, group: GroupSpec, table: Table) -> str:
     if np.all(is_new(factor)):
         levels = group.factor_levels
         types = "; ".join(
-            f"{column!r} held {part.kind} labels in fit and has dtype {table.labels[column].dtype} now"
+            f"{column!r} had {part.kind} labels in fit and now has dtype {table.labels[column].dtype}"
             for column, part in zip(levels.columns, levels.parts, strict=True)
         )
         text += f" All labels of the frame are new ({types})."
@@ -114,7 +114,7 @@ def is_new(factor: GroupFactor, rows: slice | np.ndarray = slice(None)) -> np.nd
 
 @dataclass(frozen=True)
 class NewLevels:
-    """The effects of one factor's new levels, in one call.
+    """The effects of one factor's new levels in one call.
 
     Attributes
     ----------
@@ -133,13 +133,13 @@ class NewLevels:
     mode: str
 
     def effects(self, rows: np.ndarray, how: How) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Rows, counted within `rows`, and the effects that they share, (S, q); none where these are zero.
+        """Positions within `rows`, and the effects that these rows share, (S, q); nothing where the effects are zero.
 
         Parameters
         ----------
         rows : numpy.ndarray of int, shape (n,)
         how : {"drawn", "expected", "integrated"}
-            Draws; their expectations given the posterior draw; draws but for normal ones, left to `variance`.
+            Draws; expectations given the posterior draw; or draws, except of normal effects, which `variance` covers.
         """
         new = is_new(self.factor, rows)
         if not new.any() or self.mode == "zero" or (self.mode == "sample" and how != "drawn"):
@@ -159,7 +159,7 @@ class NewLevels:
         return np.full((self._total, self._q), np.nan if self.mode == "nan" else 0.0)
 
     def variance(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Rows whose effect is normal, and the variance of its part of the linear predictor at every draw, (k, S)."""
+        """Rows whose effect is normal, and the variance it adds to the linear predictor at every draw, (k, S)."""
         at = np.flatnonzero(is_new(self.factor, rows)) if self.mode == "sample" else np.empty(0, dtype=int)
         Z = self.factor.Z[rows][at]
         total = np.zeros((len(at), self._total))
@@ -169,7 +169,7 @@ class NewLevels:
         return at, total
 
     def variance_over(self, rows: np.ndarray, parts: Parts) -> np.ndarray:
-        """Mean over each part of the draws of what `variance` has, 0 for other rows; (len(rows), K)."""
+        """Mean of `variance` over each part of the draws, 0 for other rows; (len(rows), K)."""
         total = np.zeros((len(rows), len(parts.weights)))
         at = np.flatnonzero(is_new(self.factor, rows)) if self.mode == "sample" else np.empty(0, dtype=int)
         if len(at):
@@ -189,7 +189,7 @@ class NewLevels:
         return np.full((self._total, self._q), np.nan if self.mode == "nan" else 0.0)
 
     def every_level(self) -> Iterator[tuple[str, np.ndarray]]:
-        """Text and effects, (S, q), of each new level of the call; a missing label says which row it is of."""
+        """Text and effects, (S, q), of each new level of the call; the text of a missing label names its row."""
         every = np.arange(len(self.factor.codes))
         for key, row_set in _new_levels(self.factor, is_new(self.factor), every):
             code = self.factor.codes[row_set[0]]
@@ -217,7 +217,7 @@ class NewLevels:
 
 
 def _new_levels(factor: GroupFactor, new: np.ndarray, rows: np.ndarray) -> Iterator[tuple[tuple[str, str], np.ndarray]]:
-    """Key and rows of each new level in some rows; a missing label is a level of its own, keyed by its row."""
+    """Key and rows of each new level in some rows; every missing label is its own level, keyed by its row."""
     codes = factor.codes[rows]
     for row in np.flatnonzero(codes < 0):
         yield ("row", str(rows[row])), np.array([row])
@@ -230,7 +230,7 @@ def _new_levels(factor: GroupFactor, new: np.ndarray, rows: np.ndarray) -> Itera
 
 
 def _mean_donor(draws: Draws, factor: GroupFactor) -> np.ndarray:
-    """Mean over the fitted levels' effects at every draw, (draws, q)."""
+    """Mean of the fitted levels' effects at every draw, (draws, q)."""
     total = np.zeros((draws.size, factor.Z.shape[1]))
     for _, b in draws.all_effects(factor):
         total += b.sum(axis=1)

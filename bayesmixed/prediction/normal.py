@@ -1,9 +1,9 @@
-"""Quantiles where the linear predictor is normal given a draw's covariances and noise, with moments that are known.
+"""Quantiles where the linear predictor is normal, with known moments, given a draw's covariances and noise.
 
 The posterior of a linear predictor, and of a normal response, is then a mixture of normal distributions over the draws
-of the covariances alone; no effect is drawn. Neighbouring draws of the covariances have nearly the same component, so
-that a part of them (`Parts`) is one, with the mean and variance that the part has by the laws of total expectation and
-variance: the mixture keeps mean and variance of that over all draws, and what it loses is of third order in the
+of the covariances only; no effect is drawn. Neighbouring draws of the covariances have nearly the same component, so a
+part of them (`Parts`) becomes one component, with the part's mean and variance by the laws of total expectation and
+variance: the mixture keeps the mean and variance of the one over all draws, and its error is of third order in the
 scatter within parts.
 """
 
@@ -23,13 +23,13 @@ from bayesmixed.posterior.posterior import Posterior
 from bayesmixed.prediction.mixture import mixture_quantiles
 from bayesmixed.prediction.new_groups import NewLevels, is_new
 
-# Components of the mixture. Measured against 160,000 draws, the largest error over rows of quantiles from 0.005 to
+# Components of the mixture, chosen by the largest error over rows, against 160,000 draws, of quantiles from 0.005 to
 # 0.995 for models of 4 to 30 groups and sleepstudy: with 64, rows far outside the data were worse at the ends than a
-# mixture over 4,000 draws of effects; with 256 none is, at a tenth of its time, and what is left is mostly the error of
-# the covariances' draws
+# mixture over 4,000 draws of effects; with 256 none is, at a tenth of its time, and the remaining error is mostly that
+# of the covariances' draws
 _PARTS = 256
-# How much more the noise counts than group standard deviations when draws are parted: components of known groups differ
-# by the noise, those of new ones by the standard deviations
+# How much more the noise counts than group standard deviations when draws are partitioned: components of known groups
+# differ by the noise, those of new ones by the standard deviations
 _NOISE_OF_KNOWN, _NOISE_OF_NEW = 3.0, 1.0
 _GAUSSIAN = Gaussian(Identity())
 
@@ -71,7 +71,7 @@ def normal_quantiles(
         at = np.flatnonzero(which)
         if not len(at):
             continue
-        for factor in design.groups:  # rows of a level stand together
+        for factor in design.groups:  # rows of a level are adjacent
             at = at[np.argsort(factor.codes[rows[at]], kind="stable")]
         parts = posterior.parts(_PARTS, noise)
         for chunk in chunks(len(at), len(parts.weights), allowed().predictions):

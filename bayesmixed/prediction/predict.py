@@ -1,4 +1,4 @@
-"""Predictions as plain arithmetic on the draws: means, standard deviations, draws, quantiles; new groups included."""
+"""Predictions by plain arithmetic on the draws: means, standard deviations, draws, quantiles, also for new groups."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ KINDS = ("response", "mean", "linear")
 def mean(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> np.ndarray:
     """Posterior mean of the response, shape (n,).
 
-    Where it is the linear predictor, no draw is visited: the mean of a linear predictor is the linear predictor of the
-    means, which are exact where the sampler knows them. New levels: exactly 0 under ``"sample"`` and ``"zero"``, the
-    mean over fitted levels under ``"donor"``. Elsewhere the mean is averaged over the draws, and at each of them over
-    the population of new levels.
+    If the mean is the linear predictor, no draw is visited: the mean of a linear predictor is the linear predictor of
+    the means, which are exact where the sampler knows them. Effects of new levels are exactly 0 under ``"sample"`` and
+    ``"zero"``, the mean over fitted levels under ``"donor"``. Otherwise the mean is averaged over the draws, and at
+    each of them over the population of new levels.
     """
     if not posterior.family.linear:
         return averaged_mean(Predictors(posterior, design, modes))
@@ -37,13 +37,13 @@ def mean(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> np.n
 
 
 def class_probabilities(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> np.ndarray:
-    """Posterior probability of each class, (n, K), averaged over the draws, and over the population of new levels."""
+    """Posterior probability of each class, (n, K), averaged over the draws and over the population of new levels."""
     family = cast(ClassFamily, posterior.family)
     return averaged_probabilities(Predictors(posterior, design, modes), family)
 
 
 def linear_mean(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> np.ndarray:
-    """Posterior mean of the linear predictor, shape (n,): of ordered responses without their thresholds."""
+    """Posterior mean of the linear predictor, shape (n,); for ordered responses, without the thresholds."""
     draws = posterior.draws
     eta = np.zeros(design.n_rows) if design.offset is None else design.offset.copy()
     if "Intercept" in draws.values:
@@ -64,11 +64,11 @@ def linear_mean(posterior: Posterior, design: Design, modes: Mapping[str, str]) 
 def standard_deviation(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> np.ndarray:
     """Predictive standard deviation of the response, shape (n,).
 
-    Where the mean is the linear predictor, its square is E[sigma^2] + Var(eta) + E[z' Sigma z] for the new levels of
+    If the mean is the linear predictor, its square is E[sigma^2] + Var(eta) + E[z' Sigma z] for the new levels of
     each factor, where Sigma is the group covariance under ``"sample"`` and the covariance of the fitted levels' effects
     under ``"donor"``: the law of total variance over draws; no noise is drawn. Var(eta) is exact given the covariances'
-    draws where effects are not stored (`spread`), else that of the draws. Elsewhere the effects of new levels are
-    drawn.
+    draws where effects are not stored (`spread`), otherwise that of the draws. In other models the effects of new
+    levels are drawn.
     """
     draws = posterior.draws
     if not posterior.family.linear:
@@ -84,7 +84,7 @@ def standard_deviation(posterior: Posterior, design: Design, modes: Mapping[str,
 
 
 def draw(posterior: Posterior, design: Design, modes: Mapping[str, str], kind: str, keep: np.ndarray) -> np.ndarray:
-    """Draws of the response, of its mean, or of the linear predictor as `Predictors.linear` has it.
+    """Draws of the response, of its mean, or of the linear predictor as given by `Predictors.linear`.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def draw(posterior: Posterior, design: Design, modes: Mapping[str, str], kind: s
     modes : dict of str to str
     kind : {"response", "mean", "linear"}
     keep : numpy.ndarray of int, shape (s,)
-        The draws to use, counted through the chains.
+        The draws to use, numbered across the chains.
 
     Returns
     -------
@@ -121,9 +121,9 @@ def quantiles(
 ) -> np.ndarray:
     """Posterior quantiles of the response, of its mean, or of the linear predictor.
 
-    Those of the response have its noise integrated out, and with the noise the normal effects of new levels. Where the
-    sampler knows exact moments of the coefficients, these too are integrated out, for all kinds (`normal`); else the
-    other kinds are quantiles of draws.
+    For those of the response, the noise and the normal effects of new levels are integrated out. Where the sampler
+    knows exact moments of the coefficients, these too are integrated out, for all kinds (`normal`); otherwise the other
+    kinds are quantiles of draws.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def quantiles(
     predictors, state, family = Predictors(posterior, design, modes), posterior.draws.state, posterior.family
     by_draws = np.ones(design.n_rows, dtype=bool)
     result = np.empty((design.n_rows, *(family.mean_shape if kind == "mean" else ()), len(probabilities)))
-    # given a normal linear predictor the response is so, too, where it collapses; its mean, where that is the predictor
+    # given a normal linear predictor, the response is normal too if it collapses; its mean, if that is the predictor
     normal = family.collapses and (kind != "mean" or family.linear)
     if normal and state is not None and (exact := state.coefficients) is not None:
         by_draws = expected_varies(design, predictors.new_levels)
@@ -173,16 +173,16 @@ def _quantiles_of_draws(predictors: Predictors, *, which: np.ndarray, kind: str,
 
 
 def bayes_r2(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> np.ndarray:
-    """Bayesian R² of every draw, (S,): the variance of the mean over rows, and its share of itself plus the noise's.
+    """Bayesian R² of every draw, (S,): the variance of the mean over rows as a share of itself plus the noise variance.
 
     Gelman, Goodrich, Gabry & Vehtari (2019), R-squared for Bayesian regression models, The American Statistician 73,
-    equation (3), with the residual variance that the model states.
+    equation (3), with the model's residual variance.
     """
     family, predictors = posterior.family, Predictors(posterior, design, modes)
     if family.mean_shape:
-        raise ValueError(f"bayes_r2 needs a response whose mean is a number; family={family.name!r} has one per class.")
+        raise ValueError(f"bayes_r2 needs a response with a single mean, but family={family.name!r} has one per class.")
     every = predictors.every
-    origin = mean(posterior, design, modes).mean()  # sums of squares about it do not cancel
+    origin = mean(posterior, design, modes).mean()  # sums of squares about it do not suffer from cancellation
     total, square, noise = np.zeros((3, len(every)))
     for rows in predictors.chunks(len(every)):
         eta, auxiliary = predictors.at(rows, every, "drawn"), predictors.auxiliary(rows, every)
@@ -197,7 +197,7 @@ def bayes_r2(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> 
 def new_group_effects(
     posterior: Posterior, factor: GroupFactor, mode: str, keep: np.ndarray
 ) -> tuple[list[str], np.ndarray]:
-    """Texts of a factor's new levels, and the effects that `draw` gives them, (s, k, q)."""
+    """Texts of a factor's new levels, and their effects in `draw`, (s, k, q)."""
     texts, effects = [], [np.empty((len(keep), 0, factor.Z.shape[1]))]
     for text, drawn in NewLevels(posterior.draws, posterior.seed, factor, mode).every_level():
         texts.append(text)
@@ -206,7 +206,7 @@ def new_group_effects(
 
 
 def thin(shape: tuple[int, int], n_draws: int | None) -> np.ndarray:
-    """Positions within a chain of `n_draws` draws in all, evenly spread over draws and chains.
+    """Positions within each chain of `n_draws` draws in total, evenly spread over draws and chains.
 
     Raises
     ------
@@ -226,12 +226,12 @@ def thin(shape: tuple[int, int], n_draws: int | None) -> np.ndarray:
 
 
 def positions(shape: tuple[int, int], within: np.ndarray) -> np.ndarray:
-    """Draws at positions `within` of every chain, counted through the chains; shape (chains * len(within),)."""
+    """Draws at positions `within` of every chain, numbered across the chains; shape (chains * len(within),)."""
     chains, per_chain = shape
     return (np.arange(chains)[:, None] * per_chain + within).ravel()
 
 
 def check_kind(kind: str) -> None:
-    """Refuse an unknown kind of prediction."""
+    """Reject an unknown kind of prediction."""
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {quoted(KINDS)}, got {kind!r}.")

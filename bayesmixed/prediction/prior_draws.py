@@ -1,7 +1,7 @@
 """Independent draws from the prior of a model, exact and in NumPy.
 
-Each number is a quantile of its prior at a uniform number whose key names what is drawn: (seed, variable, effect or
-level). So the draws of one effect are the same whatever other effects and levels the model has.
+Each number is the prior's quantile at a uniform number whose key names what is drawn: (seed, variable, effect or
+level). The draws of one effect are thus the same whatever other effects and levels the model has.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from bayesmixed.priors.swept import swept_effects
 
 
 def prior_draws(model: Model, n_draws: int, seed: int) -> Draws:
-    """Draw every variable of the naming contract from its prior, ``b_<factor>`` of all fitted levels included.
+    """Draw every variable of the naming contract from its prior, including ``b_<factor>`` of all fitted levels.
 
     Parameters
     ----------
     model : Model
     n_draws : int
-        The first draws do not change when more are asked for.
+        Asking for more draws does not change the first ones.
     seed : int
 
     Returns
     -------
     Draws
         One chain, on the user's scale: ``Intercept`` (1, n_draws), ``beta`` (1, n_draws, p),
-        ``b_<factor>`` (1, n_draws, n_levels, q), ... without sample statistics. Effects that are too many to store are
-        lazy.
+        ``b_<factor>`` (1, n_draws, n_levels, q), ... without sample statistics. Effects that are too many to store
+        are lazy.
 
     Examples
     --------
@@ -76,7 +76,7 @@ def prior_draws(model: Model, n_draws: int, seed: int) -> Draws:
 
 
 def _common_part(spec: DesignSpec, priors: Priors, n_draws: int, seed: int) -> dict[str, np.ndarray]:
-    """Common effects, and the intercept at X = 0, from those of the swept columns, for which the priors are stated."""
+    """Common effects, and the intercept at X = 0, from those of the swept columns, on which the priors are stated."""
     stated = [np.empty((n_draws, 0))]
     if priors.intercept is not None:
         stated.append(priors.intercept.quantile(uniforms((seed, "prior", "Intercept"), (n_draws,)))[:, None])
@@ -103,7 +103,7 @@ def _covariance(factor: GroupSpec, priors: Priors, n_draws: int, seed: int) -> d
 
 
 def _by_name(variable: str, priors: Mapping[str, Prior], n_draws: int, seed: int) -> np.ndarray:
-    """Draws of a vector whose entries have names and priors, (n_draws, k)."""
+    """Draws of a vector with a prior per named entry, (n_draws, k)."""
     columns = [prior.quantile(uniforms((seed, "prior", variable, name), (n_draws,))) for name, prior in priors.items()]
     return np.stack(columns, axis=1)
 

@@ -1,11 +1,11 @@
 """Variance of the linear predictor over the posterior, from covariances of coefficients: no row visits the draws.
 
-With c = (Intercept, beta, b_1, b_2, ...) the coefficients that a row (1, x, z_1, z_2, ...) meets,
+With c = (Intercept, beta, b_1, b_2, ...), the coefficients that multiply a row (1, x, z_1, z_2, ...),
 
     Var(eta) = sum over pairs of these blocks of row' Cov(block, block) row.
 
-A covariance is that over the draws; where effects are not stored, and the engine knows exact moments given a draw's
-covariances, it follows from these by the law of total variance, and no effect is drawn.
+Covariances are those over the draws; where effects are not stored and the engine knows exact moments given a draw's
+covariances, they follow from these by the law of total variance, and no effect is drawn.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from bayesmixed.prediction.new_groups import NewLevels, is_new
 
 
 def linear_variance(draws: Draws, design: Design, new_levels: Mapping[str, NewLevels]) -> np.ndarray:
-    """Variance of the linear predictor, (n,), new levels at their expectations given the draw."""
+    """Variance of the linear predictor, (n,), with new levels at their expectations given the draw."""
     exact = draws.state.coefficients if draws.lazy and draws.state is not None else None
     result = np.empty(design.n_rows)
     by_draws = np.ones(design.n_rows, dtype=bool)
@@ -37,7 +37,7 @@ def linear_variance(draws: Draws, design: Design, new_levels: Mapping[str, NewLe
 
 
 def expected_varies(design: Design, new_levels: Mapping[str, NewLevels]) -> np.ndarray:
-    """Rows with a new level whose expectation is another one at every draw, or none."""
+    """Rows with a new level whose expectation differs between draws, or does not exist."""
     found = np.zeros(design.n_rows, dtype=bool)
     for factor in design.groups:
         if new_levels[factor.name].mode in ("donor", "nan"):
@@ -73,7 +73,7 @@ def covariance_over_draws(
 
 
 class _Block:
-    """Effects of one factor that some rows meet."""
+    """Effects of one factor in some rows."""
 
     def __init__(self, z: np.ndarray, place: np.ndarray, b: np.ndarray) -> None:
         self.z = z  # (n, q)
@@ -87,12 +87,12 @@ class _Block:
         levels, known_place = np.unique(codes[~unknown], return_inverse=True)
         b, place = draws.effects(factor.name, levels), np.full(len(rows), len(levels))
         place[~unknown] = known_place
-        if unknown.any():  # all new levels have one expectation
+        if unknown.any():  # all new levels share one expectation
             b = np.concatenate([b, new.expected()[:, None]], axis=1)
         return cls(factor.Z[rows], place, _centred(b))
 
     def with_other(self, other: _Block) -> np.ndarray:
-        """Covariance of two factors' parts of the linear predictor, (n,)."""
+        """Covariance of two factors' contributions to the linear predictor, (n,)."""
         keys = self.place.astype(np.int64) * other.b.shape[1] + other.place
         pairs, place = np.unique(keys, return_inverse=True)
         mine, theirs = np.divmod(pairs, other.b.shape[1])
@@ -109,7 +109,7 @@ def _centred(values: np.ndarray) -> np.ndarray:
 
 
 def _by_level(factor: GroupFactor | None, rows: np.ndarray, n_draws: int) -> Iterator[np.ndarray]:
-    """Positions of rows whose levels' draws are held together."""
+    """Positions of rows whose levels' draws fit in memory together."""
     if factor is None:
         return
     codes = np.where(is_new(factor), len(factor.levels), factor.codes)[rows]

@@ -1,4 +1,4 @@
-"""Default priors: weakly informative, scaled by the data, and stated where these are."""
+"""Default priors: weakly informative, scaled by the data, and stated where the data are."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ FAR = 3  # standard deviations between zero and the mean of a slope column befor
 
 
 def response_of(design: Measured, family: Family) -> Response:
-    """What a family is told of a design's rows."""
+    """What a family is told about a design's rows."""
     measured = design.working(family).statistics.common
     (*_, location), (*_, scale) = measured.location_and_scale(design.has_intercept)
-    if isinstance(design, Summed):  # families that collapse ask for no rows
+    if isinstance(design, Summed):  # families that collapse need no rows
         return Response(np.empty(0), None, None, None, design.has_intercept, float(location), float(scale))
     return Response(
         design.observed,
@@ -37,7 +37,7 @@ def response_of(design: Measured, family: Family) -> Response:
 
 
 def predictor_scale(design: Measured, family: Family) -> tuple[float, float]:
-    """Where the linear predictor of a design is, and how far it may be from there, as its family says."""
+    """Location and scale of a design's linear predictor, as its family sees them."""
     return family.location_and_scale(response_of(design, family))
 
 
@@ -49,13 +49,13 @@ def default_priors(
 ) -> Priors:
     """Weakly informative priors scaled by the data.
 
-    Scales of the intercept and the common effects follow rstanarm [1]_. They are stated on swept columns
-    (`bayesmixed.priors.swept`): with ``x -> c + d x``, d > 0, the model and its draws stay the same, if it has an
-    intercept and the terms that a term with x contains stand before it (``a*x``, ``x + I(x**2)``, ``bs(x)``, and so
+    Scales of the intercept and the common effects follow rstanarm [1]_. The priors are stated on swept columns
+    (`bayesmixed.priors.swept`): under ``x -> c + d x``, d > 0, the model and its draws stay the same if it has an
+    intercept and every term with x comes after the terms it contains (``a*x``, ``x + I(x**2)``, ``bs(x)``; likewise
     left of a bar whose effects correlate). They do not for ``0 + x``, ``(0 + x | g)``, ``||`` and
-    ``(1 | g) + (0 + x | g)``, where a zero means something, nor beside priors of the user's on what moves. A power of
-    c + d x, or a product of such columns, has lost digits to what it contains before we see it: c^2 of a double's 16
-    for a square at c sds from zero. Where less than 1e-7 of such a column is left it is fitted unswept, with a warning.
+    ``(1 | g) + (0 + x | g)``, where zero is meaningful, nor when the user states priors on what moves. A power of
+    c + d x, or a product of such columns, has already lost digits to what it contains: c^2 of a double's 16 for a
+    square at c sds from zero. If less than 1e-7 of such a column is left, it is fitted unswept, with a warning.
 
     Parameters
     ----------
@@ -64,8 +64,8 @@ def default_priors(
     family : Family
     lkj_eta : float or dict by factor, default=2.0
     stated : dict of str to collection of str
-        What the user states priors of: labels by ``"beta"``, with ``"Intercept"`` among them, effects by factor. They
-        are not swept out of other columns, so that such a prior is one of the coefficient as written.
+        What the user states priors for: labels under ``"beta"``, including ``"Intercept"``, effects under their factor.
+        These are not swept out of other columns, so that such a prior is one of the coefficient as written.
 
     Returns
     -------
@@ -74,12 +74,12 @@ def default_priors(
     Raises
     ------
     PriorError
-        `lkj_eta` is no positive number, or names no factor.
+        `lkj_eta` is not a positive number, or names an unknown factor.
 
     Warns
     -----
     UserWarning
-        A group slope that is not swept of the group intercept is far from zero.
+        The column of a group slope that is not swept of the group intercept is far from zero.
 
     References
     ----------
@@ -128,7 +128,7 @@ def _default_sds(
             measured.select(slopes),
             [[slopes.index(other) for other in factor.contains[at] if other in slopes] for at in slopes],
             [factor.effect_terms[at] for at in slopes],
-            # an intercept in another bar holds what a slope adds at its mean, so that sds are what scales the slope
+            # an intercept in another bar absorbs what a slope adds at its mean, so slopes are scaled by sds
             centred=centred,
             of_intercept=has_intercept and "Intercept" not in stated,
             kept=[at for at, slope in enumerate(slopes) if names[slope] in stated],
@@ -139,11 +139,11 @@ def _default_sds(
     at_zero = ~of_intercept & ~undetermined & (names != "Intercept")
     if np.any(far := far_slopes(measured, is_binary, factor) & at_zero):
         warn(
-            f"grouping factor {factor.name!r}: {quoted(names[far])} has its mean more than "
+            f"grouping factor {factor.name!r}: the mean of {quoted(names[far])} is more than "
             f"{FAR} standard deviations from zero, so the group intercepts describe a point far outside the data. "
-            "Centring helps reader and sampler: write center(x) for x, or subtract a value that means something."
+            "Centring helps both reader and sampler: write center(x) for x, or subtract a meaningful value."
         )
-    # where a slope is not swept of it, the group intercept has to hold what the slope adds between its mean and zero
+    # where a slope is not swept of it, the group intercept has to absorb what the slope adds between its mean and zero
     inflation = np.sqrt(1 + np.sum(np.square(measured.mean[at_zero] / scale[at_zero])))
     scale = np.where(names == "Intercept", 1 / inflation, scale)
     sds: dict[str, Prior] = {str(n): HalfNormal(float(2.5 * y_scale / s)) for n, s in zip(names, scale, strict=True)}
@@ -151,7 +151,7 @@ def _default_sds(
 
 
 def far_slopes(measured: Moments, is_binary: np.ndarray, factor: Effects, far: float = FAR) -> np.ndarray:
-    """Which slope columns, beside a group intercept, have their mean more than `far` sds from zero; bool (q,).
+    """Which slope columns next to a group intercept have their mean more than `far` sds from zero; bool (q,).
 
     A column of zeros and ones is never far: zero is one of its values.
 
@@ -160,7 +160,7 @@ def far_slopes(measured: Moments, is_binary: np.ndarray, factor: Effects, far: f
     measured : Moments
         Of the factor's columns, perhaps swept.
     is_binary : numpy.ndarray of bool, shape (q,)
-        Which columns hold zeros and ones alone, as written.
+        Which columns, as written, hold only zeros and ones.
     factor : Effects
     far : float, default=3
     """
@@ -176,11 +176,11 @@ def resolve_eta(lkj_eta: float | Mapping[str, float], design: Named) -> dict[str
     Raises
     ------
     PriorError
-        A value that is not a positive number, or the name of no factor.
+        A value is not a positive number, or a name is not a factor's.
     """
     factors = [factor.name for factor in design.groups]
     etas = dict.fromkeys(factors, 2.0) | by_factor(lkj_eta, factors, "lkj_eta", PriorError)
     for eta in etas.values():
         if not isinstance(eta, (int, float, np.number)) or isinstance(eta, bool) or not 0 < eta < np.inf:
-            raise PriorError(f"lkj_eta must be a positive number or a dict of these by factor, got {lkj_eta!r}.")
+            raise PriorError(f"lkj_eta must be a positive number or a dict of such numbers by factor, got {lkj_eta!r}.")
     return {factor.name: float(etas[factor.name]) for factor in design.groups if factor.pairs}

@@ -1,7 +1,7 @@
-"""LKJ(eta) correlations as a C-vine, the one place that knows how they are built.
+"""LKJ(eta) correlations as a C-vine: the only place that knows how they are built.
 
 The partial correlation rho of effects i < k of a block of m, given the effects before i, is 2 Beta(alpha, alpha) - 1
-with alpha as in `alpha`, all independent; products of what they leave make the Cholesky factor of the correlations.
+with alpha as in `alpha`, all independent; products of the remainders make the Cholesky factor of the correlations.
 
 References
 ----------
@@ -39,9 +39,9 @@ def cholesky_rows(
     ----------
     m : int
     partial : callable
-        rho and 1 - rho^2 of effects (k, i), i < k; asked for once each, row by row. Numbers, arrays or tensors.
+        Gives rho and 1 - rho^2 of effects (k, i), i < k; called once for each, row by row; numbers, arrays or tensors.
     sqrt : callable
-        Of their kind; the identity where `partial` gives the root of 1 - rho^2, which underflows later.
+        For values of that kind; the identity if `partial` gives the root of 1 - rho^2, which underflows later.
 
     Examples
     --------
@@ -70,7 +70,7 @@ def _spread(shape: float) -> float:
 
 
 def from_unbounded(v: np.ndarray, shape: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """rho, (1 - rho^2)^(1/2) and the log prior density of v, but for a constant, where rho = tanh(s v); elementwise.
+    """rho, (1 - rho^2)^(1/2) and the log prior density of v up to a constant, where rho = tanh(s v); elementwise.
 
     With s^2 = psi'(alpha) / 2, the variance of atanh(rho), v is of order one.
     """

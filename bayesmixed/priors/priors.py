@@ -17,14 +17,14 @@ class Priors:
     """The prior of every parameter of one model, on the user's scale.
 
     A prior that the user states is one of the coefficient, or standard deviation, as the formula is written: at X = 0.
-    A default is stated on *swept* columns, from which what they contain is taken out, so that it does not depend on
-    where a covariate has its zero. `swept` and `group_swept` say how.
+    A default is stated on *swept* columns, from which the columns they contain are taken out, so that it does not
+    depend on where a covariate has its zero. `swept` and `group_swept` say how.
 
     Attributes
     ----------
     intercept : Prior or None
         Of the intercept at the place that `print` shows; None in a model without one. Where there is a `threshold`, of
-        minus that one.
+        its negative.
     common : dict of str to Prior
         By column label: of the swept column's coefficient.
     group_sd : dict of str to dict of str to Prior
@@ -41,7 +41,7 @@ class Priors:
     group_swept : dict of str to dict of str to dict of str to float
         By factor: the same for its effects' columns, within a correlated block.
     threshold : str
-        Of an ordered response: the threshold that the intercept is minus of, such as ``"low|medium"``. `print` shows
+        Of an ordered response: the threshold whose negative is the intercept, such as ``"low|medium"``. `print` shows
         its prior in place of the intercept's. The gaps between neighbouring thresholds are among `auxiliary`.
 
     Examples
@@ -74,9 +74,9 @@ class Priors:
     threshold: str = ""
 
     def common_sweep(self, labels: Sequence[str]) -> np.ndarray:
-        """T of the common part, over the intercept, if there is one, and the columns in the order of `labels`.
+        """T of the common part, over the intercept (if any) and the columns in the order of `labels`.
 
-        See `bayesmixed.priors.swept`. The order is the design's: that of `common` means nothing.
+        See `bayesmixed.priors.swept`. The order is the design's; that of `common` has no meaning.
         """
         return sweep_matrix(self.swept, [*(["Intercept"] if self.intercept else []), *labels])
 
@@ -85,7 +85,7 @@ class Priors:
         return sweep_matrix(self.group_swept.get(factor, {}), effects)
 
     def stated_common(self, labels: Sequence[str]) -> list[tuple[str, Prior]]:
-        """Of what each prior of the common part is one, with the place, and the prior; in the order of `labels`."""
+        """What each prior of the common part applies to, with the place, and the prior; in the order of `labels`."""
         common = {**({"Intercept": self.intercept} if self.intercept else {}), **{at: self.common[at] for at in labels}}
         places = stated_at(self.common_sweep(labels), list(common), "beta")
         found = list(zip(places, common.values(), strict=True))
@@ -116,10 +116,10 @@ def reflected(prior: Prior) -> Prior:
 
 
 def stated_at(T: np.ndarray, names: list[str], variable: str) -> list[str]:
-    """Say of what each prior is one: ``beta[arm] at year = 2014``.
+    """Say what each prior applies to: ``beta[arm] at year = 2014``.
 
     The swept column's coefficient is ``(T^-1 beta)_j = beta_j + sum_k (T^-1)_jk beta_k``: where column k is a product
-    of column j and others, such as ``arm:year``, it is the coefficient at a value of these.
+    of column j and others, such as ``arm:year``, it is the coefficient at some value of those.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def stated_at(T: np.ndarray, names: list[str], variable: str) -> list[str]:
             value = inverse[j, k]
             rest = _without(names[k], name)
             if k != j and rest:
-                # the place of arm:year follows from those of arm and year, but for how they go together in the data
+                # the place of arm:year follows from those of arm and year, except for their correlation in the data
                 told = [place.partition(" = ")[0] for place in places]
                 if rest in told or not set(_components(rest)) <= set(told):
                     places.append(f"{rest} = {value:.5g}")
@@ -151,7 +151,7 @@ def stated_at(T: np.ndarray, names: list[str], variable: str) -> list[str]:
 
 
 def _inverse(T: np.ndarray) -> np.ndarray:
-    """T^-1, (k, k), by its Neumann series, which ends: what no column contains is 0, where solving leaves rounding."""
+    """T^-1, (k, k), by its finite Neumann series: entries that are 0 come out as 0, where solving leaves rounding."""
     steps = np.eye(len(T)) - T
     inverse = power = np.eye(len(T))
     for _ in range(len(T)):
@@ -163,12 +163,12 @@ def _inverse(T: np.ndarray) -> np.ndarray:
 
 
 def place_of(stated: list[str]) -> str:
-    """Where a factor's correlations are stated, `` at Days = 4.5``: where its sds are; empty where nothing is swept.
+    """Where a factor's correlations are stated, `` at Days = 4.5``: where its sds are; empty if nothing is swept.
 
     Parameters
     ----------
     stated : list of str
-        As `stated_at` has it for the sds.
+        The result of `stated_at` for the sds.
     """
     return next((f" at {name.partition('] at ')[2]}" for name in stated if "] at " in name), "")
 
@@ -178,7 +178,7 @@ def _few(texts: list[str], rest: str) -> list[str]:
 
 
 def _without(product: str, name: str) -> str:
-    """What a label has beside the components of another, ``year`` for ``arm:year`` and ``arm``; empty if it lacks one.
+    """A label without the components of another, ``year`` for ``arm:year`` and ``arm``; empty if it lacks one of them.
 
     Examples
     --------

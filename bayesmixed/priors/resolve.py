@@ -1,4 +1,4 @@
-"""The user's priors, merged into the defaults or taken as they are; what does not fit the model is refused."""
+"""The user's priors, merged into the defaults or taken as they are; those that do not fit the model raise an error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bayesmixed.families.base import Family
 from bayesmixed.priors.defaults import default_priors, resolve_eta, response_of
 from bayesmixed.priors.priors import Priors, reflected
 
-# a name with a place, as `stated_at` writes it
+# a name with a place, as written by `stated_at`
 _PLACE = re.compile(r"(?P<name>(?P<variable>beta|sd_.+?)\[(?P<label>.+?)\]|.+?)( at .+ = | [-+] )")
 
 
@@ -36,11 +36,11 @@ def resolve_priors(
     user : dict, Priors or None
         Keys: ``"Intercept"``, ``"beta"`` (one prior, or a dict by label), ``"sd_<factor>"`` (one prior, or a
         dict by effect), auxiliary parameters, a bare label or term of the common part, or a name as `print` shows it,
-        ``"beta[x]"``, ``"sd_<factor>[x]"``. Of ordered responses ``"thresholds"``, the prior of the middle one (a
-        Normal or StudentT), in place of the intercept, and ``"gaps"`` between neighbouring ones, or a dict of these by
-        the class that lies between. A `Priors` is used as it is, its own ``lkj_eta`` included.
+        ``"beta[x]"``, ``"sd_<factor>[x]"``. For ordered responses, ``"thresholds"``, the prior of the middle one (a
+        Normal or StudentT), replaces the intercept, and ``"gaps"`` is one prior of the gaps between neighbouring ones,
+        or a dict by the class in between. A `Priors` is used as it is, including its own ``lkj_eta``.
     lkj_eta : float or dict by factor, default=2.0
-        Not read when `user` is a `Priors`.
+        Ignored when `user` is a `Priors`.
 
     Raises
     ------
@@ -70,9 +70,9 @@ def stated_priors(
     user: Mapping[str, Any] | Priors | None,
     lkj_eta: float | Mapping[str, float],
 ) -> Priors:
-    """The priors that the user states, checked as `resolve_priors` checks them before all rows are known.
+    """Check the priors that the user states before all rows are known, as `resolve_priors` does.
 
-    A `Priors` is taken as it is: what it has to cover depends on the levels that all rows show.
+    A `Priors` is taken as it is: what it has to cover depends on the levels in all rows.
 
     Raises
     ------
@@ -88,13 +88,13 @@ def stated_priors(
 
 
 def _above(prior: Prior, default: Prior) -> Prior:
-    """A user's prior, restricted as the default is."""
+    """A user's prior, with the default's restriction."""
     is_free = isinstance(default, Truncated) and not isinstance(prior, Truncated)
     return replace(default, prior=prior) if is_free else prior  # type: ignore[call-arg]
 
 
 def _read(user: Mapping[str, Any], design: Named, family: Family) -> Priors:
-    """The priors that the user states, checked; what is not stated is absent."""
+    """Check the priors that the user states; those not stated are absent."""
     intercept: Prior | None = None
     common: dict[str, Prior] = {}
     group_sd: dict[str, dict[str, Prior]] = {factor.name: {} for factor in design.groups}
@@ -103,7 +103,7 @@ def _read(user: Mapping[str, Any], design: Named, family: Family) -> Priors:
     for name, given in user.items():
         if not isinstance(name, str):
             raise PriorError(
-                f"the keys of priors are names, got {name!r}; valid names: {quoted(_names(design, family))}."
+                f"the keys of priors must be names, got {name!r}; valid names: {quoted(_names(design, family))}."
             )
         _refuse_place(name, design, family)
         key, value = _split(name, given, design)
@@ -131,17 +131,17 @@ def _read(user: Mapping[str, Any], design: Named, family: Family) -> Priors:
 
 
 def _of_threshold(key: str, value: Any, family: Family) -> Prior:
-    """The intercept's prior, which is that of minus the middle threshold."""
+    """The intercept's prior, that of the negated middle threshold."""
     if key == "Intercept":
         raise PriorError(
-            f"family={family.name!r} has thresholds in place of an Intercept; write priors={{'thresholds': ...}}, the "
-            f"prior of the middle one, {family.threshold!r}."
+            f"family={family.name!r} has thresholds instead of an Intercept; write priors={{'thresholds': ...}} for "
+            f"the prior of the middle one, {family.threshold!r}."
         )
     if isinstance(value, Mapping):
         if list(value) != [family.threshold]:
             raise PriorError(
-                f"of the thresholds the middle one, {family.threshold!r}, has a prior of its own, and the gaps between "
-                f"neighbouring ones ('gaps'); got priors of {quoted(value)}."
+                f"only the middle threshold, {family.threshold!r}, has a prior of its own; for the others, state "
+                f"priors of the gaps between neighbouring thresholds ('gaps'); got priors for {quoted(value)}."
             )
         value = value[family.threshold]
     return reflected(_two_sided(_prior(key, value)))
@@ -154,7 +154,7 @@ def _two_sided(prior: Prior) -> Prior:
 
 
 def _entries(family: Family) -> dict[str, dict[str, str]]:
-    """Auxiliary parameters that are entries of a vector, by its name: their names by label."""
+    """Auxiliary parameters that are entries of a vector: their names by label, by the vector's name."""
     found: dict[str, dict[str, str]] = {}
     for name in family.auxiliary:
         variable, bracket, label = name.removesuffix("]").partition("[")
@@ -169,12 +169,12 @@ def _by_entry(key: str, value: Any, names: Mapping[str, str]) -> dict[str, Prior
     by_label = {str(label): prior for label, prior in given.items()}  # classes may be numbers
     for label in by_label:
         if label not in names:
-            raise PriorError(f"prior {key!r} names {label!r}; its entries are {quoted(names)}.")
+            raise PriorError(f"prior {key!r} names {label!r}, but its entries are {quoted(names)}.")
     return {names[label]: _prior(names[label], prior, positive=True) for label, prior in by_label.items()}
 
 
 def _refuse_place(key: str, design: Named, family: Family) -> None:
-    """Refuse a name as `print` shows it with the place where a default is stated: a key means the one at X = 0."""
+    """Reject a name that includes the place where a default is stated, as `print` shows it: keys mean X = 0."""
     found = _PLACE.match(key)
     if found is None or _labels_of(key, design):
         return
@@ -183,7 +183,7 @@ def _refuse_place(key: str, design: Named, family: Family) -> None:
     if name == "Intercept":
         change = "intercept=Normal(...)"
     elif family.threshold and name == f"thresholds[{family.threshold}]":
-        change = "intercept=Normal(...), the prior of minus the threshold"
+        change = "intercept=Normal(...), the prior of the negated threshold"
     elif name in effects or found["variable"] in effects:
         factor = effects[found["variable"] or name]
         if found["label"] and label not in factor.effect_names:
@@ -197,14 +197,14 @@ def _refuse_place(key: str, design: Named, family: Family) -> None:
     else:
         return
     raise PriorError(
-        f"prior {key!r} names a place, but a prior in a dict is one of the parameter as written, at X = 0. Write "
-        f"{name!r} for that one; to change the prior at the place where the default is stated, pass "
+        f"prior {key!r} names a place, but the priors in a dict are those of the parameters as written, at X = 0. "
+        f"Write {name!r} for that one; to change the prior at the place where the default is stated, pass "
         f"priors=dataclasses.replace(est.priors_, {change})."
     )
 
 
 def _split(key: str, value: Any, design: Named) -> tuple[str, Any]:
-    """``sd_g[x]``, as a table has it, is a dict by effect with one entry, and ``beta[x]`` one by label."""
+    """Turn ``sd_g[x]``, as in tables, into a dict by effect with one entry, and ``beta[x]`` into one by label."""
     variable, bracket, label = key.removesuffix("]").partition("[")
     known = variable in ("beta", *(f"sd_{factor.name}" for factor in design.groups))
     is_entry = bracket and key.endswith("]") and known and not _labels_of(key, design)
@@ -212,7 +212,7 @@ def _split(key: str, value: Any, design: Named) -> tuple[str, Any]:
 
 
 def _names(design: Named, family: Family) -> list[str]:
-    """List the keys that `resolve_priors` takes beside labels and terms."""
+    """List the keys that `resolve_priors` takes in addition to labels and terms."""
     first = ["thresholds"] if family.threshold else ["Intercept"] if design.has_intercept else []
     names = [*first, *(["beta"] if design.common_names else []), *(f"sd_{factor.name}" for factor in design.groups)]
     return [*names, *_entries(family), *family.auxiliary]
@@ -234,7 +234,7 @@ def _set_common(common: dict[str, Prior], name: str, value: Any, design: Named, 
         )
     for label in labels:
         if label in common:
-            raise PriorError(f"the common effect {label!r} is given two priors; keep one of the entries that name it.")
+            raise PriorError(f"the common effect {label!r} has two priors; keep only one of the entries that name it.")
         common[label] = _prior(label, value)
 
 
@@ -242,14 +242,14 @@ def _set_sds(sds: dict[str, Prior], key: str, value: Any, effects: tuple[str, ..
     by_effect = value if isinstance(value, Mapping) else dict.fromkeys(effects, value)
     for effect, prior in by_effect.items():
         if effect not in effects:
-            raise PriorError(f"prior {key!r} names the effect {effect!r}; its effects are {quoted(effects)}.")
+            raise PriorError(f"prior {key!r} names the effect {effect!r}, but the effects are {quoted(effects)}.")
         sds[effect] = _prior(f"{key}[{effect}]", prior, positive=True)
 
 
 def _prior(name: str, value: Any, positive: bool = False) -> Prior:
     if not isinstance(value, Prior) or type(value) is Prior:
         raise PriorError(
-            f"prior of {name!r} must be a prior such as {'HalfNormal' if positive else 'Normal'}, got {value!r}."
+            f"prior of {name!r} must be a distribution such as {'HalfNormal' if positive else 'Normal'}, got {value!r}."
         )
     if positive and not value.positive:
         raise PriorError(
@@ -260,7 +260,7 @@ def _prior(name: str, value: Any, positive: bool = False) -> Prior:
 
 
 def _check_fits(priors: Priors, design: Measured, family: Family) -> None:
-    """Refuse the `Priors` of another model, or with values that are not priors."""
+    """Reject the `Priors` of another model, and values that are not priors."""
     names = set(design.common_names)
     parts: dict[str, tuple[set, set]] = {
         "intercept": ({"Intercept"} if priors.intercept else set(), {"Intercept"} if design.has_intercept else set()),
@@ -276,8 +276,8 @@ def _check_fits(priors: Priors, design: Measured, family: Family) -> None:
     for part, (got, expected) in parts.items():
         if got != expected:
             raise PriorError(
-                f"these Priors belong to another model: {part} covers {_named(got)}, this model has "
-                f"{_named(expected)}. Pass a dict to override single priors."
+                f"these Priors belong to another model: {part} covers {_named(got)}, but this model has "
+                f"{_named(expected)}. To override single priors, pass a dict."
             )
     if priors.intercept is not None:
         _prior("Intercept", priors.intercept)
@@ -299,7 +299,7 @@ def _named(names: set) -> str:
 
 
 def _check_swept(priors: Priors, design: Measured) -> None:
-    """Refuse columns that are swept of what they do not contain."""
+    """Reject columns that are swept of columns they do not contain."""
     intercept = ["Intercept"] if design.has_intercept else []
     inner = design.contains or [()] * len(design.common_names)
     allowed = {
@@ -320,8 +320,8 @@ def _check_swept(priors: Priors, design: Measured) -> None:
             expected = allowed.get(part, {}).get(name, [])
             if wrong := [other for other in fit if other not in expected]:
                 raise PriorError(
-                    f"these Priors belong to another model: {part} has {name!r} swept of {quoted(wrong)}, this model "
-                    f"could have it swept of {quoted(expected) or 'nothing'}."
+                    f"these Priors belong to another model: {part} has {name!r} swept of {quoted(wrong)}, but this "
+                    f"model allows only {quoted(expected) or 'nothing'}."
                 )
             for other, value in fit.items():
                 if not isinstance(value, (int, float, np.number)) or not np.isfinite(value):

@@ -15,7 +15,7 @@ from bayesmixed.priors.defaults import FAR, far_slopes, predictor_scale
 from bayesmixed.priors.priors import Priors
 from bayesmixed.priors.swept import swept_columns
 
-_ROUNDING = 1e-10  # of a column's scale: the mean of a column that was swept of the intercept
+_ROUNDING = 1e-10  # of a column's scale: the mean of a column swept of the intercept, which is only rounding
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Scaling:
     Attributes
     ----------
     y_location, y_scale : float
-        Of the linear predictor, as its family has them: for a Gaussian those of the response minus offset, or the root
-        mean square without an intercept. The location is 0 then: nothing in the model could make up for another.
+        Of the linear predictor, as its family defines them: for a Gaussian, those of the response minus offset. Without
+        an intercept the scale is the root mean square and the location 0, as nothing in the model could absorb another.
     x_location, x_scale : numpy.ndarray of shape (p,)
         Of the swept columns; the location is 0 where they were swept of the intercept of these data.
     T : numpy.ndarray of shape (p + 1, p + 1), or (p, p) without an intercept
@@ -49,7 +49,7 @@ class Scaling:
     def learn(cls, design: Measured, family: Family, priors: Priors) -> Scaling:
         """Measure a design.
 
-        A prior that bounds the intercept (a half-normal one) cannot be stated elsewhere than where it is: the columns
+        A prior that bounds the intercept (such as a half-normal one) cannot be moved to another place, so the columns
         then stay where they are.
         """
         y_location, y_scale = predictor_scale(design, family)
@@ -73,12 +73,12 @@ def _swept(T: np.ndarray, X: np.ndarray) -> np.ndarray:
 
 
 def parts(T: np.ndarray, p: int) -> tuple[np.ndarray, np.ndarray]:
-    """What T does among the p columns, (p, p), and what it takes from each of the intercept, (p,)."""
+    """T's action among the p columns, (p, p), and what it subtracts of the intercept from each, (p,)."""
     return T[len(T) - p :, len(T) - p :], T[0, 1:] if len(T) > p else np.zeros(p)
 
 
 def far_means(measured: Moments, is_binary: np.ndarray, factor: Effects, far: float = FAR) -> np.ndarray:
-    """Where a factor's covariance is sampled: the slopes' means if one is more than `far` sds from zero, else 0; (q,).
+    """Where a factor's covariance is sampled: at the slopes' means if one is more than `far` sds from 0, else 0; (q,).
 
     Only slopes that may correlate with the group intercept move, and then all of them.
 

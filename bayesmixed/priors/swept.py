@@ -1,17 +1,17 @@
 """Swept columns: where default priors are stated, so that they do not depend on where a covariate has its zero.
 
 Column j *contains* the columns of earlier terms in its variables (`ColumnsSpec.contains`): ``arm:year`` contains
-``arm`` and ``year``, ``I(x**2)`` contains ``x``, everything contains the intercept. Swept of them it is
+``arm`` and ``year``, ``I(x**2)`` contains ``x``, everything contains the intercept. Swept of these columns it is
 
     x^s_j = x_j - its weighted least-squares fit on the columns it contains,
 
 so that ``x^s = x T`` with T unit upper triangular when the columns are ordered by their terms. The linear predictor
-``x beta`` is ``x^s beta^s`` with ``beta = T beta^s``. Shifting or scaling a covariate changes x^s by a factor alone:
+``x beta`` is ``x^s beta^s`` with ``beta = T beta^s``. Shifting or scaling a covariate changes x^s only by a factor:
 independent priors of beta^s, scaled by 1 / sd(x^s), are then priors of the same model, whatever the origin. Centring
-is the first row of T; for the rest see Nelder (1977), A reformulation of linear models, Journal of the Royal
-Statistical Society A 140, section 2, on what a coefficient means beside the terms that contain its own.
+is the first row of T; for the rest, see Nelder (1977), A reformulation of linear models, Journal of the Royal
+Statistical Society A 140, section 2, on what a coefficient means next to the terms that contain its own.
 
-T comes from cross-products alone, so that rows may come in any number of pieces.
+T is computed from cross-products only, so rows may come in any number of pieces.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ import numpy as np
 
 from bayesmixed.design.moments import Moments
 
-NOTHING_LEFT = 1e-7  # of a column's norm: what sums of squares, of 16 digits, still tell from rounding
-_ROUNDING = 1e-14  # of a column's size: a spread, a mean or a part of it that is rounding
+NOTHING_LEFT = 1e-7  # of a column's norm: the least that sums of squares with 16 digits can tell from rounding
+_ROUNDING = 1e-14  # of a column's size: below it, a spread, a mean or a part is rounding
 
 Swept = Mapping[str, Mapping[str, float]]
 
@@ -42,7 +42,7 @@ class Sweep:
     scale : numpy.ndarray of shape (k,)
         Standard deviation of the column swept of all that it contains; root mean square without any intercept.
     undetermined : numpy.ndarray of bool, shape (k,)
-        Columns of which sweeping leaves nothing: they are not swept, and have the scale of their term's others, or 1.
+        Columns of which sweeping leaves nothing: they stay unswept, with the scale of their term's other columns, or 1.
     """
 
     location: np.ndarray
@@ -51,7 +51,7 @@ class Sweep:
     undetermined: np.ndarray
 
     def entries(self, names: Sequence[str]) -> dict[str, dict[str, float]]:
-        """Plain data: by column, the coefficients of its fit that are not 0."""
+        """The non-zero coefficients of each column's fit, as plain data."""
         found: dict[str, dict[str, float]] = {}
         for j, name in enumerate(names):
             own = {"Intercept": float(self.location[j])} if self.location[j] else {}
@@ -85,8 +85,8 @@ def sweep(
     of_intercept : bool
         Whether columns are swept of it.
     kept : collection of int
-        Columns that are not swept out of others: their priors hold for their coefficients as written. A scale is that
-        of the column swept of all that it contains nonetheless: what the data tell a coefficient by.
+        Columns that are not swept out of others: their priors hold for their coefficients as written. Scales are still
+        those of columns swept of all that they contain, the part that the data can inform.
     """
     k = len(moments.mean)
     raw = moments.covariance + np.outer(moments.mean, moments.mean)
@@ -107,7 +107,7 @@ def sweep(
         coefficients[:, j] = -own
         coefficients[j, j] = 0.0
         at_zero = own @ moments.mean if of_intercept else 0.0
-        location[j] = at_zero if abs(at_zero) > _ROUNDING * scale[j] else 0.0  # of a centred column: rounding
+        location[j] = at_zero if abs(at_zero) > _ROUNDING * scale[j] else 0.0  # rounding, in a centred column
     for j in np.flatnonzero(undetermined).tolist():
         others = [i for i in range(k) if terms[i] == terms[j] and not undetermined[i]]
         scale[j] = np.sqrt(np.mean(np.square(scale[others]))) if others else 1.0
@@ -144,7 +144,7 @@ def sweep_matrix(swept: Swept, names: Sequence[str]) -> np.ndarray:
 
 
 def swept_columns(T: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """``columns @ T``, (n, k), entry by entry: the same numbers for a row, whatever rows come with it."""
+    """``columns @ T``, (n, k), entry by entry, so that a row's numbers do not depend on the other rows."""
     result = columns
     for at, j in _entries(T):
         result = columns.copy() if result is columns else result
@@ -153,7 +153,7 @@ def swept_columns(T: np.ndarray, columns: np.ndarray) -> np.ndarray:
 
 
 def swept_effects(T: np.ndarray, effects: np.ndarray) -> np.ndarray:
-    """``T @ effects``, (k, ...), entry by entry: coefficients as written, of those of swept columns."""
+    """``T @ effects``, (k, ...), entry by entry: coefficients as written, from those of swept columns."""
     result = effects
     for at, j in _entries(T):
         result = effects.copy() if result is effects else result
@@ -162,6 +162,6 @@ def swept_effects(T: np.ndarray, effects: np.ndarray) -> np.ndarray:
 
 
 def _entries(T: np.ndarray) -> list[tuple[int, int]]:
-    """Positions of T's entries beside its diagonal."""
+    """Positions of T's non-zero entries off the diagonal."""
     rows, columns = np.nonzero(T - np.diag(np.diag(T)))
     return list(zip(rows.tolist(), columns.tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""Draw from the posterior: the choice of the sampler, one function for all."""
+"""Draw from the posterior: choose a sampler, one function for all of them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from bayesmixed.sampling.nuts import engine as nuts
 from bayesmixed.sampling.report import summarise, warn_of_draws
 from bayesmixed.sampling.transport import engine as transport
 
-ENGINES: tuple[Engine, ...] = (collapsed, gibbs, transport, nuts)  # `_order` says in which order "auto" asks them
-MAX_ROWS = 1_000_000  # above which "auto" does not take the last one
+ENGINES: tuple[Engine, ...] = (collapsed, gibbs, transport, nuts)  # `_order` has the order in which "auto" tries them
+MAX_ROWS = 1_000_000  # above which "auto" does not use the last one
 SAMPLERS = ("auto", *(engine.NAME for engine in ENGINES))
 
 
@@ -35,19 +35,19 @@ def sample(model: Model, design: Measured, settings: Settings) -> Draws:
     Returns
     -------
     Draws
-        Its `diagnostics` say which sampler and why.
+        Their `diagnostics` say which sampler was used and why.
 
     Raises
     ------
     SamplerError
-        An engine that was named refuses the model, or gives up; or NUTS is all that is left, for millions of rows.
+        The requested engine refuses the model, or gives up; or only NUTS is left, for millions of rows.
 
     Warns
     -----
     UserWarning
-        ``sampler="auto"``, and the fit runs NUTS; says why.
+        The fit falls back to NUTS under ``sampler="auto"``; the message says why.
     ConvergenceWarning
-        When the draws are not trustworthy yet, with causes and remedies.
+        The draws cannot be trusted yet; the message lists causes and remedies.
     """
     if settings.sampler == "auto":
         candidates = _order(model, design)
@@ -78,14 +78,14 @@ def sample(model: Model, design: Measured, settings: Settings) -> Draws:
 def _order(model: Model, design: Measured) -> list[Engine]:
     """The engines for the family in the order in which "auto" tries them.
 
-    Large crossed designs go to the Gibbs sampler first, and to the dense one where it gives up.
+    Large crossed designs go to the Gibbs sampler first, and to the dense one if it gives up.
     """
     others: list[Engine] = [engine for engine in ENGINES if engine.takes(model.family) and engine is not gibbs]
     return [gibbs, *others] if gibbs.takes(model.family) and is_large_crossed(design.working(model.family)) else others
 
 
 def _reported(result: Draws, design: Measured, engine: Engine, settings: Settings) -> Draws:
-    """Draws with their summary, which an engine whose gates have asked for it has left; what it says against them."""
+    """Add the summary to draws, unless the engine's gates have already done so, and warn of what is wrong."""
     if "max_r_hat" not in result.diagnostics:
         result.diagnostics.update(summarise(result))
     warn_of_draws(result.diagnostics, design, result, engine, settings)
@@ -93,20 +93,20 @@ def _reported(result: Draws, design: Measured, engine: Engine, settings: Setting
 
 
 def _fall_back(engine: Engine, design: Measured, refusal: str) -> None:
-    """Warn that the last engine is used, or refuse to wait for it."""
+    """Warn that the last engine is used, or raise an error if it would take too long."""
     name = engine.NAME
     if isinstance(design, Summed):
-        raise SamplerError(f"{name.upper()} is all that is left, and needs the rows, not sums over them: {refusal}.")
+        raise SamplerError(f"Only {name.upper()} is left, but it needs the rows, not sums over them: {refusal}.")
     if design.n_rows > MAX_ROWS:
         raise SamplerError(
-            f"{name.upper()} would take too long for {design.n_rows:,} rows, and is all that is left: {refusal}. Fit a "
-            f'part of the rows, or a model without what stands in the way, or wait for it with sampler="{name}".'
+            f"Only {name.upper()} is left, which would take too long for {design.n_rows:,} rows: {refusal}. Fit some "
+            f'of the rows, or a model without this obstacle, or accept the wait with sampler="{name}".'
         )
-    warn(f"{name.upper()} is used, slower by far: {refusal}.")
+    warn(f"Falling back to {name.upper()}, which is much slower: {refusal}.")
 
 
 def update(draws: Draws, spec: DesignSpec, design: Design, *, seed: int, progressbar: bool) -> Draws:
-    """Draws from the posterior of old and new rows, where the engine of the old left a state behind.
+    """Draw from the posterior of old and new rows, if the engine that fitted the old ones left a state behind.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def update(draws: Draws, spec: DesignSpec, design: Design, *, seed: int, progres
     Raises
     ------
     SamplerError
-        There is no state, or the model of all rows is not one for the engine.
+        There is no state, or the engine cannot take the model of all rows.
 
     Warns
     -----
@@ -132,12 +132,12 @@ def update(draws: Draws, spec: DesignSpec, design: Design, *, seed: int, progres
     name = draws.diagnostics["sampler"]
     if draws.state is None:
         reason = draws.diagnostics["reason"]
-        why = f"collapsed, gibbs and transport samplers, but this fit is of {name.upper()} ({reason})"
+        why = f"collapsed, gibbs and transport samplers, but this fit used {name.upper()} ({reason})"
     else:
         try:
             result = draws.state.update(draws, spec, design, seed=seed, progressbar=progressbar)
         except (SamplerError, np.linalg.LinAlgError) as error:
-            why = f"{name} sampler, which cannot take in all rows: {error}"
+            why = f"{name} sampler, which cannot take all rows: {error}"
         else:
             engine = next(engine for engine in ENGINES if name == engine.NAME)
             chains, n_draws = result.shape

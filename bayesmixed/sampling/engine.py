@@ -1,4 +1,4 @@
-"""What an engine is: something that draws from the posterior of a model, or says why it does not."""
+"""The protocol of an engine: it draws from the posterior of a model, or says why it cannot."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bayesmixed.posterior.posterior import Model
 
 @dataclass(frozen=True)
 class Settings:
-    """How to sample, as the estimator's parameters say.
+    """How to sample, from the estimator's parameters.
 
     Attributes
     ----------
@@ -26,10 +26,10 @@ class Settings:
     seed : int
     progressbar : bool
     tune : int
-        Warm-up draws per chain; this and what follows is NUTS's.
+        Warm-up draws per chain; this and the following are for NUTS only.
     target_accept : float
     cores : int or None
-        Processes; None: as chains and processors allow.
+        Processes; None: as many as chains and processors allow.
     backend : str or None
         None: nutpie when installed, else pymc.
     """
@@ -49,7 +49,7 @@ NEEDS_ROWS = "it needs the rows, not sums over them"
 
 
 def rows_of(design: Measured) -> Design:
-    """The design of an engine that needs rows.
+    """The design for an engine that needs rows.
 
     Raises
     ------
@@ -61,15 +61,15 @@ def rows_of(design: Measured) -> Design:
 
 
 class Engine(Protocol):
-    """An engine is a module with a name and these functions; `choose` has them in a tuple."""
+    """An engine is a module with a name and these functions; `choose` lists all engines."""
 
     NAME: str
 
     def takes(self, family: Family) -> bool:
-        """Whether the engine is one for responses of the family."""
+        """Whether the engine handles responses of the family."""
 
     def refuses(self, model: Model, design: Measured, settings: Settings) -> str:
-        """Why the engine does not take the model, for a reader; empty: it does."""
+        """Why the engine does not take the model, as text for the user; empty if it does."""
 
     def sample(self, model: Model, design: Measured, settings: Settings) -> Draws:
         """Draw from the posterior.
@@ -77,8 +77,8 @@ class Engine(Protocol):
         Raises
         ------
         SamplerError
-            The engine gives up: the model is too large after all, or its draws are not to be trusted; says why.
+            The engine gives up, saying why: the model is too large after all, or the draws cannot be trusted.
         """
 
     def advice(self, design: Measured, settings: Settings, diverged: bool, mixes: bool) -> tuple[list[str], list[str]]:
-        """Usual causes, and remedies, where draws diverged, or chains do not mix."""
+        """Usual causes and remedies if draws diverged or chains do not mix."""

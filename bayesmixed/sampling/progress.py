@@ -1,4 +1,4 @@
-"""A progress bar for work that takes a while, and nothing for work that does not."""
+"""A progress bar, shown only for work that takes a while."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Progress:
         if not self._wanted:
             return
         if self._bar is None and time.perf_counter() - self._started > _PATIENCE:
-            from rich.progress import Progress as Bar  # noqa: PLC0415 - only where something is shown
+            from rich.progress import Progress as Bar  # noqa: PLC0415 - only if something is shown
             from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
 
             self._bar = Bar(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())

@@ -1,4 +1,4 @@
-"""Convergence of a fit: the worst of all parameters, and one warning for all that is wrong."""
+"""Convergence of a fit: the worst of all parameters, and one warning for everything that is wrong."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from bayesmixed.sampling.engine import Engine, Settings
 
 
 def summarise(draws: Draws) -> dict[str, Any]:
-    """Divergences, worst R-hat and effective sample sizes over all stored parameters, and where they are.
+    """Divergences, worst R-hat and effective sample sizes over all stored parameters, and which parameters these are.
 
-    Of a variable of very many parameters, those that `suspects` has found are diagnosed.
+    In a variable with very many parameters, only those found by `suspects` are diagnosed.
     """
     worst: dict[str, Any] = {"max_r_hat": -np.inf, "min_ess_bulk": np.inf, "min_ess_tail": np.inf}
     undefined = []  # variables with an entry that is constant or not finite, or with too few draws
@@ -37,7 +37,7 @@ def summarise(draws: Draws) -> dict[str, Any]:
 
 
 def shortcomings(summary: dict[str, Any], draws: Draws) -> list[str]:
-    """What is wrong with draws whose chains should agree, in words; one place for warnings, gates and `condition`.
+    """Say what is wrong with draws whose chains should agree; shared by warnings, gates and `condition`.
 
     Parameters
     ----------
@@ -56,12 +56,12 @@ def shortcomings(summary: dict[str, Any], draws: Draws) -> list[str]:
         of = summary["min_ess_bulk_of" if ess == summary["min_ess_bulk"] else "min_ess_tail_of"]
         found.append(f"the effective sample size of {of!r} is {ess:.0f} (should be above {least:.0f})")
     if summary["undefined"]:
-        found.append(f"R-hat of {quoted(summary['undefined'])} is undefined (draws that are constant, NaN or too few)")
+        found.append(f"R-hat of {quoted(summary['undefined'])} is undefined (draws are constant, NaN or too few)")
     return found
 
 
 def warn_of_draws(summary: dict[str, Any], design: Measured, result: Draws, engine: Engine, settings: Settings) -> None:
-    """Warn once of all that was seen, with usual causes and remedies.
+    """Warn once of everything that is wrong, with usual causes and remedies.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def warn_of_draws(summary: dict[str, Any], design: Measured, result: Draws, engi
     design : Design or Summed
     result : Draws
     engine : Engine
-        That made them: it knows the causes.
+        The one that made them: it knows the causes.
     settings : Settings
     """
     chains, draws = result.shape

@@ -1,4 +1,4 @@
-"""Draws weighted by what was learned since they were made."""
+"""Resampling of draws by weights for what was learned since they were made."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ K_HAT_LIMIT = 0.7  # Pareto k-hat of importance weights above which they are not
 
 
 def resample(log_weights: np.ndarray, u: np.ndarray) -> np.ndarray:
-    """Systematic resampling within each chain, in order, so that repeated draws stand side by side.
+    """Systematic resampling within each chain, in order, so that repeated draws are adjacent.
 
-    R-hat and effective sample sizes then see what the weights have cost, as they see the stays of a Markov chain.
+    R-hat and effective sample sizes then reflect the cost of the weights, as they reflect rejections in a Markov chain.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What engines that integrate effects out share: what stands in their way, and the way back to the user's scale."""
+"""Shared by engines that integrate effects out: priors that prevent it, and the way back to the user's scale."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bayesmixed.priors.priors import Priors
 
 
 def not_normal(priors: Priors) -> str:
-    """Priors of common effects that are not normal, by name; empty where all are."""
+    """Priors of common effects that are not normal, by name; empty if all are."""
     given = dict(priors.common) if priors.intercept is None else {"Intercept": priors.intercept, **priors.common}
     return ", ".join(f"{name!r}: {prior!r}" for name, prior in given.items() if not isinstance(prior, Normal))
 
@@ -38,7 +38,7 @@ def covariance_values(
     roots : list of numpy.ndarray of shape (q, q, n)
         Of each factor's covariance at n points, working units.
     which : numpy.ndarray of int, shape (S,)
-        The point of every draw, chain after chain.
+        The point of every draw, numbered across the chains.
     shape : tuple of int
         Number of chains, draws per chain.
     """

@@ -182,8 +182,8 @@ REFUSED = [
     ("(1 | g/h) + (1 | h:g)", "'g:h' has the effect 'Intercept' twice"),
     ("(0 | g)", r"'\(0 \| g\)' has no effects"),
     ("(x - x - 1 | g)", "has no effects"),
-    ("(offset(x) | g)", "an offset has no place left of a bar"),
-    ("(1 | z)", "'z' has labels that are fractions"),
+    ("(offset(x) | g)", "an offset cannot be used left of a bar"),
+    ("(1 | z)", "'z' has fractional labels"),
     ("(1 | one)", "factor 'one' has a single level, 'a'; the spread of its effects cannot be learned"),
     ("(1 | one:two)", "factor 'one:two' has a single level, 'a:1'"),
     ("(one | g)", "'one' has a single level, 'a'"),
@@ -240,7 +240,7 @@ def test_missing_values_in_unused_columns_mean_nothing(pupils):
     ("group_prior", "message"),
     [
         ({"Item": "lkj"}, "group_prior names 'Item'; the formula's grouping factors are 'g', 'g:h'"),
-        ({"g": "diagonal"}, "group_prior must be one of 'lkj', 'independent' or a dict of these, got 'diagonal'"),
+        ({"g": "diagonal"}, "group_prior must be one of 'lkj', 'independent', or a dict of these, got 'diagonal'"),
         ("diagonal", "group_prior must be one of 'lkj', 'independent'"),
         (None, "group_prior must be one of"),
     ],
@@ -483,7 +483,7 @@ def test_the_new_levels_of_two_steps_stand_one_behind_the_other(pupils):
 def test_a_new_level_of_another_type_is_refused(pupils):
     spec, _ = learn("x + (x | g) + (1 | h)", pupils)
 
-    with pytest.raises(ValueError, match=r"'h' held int labels in fit \(such as 1\), and its new levels include 'one'"):
+    with pytest.raises(ValueError, match=r"'h' had int labels in fit \(such as 1\), but its new levels include 'one'"):
         spec.extended(spec.apply(pupils[:2].assign(h="one")))
 
 

@@ -55,7 +55,7 @@ def test_text_that_reads_as_numbers_is_named_with_its_levels_and_the_cure(values
     found = warnings_of(formula, frame.assign(t=objects(*values).astype(dtype)))
 
     assert len(found) == 1
-    assert "'t' is text that reads as numbers, and is fitted as a category of 3 levels" in found[0]
+    assert "'t' is text that reads as numbers and is fitted as a category of 3 levels" in found[0]
     assert "pd.to_numeric(X['t'])" in found[0]
     assert "C(t)" in found[0]
 
@@ -99,7 +99,7 @@ def test_values_of_several_types_are_their_text_and_named(values, levels, formul
     found = warnings_of(formula, frame.assign(t=objects(*values)))
 
     assert len(found) == 1
-    assert f"'t' holds values of several types, and is fitted as a category of their {levels} texts" in found[0]
+    assert f"'t' holds values of several types and is fitted as a category of their {levels} texts" in found[0]
     assert "X['t'].astype(str)" in found[0]
 
 
@@ -139,7 +139,7 @@ def test_more_than_50_levels_or_half_the_rows_are_named(formula, rows, levels, n
 
     assert len(found) == named
     assert all(f"is a category of {levels} levels in {rows} rows" in text for text in found)
-    assert all("(1 | " in text or "leave the C() out" in text for text in found)
+    assert all("(1 | " in text or "leave out the C()" in text for text in found)
 
 
 def test_rows_count_as_often_as_their_weights_say(frame):

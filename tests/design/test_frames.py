@@ -232,7 +232,7 @@ def test_a_lazy_frame_is_refused_with_the_cure(plain):
 
 
 def test_text_that_was_a_number_in_fit_is_still_refused(plain):
-    with pytest.raises(FormulaError, match="'Days' was a number in fit and is text now"):
+    with pytest.raises(FormulaError, match="'Days' was a number in fit but is text now"):
         plain.predict(pl.from_pandas(DATA).with_columns(pl.col("Days").cast(pl.String)))
 
 

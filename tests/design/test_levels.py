@@ -98,8 +98,8 @@ def test_dates_are_levels_in_any_resolution(unit):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ([0.5, 1.0], "'g' has labels that are fractions, such as 0.5"),
-        (pd.Categorical([1.5, 2.5]), "'g' has labels that are fractions, such as 1.5"),
+        ([0.5, 1.0], "'g' has fractional labels, such as 0.5"),
+        (pd.Categorical([1.5, 2.5]), "'g' has fractional labels, such as 1.5"),
         (pd.Series([1, "1"], dtype="object"), "'g' has different labels with the same text, '1'"),
         (pd.Categorical([1, "1"], [1, "1"]), "different labels with the same text"),
     ],
@@ -375,9 +375,9 @@ def test_the_state_of_a_factor_survives_json():
 @pytest.mark.parametrize(
     ("fitted", "new", "message"),
     [
-        ([308, 309], ["308", "309"], "fit saw int labels, the new data hold str labels"),
-        (["308", "309"], [308, 309], "fit saw str labels, the new data hold int labels .dtype int64."),
-        ([True, False], ["True", "x"], "fit saw bool labels, the new data hold str labels"),
+        ([308, 309], ["308", "309"], "fit saw int labels, but the new data hold str labels"),
+        (["308", "309"], [308, 309], "fit saw str labels, but the new data hold int labels .dtype int64."),
+        ([True, False], ["True", "x"], "fit saw bool labels, but the new data hold str labels"),
     ],
 )
 def test_labels_new_by_their_type_alone_are_explained(fitted, new, message):
@@ -488,17 +488,17 @@ def test_nothing_new_leaves_levels_as_they_are():
 @pytest.mark.parametrize(
     ("fitted", "further", "message"),
     [
-        ([308, 309], ["400"], r"'g' held int labels in fit \(such as 308\), and its new levels include '400'; convert"),
+        ([308, 309], ["400"], r"'g' had int labels in fit \(such as 308\), but its new levels include '400'; convert"),
         ([308, 309], ["308", "309"], "new levels include '308', '309'"),
         ([308, 309], [309.5, 400.0], "new levels include 309.5; convert"),
         ([308, 309], [float("inf")], "new levels include inf; convert"),
         ([308, 309], [True], "new levels include True; convert"),
-        ([308.0, 309.0], ["400"], "'g' held float labels in fit"),
-        (["a", "b"], [5], r"'g' held str labels in fit \(such as 'a'\), and its new levels include 5; convert"),
-        ([True, False], [2], "'g' held bool labels in fit"),
+        ([308.0, 309.0], ["400"], "'g' had float labels in fit"),
+        (["a", "b"], [5], r"'g' had str labels in fit \(such as 'a'\), but its new levels include 5; convert"),
+        ([True, False], [2], "'g' had bool labels in fit"),
         ([True, False], ["yes"], "new levels include 'yes'"),
-        (pd.to_datetime(["2024-01-01", "2024-01-02"]), ["2024-01-03"], "'g' held datetime labels in fit"),
-        (["a", "b"], pd.to_datetime(["2024-01-03"]), "'g' held str labels in fit"),
+        (pd.to_datetime(["2024-01-01", "2024-01-02"]), ["2024-01-03"], "'g' had datetime labels in fit"),
+        (["a", "b"], pd.to_datetime(["2024-01-03"]), "'g' had str labels in fit"),
     ],
 )
 def test_further_labels_of_another_type_are_refused(fitted, further, message):
@@ -511,9 +511,7 @@ def test_further_labels_of_another_type_are_refused(fitted, further, message):
 def test_a_label_of_another_type_is_refused_beside_known_ones_and_in_any_part():
     levels, _ = factor({"a": ["x", "y"], "b": [1, 2]}, "a", "b")
 
-    with pytest.raises(
-        ValueError, match=r"'b' held int labels in fit \(such as 1\), and its new levels include 'two';"
-    ):
+    with pytest.raises(ValueError, match=r"'b' had int labels in fit \(such as 1\), but its new levels include 'two';"):
         extend(levels, pd.DataFrame({"a": ["x", "y"], "b": pd.Series([1, "two"], dtype=object)}))
 
 

@@ -365,7 +365,7 @@ def test_units_beyond_what_a_double_can_square_are_refused(what, size, frame):
     y = frame["z"] * (size if what == "y" else 1)
     frame = frame.assign(x=frame["x"] * (1 if what == "y" else size))
 
-    with pytest.raises(FormulaError, match=r"expected one from 1e-100 to 1e\+100.*express it in another unit"):
+    with pytest.raises(FormulaError, match=r"must be from 1e-100 to 1e\+100.*express it in another unit"):
         check_units(design(formula, frame, y))
 
 

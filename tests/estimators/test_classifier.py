@@ -129,7 +129,7 @@ def test_a_label_of_weight_zero_is_no_class(est):
         (TEXT, {"classes": ["yes", "yes"]}, "classes must be two or more different labels"),
         (TEXT, {"classes": ["yes", 1]}, "classes must be two or more different labels"),
         (TEXT, {"classes": "yes"}, "'classes' parameter"),
-        (TEXT, {"family": "gaussian"}, "family must be .*got 'gaussian' .that family is one of MixedModelRegressor"),
+        (TEXT, {"family": "gaussian"}, "family must be .*got 'gaussian' .that family belongs to MixedModelRegressor"),
         (TEXT, {"family": "categorical"}, "nominal responses are not offered"),
         (TEXT, {"link": "log"}, "link of family 'bernoulli' must be None or one of 'logit', 'probit', 'cloglog'"),
         (TEXT[:-1], {}, "inconsistent numbers of rows: 160 and 159"),
@@ -148,7 +148,7 @@ def test_class_weight_is_refused_with_the_reason():
 
 @pytest.mark.parametrize("family", CLASS_FAMILIES)
 def test_a_regressor_of_classes_names_the_classifier(family):
-    with pytest.raises(ValueError, match=f"got '{family}' .that family is one of MixedModelClassifier"):
+    with pytest.raises(ValueError, match=f"got '{family}' .that family belongs to MixedModelClassifier"):
         MixedModelRegressor(FORMULA, family=family).fit(FRAME, SECOND.astype(float))
 
 

@@ -99,7 +99,7 @@ def test_the_cure_of_numbered_columns_works():
 def test_new_rows_without_a_quoted_column_are_told_of_it():
     est = make().fit(DATA, Y)
 
-    with pytest.raises(FormulaError, match=r"has the column 'Days ': .* `Days `"):
+    with pytest.raises(FormulaError, match=r"has the column 'Days '\. .* `Days `"):
         est.predict(DATA.rename(columns={"Days": "Days "}))
 
 

@@ -563,7 +563,7 @@ REFUSED = {
     "text for a number": (
         {"pupil": ["3", "4", "5"]},
         None,
-        r"'pupil' held int labels in fit \(such as 0\).*'3', '4', '5'",
+        r"'pupil' had int labels in fit \(such as 0\).*'3', '4', '5'",
     ),
     "a new label of another type": ({"pupil": pd.Series([3, "x", 4], dtype=object)}, None, "new levels include 'x'"),
     "booleans": ({"pupil": [True, False, True]}, None, "new levels include True, False; convert the column"),
@@ -596,14 +596,14 @@ def test_rows_that_cannot_be_learned_from_are_refused(case, est):
 def test_text_is_not_a_number_in_the_other_direction_either():
     est = fit("x + (1 | g)", FRAME.assign(g=FRAME["pupil"].astype(str)))
 
-    with pytest.raises(ValueError, match=r"'g' held str labels in fit \(such as '0'\).*new levels include 3"):
+    with pytest.raises(ValueError, match=r"'g' had str labels in fit \(such as '0'\).*new levels include 3"):
         est.condition(FRAME[:2].assign(g=3), Y[:2])
 
 
 def test_the_type_of_a_part_of_an_interaction_is_checked():
     est = fit("x + (1 | school:pupil)")
 
-    with pytest.raises(ValueError, match=r"column 'pupil' held int labels in fit .*new levels include 'new'"):
+    with pytest.raises(ValueError, match=r"column 'pupil' had int labels in fit .*new levels include 'new'"):
         est.condition(FRAME[:2].assign(pupil="new"), Y[:2])
 
 
@@ -638,13 +638,13 @@ def test_no_rows_and_no_frame_are_refused(est):
         ({"priors": {"x": StudentT(3)}}, "only Normal priors of common effects integrate out, not 'x'"),
     ],
 )
-@pytest.mark.filterwarnings("ignore:NUTS is used")
+@pytest.mark.filterwarnings("ignore:Falling back to NUTS")
 @pytest.mark.usefixtures("fake_nuts")
 def test_a_fit_by_nuts_cannot_be_conditioned_and_says_why_and_what_to_do(options, reason):
     est = fit("x + (1 | pupil)", draws=50, **options)
 
     with pytest.raises(
-        SamplerError, match=rf"works with .* transport samplers, but this fit is of NUTS .{reason}"
+        SamplerError, match=rf"works with .* transport samplers, but this fit used NUTS .{reason}"
     ) as caught:
         est.condition(*further(pupil=50))
     assert "Fit old and new rows together, with priors=est.priors_ for the same model." in str(caught.value)

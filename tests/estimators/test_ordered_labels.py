@@ -171,7 +171,7 @@ def test_a_log_loss_takes_columns_in_the_order_of_sorted_labels(est):
 
 
 def test_a_lattice_of_several_classes_is_refused(est):
-    with pytest.raises(ValueError, match="group_lattice draws a mean that is a number; the classes 'low'"):
+    with pytest.raises(ValueError, match="group_lattice draws a single mean, but the classes 'low'"):
         plots.group_lattice(est, X, TEXT, x="x")
 
 

@@ -217,7 +217,7 @@ def test_the_mean_has_one_number_per_class_and_there_is_no_variance():
     _, eta, gaps = grid(family)
     assert family.mean_shape == (5,)
     np.testing.assert_array_equal(family.mean(eta, **gaps), family.class_probabilities(eta, **gaps))
-    with pytest.raises(ValueError, match="an order but no distances: it has no variance"):
+    with pytest.raises(ValueError, match="no distances between them, so the response has no variance"):
         family.variance(eta, **gaps)
 
 

@@ -145,7 +145,7 @@ def test_responses_are_classes_whose_shares_are_the_probabilities():
 
 
 def test_there_is_no_r2_of_classes():
-    with pytest.raises(ValueError, match="bayes_r2 needs a response whose mean is a number"):
+    with pytest.raises(ValueError, match="bayes_r2 needs a response with a single mean"):
         fitted().bayes_r2(DATA, DATA["y"])
 
 
@@ -230,15 +230,15 @@ def test_a_users_priors_of_the_gaps_are_one_for_all_or_one_for_each():
 @pytest.mark.parametrize(
     ("priors", "message"),
     [
-        ({"Intercept": Normal()}, r"thresholds in place of an Intercept; write priors=\{'thresholds': ...\}"),
-        ({"thresholds": {"none|little": Normal()}}, "of the thresholds the middle one, 'some|much', has a prior"),
+        ({"Intercept": Normal()}, r"thresholds instead of an Intercept; write priors=\{'thresholds': ...\}"),
+        ({"thresholds": {"none|little": Normal()}}, "only the middle threshold, 'some|much', has a prior"),
         ({"thresholds": bm.HalfNormal(1)}, "of the middle threshold must be Normal or StudentT, got HalfNormal"),
         ({"thresholds[none|little]": Normal()}, "unknown prior 'thresholds.none|little.'; valid names: 'thresholds'"),
-        ({"gaps": {"all": LogNormal()}}, "prior 'gaps' names 'all'; its entries are 'little', 'some', 'much'"),
+        ({"gaps": {"all": LogNormal()}}, "prior 'gaps' names 'all', but its entries are 'little', 'some', 'much'"),
         ({"gaps": Normal()}, r"prior of 'gaps\[little\]' must have positive support"),
         (
             {"thresholds[some|much] at x = 3": Normal()},
-            r"names a place.*replace\(est.priors_, intercept=Normal\(...\), the prior of minus the threshold",
+            r"names a place.*replace\(est.priors_, intercept=Normal\(...\), the prior of the negated threshold",
         ),
     ],
 )

@@ -28,7 +28,7 @@ FAMILY_LINKS = [(name, link) for name in FAMILIES for link in FAMILIES[name].lin
 # negative binomial of PyMC 5 keeps 8 digits
 FAR = {"identity": (-30, 30), "log": (-15, 30), "logit": (-50, 50), "probit": (-60, 60), "cloglog": (-60, 8)}
 HAND_MADE = pytest.mark.filterwarnings(
-    "ignore:NUTS is used",
+    "ignore:Falling back to NUTS",
     "ignore:Pareto k-hat of the draws of a predicted mean",
     "ignore:the predictive standard deviation is infinite",
 )
@@ -375,7 +375,7 @@ def test_a_linear_predictor_does_not_need_the_trials(formula, fake_nuts):
         ({"family": "binomial", "formula": "p(binomial, n) ~ x", "trials": "n"}, "both are given"),
         ({"family": "gamma", "formula": "p(binomial, n) ~ x"}, "the trials 'n' are for family='binomial'"),
         ({"family": "binomial", "trials": "k"}, "'k', which is not a column of X"),
-        ({"family": "binomial", "trials": "text"}, "column 'text' holds no numbers; expected the number of trials"),
+        ({"family": "binomial", "trials": "text"}, "column 'text' must hold the number of trials"),
         ({"family": "poisson", "link": "probit"}, "link of family 'poisson' must be None or 'log'"),
     ],
 )
@@ -422,8 +422,8 @@ def test_counts_may_be_constant_and_zero(fake_nuts):
     ("y", "message"),
     [
         (lambda d: np.where(d["x"] > 0, d["n"], 0), "the common effects 'x' separate successes from failures"),
-        (lambda d: d["n"], "y holds successes alone: the priors decide how far"),
-        (lambda d: 0 * d["n"], "y holds failures alone"),
+        (lambda d: d["n"], "y holds only successes: the priors decide how far"),
+        (lambda d: 0 * d["n"], "y holds only failures"),
     ],
 )
 def test_separation_is_named_in_one_warning_and_fitted(y, message, fake_nuts):
@@ -456,7 +456,7 @@ def test_the_warning_of_a_mean_that_may_not_exist(fake_nuts):
 @HAND_MADE
 def test_condition_and_loo_of_nuts(fake_nuts):
     est = fitted("poisson", sampler="nuts")
-    with pytest.raises(bm.SamplerError, match=r"condition works with .* transport samplers, but this fit is of NUTS"):
+    with pytest.raises(bm.SamplerError, match=r"condition works with .* transport samplers, but this fit used NUTS"):
         est.condition(DATA.head(3), DATA["poisson"].head(3))
 
 

@@ -34,57 +34,57 @@ def learn(formula, frame):
 
 REFUSED = {
     # a function of what holds no numbers
-    "log10(k)": r"'log10\(k\)': 'k' holds text, and log10\(\) takes numbers.*pd.to_numeric",
-    "x + exp(c)": r"'c' holds categories, and exp\(\) takes numbers",
-    "sqrt(rank)": r"'rank' holds categories, and sqrt\(\) takes numbers",
-    "standardize(k)": r"'k' holds text, and standardize\(\) takes numbers",
-    "poly(c, 2)": r"'c' holds categories, and poly\(\)",
-    "bs(C(x), df=4)": r"'C\(x\)' holds categories, and bs\(\)",
-    "minimum(x, k)": r"'k' holds text, and minimum\(\)",
-    "offset(c)": r"'c' holds categories, and offset\(\)",
+    "log10(k)": r"'log10\(k\)': 'k' holds text, but log10\(\) takes numbers.*pd.to_numeric",
+    "x + exp(c)": r"'c' holds categories, but exp\(\) takes numbers",
+    "sqrt(rank)": r"'rank' holds categories, but sqrt\(\) takes numbers",
+    "standardize(k)": r"'k' holds text, but standardize\(\) takes numbers",
+    "poly(c, 2)": r"'c' holds categories, but poly\(\)",
+    "bs(C(x), df=4)": r"'C\(x\)' holds categories, but bs\(\)",
+    "minimum(x, k)": r"'k' holds text, but minimum\(\)",
+    "offset(c)": r"'c' holds categories, but offset\(\)",
     "k:log1p(k)": r"'log1p\(k\)': 'k' holds text",
     "scale(log(k))": r"'log\(k\)': 'k' holds text",
-    "log('a')": "no column in it",
-    "maximum(x, 'a')": r"'a' is text, and maximum\(\)",
+    "log('a')": "does not use any column",
+    "maximum(x, 'a')": r"'a' is text, but maximum\(\)",
     # arithmetic with it
-    "{k - 1}": "'k - 1': 'k' holds text, which cannot be computed with",
-    "{2 * c}": "'c' holds categories, which cannot be computed with",
+    "{k - 1}": "'k - 1': 'k' holds text, which cannot be used in arithmetic",
+    "{2 * c}": "'c' holds categories, which cannot be used in arithmetic",
     "{k * 2}": "'k' holds text",
     "{-k}": "'k' holds text",
     "{k ** 2}": "'k' holds text",
-    "{k >= 3}": "'k' holds text, which has no order among numbers",
+    "{k >= 3}": "'k' holds text, which cannot be compared to numbers",
     # arguments
-    "sqrt()": "no column in it",
-    "center(x, two)": r"these are not the arguments of center\(\); write center\(x\)",
-    "scale(x, ddof=1)": r"not the arguments of scale\(\)",
+    "sqrt()": "does not use any column",
+    "center(x, two)": r"center\(\) does not take these arguments; write center\(x\)",
+    "scale(x, ddof=1)": r"scale\(\) does not take these arguments",
     "maximum(x)": r"write maximum\(x, z\)",
-    "poly(x, deg=2)": r"not the arguments of poly\(\); write poly\(x, 2\)",
-    "bs(x, 4, knot=2)": r"not the arguments of bs\(\); write bs\(x, df=4\)",
+    "poly(x, deg=2)": r"poly\(\) does not take these arguments; write poly\(x, 2\)",
+    "bs(x, 4, knot=2)": r"bs\(\) does not take these arguments; write bs\(x, df=4\)",
     "T(k, 'p', 'q', 'r')": r"write T\(k\) or T\(k, 'reference'\)",
     "C(k, Treatment('p', 'q'))": r"write C\(k\), C\(k, Sum\)",
     # splines
-    "bs(x, degree=2)": "it needs df",
+    "bs(x, degree=2)": "give its number of columns",
     "bs(two, df=2)": "df has to be a whole number of at least 3, got 2",
     "bs(x, df=2, degree=3)": "at least 3, got 2",
     "bs(x, df=3, center=False)": "df has to be a whole number of at least 4, got 3",
     "bs(x, df='4')": "df has to be a whole number of at least 3, got '4'",
     "bs(x, df=two)": "df has to be a whole number of at least 3, got a column",
     "bs(x, df=4, degree=1.5)": "degree has to be a whole number of at least 0, got 1.5",
-    "bs(x, knots=1.5)": r"knots is a list of numbers, as in knots=\[2, 5\]",
-    "bs(x, df=5, knots=[1.95])": "knots say how many columns there are; leave df out",
-    "bs(x, knots=[1.96, 1.95])": "its knots have to increase, and to lie between its bounds",
-    "bs(x, knots=[1.95], lower_bound=2, upper_bound=3)": "to lie between its bounds",
+    "bs(x, knots=1.5)": r"knots has to be a list of numbers, as in knots=\[2, 5\]",
+    "bs(x, df=5, knots=[1.95])": "knots already determine the number of columns; leave out df",
+    "bs(x, knots=[1.96, 1.95])": "its knots have to increase and lie between its bounds",
+    "bs(x, knots=[1.95], lower_bound=2, upper_bound=3)": "increase and lie between its bounds",
     "bs(x, df=4, lower_bound='a')": "bounds have to be numbers",
     "bs(x, df=4, lower_bound=3, upper_bound=2)": "lower_bound has to be below upper_bound",
     "bs(x, df=6, lower_bound=1.95)": r"cannot evaluate 'bs\(x, df=6, lower_bound=1.95\)'",
     # polynomials
-    "poly(two, 2)": "'two' has 2 distinct values, and a polynomial of degree 2 needs at least 3",
+    "poly(two, 2)": "'two' has 2 distinct values, but a polynomial of degree 2 needs at least 3",
     "poly({two + 1}, 5)": r"'two \+ 1' has 2 distinct values|'I\(two \+ 1\)' has 2 distinct values",
     "poly(yes, 2)": "'yes' has 2 distinct values",
-    "poly(x, 24)": "'x' has 24 distinct values, and a polynomial of degree 24 needs at least 25",
+    "poly(x, 24)": "'x' has 24 distinct values, but a polynomial of degree 24 needs at least 25",
     "poly(x, 0)": "the degree has to be a whole number of at least 1, got 0",
     "poly(x, 1.5)": "the degree has to be a whole number of at least 1, got 1.5",
-    "poly(x, 2, raw=3)": "raw is True or False",
+    "poly(x, 2, raw=3)": "raw has to be True or False",
     # references
     "S(k, 'z')": r"'z' is not a level of 'k' \(levels: 'p', 'q', 'r'\)",
     "C(k, Treatment('P'))": "'P' is not a level of 'k'",
@@ -92,8 +92,8 @@ REFUSED = {
     "T(rank, 4)": r"4 is not a level of 'rank' \(levels: 1, 2, 3\)",
     "C(k, Sum(2))": "2 is not a level of 'k'",
     # nothing to learn from
-    "I(3)": "no column in it",
-    "center(2)": "no column in it",
+    "I(3)": "does not use any column",
+    "center(2)": "does not use any column",
 }
 
 
@@ -131,7 +131,7 @@ def test_text_in_new_rows_is_refused_in_our_own_words(formula, new, frame):
 
 @pytest.mark.parametrize("formula", ["k*bs(x, df=4)", "x:bs(two, df=4)", "bs(x, df=4)/k", "(x + bs(x, df=3)):k"])
 def test_a_spline_in_a_product_is_refused_with_the_cure(formula, frame):
-    with pytest.raises(FormulaError, match=r"cannot stand in a product.*write \(bs\(x, df=4\) \| k\)") as caught:
+    with pytest.raises(FormulaError, match=r"cannot be multiplied by other.*write \(bs\(x, df=4\) \| k\)") as caught:
         learn(formula, frame)
     assert not FOREIGN.search(str(caught.value))
 

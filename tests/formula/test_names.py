@@ -32,7 +32,7 @@ def test_a_column_that_stands_in_the_formula_without_quotes_is_named(formula, na
     cure = cure_of_names(formula, ["x", "g", name, "other thing"], absent)
 
     assert repr(name) in cure
-    assert f"backquotes, `{name}`" in cure or ("`" in name and "rename" in cure)
+    assert f"backquotes: `{name}`" in cure or ("`" in name and "rename" in cure)
     assert "other thing" not in cure
 
 
@@ -55,7 +55,7 @@ def test_nothing_is_said_where_no_column_is_meant(formula, columns, absent):
 def test_of_two_names_the_longer_one_is_meant():
     cure = cure_of_names("body mass index + x", ["mass index", "body mass", "body mass index"])
 
-    assert cure.startswith("X has the column 'body mass index':")
+    assert cure.startswith("X has the column 'body mass index'. ")
 
 
 def test_several_columns_are_named():

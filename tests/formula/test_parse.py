@@ -188,8 +188,8 @@ REFUSED = {
     "binary(k)": "'binary'.*0/1 column",
     "x[1]": r"'\[' cannot be used outside a call; subsets and lists are not supported",
     "y['a'] ~ x": "subsets and lists are not supported",
-    "bs(x, df=[4])": r"'\[' cannot be used inside a call; .* but for knots=\[2, 5\]",
-    "bs(x, knots=[z])": r"knots is a list of numbers, as in knots=\[2, 5\]; got 'z'",
+    "bs(x, df=[4])": r"'\[' cannot be used inside a call; .* except in knots=\[2, 5\]",
+    "bs(x, knots=[z])": r"knots has to be a list of numbers, as in knots=\[2, 5\]; got 'z'",
     "x, z": "',' cannot be used outside a call",
     "x <- 3": "'<' cannot be used",
     "{x % 2}": "'%' cannot be used inside a call",
@@ -199,7 +199,7 @@ REFUSED = {
     "C(y ~ x)": "'~' cannot be used inside a call",
     "x § z": "unexpected character '§'",
     # arithmetic and constants as terms
-    "2*x": r"2 is not a term; arithmetic belongs inside braces",
+    "2*x": r"2 is not a term; put arithmetic inside braces",
     "x + 3": "3 is not a term",
     "x + 1.0": "1.0 is not a term",
     "2x": "2 is not a term",
@@ -220,30 +220,30 @@ REFUSED = {
     "Q('')": r"Q\(\) takes the name of one column",
     "Q('a', 'b')": r"Q\(\) takes the name of one column",
     "np.factor(k)": "'np.factor', which is not a known function",
-    "C(k, Helmert)": r"Helmert is no contrast; there are Treatment and Sum, as in C\(k, Sum\)",
-    "C(k, Diff())": "Diff is no contrast; there are Treatment and Sum",
-    "factor(k, contr.helmert)": "contr.helmert is no contrast",
-    "x:C(k, Poly)": "Poly is no contrast",
-    "(C(k, Simple) | g)": "Simple is no contrast",
-    "C(k, contrast=Deviation)": "Deviation is no contrast",
-    "C(k, 'Sum')": "'Sum' is no contrast",
-    "C(k, 2)": "2 is no contrast",
-    "C(k, sum)": "sum is no contrast",
-    "C(k, levels=3)": "make the column one: pd.Categorical",
+    "C(k, Helmert)": r"Helmert is not a contrast; use Treatment or Sum, as in C\(k, Sum\)",
+    "C(k, Diff())": "Diff is not a contrast; use Treatment or Sum",
+    "factor(k, contr.helmert)": "contr.helmert is not a contrast",
+    "x:C(k, Poly)": "Poly is not a contrast",
+    "(C(k, Simple) | g)": "Simple is not a contrast",
+    "C(k, contrast=Deviation)": "Deviation is not a contrast",
+    "C(k, 'Sum')": "'Sum' is not a contrast",
+    "C(k, 2)": "2 is not a contrast",
+    "C(k, sum)": "sum is not a contrast",
+    "C(k, levels=3)": "make the column a Categorical: pd.Categorical",
     "factor(k, labels='a')": "got 'labels'",
-    "Treatment(k)": r"Treatment is a contrast, which stands inside C\(\)",
-    "x + Sum('a')": r"Sum is a contrast, which stands inside C\(\), as in C\(k, Sum\)",
+    "Treatment(k)": r"Treatment is a contrast and belongs inside C\(\)",
+    "x + Sum('a')": r"Sum is a contrast and belongs inside C\(\), as in C\(k, Sum\)",
     "T(k, Treatment('a'))": "Treatment is a contrast",
     # nothing there, or half of it
-    "": "has no terms; write '1' for an intercept alone",
+    "": "has no terms; write '1' for an intercept only",
     "   ": "has no terms",
     "~": "has no terms",
     "y ~": "has no terms",
     "(x": "a bracket is not closed",
     "{x": "a bracket is not closed",
     "log(x": "a bracket is not closed",
-    "x)": r"a '\)' closes nothing",
-    "x}": "a '}' closes nothing",
+    "x)": r"a '\)' has no opening bracket",
+    "x}": "a '}' has no opening bracket",
     "`x": "'`' cannot be used",
     "C(k, 'b)": "cannot be used inside a call",
     # bars in the wrong place
@@ -265,15 +265,15 @@ REFUSED = {
     "log((1 | g))": r"'\|' cannot be used inside a call",
     "{1 | g}": r"'\|' cannot be used inside a call",
     # not a grouping factor
-    "(1 | g - h)": "a grouping factor is a column, or columns joined by ':', '/', '\\*' or '\\+', got 'g - h'",
-    "(1 | 1)": "a grouping factor is a column",
-    "(1 | 0 + g)": "a grouping factor is a column",
-    "(1 | log(g))": r"a grouping factor is a column.*got 'log\(g\)'",
-    "(1 | {g})": "a grouping factor is a column",
-    "(1 | C(g, Sum))": "a grouping factor is a column",
-    "(1 | g**2)": "outside braces is the term itself",
-    "(1 | g + )": "a grouping factor is a column",
-    "(1 | +g)": "a grouping factor is a column",
+    "(1 | g - h)": "a grouping factor must be a column, or columns joined by ':', '/', '\\*' or '\\+', got 'g - h'",
+    "(1 | 1)": "a grouping factor must be a column",
+    "(1 | 0 + g)": "a grouping factor must be a column",
+    "(1 | log(g))": r"a grouping factor must be a column.*got 'log\(g\)'",
+    "(1 | {g})": "a grouping factor must be a column",
+    "(1 | C(g, Sum))": "a grouping factor must be a column",
+    "(1 | g**2)": "means the term itself",
+    "(1 | g + )": "a grouping factor must be a column",
+    "(1 | +g)": "a grouping factor must be a column",
 }
 
 
@@ -297,13 +297,13 @@ def test_a_sign_without_a_term_is_refused(formula):
 
 @pytest.mark.parametrize("formula", ["y ~ y", "y ~ x + (y | g)", "y ~ (1 | y)", "y ~ log(y)"])
 def test_the_response_cannot_explain_itself(formula):
-    with pytest.raises(FormulaError, match="the response 'y' stands on the right side, too"):
+    with pytest.raises(FormulaError, match="the response 'y' is also on the right side"):
         parse(formula)
 
 
 @pytest.mark.parametrize("formula", ["x - offset(z)", "y ~ x - offset(log(z)) + (1 | g)"])
 def test_an_offset_cannot_be_subtracted(formula):
-    with pytest.raises(FormulaError, match=r"an offset is added; to subtract it, write offset\(-x\)"):
+    with pytest.raises(FormulaError, match=r"an offset can only be added; to subtract it, write offset\(-x\)"):
         parse(formula)
 
 

@@ -123,7 +123,7 @@ def test_nested_factors_have_an_elimination_of_their_own(case):
         ("(1 | pupil) + (1 | item)", {"columns": 4}, "the crossed factors 'b' have 5 effects, more than 4"),
         ("(1 | school/pupil)", {"columns": 0}, ""),
         ("(1 | balanced)", {"products": 3}, ""),
-        ("(1 | balanced)", {"products": 2}, "the groups of 'a' meet so many other columns that 3.0e+00 cross-products"),
+        ("(1 | balanced)", {"products": 2}, "the groups of 'a' occur with so many columns that 3.0e+00 cross-products"),
     ],
 )
 def test_what_is_too_large_is_counted_in_effects_and_products(formula, budget, reason):

@@ -137,7 +137,7 @@ def test_there_are_a_thousand_replications_or_as_many_as_draws():
 
 def test_a_rootogram_is_of_counts():
     est = fit("count", "poisson")
-    with pytest.raises(ValueError, match="of counts, which the response of family='gamma' is not; use posterior_pred"):
+    with pytest.raises(ValueError, match="needs counts, which family='gamma' does not have; use posterior_pred"):
         plots.rootogram(fit("size", "gamma"), DATA)
     with pytest.raises(ValueError, match=r"family='poisson' needs non-negative integers; row 1 of y is 0\.5"):
         plots.rootogram(est, DATA.head(3), [1, 0.5, 2])
@@ -326,5 +326,5 @@ def test_axes_of_classes_bear_their_names(classes):
 
 
 def test_least_squares_have_no_place_among_classes(classes):
-    with pytest.raises(ValueError, match="no place on the logit scale of family='bernoulli'"):
+    with pytest.raises(ValueError, match="not possible on the logit scale of family='bernoulli'"):
         plots.shrinkage(classes[0], DATA, classes[1])

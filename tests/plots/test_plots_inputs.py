@@ -117,6 +117,6 @@ def test_variables_that_are_no_list_are_refused(est):
 def test_of_a_pipeline_the_last_step_is_asked_for(draw):
     pipe = make_pipeline(FunctionTransformer(), MixedModelRegressor(FORMULA, random_state=0)).fit(DATA)
 
-    with pytest.raises(TypeError, match=r"got a Pipeline; of a pipeline pass pipe\[-1\]"):
+    with pytest.raises(TypeError, match=r"got a Pipeline; for a pipeline, pass pipe\[-1\]"):
         draw(pipe)
     assert len(plots.caterpillar(pipe[-1])) == 2

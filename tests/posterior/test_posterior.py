@@ -122,7 +122,7 @@ def test_a_factor_called_like_a_dim_is_split_by_effect(school):
 @pytest.mark.parametrize("column", ["Intercept", "chain", "draw", "obs", "common_effect"])
 @pytest.mark.parametrize("formula", ["{0}", "x + (1 | {0})", "x + ({0} | school)"])
 def test_reserved_columns_are_refused(formula, column):
-    with pytest.raises(FormulaError, match=f"uses '{column}', which names something else in the posterior; rename"):
+    with pytest.raises(FormulaError, match=f"uses '{column}', a name with another meaning in the posterior; rename"):
         check_columns(parse(formula.format(column)).columns)
 
 
@@ -142,7 +142,7 @@ def test_factors_whose_names_would_clash_are_refused(formula, factor, taken, sch
     frame = school.assign(**dict.fromkeys(names, school["pupil"]))
     spec, _ = DesignSpec.learn(parse(formula), frame)
 
-    with pytest.raises(FormulaError, match=f"grouping factor '{factor}' would put '.*{taken}'.*rename the column"):
+    with pytest.raises(FormulaError, match=f"grouping factor '{factor}' would add '.*{taken}'.*rename the column"):
         check_names(spec, GAUSSIAN)
 
 

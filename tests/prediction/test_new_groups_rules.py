@@ -467,13 +467,13 @@ def test_an_error_on_an_all_new_frame_shows_both_types(est, by_item):
     with pytest.raises(
         NewGroupError,
         match=r"'item' has 2 levels not seen in fit: '301', '302'\. All labels of the frame are new "
-        r"\('item' held int labels in fit and has dtype (str|object) now\)",
+        r"\('item' had int labels in fit and now has dtype (str|object)\)",
     ):
         by_item.predict(X, new_groups="error")
     with pytest.raises(
         NewGroupError,
-        match=r"'school:pupil' has 1 level.*'school' held str labels in fit and has dtype int64 now; "
-        r"'pupil' held int labels in fit and has dtype float64 now",
+        match=r"'school:pupil' has 1 level.*'school' had str labels in fit and now has dtype int64; "
+        r"'pupil' had int labels in fit and now has dtype float64",
     ):
         est.predict(KNOWN.head(1).assign(school=1, pupil=0.5), new_groups={"school:pupil": "error"})
 
@@ -488,7 +488,7 @@ def test_an_error_on_a_frame_with_a_known_level_does_not_show_types(by_item):
 def test_labels_that_are_new_by_their_type_alone_are_warned_of(by_item):
     X = pd.DataFrame({"x": [0.0, 1.0], "item": ["301", "302"]})
 
-    with pytest.warns(UserWarning, match="All labels of 'item' are new.*fit saw int labels, the new data hold str"):
+    with pytest.warns(UserWarning, match="All labels of 'item' are new.*fit saw int labels, but the new data hold str"):
         by_item.predict(X)
 
 

@@ -257,7 +257,7 @@ def test_error_mode_names_factor_and_labels(fitted):
         (MIXED.iloc[[0, 4]], r"grouping factor 'school' has 1 missing label in 2 rows"),
         (
             MIXED.iloc[[1]],
-            r"has 1 level not seen in fit: 'west'\. All labels of the frame are new \('school' held str labels in fit",
+            r"has 1 level not seen in fit: 'west'\. All labels of the frame are new \('school' had str labels in fit",
         ),
         (MIXED.iloc[[0, 5]], r"grouping factor 'school:pupil' has 1 level not seen in fit: 'east:99'"),
     ]:
@@ -271,7 +271,7 @@ def test_labels_that_are_new_by_type_alone_are_warned_of(school):
     frame = MIXED.iloc[[0]].assign(pupil="3")
     design = posterior.spec.apply(frame)
 
-    with pytest.warns(UserWarning, match="fit saw int labels, the new data hold str labels"):
+    with pytest.warns(UserWarning, match="fit saw int labels, but the new data hold str labels"):
         new_groups.check_new_levels(design, modes_of(posterior, "sample"), posterior.spec.read(frame), posterior.spec)
 
 

@@ -110,7 +110,7 @@ def test_a_slope_far_from_centred_warns_and_widens_the_group_intercept():
     frame = DATA.assign(Year=DATA["Days"] + 2000)
     default_priors(sleepstudy("Year + (Year | Subject)", frame), FAMILY)  # swept: warnings are errors
     design = sleepstudy("Year + (Year || Subject)", frame)
-    with pytest.warns(UserWarning, match=r"'Year' has its mean more than 3 standard deviations from zero.*center"):
+    with pytest.warns(UserWarning, match=r"the mean of 'Year' is more than 3 standard deviations from zero.*center"):
         priors = default_priors(design, FAMILY)
 
     ratio = (2004.5) / DATA["Days"].std(ddof=0)
@@ -164,14 +164,14 @@ def test_one_prior_serves_all_effects_and_terms():
         ({"Dayz": Normal()}, r"unknown prior 'Dayz'; valid names: 'Intercept', 'beta', 'sd_Subject', 'sigma', 'Days'"),
         ({"sd_Site": HalfNormal()}, "unknown prior 'sd_Site'"),
         ({"beta": {"Dayz": Normal()}}, "unknown prior 'Dayz'"),
-        ({"sd_Subject": {"Dayz": HalfNormal()}}, "its effects are 'Intercept', 'Days'"),
+        ({"sd_Subject": {"Dayz": HalfNormal()}}, "but the effects are 'Intercept', 'Days'"),
         ({"sigma": Normal()}, "prior of 'sigma' must have positive support"),
         ({"sd_Subject": Normal()}, "must have positive support"),
-        ({"Days": 3}, "prior of 'Days' must be a prior such as Normal, got 3"),
-        ({"Days": Normal}, "prior of 'Days' must be a prior such as Normal"),
-        ({"beta": Normal(), "Days": Normal()}, "'Days' is given two priors"),
+        ({"Days": 3}, "prior of 'Days' must be a distribution such as Normal, got 3"),
+        ({"Days": Normal}, "prior of 'Days' must be a distribution such as Normal"),
+        ({"beta": Normal(), "Days": Normal()}, "'Days' has two priors"),
         ([Normal()], "priors must be a dict"),
-        ({1: Normal()}, "the keys of priors are names, got 1"),
+        ({1: Normal()}, "the keys of priors must be names, got 1"),
     ],
 )
 def test_wrong_priors_are_refused(user, message):
@@ -216,10 +216,10 @@ def test_fitted_priors_are_taken_as_they_are_and_another_models_refused():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"swept": {"Days": {"Nights": 1.0}}}, "swept has 'Days' swept of 'Nights', this model could have it swept of"),
+        ({"swept": {"Days": {"Nights": 1.0}}}, "swept has 'Days' swept of 'Nights', but this model allows only"),
         (
             {"swept": {"Dayz": {"Intercept": 1.0}}},
-            "swept has 'Dayz' swept of 'Intercept', this model could .* 'nothing'|",
+            "swept has 'Dayz' swept of 'Intercept', but this model .* 'nothing'|",
         ),
         (
             {"swept": {"Days": {"Intercept": np.nan}}},
@@ -232,9 +232,9 @@ def test_fitted_priors_are_taken_as_they_are_and_another_models_refused():
         ),
         ({"group_swept": {"Site": {"Days": {"Intercept": 1.0}}}}, r"group_swept\['Site'\] has 'Days' swept of"),
         ({"group_sd": {"Subject": {"Intercept": Normal(), "Days": HalfNormal()}}}, "must have positive support"),
-        ({"auxiliary": {"sigma": "wide"}}, "prior of 'sigma' must be a prior such as HalfNormal"),
+        ({"auxiliary": {"sigma": "wide"}}, "prior of 'sigma' must be a distribution such as HalfNormal"),
         ({"lkj_eta": {"Subject": -1}}, "lkj_eta must be a positive number"),
-        ({"common": {}}, "belong to another model: common covers nothing, this model has 'Days'"),
+        ({"common": {}}, "belong to another model: common covers nothing, but this model has 'Days'"),
     ],
 )
 def test_a_changed_priors_object_is_checked_like_a_dict(change, message):

@@ -1,1 +1,1 @@
-"""What the data cannot tell, in front of a fit: refused, or named in a warning."""
+"""Before a fit, find what the data cannot determine, and raise an error or name it in a warning."""

@@ -1,4 +1,4 @@
-"""Refuse a response that the effects explain without residual: there is no sigma to estimate, and no posterior."""
+"""Reject a response that the effects explain without residual: there is no sigma to estimate, and no posterior."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _ROUNDING = 1e-10  # relative size below which a residual of the common effects 
 _NOTHING_LEFT = 1e-13  # share of y's sum of squares below which groups leave no residual
 _DIGITS = 2e-15  # of the largest |y|: what rounding leaves of a residual
 _NULL = 1e-12  # relative singular value of a level's columns that is rounding
-_SOME = 1000  # rows that are tried first: what leaves a residual there leaves one in all
+_SOME = 1000  # rows that are tried first: effects that leave a residual there leave one in all rows
 _ROUGH, _FINE = 1e-4, 1e-10  # tolerances of the iteration for several factors: whether to look closer, and that look
 _ITERATIONS = 50, 1000  # likewise
 
 
 def check_residuals(design: Measured, refuse: bool) -> None:
-    """Refuse, or warn of, common effects that fit the response without error.
+    """Raise an error, or warn, if common effects fit the response without error.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def check_residuals(design: Measured, refuse: bool) -> None:
         return
     if not (_leaves_nothing_of_sums(design) if isinstance(design, Summed) else _leaves_nothing(design)):
         return
-    effects = quoted(design.common_names) or "(the intercept alone)"
+    effects = quoted(design.common_names) or "(only the intercept)"
     message = f"the common effects {effects} fit y without error (all residuals are zero)"
     if refuse:
         raise FormulaError(f"{message}; is one of them computed from y?")
@@ -48,7 +48,7 @@ def check_residuals(design: Measured, refuse: bool) -> None:
 
 
 def _leaves_nothing(design: Design) -> bool:
-    """Whether the common effects fit the rows without error, though they are fewer."""
+    """Whether the common effects fit the rows without error, although there are fewer of them."""
     columns, y = _standard(design)
     if _n_rows(design) <= columns.shape[1]:
         return False
@@ -57,7 +57,7 @@ def _leaves_nothing(design: Design) -> bool:
 
 
 def _leaves_nothing_of_sums(design: Summed) -> bool:
-    """The same of rows that were summed: residuals are known by their sum of squares."""
+    """The same for summed rows, whose residuals are known only by their sum of squares."""
     products = design.sums.products
     if max(products.n_rows, products.n) <= len(design.common_names) + design.has_intercept:
         return False
@@ -65,25 +65,25 @@ def _leaves_nothing_of_sums(design: Summed) -> bool:
 
 
 def check_groups(design: Measured) -> None:
-    """Refuse a response that the effects of a factor, or of all factors together, explain without residual.
+    """Reject a response that the effects of a factor, or of all factors together, explain without residual.
 
-    Rows that are there tell, not sums over levels: a slope that varies a thousand times less within levels than between
-    them leaves these 5e-10 of y where there is nothing (measured), and what is looked for is 1e-13. Sums alone refuse
-    what they can tell.
+    Rows are used where they are available, not sums over levels: for a slope that varies a thousand times less within
+    levels than between them, sums show a residual of 5e-10 of y where there is none (measured), but the limit is 1e-13.
+    If there are only sums, they decide as far as they can.
 
-    A school's score on its pupils' rows does not vary within schools; nor does one that lies on each school's own line.
-    Where there are no more rows than effects nothing can be said, and nothing is refused.
+    An example is a school's score repeated on its pupils' rows, or one that lies on a line of its own in each school.
+    If there are no more rows than effects nothing can be said, and no error is raised.
 
     Raises
     ------
     FormulaError
-        Names the factor, and the cure.
+        Naming the factor and the cure.
     """
     if not design.groups:
         return
     explains, together = _sums_explain(design) if isinstance(design, Summed) else _rows_explain(design)
     for f, factor in enumerate(design.groups):
-        # a bar with as many effects as a group has rows explains anything; its first effects alone may be enough
+        # a bar with as many effects as a group has rows explains anything; its first effects may suffice
         for q in range(1, len(factor.effect_names) + 1):
             if explains(f, q):
                 raise FormulaError(
@@ -99,7 +99,7 @@ def check_groups(design: Measured) -> None:
 
 
 def _rows_explain(design: Design) -> tuple[Callable[[int, int], bool], Callable[[], bool]]:
-    """Whether a factor's first q effects leave nothing, and whether all effects do."""
+    """Functions that say whether a factor's first q effects leave nothing, and whether all effects do."""
     y = design.response - design.statistics.common.location_and_scale(design.has_intercept)[0][-1]
     floor = _NOTHING_LEFT * (y @ y) + design.n_rows * (_DIGITS * np.abs(np.asarray(design.y)).max()) ** 2
 
@@ -111,7 +111,7 @@ def _rows_explain(design: Design) -> tuple[Callable[[int, int], bool], Callable[
 
 
 def _sums_explain(design: Summed) -> tuple[Callable[[int, int], bool], Callable[[], bool]]:
-    """The same of rows that were summed."""
+    """The same for summed rows."""
     products, common = sums.standard(design), design.sums.common
     size, spread = common.raw[-1, -1], products.VV[-1, -1] / products.n * common.location_and_scale(True)[1][-1] ** 2
     floor = _NOTHING_LEFT + _DIGITS**2 * float(size / spread)
@@ -135,12 +135,12 @@ def _pattern(factor: Effects, is_binary: np.ndarray, q: int) -> str:
 
 
 def _n_rows(design: Design) -> float:
-    """Number of rows, one of weight w counted w times."""
+    """Number of rows, counting a row of weight w as w rows."""
     return design.n_rows if design.weights is None else max(design.n_rows, float(design.weights.sum()))
 
 
 def _standard(design: Design) -> tuple[np.ndarray, np.ndarray]:
-    """Common columns, the intercept among them, scaled, and response; both centred where there is an intercept."""
+    """Scaled common columns, including the intercept, and the response; both centred if there is an intercept."""
     location, scale = design.statistics.common.location_and_scale(design.has_intercept)
     intercept = np.ones((design.n_rows, int(design.has_intercept)))
     return np.column_stack([intercept, (design.X - location[:-1]) / scale[:-1]]), design.response - location[-1]
@@ -152,7 +152,7 @@ def _left(columns: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _explains(design: Design, factor: GroupFactor, floor: float) -> bool:
-    """Whether common effects and one factor's leave nothing, though there are more rows than effects."""
+    """Whether common effects and one factor's leave nothing, although there are more rows than effects."""
     last = np.searchsorted(np.cumsum(np.bincount(factor.codes)), _SOME + 10 * design.X.shape[1])
     some = np.flatnonzero(factor.codes <= last)
     if len(some) < design.n_rows:
@@ -164,7 +164,7 @@ def _explains(design: Design, factor: GroupFactor, floor: float) -> bool:
 
 
 def _within(design: Design, factor: GroupFactor) -> tuple[float, float]:
-    """Sum of squares that common effects and one factor's leave of y, and by how many rows they are outnumbered."""
+    """Sum of squares that common effects and one factor's leave of y, and the excess of rows over effects."""
     X, y = _standard(design)
     V, Z, codes = np.column_stack([X, y]), _standard_effects(factor), factor.codes
     J, q = int(codes.max()) + 1, Z.shape[1]  # of some rows, the first levels
@@ -182,7 +182,7 @@ def _within(design: Design, factor: GroupFactor) -> tuple[float, float]:
 
 
 def _standard_effects(factor: GroupFactor) -> np.ndarray:
-    """The factor's columns, (n, q), scaled, and centred beside an intercept: the same span in every level."""
+    """The factor's columns, (n, q), scaled, and centred if it has an intercept: the same span in every level."""
     has_intercept = "Intercept" in factor.effect_names
     location, scale = Moments.of(factor.Z).location_and_scale(has_intercept)
     slopes = np.array([name != "Intercept" for name in factor.effect_names])
@@ -190,11 +190,11 @@ def _standard_effects(factor: GroupFactor) -> np.ndarray:
 
 
 def _explain_together(design: Design, floor: float) -> bool:
-    """Whether all effects together leave nothing, though there are more rows than effects.
+    """Whether all effects together leave nothing, although there are more rows than effects.
 
     Least squares on the sparse columns of all effects by iteration (Fong & Saunders, 2011, LSMR: an iterative algorithm
-    for sparse least-squares problems, SIAM Journal on Scientific Computing 33). A residual that stays shows in a few
-    steps; where none seems to, a second run looks closer.
+    for sparse least-squares problems, SIAM Journal on Scientific Computing 33). A residual shows in a few steps; if
+    there seems to be none, a second run looks closer.
     """
     X, y = _standard(design)
     n, parts = design.n_rows, [sparse.csr_array(X)]

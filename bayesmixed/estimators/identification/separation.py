@@ -1,4 +1,4 @@
-"""Name the common columns that tell successes from failures without error: their coefficients are the priors'."""
+"""Name the common columns that separate successes from failures without error; only priors bound their coefficients."""
 
 from __future__ import annotations
 
@@ -10,22 +10,21 @@ from scipy.optimize import linprog
 from bayesmixed.design.spec import Design
 from bayesmixed.errors import quoted, warn
 
-MAX_COLUMNS = 50  # of a linear program that takes no time
+MAX_COLUMNS = 50  # limit for a linear program that takes hardly any time
 MAX_ROWS = 10_000  # distinct ones
-_SEPARATES = 1e-6  # of a coefficient, in units of the column's scale
+_SEPARATES = 1e-6  # smallest separating coefficient, in units of the column's scale
 
 
 def warn_separated(design: Design) -> None:
     """Warn of complete or quasi-complete separation by the common columns.
 
-    There is a direction w with ``x_i'w >= 0`` in every row of successes alone, ``<= 0`` in every row of failures alone,
+    There is a direction w with ``x_i'w >= 0`` in every row of successes only, ``<= 0`` in every row of failures only,
     ``= 0`` in rows of both, and not 0 in all rows: along it the likelihood has no maximum (Albert & Anderson, 1984, On
     the existence of maximum likelihood estimates in logistic regression models, Biometrika 71). A linear program finds
     the direction that separates most (Konis, 2007, Linear programming algorithms for detecting separated data in binary
     logistic regression models, section 3).
 
-    Ordered classes are told from each other where every row's x_i'w lies between the thresholds of its class, and these
-    are unknown, too.
+    Ordered classes are separated if every row's x_i'w lies between the thresholds of its class, also unknown.
 
     Parameters
     ----------
@@ -43,7 +42,7 @@ def warn_separated(design: Design) -> None:
     outcome = np.where(design.observed == 0, -1.0, np.where(design.observed == trials, 1.0, 0.0))
     if np.ptp(outcome) == 0 and outcome[0]:
         kind = "successes" if outcome[0] > 0 else "failures"
-        warn(f"y holds {kind} alone: the priors decide how far the linear predictor is from zero.")
+        warn(f"y holds only {kind}: the priors decide how far the linear predictor is from zero.")
         return
     if not 0 < design.X.shape[1] <= MAX_COLUMNS:
         return
@@ -55,7 +54,7 @@ def warn_separated(design: Design) -> None:
 
 
 def _warn_separated_classes(design: Design) -> None:
-    """The same of more than two classes, those without rows left out."""
+    """The same for more than two classes, leaving out those without rows."""
     if not 0 < design.X.shape[1] <= MAX_COLUMNS:
         return
     rows = np.unique(np.column_stack([design.X, design.observed]), axis=0)
@@ -72,7 +71,7 @@ def _warn_of(design: Design, columns: np.ndarray, separates: Callable[[np.ndarra
         names = [name for name, one in zip(design.common_names, alone, strict=True) if one or not any(alone)]
         warn(
             f"the common effects {quoted(names)} separate {what} without error: the data bound their coefficients on "
-            "one side only, and the priors decide how large they are."
+            "only one side, and the priors decide how large they are."
         )
 
 
@@ -94,7 +93,7 @@ def _separates(columns: np.ndarray, outcome: np.ndarray, has_intercept: bool) ->
 
 
 def _has_direction(signed: np.ndarray, reach: float, on: np.ndarray | None = None) -> bool:
-    """Whether some w, not further than `reach` from 0, has ``signed w >= 0``, not all 0, and ``on w = 0``."""
+    """Whether some w within `reach` of 0 has ``signed w >= 0``, not all 0, and ``on w = 0``."""
     found = linprog(
         -signed.sum(axis=0),
         A_ub=-signed,

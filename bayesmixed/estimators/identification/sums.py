@@ -1,7 +1,7 @@
-"""What effects leave of the response, from sums over the rows alone.
+"""What effects leave of the response, from sums over the rows only.
 
-Sums of squares know 16 digits, so that what is left is known to 1e-15 of the whole, as long as nothing is divided by
-what is itself nearly nothing: directions of a level's columns in which they hardly vary are left out.
+Sums of squares have 16 digits, so what is left is known to 1e-15 of the whole as long as nothing is divided by a
+number that is itself nearly zero: directions in which a level's columns hardly vary are left out.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from scipy.sparse.linalg import LinearOperator, cg
 from bayesmixed.design.statistics import CrossProducts
 from bayesmixed.design.summed.summed import Summed
 
-_NULL = 1e-4  # of the largest: a level's sum of squares in a direction that tells nothing for sure
-_COLUMN = 1e-13  # of a column's sum of squares: what rounding leaves of it
+_NULL = 1e-4  # of the largest: a level's sum of squares in a direction that is not reliable
+_COLUMN = 1e-13  # of a column's sum of squares: what is left is rounding
 _ROUGH, _FINE = 1e-4, 1e-9  # tolerances of the iteration for several factors: whether to look closer, and that look
 _ITERATIONS = 50, 1000  # likewise
 
 
 def standard(design: Summed) -> CrossProducts:
-    """Cross-products of columns of size one, [1, X, y] and Z; centred where there is an intercept beside them."""
+    """Cross-products of columns of size one, [1, X, y] and Z; centred if there is an intercept."""
     sums, p = design.sums, len(design.common_names)
     location, scale = sums.common.location_and_scale(design.has_intercept)
     A = np.zeros((p + 2, p + 2))
@@ -39,14 +39,14 @@ def standard(design: Summed) -> CrossProducts:
 
 
 def left_by_common(products: CrossProducts, has_intercept: bool) -> float:
-    """Share of y's sum of squares that common effects leave."""
+    """Share of y's sum of squares left by common effects."""
     VV = products.VV if has_intercept else products.VV[1:, 1:]
     left, _ = _left(VV, np.diag(VV))
     return left / float(VV[-1, -1])
 
 
 def left_by_factor(products: CrossProducts, f: int, q: int, has_intercept: bool) -> tuple[float, float]:
-    """Share of y's sum of squares that common effects and the first q of a factor's leave, and the rows to spare."""
+    """Share of y's sum of squares left by common effects and a factor's first q, and the rows to spare."""
     packed, T = products.S[f][: q * (q + 1) // 2], np.moveaxis(products.T[f][:q], -1, 0)
     rows, columns = np.tril_indices(q)
     S = np.empty((T.shape[0], q, q))
@@ -54,7 +54,7 @@ def left_by_factor(products: CrossProducts, f: int, q: int, has_intercept: bool)
     values, directions = np.linalg.eigh(S)
     there = values > _NULL * values[:, -1:]
     along = np.swapaxes(directions, 1, 2) @ T / np.sqrt(np.where(there, values, 1.0))[..., None]
-    along = along[there]  # rows that have the same cross-products as the columns that the effects reach
+    along = along[there]  # rows with the same cross-products as the columns that the effects span
     whole = products.VV if has_intercept else products.VV[1:, 1:]
     along = along if has_intercept else along[:, 1:]
     left, rank = _left(whole - along.T @ along, np.diag(whole))
@@ -62,7 +62,7 @@ def left_by_factor(products: CrossProducts, f: int, q: int, has_intercept: bool)
 
 
 def _left(products: np.ndarray, whole: np.ndarray) -> tuple[float, int]:
-    """What the columns leave of the last one's sum of squares, and their rank; of sums that were `whole` before."""
+    """What the columns leave of the last one's sum of squares, and their rank; the sums were `whole` before."""
     there = np.flatnonzero(np.diag(products)[:-1] > _COLUMN * whole[:-1])
     size = np.sqrt(np.diag(products)[there])
     values, directions = np.linalg.eigh(products[np.ix_(there, there)] / np.outer(size, size))
@@ -74,8 +74,8 @@ def _left(products: np.ndarray, whole: np.ndarray) -> tuple[float, int]:
 def left_together(products: CrossProducts, has_intercept: bool, floor: float) -> bool:
     """Whether all effects leave less than a share `floor` of y's sum of squares, though rows outnumber them.
 
-    Least squares by conjugate gradients on the normal equations of all columns, which are sparse. What stays shows in a
-    few steps; where nothing seems to, a second run looks closer.
+    Least squares by conjugate gradients on the normal equations of all columns, which are sparse. What is left shows in
+    a few steps; if nothing seems to be, a second run looks closer.
     """
     first = 0 if has_intercept else 1
     G, c, yy = _normal_equations(products, first)
@@ -93,7 +93,7 @@ def left_together(products: CrossProducts, has_intercept: bool, floor: float) ->
 
 
 def _normal_equations(products: CrossProducts, first: int) -> tuple[sparse.csr_array, np.ndarray, float]:
-    """Of the common columns from `first` on and all effects: matrix, right-hand side, and y's sum of squares."""
+    """For the common columns from `first` on and all effects: matrix, right-hand side, and y's sum of squares."""
     VV = products.VV[first:, first:]
     F, sizes = len(products.S), [q * J for q, J in zip(products.n_effects, products.n_levels, strict=True)]
     blocks: list[list[sparse.csr_array]] = [[sparse.csr_array(VV[:-1, :-1])]]

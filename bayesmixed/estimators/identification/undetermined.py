@@ -1,4 +1,4 @@
-"""Name columns that the data cannot tell from others, and refuse numbers that a double cannot square."""
+"""Name columns that the data cannot tell from others, and reject numbers that a double cannot square."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from bayesmixed.errors import FormulaError, quoted, warn
 from bayesmixed.priors.swept import NOTHING_LEFT
 
 MAX_NAMED = 10  # columns in one warning
-# Share of a column that earlier ones leave, of which sums alone are trusted to tell. Its square is known to 1e-14, and
-# to 1e-14 / 1e-3^2 beside earlier columns of which as little is left: far less than the square itself
+# Share of a column left by earlier ones that can be trusted from sums alone. Its square is known to 1e-14, and to
+# 1e-14 / 1e-3^2 after earlier columns of which as little is left: far less than the square itself
 _PLAIN = 1e-3
-_NEARLY = 1 - 1e-8  # cosine of two columns from which the rows are asked whether they are multiples
-_CONSTANT = 1e-7  # of a column's root mean square: sums alone are not asked about less spread
+_NEARLY = 1 - 1e-8  # cosine of two columns above which the rows decide whether they are multiples
+_CONSTANT = 1e-7  # of a column's root mean square: below this spread, sums alone do not decide
 _MULTIPLE = 1 - NOTHING_LEFT**2  # cosine of two columns that are multiples
-_ROUNDING = 1e-14  # of a column's root mean square: a spread that is rounding
-_TINY = 1e-100  # of numbers whose squares, and sums of these, are safe
+_ROUNDING = 1e-14  # of a column's root mean square: a spread that is only rounding
+_TINY = 1e-100  # smallest number whose squares, and sums of these, are safe
 
 
 def check_units(design: Design) -> None:
-    """Refuse numbers whose squares are beyond what a double can hold.
+    """Reject numbers whose squares a double cannot hold.
 
     Raises
     ------
     FormulaError
-        Names the column, or y, and the cure.
+        Naming the column, or y, and the cure.
     """
     columns = {name: design.X[:, at] for at, name in enumerate(design.common_names)}
     for factor in design.groups:
@@ -37,13 +37,13 @@ def check_units(design: Design) -> None:
         largest = np.abs(values).max(initial=0.0)
         if largest > 1 / _TINY or 0 < largest < _TINY:
             raise FormulaError(
-                f"the largest absolute value of {name!r} is {largest:.3g}, expected one from {_TINY:g} to "
-                f"{1 / _TINY:g}, whose square does not overflow; express it in another unit."
+                f"the largest absolute value of {name!r} is {largest:.3g}, but it must be from {_TINY:g} to "
+                f"{1 / _TINY:g} so that its square does not overflow; express it in another unit."
             )
 
 
 def plainly_independent(measured: Moments, centred: bool) -> bool:
-    """Whether sums alone show that no column is a combination of those before it; if not, the rows have to tell.
+    """Whether sums alone show that no column is a combination of those before it; if not, the rows have to decide.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def plainly_independent(measured: Moments, centred: bool) -> bool:
 
 
 def warn_levels_of_one_row(design: Measured) -> None:
-    """Name factors whose effects take the place of the residual: each level has one row.
+    """Warn of factors whose effects cannot be told from the residual, as each level has one row.
 
     Warns
     -----
@@ -72,16 +72,16 @@ def warn_levels_of_one_row(design: Measured) -> None:
     for factor in design.groups:
         if len(factor.levels) == design.n_rows:
             warn(
-                f"grouping factor {factor.name!r} has as many levels as rows ({design.n_rows}): its effects and the "
-                "residual are told apart by their priors alone."
+                f"grouping factor {factor.name!r} has as many levels as rows ({design.n_rows}): only the "
+                "priors distinguish its effects from the residual."
             )
 
 
 def warn_undetermined(design: Measured) -> None:
-    """Name the columns that the data cannot tell from others, in one warning; they are fitted, by their priors.
+    """Name the columns that the data cannot tell from others, in one warning; they are fitted, thanks to their priors.
 
-    These are columns that are constant beside an intercept, all zero, or a combination of others: of the common part,
-    or left of one bar.
+    These are columns that are constant in a model with an intercept, all zero, or a combination of others: in the
+    common part, or left of one bar.
 
     Warns
     -----
@@ -101,7 +101,7 @@ def warn_undetermined(design: Measured) -> None:
         names = factor.effect_names
         for block in factor.blocks:
             slopes = [k for k in block if names[k] != "Intercept"]
-            # with columns of other bars they may be combinations: (1 | g) + (0 + k | g) means what it says
+            # they may be combinations of columns of other bars: (1 | g) + (0 + k | g) means what it says
             has_intercept = len(slopes) < len(block) or (len(block) == 1 and "Intercept" in names)
             own_names = tuple(names[k] for k in slopes)
             mine = None if columns is None else columns[:, slopes]
@@ -112,12 +112,12 @@ def warn_undetermined(design: Measured) -> None:
         few = found if len(found) <= MAX_NAMED else [*found[:MAX_NAMED], f"{len(found) - MAX_NAMED} more"]
         warn(
             f"some columns are not identified by the data, only by their priors: {'; '.join(few)}. The model is "
-            "fitted; drop a term that is redundant as a whole."
+            "fitted anyway; drop any term that is redundant as a whole."
         )
 
 
 def _proportional(factor: Effects, columns: np.ndarray | None, measured: Moments) -> list[str]:
-    """Slopes in different blocks of which one is a multiple of another, with its name; `columns` may be unknown."""
+    """Slopes in different blocks that are multiples of each other, with their names; `columns` may be unknown."""
     size = np.sqrt(np.diag(measured.raw))
     size = np.where(size > 0, size, 1.0)
     nearly = np.abs(measured.raw / np.outer(size, size)) > _NEARLY
@@ -148,7 +148,7 @@ def _constant(columns: np.ndarray | None, measured: Moments) -> tuple[np.ndarray
 
 
 def _few_rows(columns: np.ndarray | None, measured: Moments, centred: bool) -> np.ndarray:
-    """Few rows that have the inner products of the columns, of size one."""
+    """A few rows with the same inner products as the columns, scaled to size one."""
     mean, scale = measured.location_and_scale(centred)
     if columns is not None:
         return np.asarray(np.linalg.qr((columns - mean) / scale, mode="r"))
@@ -160,9 +160,9 @@ def _few_rows(columns: np.ndarray | None, measured: Moments, centred: bool) -> n
 def _undetermined(
     columns: np.ndarray | None, measured: Moments, names: tuple[str, ...], has_intercept: bool
 ) -> list[str]:
-    """What is wrong with each column that earlier ones and the intercept determine, with its name.
+    """What is wrong with each column that is determined by earlier ones and the intercept, with its name.
 
-    `columns` may be unknown: their moments see what is left of a column to 1e-8.
+    `columns` may be unknown: their moments show what is left of a column to 1e-8.
     """
     if plainly_independent(measured, has_intercept):
         return []

@@ -1,4 +1,4 @@
-"""Warn of frequency weights that count fewer rows than the model has parameters."""
+"""Warn of frequency weights that add up to fewer rows than the model has parameters."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from bayesmixed.families.base import Family
 
 
 def warn_few_rows(design: Measured, family: Family) -> None:
-    """Warn of weights that are probably no counts, such as those that add up to one.
+    """Warn of weights that are probably not counts, such as those that add up to one.
 
     Parameters
     ----------
     design : Design or Summed
-        Of a fit.
+        The rows of a fit.
     family : Family
 
     Warns
     -----
     UserWarning
-        The weights add up to less than the number of rows, and of parameters: intercept, common effects, standard
-        deviations, correlations, auxiliary parameters.
+        The weights add up to less than the number of rows and than the number of parameters: intercept, common effects,
+        standard deviations, correlations, auxiliary parameters.
     """
     if isinstance(design, Summed):
         total = design.sums.products.n
@@ -30,10 +30,10 @@ def warn_few_rows(design: Measured, family: Family) -> None:
         total = float(design.weights.sum())
     of_groups = sum(len(factor.effect_names) + len(factor.pairs) for factor in design.groups)
     parameters = design.has_intercept + len(design.common_names) + of_groups + len(family.auxiliary)
-    if total < min(parameters, design.n_rows):  # counts that are whole add up to the rows at least
+    if total < min(parameters, design.n_rows):  # whole counts add up to at least the number of rows
         warn(
             f"sample_weight adds up to {total:.4g}, less than the number of parameters ({parameters}): weights are "
-            f"frequencies, so that these {design.n_rows} rows count as {total:.4g}, and the priors decide. If they are "
-            "relative, multiply them to add up to the number of rows (weights / weights.mean()); weights that are "
-            "precisions are another thing, which the model does not have."
+            f"frequencies, so these {design.n_rows} rows count as {total:.4g} and the priors dominate. If they are "
+            "relative, rescale them to add up to the number of rows (weights / weights.mean()). Weights that stand for "
+            "precisions are not supported."
         )

@@ -13,14 +13,14 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Chains:
-    """Chains in the order in which they were walked; repeats are repeats.
+    """Chains in the order in which they were walked, including repeated states.
 
     Attributes
     ----------
     state : numpy.ndarray of int, shape (chain, draw)
         Position among the evaluated points.
     acceptance : numpy.ndarray of shape (chain, draw)
-        Share of accepted proposals since the draw before.
+        Share of accepted proposals since the previous draw.
     """
 
     state: np.ndarray
@@ -35,12 +35,12 @@ def walk(log_w: np.ndarray, start: np.ndarray, rng: np.random.Generator, thin: i
     log_w : numpy.ndarray of shape (chain, n + 1)
         Log importance weights; the first of a row is the chain's start, the others its proposals in order.
     start : numpy.ndarray of int, shape (chain, n + 1)
-        Position of each of them among the evaluated points.
+        Position of each among the evaluated points.
     rng : numpy.random.Generator
     thin : int
         Proposals per kept draw.
     hold : int
-        Kept draws per proposal, where proposals are expensive: then `thin` is 1.
+        Kept draws per proposal, if proposals are expensive; `thin` is then 1.
 
     Returns
     -------
@@ -68,6 +68,6 @@ def walk(log_w: np.ndarray, start: np.ndarray, rng: np.random.Generator, thin: i
 
 
 def longest_stay(log_w: np.ndarray, thin: int) -> float:
-    """Kept draws that the heaviest point is expected to last: its weight over the mean weight, over `thin`."""
+    """Kept draws for which the heaviest point is expected to stay: its weight over the mean weight, over `thin`."""
     w = np.exp(log_w - log_w.max())
     return float(1 / (w.mean() * thin))

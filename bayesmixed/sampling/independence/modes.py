@@ -12,12 +12,12 @@ from bayesmixed.errors import SamplerError
 
 LogDensity = Callable[[np.ndarray], np.ndarray]
 
-_STEP = 0.02  # of a coordinate, for derivatives
+_STEP = 0.02  # step in a coordinate, for derivatives
 _MIN_CURVATURE = 1 / 9  # a direction without curvature has a scale of 3
 _ITERATIONS = 30
-_CLOSE = 0.02  # expected gain of log density below which a start has arrived
-_LENGTHS = np.array([1.5, 1.0, 0.5, 0.2, 0.05, 0.01])  # of a Newton step
-_FAR = 3.0  # no coordinate moves further in one step
+_CLOSE = 0.02  # expected gain in log density below which a start has converged
+_LENGTHS = np.array([1.5, 1.0, 0.5, 0.2, 0.05, 0.01])  # fractions of a Newton step
+_FAR = 3.0  # no coordinate moves farther in one step
 _SAME = 0.5  # standard deviations within which two modes are one
 _RULED_OUT = -1e200  # log density of a point that is ruled out, or less
 
@@ -40,29 +40,29 @@ class Mode:
 
     @property
     def log_mass(self) -> float:
-        """Laplace's approximation of the log of the integral, but for a constant."""
+        """Laplace's approximation of the log of the integral, up to a constant."""
         return self.log_density + 0.5 * np.linalg.slogdet(self.covariance)[1]
 
 
 def find_modes(log_density: LogDensity, starts: np.ndarray) -> list[Mode]:
-    """Climb from every start, (d, k); distinct modes, the one of largest mass first.
+    """Climb from every start, (d, k), to distinct modes, the one with the largest mass first.
 
     Parameters
     ----------
     log_density : callable
-        Of points (d, N), returns (N,); below -1e200 where there is no density.
+        Takes points (d, N), returns (N,); below -1e200 where the density is zero.
     starts : numpy.ndarray of shape (d, k)
-        Those without density are left out.
+        Those with zero density are left out.
 
     Raises
     ------
     SamplerError
-        No start has density.
+        The density is zero at every start.
     """
     x = starts[:, log_density(starts) > _RULED_OUT].astype(float)
     d, k = x.shape
     if not k:
-        raise SamplerError("the posterior has no density where the search for its modes begins")
+        raise SamplerError("the posterior density is zero at every point where the search for its modes begins")
     value = np.full(k, -np.inf)
     curvature = np.tile(np.eye(d), (k, 1, 1))
     active = np.arange(k)
@@ -83,7 +83,7 @@ def find_modes(log_density: LogDensity, starts: np.ndarray) -> list[Mode]:
         if not len(active):
             break
         x[:, active] = tried[:, better][:, np.arange(len(active)), best]
-    else:  # the last step has moved those that never arrived
+    else:  # the last step has moved those that did not converge
         value[active], _, curvature[active] = _derivatives(log_density, x[:, active])
     return _distinct([Mode(x[:, i], float(value[i]), np.linalg.inv(curvature[i])) for i in range(k)])
 
@@ -111,7 +111,7 @@ def _derivatives(log_density: LogDensity, x: np.ndarray) -> tuple[np.ndarray, np
 
 
 def _distinct(modes: list[Mode]) -> list[Mode]:
-    """Keep one of those that met."""
+    """Keep one of the modes that coincide."""
     kept: list[Mode] = []
     for mode in sorted(modes, key=lambda mode: -mode.log_mass):
         apart = [np.linalg.solve(other.covariance, mode.x - other.x) @ (mode.x - other.x) for other in kept]
@@ -127,7 +127,7 @@ def peaks(log_density: LogDensity, axes: list[tuple[np.ndarray, tuple[float, ...
     ----------
     log_density : callable
     axes : list of (numpy.ndarray of shape (d,), tuple of float)
-        The directions of the grid, and how far to go along each, in order.
+        The directions of the grid, and the distances along each, in order.
 
     Returns
     -------

@@ -19,9 +19,9 @@ from scipy.special import expit, gammaln, log_ndtr, logsumexp
 from bayesmixed.sampling.independence.modes import LogDensity, Mode
 
 _NU_WIDE, _WIDE = 3, 5.0  # degrees of freedom of the wide part, and its covariance's factor
-_FIRST = (4, 1.25, 0.15)  # degrees of freedom, factor of the covariance, share of the wide part: about a mode
-_FITTED = (4, 1.25, 0.1)  # the same of a fitted proposal
-_MIN_MASS = 1e-3  # a part of the posterior of less mass than this is left to the wide part of the others
+_FIRST = (4, 1.25, 0.15)  # around a mode: degrees of freedom, factor of the covariance, share of the wide part
+_FITTED = (4, 1.25, 0.1)  # the same for a fitted proposal
+_MIN_MASS = 1e-3  # a part of the posterior with less mass than this is left to the wide part of the others
 _ROUNDS = 6
 _GOOD, _GOOD_ENOUGH, _STALLED = 0.7, 0.3, 1.1  # efficiencies at which adaptation ends, and gain below which
 
@@ -58,7 +58,7 @@ class StudentMixture:
         *,
         masses: np.ndarray | None = None,
     ) -> StudentMixture:
-        """A narrow component, of `nu` degrees of freedom, and a wide one about every (mean, covariance).
+        """A narrow component, with `nu` degrees of freedom, and a wide one about every (mean, covariance).
 
         Parameters
         ----------
@@ -104,11 +104,11 @@ class StudentMixture:
 
 @dataclass(frozen=True)
 class Warp:
-    """Coordinates in which the posterior is nearer to a normal one.
+    """Coordinates in which the posterior is closer to a normal distribution.
 
-    A density of log(lambda) falls off like e^x where the variance goes to zero: slowly, beside a normal one. With
-    ``log(lambda) = centre + log Phi(u) + log(1 + e^u)`` the left tail is a normal one's in u, the right one stays
-    as it was, and u = 0 is the centre.
+    A density of log(lambda) falls off like e^x as the variance goes to zero, slowly compared with a normal one. With
+    ``log(lambda) = centre + log Phi(u) + log(1 + e^u)`` the left tail is that of a normal density in u, the right one
+    stays as it was, and u = 0 is the centre.
 
     Attributes
     ----------
@@ -140,7 +140,7 @@ class Warp:
         return u
 
     def slope(self, u: np.ndarray) -> np.ndarray:
-        """Derivative of x by u at one point, (d,)."""
+        """Derivative of x with respect to u at one point, (d,)."""
         k = len(self.centre)
         return np.concatenate([_warp_curve(u[:k])[1], np.ones(len(u) - k)])
 
@@ -171,7 +171,7 @@ class Pool:
     sizes: list[int]
 
     def add(self, x: np.ndarray, log_target: np.ndarray, proposal: StudentMixture) -> None:
-        """Take in the points of one more proposal."""
+        """Add the points of one more proposal."""
         self.x = np.hstack([self.x, x])
         self.log_target = np.concatenate([self.log_target, log_target])
         self.proposals.append(proposal)
@@ -189,8 +189,8 @@ class Pool:
     def fit(self, previous: Centres) -> tuple[StudentMixture, Centres]:
         """Match t distributions to the weighted moments of the points, one for each part of the posterior.
 
-        A part is what is nearest to one of the `previous` centres: most posteriors have one. Where a part has few
-        effective points, half of its previous covariance stays.
+        A part is the set of points nearest to one of the `previous` centres; most posteriors have a single one. If a
+        part has few effective points, half of its previous covariance is kept.
 
         Returns
         -------
@@ -221,7 +221,7 @@ class Pool:
 
 
 def _nearest(x: np.ndarray, centres: Centres) -> np.ndarray:
-    """Which centre each point, (d, N), is nearest to, by the normal density about it."""
+    """Which centre each point, (d, N), is nearest to, by the normal density about each centre."""
     heights = []
     for mean, covariance in centres:
         L = np.linalg.cholesky(covariance)
@@ -231,7 +231,7 @@ def _nearest(x: np.ndarray, centres: Centres) -> np.ndarray:
 
 
 def centres_of(modes: list[Mode]) -> Centres:
-    """Modes that hold some of the mass, as (mean, covariance); the others are left to the wide part."""
+    """Modes with enough mass, as (mean, covariance); the others are left to the wide part."""
     least = modes[0].log_mass + np.log(_MIN_MASS)
     return [(mode.x, mode.covariance) for mode in modes if mode.log_mass > least]
 
@@ -250,7 +250,7 @@ def adapt(
     ----------
     log_target : callable
     proposal : StudentMixture
-        To begin with.
+        The initial one.
     centres : list of (mean, covariance)
         Of the parts of the posterior.
     rng : numpy.random.Generator
@@ -263,7 +263,7 @@ def adapt(
     pool : Pool
     centres : list of (mean, covariance)
     efficiency : float
-        Effective share of the last round's points.
+        Effective fraction of the last round's points.
     """
     pool = Pool(np.empty((len(centres[0][0]), 0)), np.empty(0), [], [])
     efficiencies: list[float] = []

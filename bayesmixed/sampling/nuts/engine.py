@@ -1,4 +1,4 @@
-"""NUTS on the joint model: PyMC's own, nutpie when it is installed, numpyro and blackjax by name."""
+"""NUTS on the joint model: PyMC's own, nutpie if it is installed, or numpyro and blackjax on request."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bayesmixed.sampling.engine import NEEDS_ROWS, Settings, rows_of
 from bayesmixed.sampling.nuts.pymc_model import build_model
 
 BACKENDS = ("pymc", "nutpie", "numpyro", "blackjax")
-# ArviZ's names of the sampler's statistics, and nutpie's for the same
+# ArviZ's names for the sampler's statistics, and nutpie's
 _STATS = {
     "lp": ("lp", "logp"),
     "acceptance_rate": ("acceptance_rate", "mean_tree_accept"),
@@ -40,7 +40,7 @@ def takes(family: Family) -> bool:
 
 
 def refuses(model: Model, design: Measured, settings: Settings) -> str:
-    """Sums in place of rows; every model has its PyMC model."""
+    """Refuse sums in place of rows; every model has its PyMC model."""
     return NEEDS_ROWS if isinstance(design, Summed) else ""
 
 
@@ -110,12 +110,12 @@ def _resolve_backend(backend: str | None) -> str:
 
 
 def resolve_cores(cores: int | None, chains: int) -> int:
-    """Processes for `chains` chains: 1 inside a worker of joblib or Dask or a daemon, where more would fail or crowd.
+    """Processes for `chains` chains: 1 inside a worker of joblib or Dask or a daemon, where more would fail or compete.
 
     Parameters
     ----------
     cores : int or None
-        The user's wish; None leaves it to us.
+        The user's choice; None leaves it to this function.
     chains : int
     """
     nested = get_active_backend()[0].nesting_level or 0
@@ -125,8 +125,8 @@ def resolve_cores(cores: int | None, chains: int) -> int:
 
 
 def _in_dask_task() -> bool:
-    """Whether Dask is running us: its workers may be threads of an ordinary process."""
-    dask = sys.modules.get("distributed")  # where it is not loaded, no worker is
+    """Whether this runs in a Dask task: its workers may be threads of an ordinary process."""
+    dask = sys.modules.get("distributed")  # no worker is running if it is not loaded
     if dask is None:
         return False
     try:

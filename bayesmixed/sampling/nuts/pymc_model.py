@@ -1,12 +1,12 @@
-"""The model in PyMC: the reference definition, in the words of the naming contract and on the user's scale.
+"""The model in PyMC: the reference definition, named as in the naming contract and on the user's scale.
 
-Geometry (why this samples well where a packed Cholesky factor on the data's scale does not):
+Geometry (why this samples well when a packed Cholesky factor on the data's scale does not):
 
 - intercept and common effects are sampled in units of the data (`Scaling`) through a linear transform, so
   start values and step sizes suit any unit, while names and priors stay on the user's scale;
-- what is sampled are the coefficients of the swept columns on which the priors are stated (`bayesmixed.priors.swept`),
-  and the intercept at the centre of the data: ``beta`` and ``Intercept``, of the columns as written, follow from them;
-- likewise the covariance of group effects, at the slope columns' means where it is stated far from them;
+- the sampled values are the coefficients of the swept columns on which the priors are stated
+  (`bayesmixed.priors.swept`) and the intercept at the centre of the data; ``beta`` and ``Intercept`` follow from them;
+- the covariance of group effects is sampled likewise, at the slope columns' means if it is stated far from them;
 - group effects are non-centred: ``b = z L'`` with standard normal ``z``;
 - standard deviations and correlations are separate parameters. LKJ(eta) correlations are built from
   independent partial correlations (`bayesmixed.priors.lkj`), whose logit is unbounded and of order one.
@@ -44,7 +44,7 @@ from bayesmixed.priors.scaling import Scaling, far_means
 if TYPE_CHECKING:
     import pymc as pm
 
-# our prior -> PyMC's distribution, with its parameters' names
+# our prior -> PyMC's distribution and the names of its parameters
 _DISTRIBUTIONS: dict[type[Prior], tuple[str, dict[str, str]]] = {
     Normal: ("Normal", {"mu": "mu", "sigma": "sigma"}),
     StudentT: ("StudentT", {"nu": "nu", "mu": "mu", "sigma": "sigma"}),
@@ -72,10 +72,10 @@ def build_model(definition: Model, design: Design, obs: np.ndarray | None = None
     -------
     pymc.Model
         Variables as in the naming contract (``Intercept``, ``beta``, ``sd_<factor>``, ``corr_<factor>``,
-        the family's parameters, ``b_<factor>``), what is sampled in their place (``Intercept_centred``, ``beta_swept``,
+        the family's parameters, ``b_<factor>``), those sampled in their place (``Intercept_centred``, ``beta_swept``,
         ``sd_<factor>_swept``), the standardised group effects ``z_<factor>``, the response ``y``; data
-        in ``X``, ``Z_<factor>``, ``code_<factor>``. ``y`` is observed with frequency weights as a potential. Of an
-        ordered response ``thresholds`` follow from what is sampled: ``Intercept``, minus the middle one, and ``gaps``.
+        in ``X``, ``Z_<factor>``, ``code_<factor>``. ``y`` is observed, with frequency weights as a potential. For
+        an ordered response, ``thresholds`` follow from the sampled ``Intercept``, minus the middle one, and ``gaps``.
     """
     pm = import_pymc()
     family, priors = definition.family, definition.priors
@@ -113,7 +113,7 @@ def _common_part(design: Design, priors: Priors, scaling: Scaling) -> Any:
         is_swept = np.any(np.eye(p) != T)
         name, scale = "beta_swept" if is_swept else "beta", scaling.y_scale / scaling.x_scale
         swept: Any = _vector(name, by_label, "common_effect", location=0.0, scale=scale)
-        # what is sampled is the intercept at the centre of the data; its prior is that of this less the shift
+        # the intercept is sampled at the centre of the data; the prior is that of this value minus the shift
         shift = (scaling.x_location * swept).sum() if np.any(scaling.x_location) else 0.0
         beta = pm.Deterministic("beta", T @ swept, dims="common_effect") if is_swept else swept
         eta = pm.Data("X", design.X, dims=("obs", "common_effect")) @ beta
@@ -139,7 +139,7 @@ def _scalar(name: str, prior: Prior, scaling: Scaling, shift: Any) -> Any:
 
 
 def _vector(name: str, priors: list[Prior], dim: str, location: float = 0.0, scale: Any = None) -> Any:
-    """One variable with a prior per entry; priors of several kinds are sampled apart and put together."""
+    """One variable with a prior per entry; priors of several kinds are sampled separately and joined."""
     import pymc as pm
     import pytensor.tensor as pt
 
@@ -168,8 +168,8 @@ def _arguments(priors: list[Prior]) -> tuple[str, dict[str, Any]]:
 def _group_effects(factor: GroupFactor, priors: Priors, T: np.ndarray, mean: np.ndarray) -> Any:
     """Group effects of one factor, (n_levels, q): non-centred, ``b = z root'`` with ``Sigma = root root'``.
 
-    The prior is one of the swept columns' covariance, Sigma_s; of the effects as written it is T Sigma_s T'. It is
-    sampled at the slopes' means, `mean`.
+    The prior is that of the swept columns' covariance, Sigma_s; the covariance of the effects as written is
+    T Sigma_s T'. It is sampled at the slopes' means, `mean`.
     """
     import pymc as pm
     import pytensor.tensor as pt
@@ -197,7 +197,7 @@ def _group_effects(factor: GroupFactor, priors: Priors, T: np.ndarray, mean: np.
 
 
 def _move_from_mean(factor: GroupFactor, root: Any, sd: Any, mean: np.ndarray, priors: Priors) -> Any:
-    """Go from the group covariance at the slopes' means, where it is sampled, to that where its prior is stated.
+    """Move the group covariance from the slopes' means, where it is sampled, to the place where its prior is stated.
 
     Data far from that place say little about b_0 there but much about b_0 + mean'b, so sampling there follows a ridge
     with correlations of -0.9999. With ``b_at_mean = A b`` (A is the identity with `mean` in the intercept's row)
@@ -266,7 +266,7 @@ def _auxiliary(family: Family, priors: Priors, scaling: Scaling) -> dict[str, An
 
 
 def _report(model: pm.Model, family: Family, auxiliary: dict[str, Any]) -> None:
-    """Give the model those variables of the naming contract that stand for what is sampled."""
+    """Add the variables of the naming contract that are derived from the sampled ones."""
     import pymc as pm
 
     sampled = auxiliary | ({"Intercept": model["Intercept"]} if "Intercept" in model.named_vars else {})
@@ -281,7 +281,7 @@ def _scalar_auxiliary(name: str, family: Family, priors: Priors, scaling: Scalin
     import pymc as pm
 
     prior = priors.auxiliary[name]
-    # above its floor a truncated prior has the density of the whole one, but for a constant
+    # above its floor a truncated prior has the density of the whole one, up to a constant
     distribution, arguments = _arguments([prior.prior if isinstance(prior, Truncated) else prior])
     arguments = {key: value[0] for key, value in arguments.items()}
     if floor := family.floors(scaling.y_scale).get(name):

@@ -1,1 +1,1 @@
-"""Models whose response is not normal, sampled in coordinates that a working Gaussian gives: see `engine`."""
+"""Models whose response is not normal, sampled in coordinates from a working Gaussian: see `engine`."""

@@ -1,6 +1,6 @@
-"""From the mode to the sampler's last reference: chains are started, and learn from themselves in a few rounds.
+"""From the mode to the sampler's final reference: chains are started, and adapt in a few rounds.
 
-Chains of a fit of nearly the same rows go on instead, from where they are, and learn the step alone.
+Chains of a fit of nearly the same rows instead continue from where they are, and adapt only the step.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from bayesmixed.sampling.transport.working.rows import Reference, Rows
 
 @dataclass(frozen=True)
 class Adapted:
-    """What sampling begins with.
+    """What sampling starts from.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class Adapted:
 
 @dataclass
 class Pilot:
-    """Averages over the states of a round, which the next reference and coordinates are made of.
+    """Averages over the states of a round, from which the next reference and coordinates are made.
 
     Attributes
     ----------
@@ -80,14 +80,14 @@ class Pilot:
         self._x.append(state.points.x)
 
     def reference(self) -> Reference:
-        """Of the mean weights W, and with the mean score as its slope at the mean linear predictor; all else alike."""
+        """The reference with the mean weights W, the mean score at the mean linear predictor, and mean slopes."""
         n = len(self._x)
         slopes = {name: total / n for name, total in self._slopes.items()}
         at = {name: total / n for name, total in self._at.items()}
         return Reference.about(self._lin / n, self._weight / n, self._score / n, slopes, at)
 
     def coordinates(self) -> Coordinates:
-        """Whitened by the round's mean, and by its covariance and the one before, averaged."""
+        """Coordinates whitened by the round's mean, and by the average of its covariance and the previous one."""
         before = self.target.coordinates
         u = before.warped(np.concatenate(self._x, axis=1))
         if not len(u):
@@ -100,7 +100,7 @@ class Pilot:
 
 
 def adapt(target: Target, chains: int, rng: np.random.Generator, advance: Callable[[int], None]) -> Adapted:
-    """Start the chains, and let reference, coordinates and step learn from them.
+    """Start the chains, and adapt reference, coordinates and step to them.
 
     Parameters
     ----------
@@ -109,12 +109,12 @@ def adapt(target: Target, chains: int, rng: np.random.Generator, advance: Callab
     chains : int
     rng : numpy.random.Generator
     advance : callable
-        Told the number of evaluations after every trajectory.
+        Called with the number of evaluations after every trajectory.
 
     Raises
     ------
     SamplerError
-        There is no density where the chains should start.
+        The density is zero where the chains should start.
     """
     return _learn(target, start_chains(target, chains, rng), ROUNDS, rng, advance)
 
@@ -126,7 +126,7 @@ def _learn(
     rng: np.random.Generator,
     advance: Callable[[int], None],
 ) -> Adapted:
-    """Let the step learn in every round, reference and coordinates in all but the last."""
+    """Adapt the step in every round, reference and coordinates in all but the last."""
     d, chains = target.coordinates.parameters.dimension, len(state.residual)
     lengths = [constant + per_coordinate * d for constant, per_coordinate in rounds]
     gradients = 0
@@ -147,7 +147,7 @@ def _learn(
 
 
 def start_chains(target: Target, chains: int, rng: np.random.Generator) -> State:
-    """Chains about the mode; one without density or force there starts half as far from it, or half of that."""
+    """Chains about the mode; one with no density or force there starts half as far from it, or half of that."""
     size = target.rows.layout.size
     x = rng.standard_normal((size + target.coordinates.parameters.dimension, chains))
     x[:size] *= SPREAD
@@ -157,7 +157,7 @@ def start_chains(target: Target, chains: int, rng: np.random.Generator) -> State
         if not lost.any():
             return state
         x[:, lost] /= 2
-    raise SamplerError("the posterior has no density where its chains should start")
+    raise SamplerError("the posterior density is zero where its chains should start")
 
 
 def relocate(target: Target, state: State) -> State:
@@ -169,7 +169,7 @@ def relocate(target: Target, state: State) -> State:
 
 @dataclass(frozen=True)
 class Warm:
-    """What the chains of a fit ran on, and where they ended: those of a fit of nearly the same rows start there.
+    """What the chains of a fit ran on, and where they ended: chains of a fit of nearly the same rows can start there.
 
     Attributes
     ----------
@@ -177,7 +177,7 @@ class Warm:
         Of `w`.
     coordinates : Coordinates
     reference : Reference
-        Of the fit's rows; rows that were learned from by weights came after them.
+        Of the fit's rows; rows that were added by weighting come after them.
     step : float
     w : numpy.ndarray of shape (size, C)
     x : numpy.ndarray of shape (d, C)
@@ -194,14 +194,14 @@ class Warm:
 
     @classmethod
     def of(cls, adapted: Adapted, w: np.ndarray, x: np.ndarray) -> Warm:
-        """Of what was adapted, and the last states (size, C) and (d, C)."""
+        """From what was adapted and the last states, (size, C) and (d, C)."""
         target = adapted.target
         return cls(target.rows.layout, target.coordinates, target.reference, adapted.step, w, x)
 
     def extended(self, rows: Rows) -> Warm:
-        """For the fit's rows, and others after them.
+        """Extend it to the fit's rows and others after them.
 
-        These are approximated at the mode of the effects, and effects of levels that the fit did not have are there.
+        The others are approximated at the mode of the effects, which is also where effects of new levels start.
         """
         if len(self.reference.W) == rows.n:
             return self
@@ -213,17 +213,17 @@ class Warm:
         return replace(self, layout=rows.layout, reference=reference, w=np.where(further, mode, w))
 
     def adapt(self, rows: Rows, rng: np.random.Generator, advance: Callable[[int], None]) -> Adapted:
-        """Let the chains go on with other rows, which the reference is of; `advance` as in the function of this name.
+        """Continue the chains with other rows, those of the reference; `advance` as in the function of this name.
 
         Raises
         ------
         SamplerError
-            The posterior is not near to the fit's: steps have to be much shorter.
+            The posterior is not close to the fit's: steps have to be much shorter.
         """
         target = Target.of(rows, self.coordinates, self.reference)
         t = target.coordinates.whiten(self.x)
         z = target.transport(target.coordinates.at(t)).noise(self.w)
         adapted = _learn(target, target.evaluate(np.concatenate([z, t])), ROUNDS[-1:], rng, advance)
         if not adapted.step >= WARM_STEP * self.step:
-            raise SamplerError(f"the fit's chains, going on, need steps of {adapted.step:.2f}, not {self.step:.2f}")
+            raise SamplerError(f"the fit's chains, continued, need steps of {adapted.step:.2f}, not {self.step:.2f}")
         return adapted

@@ -1,4 +1,4 @@
-"""Kept states become `Draws`: everything is brought to the user's scale."""
+"""Turn kept states into `Draws`: everything is converted to the user's scale."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from bayesmixed.sampling.transport.model import Prepared
 
 @dataclass
 class Kept:
-    """The states that are kept, one per draw, of the C chains that run.
+    """The states that are kept, one per draw, of the C running chains.
 
     Attributes
     ----------
     w : list of numpy.ndarray of shape (size, C)
     x : list of numpy.ndarray of shape (d, C)
     log_density, acceptance, divergent : list of numpy.ndarray of shape (C,)
-        The acceptance is averaged over the trajectories since the draw before, divergences are counted.
+        The acceptance is averaged over the trajectories since the previous draw; divergences are counted.
     """
 
     w: list[np.ndarray] = field(default_factory=list)
@@ -68,7 +68,7 @@ def states_by_draw(values: list[np.ndarray], chains: int, rows: slice = slice(No
 def _effects(
     prepared: Prepared, design: Design | DesignSpec, w: list[np.ndarray], chains: int
 ) -> dict[str, np.ndarray]:
-    """Common and group effects of draws, a list of (size, C); some draws at a time, as there may be many effects."""
+    """Common and group effects of draws, a list of (size, C); a few draws at a time, as there may be many effects."""
     units, arrangement = prepared.units, prepared.rows.layout
     common = states_by_draw(w, chains, slice(arrangement.offsets[-1], None))
     shape = common.shape[1:]

@@ -1,4 +1,4 @@
-"""What is sampled beside the noise: the covariances and the auxiliary parameters, whitened.
+"""What is sampled besides the noise: the covariances and the auxiliary parameters, whitened.
 
 t --mu + V t--> u --Warp--> x = (log sds, partial correlations, log(auxiliary - floor)) --> roots, auxiliary
 """
@@ -43,7 +43,7 @@ class Points:
 
 @dataclass(frozen=True)
 class Parameters:
-    """The unconstrained parameters x of a model: log sds in working units, the vines', the auxiliary ones.
+    """The unconstrained parameters x of a model: log sds in working units, those of the vines, the auxiliary ones.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class Parameters:
     priors : dict of str to Prior
         Of the auxiliary parameters.
     floors : dict of str to float
-        Values that they stay above, where these are not zero.
+        Lower bounds of these, where they are not zero.
     """
 
     STORED: ClassVar[tuple[str, ...]] = ("covariances", "priors", "floors")
@@ -81,7 +81,7 @@ class Parameters:
         return Points(x, relative.roots, auxiliary, np.where(inside, log_prior, -np.inf))
 
     def slope(self, points: Points, by_auxiliary: dict[str, np.ndarray]) -> np.ndarray:
-        """Derivative by the auxiliary parameters' coordinates x, (k, N), of what has `by_auxiliary` by themselves."""
+        """Turn `by_auxiliary`, derivatives by the auxiliary parameters, into those by their coordinates x, (k, N)."""
         rest = [np.exp(log_value) for log_value in points.x[self.covariances.dimension :]]
         found = [by_auxiliary[name] * own for name, own in zip(self.priors, rest, strict=True)]
         return np.array(found).reshape(len(found), points.x.shape[1])
@@ -109,7 +109,7 @@ class Coordinates:
     V: np.ndarray
 
     def at(self, t: np.ndarray) -> Points:
-        """Evaluate points t, (d, N); the log prior density is that of t, but for a constant."""
+        """Evaluate points t, (d, N); the log prior density is that of t, up to a constant."""
         x, log_jacobian = self.warp.unwarp(self.mu[:, None] + self.V @ t)
         points = self.parameters.at(x)
         return replace(points, log_prior=points.log_prior + log_jacobian)

@@ -1,12 +1,12 @@
-"""The transport sampler: the order of its steps, and the models it does not take.
+"""The transport sampler: the order of its steps, and the models that it refuses.
 
 1. Distinct rows in working units (`rows`), and the mode of the posterior (`start`).
-2. Chains about it, which adapt the reference, the coordinates and the step in three rounds (`adaptation`).
-3. Trajectories with all of these frozen; where the chains do not agree, or say too little, they run on, and are thinned
-   (`run`).
+2. Chains around it, which adapt the reference, the coordinates and the step in three rounds (`adaptation`).
+3. Trajectories with all of these frozen; if the chains do not agree, or have too few effective draws, they run on and
+   are thinned (`run`).
 4. Effects and parameters on the user's scale (`assembly`).
 
-Its modules are loaded when a model is for it: a Gaussian one never is.
+Its modules are loaded only for models that it samples, which are never Gaussian.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def takes(family: Family) -> bool:
 
 
 def refuses(model: Model, design: Measured, settings: Settings) -> str:
-    """Why the model is none for transport; empty where it is one."""
+    """Why transport cannot sample the model; empty if it can."""
     if found := not_normal(model.priors):
         return f"only Normal priors of common effects can be transported, not {found}"
     dimension = n_covariance_parameters(design) + len(model.family.auxiliary)
@@ -41,7 +41,7 @@ def refuses(model: Model, design: Measured, settings: Settings) -> str:
 
 
 def _too_wide(design: Design) -> str:
-    """Which effects are too many to be integrated out together; empty where they are not."""
+    """Which effects are too many to be integrated out together; empty if none are."""
     from bayesmixed.sampling.transport.working.layout import Layout  # noqa: PLC0415
     from bayesmixed.sampling.transport.working.products import products_needed  # noqa: PLC0415
 

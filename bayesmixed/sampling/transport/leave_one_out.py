@@ -1,26 +1,26 @@
-"""The density of every row given all others, the effects integrated out, at the draws of the parameters.
+"""The density of every row given all others, with the effects integrated out, at the draws of the parameters.
 
-Given the parameters of a draw the effects have the working Gaussian's distribution, roughly, in which the linear
-predictor of row i is N(m_i, v_i). Taking the row's own quadratic out again leaves its cavity
+Given the parameters of a draw, the effects roughly have the working Gaussian's distribution, under which the linear
+predictor of row i is N(m_i, v_i). Removing the row's own quadratic leaves its cavity
 
     lin_i | y_-i ~ N(m_c, v_c),    1 / v_c = 1 / v_i - kappa W_i,    m_c / v_c = m_i / v_i - kappa a_i,
 
 over which the row's exact density is integrated numerically, at nodes lin_i = m_i + u v_i^(1/2). With s = 1 - v_i
 kappa W_i the cavity's exponent there is -(u + v_i^(1/2) kappa (a_i - W_i m_i) / s)^2 s / 2, which divides by no
-variance: that of a row whose columns are all zero is zero, too (Vehtari, Mononen, Tolvanen, Sivula & Winther, 2016,
+variance: that of a row whose columns are all zero is also zero (Vehtari, Mononen, Tolvanen, Sivula & Winther, 2016,
 Bayesian leave-one-out cross-validation approximations for Gaussian latent variable models, Journal of Machine Learning
 Research 17(103), section 3). A frequency weight stands for w_i equal rows, which are left out together.
 
-The other rows' quadratic stays the one that was made with row i among them. Measured on 56 rows of the cbpp data, the
-sum over all rows is 0.6 above that of 56 fits without the row (no row by more than 0.4), where that of densities given
-the effects is 1.9 above (0.76), with k-hat of 0.94.
+The quadratic of the other rows is still the one made with row i among them. On the 56 rows of the cbpp data, the sum
+over all rows is 0.6 above that of 56 fits without the row (no row by more than 0.4), while that of densities given
+the effects is 1.9 above (0.76), with a k-hat of 0.94.
 
-Where the draws given all rows say too little of those given all others, a fit of these has been made, and the row's
-density is the ratio of two normalising constants, of which draws of both posteriors tell more than the mean over either
-(`bridge`). Measured on a count of 10 (25) among others of about 3, whose log density is -8.7 (-26.6) by integrating
-over fits in which the row has a weight from 0 to 1: -8.7 to -8.8 (-26.9 to -27.4) in four pairs of fits of 4,000 draws;
-the mean over draws given all others is -8.8 to -8.9 (-29.5 to -31.8), importance sampling from those given all rows
--8.1 to -9.7 (-21.8 to -24.8).
+If the draws given all rows say too little about the posterior without the row, the other rows are fitted, and the row's
+density is the ratio of two normalising constants, which draws of both posteriors estimate better than a mean over
+either (`bridge`). An example is a count of 10 (25) among others of about 3, whose log density is -8.7 (-26.6) by
+integrating over fits in which the row has a weight from 0 to 1: four pairs of fits of 4,000 draws give -8.7 to -8.8
+(-26.9 to -27.4), the mean over draws given all others -8.8 to -8.9 (-29.5 to -31.8), and importance sampling from
+those given all rows -8.1 to -9.7 (-21.8 to -24.8).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from bayesmixed.sampling.transport.working.factorised import Factorised, by_grou
 from bayesmixed.sampling.transport.working.products import WorkingGaussian
 from bayesmixed.sampling.transport.working.rows import Reference, Rows
 
-_MIN_KEPT = 1e-12  # of s, which is positive but for rounding
+_MIN_KEPT = 1e-12  # lower bound of s, which is positive except for rounding
 
 
 def leave_one_out(rows: Rows, parameters: Parameters, reference: Reference, x: np.ndarray) -> np.ndarray:
@@ -46,7 +46,7 @@ def leave_one_out(rows: Rows, parameters: Parameters, reference: Reference, x: n
     Parameters
     ----------
     rows : Rows
-        All rows, identical ones one by one.
+        All rows, with identical ones kept separate.
     parameters : Parameters
     reference : Reference
         Of these rows.
@@ -73,7 +73,7 @@ def leave_one_out(rows: Rows, parameters: Parameters, reference: Reference, x: n
 def bridge(whole: np.ndarray, others: np.ndarray) -> tuple[float, float]:
     """Log density of a row given all others, and its standard error, as if draws were independent.
 
-    Where r is that log density the mean of p / (p + e^r) over draws given all others equals the mean of e^r / (p + e^r)
+    If r is that log density, the mean of p / (p + e^r) over draws given all others equals the mean of e^r / (p + e^r)
     over as many given all rows (Meng & Wong, 1996, Simulating ratios of normalizing constants via a simple identity,
     Statistica Sinica 6, 831-860, section 3; p is the row's density at a draw).
 
@@ -92,7 +92,7 @@ def bridge(whole: np.ndarray, others: np.ndarray) -> tuple[float, float]:
 def variances(rows: Rows, factorised: Factorised) -> np.ndarray:
     """Variance of each row's linear predictor under the working Gaussian, (n, N).
 
-    The row's columns are turned by the transport's adjoint, factor by factor: only its own levels are met.
+    The transport's adjoint is applied to the row's columns, factor by factor; it only involves the row's own levels.
     """
     layout, N = factorised.layout, len(factorised.scale)
     left = [np.repeat(rows.Z[i].T[..., None], N, axis=2) for i in range(layout.nested)]  # (q, n, N)

@@ -1,4 +1,4 @@
-"""A model and its rows, brought to the sampler's units."""
+"""A model and its rows in the sampler's units."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Prepared:
 
     @classmethod
     def of(cls, model: Model, design: Design) -> Prepared:
-        """Measure the design, and bring its rows to working units."""
+        """Measure the design, and convert its rows to working units."""
         family, priors = model.family, model.priors
         units = Units.learn(design, priors, family)
         covariances = Covariances.of(design, priors, units)
@@ -52,7 +52,7 @@ class Prepared:
         return cls(units, rows, Parameters(covariances, auxiliary, floors), mean, root)
 
     def rows_of(self, design: Design) -> Rows:
-        """Rows of a design in the same units, identical ones apart."""
+        """Rows of a design in the same units, with identical ones kept separate."""
         return Rows.of(design, self.rows.family, self.units, self.common_mean, self.common_root)
 
 

@@ -1,4 +1,4 @@
-"""The final run: trajectories of adapted chains, kept until they agree and say enough."""
+"""The final run: trajectories of adapted chains, until they agree and have enough effective draws."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ def run(
     rng: np.random.Generator,
     advance: Callable[[int], None],
 ) -> tuple[Draws, Kept]:
-    """Run, and run on while the gates want more.
+    """Run, and continue while the gates ask for more.
 
     Parameters
     ----------
     prepared : Prepared
     design : Design or DesignSpec
-        Of the names.
+        For the names.
     adapted : Adapted
     draws, chains : int
-        That are kept; the chains that adapted all run, and the gates of the trajectories judge all of them.
+        Those that are kept; all chains that adapted run, and the gates of the trajectories judge all of them.
     rng : numpy.random.Generator
     advance : callable
-        Told the number of evaluations after every trajectory.
+        Called with the number of evaluations after every trajectory.
 
     Raises
     ------
     SamplerError
-        The draws are not to be trusted; says why.
+        The draws cannot be trusted; the message says why.
     """
     kept, state, spent = Kept(), adapted.state, 0
-    judged = draws >= MIN_DRAWS  # fewer tell nothing, and the fit's warning says so
+    judged = draws >= MIN_DRAWS  # fewer say nothing, as the fit's warning tells
     if adapted.step < MIN_STEP:
         raise SamplerError(f"trajectories need steps of {adapted.step:.3f}, less than {MIN_STEP}")
     for thin in THINNING:
@@ -64,7 +64,7 @@ def run(
                 divergent += move.divergent
                 spent += move.gradients
                 advance(move.gradients * len(state.residual))
-            kept.w.append(state.w.copy())  # which may be a part of what was evaluated, and would keep all of it
+            kept.w.append(state.w.copy())  # it may be a view of what was evaluated, and would keep all of it in memory
             kept.x.append(state.points.x)
             kept.log_density.append(state.log_density)
             kept.acceptance.append(acceptance)
@@ -81,7 +81,7 @@ def run(
 
 
 def _trouble(kept: Kept, thin: int) -> str:
-    """What tells against the trajectories, whatever the draws say; empty where nothing does."""
+    """What is wrong with the trajectories, whatever the draws say; empty if nothing is."""
     acceptance = float(np.mean(kept.acceptance))
     if acceptance < MIN_ACCEPTANCE:
         return f"acceptance is {acceptance:.2f} (at least {MIN_ACCEPTANCE})"

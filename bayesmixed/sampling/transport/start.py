@@ -1,8 +1,8 @@
 """Where sampling starts: penalised quasi-likelihood, alternating between effects and parameters.
 
 Breslow & Clayton (1993), Approximate inference in generalized linear mixed models, Journal of the American Statistical
-Association 88, 9-25. The effects' mode at fixed parameters by Newton's method on working Gaussians; then the mode of
-the parameters under the working Gaussian there.
+Association 88, 9-25. First the effects' mode at fixed parameters by Newton's method on working Gaussians, then the
+mode of the parameters under the working Gaussian there.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from bayesmixed.sampling.transport.target import Target, transport
 from bayesmixed.sampling.transport.working.products import WorkingGaussian
 from bayesmixed.sampling.transport.working.rows import Reference, Rows
 
-_NOWHERE = -1e300  # log density of a point that is ruled out; finite, so that differences stay numbers
+_NOWHERE = -1e300  # log density of a point that is ruled out; finite, so that differences stay finite
 
 
 def find_start(rows: Rows, parameters: Parameters) -> Target:
-    """A target whose reference and coordinates are those at the posterior's mode, roughly.
+    """A target whose reference and coordinates are roughly those at the posterior's mode.
 
     Raises
     ------
     SamplerError
-        There is no density where the search begins.
+        The density is zero where the search begins.
     """
     x, w = _first(parameters), np.zeros((rows.layout.size, 1))
     for outer in range(OUTER):
@@ -73,7 +73,7 @@ def _starts(parameters: Parameters, x: np.ndarray) -> np.ndarray:
 
 
 def newton(rows: Rows, points: Points, w: np.ndarray) -> np.ndarray:
-    """The mode of the effects at one point of the parameters, (size, 1), by Newton's method from `w`."""
+    """The mode of the effects, (size, 1), at one point of the parameters, by Newton's method from `w`."""
     v = _standardised(rows, points, w)
     value = _penalised(rows, points, w, v)
     for _ in range(NEWTON):
@@ -97,7 +97,8 @@ def newton(rows: Rows, points: Points, w: np.ndarray) -> np.ndarray:
 def reference_at(rows: Rows, points: Points, w: np.ndarray, *, follows: bool = False) -> Reference:
     """The quadratic approximation of the rows' log densities at one point and its effects, (size, 1).
 
-    The search for a mode takes one that follows no parameter: at fixed linear predictors its density has no maximum.
+    The search for a mode uses one that follows no parameter: with one that does, the density at fixed linear predictors
+    has no maximum.
     """
     lin = rows.linear(w)
     weight, score, slopes = rows.working(lin, points.auxiliary)
@@ -107,7 +108,7 @@ def reference_at(rows: Rows, points: Points, w: np.ndarray, *, follows: bool = F
 
 
 def _standardised(rows: Rows, points: Points, w: np.ndarray) -> np.ndarray:
-    """Effects in units of their prior, (size, 1): those that are N(0, I) there."""
+    """Effects in units of their prior, (size, 1), in which they are N(0, I)."""
     layout, v = rows.layout, w.copy()
     for i, f in enumerate(layout.factors):
         own = layout.own(v, i)
@@ -116,15 +117,15 @@ def _standardised(rows: Rows, points: Points, w: np.ndarray) -> np.ndarray:
 
 
 def _penalised(rows: Rows, points: Points, w: np.ndarray, v: np.ndarray) -> float:
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # too far a step
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # a step that is too long
         value = float(rows.log_density(rows.linear(w), points.auxiliary)[0] - 0.5 * np.square(v).sum())
     return value if np.isfinite(value) else -np.inf
 
 
 def _mode(rows: Rows, parameters: Parameters, x: np.ndarray, w: np.ndarray, starts: np.ndarray) -> Mode:
-    """The mode of the parameters under the working Gaussian at the effects w, (size, 1), which are integrated out.
+    """The mode of the parameters under the working Gaussian at the effects w, (size, 1), effects integrated out.
 
-    Auxiliary parameters are learned from the rows' log density, less the quadratic, at the fixed linear predictors M w.
+    Auxiliary parameters are learned from the rows' log density minus the quadratic, at the fixed linear predictors M w.
     """
     if not parameters.dimension:
         return Mode(x, 0.0, np.empty((0, 0)))
@@ -149,7 +150,7 @@ def _mode(rows: Rows, parameters: Parameters, x: np.ndarray, w: np.ndarray, star
 
 
 def _coordinates(parameters: Parameters, x: np.ndarray, mode: Mode) -> Coordinates:
-    """Whitened by the curvature at the mode, in the coordinates of the warp."""
+    """Coordinates whitened by the curvature at the mode, in those of the warp."""
     warp = Warp(x[: parameters.covariances.n_sds])
     mu = warp.warp(x) if len(x) else x
     slope = warp.slope(mu)

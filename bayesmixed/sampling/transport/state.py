@@ -1,8 +1,8 @@
-"""What a fit keeps: its rows in working units, and its draws of the parameters; with them new rows are learned from.
+"""What a fit keeps in order to learn from new rows: its rows in working units, and its draws of the parameters.
 
-The draws are weighted by the new rows' density where all their groups are known, and the weights are even enough; else
-the sampler runs again on all rows. Its chains go on from where those of the fit ended, unless the new rows have moved
-the posterior too far.
+The draws are weighted by the new rows' density if all their groups are known and the weights are even enough;
+otherwise the sampler runs again on all rows. Its chains continue from where those of the fit ended, unless the new rows
+have moved the posterior too far.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class State:
     prepared : Prepared
         With all rows so far.
     x : numpy.ndarray of shape (d, S)
-        Parameters of every draw, chain after chain, in the sampler's coordinates.
+        Parameters of every draw, numbered across the chains, in the sampler's coordinates.
     warm : Warm
         Of the last run of the sampler.
     """
@@ -60,7 +60,7 @@ class State:
         return None
 
     def update(self, draws: Draws, spec: DesignSpec, design: Design, *, seed: int, progressbar: bool) -> Draws:
-        """Learn from new rows; see `FitState.update`. ``diagnostics["reason"]`` says which way it went."""
+        """Learn from new rows; see `FitState.update`. ``diagnostics["reason"]`` says how."""
         clock = Clock()
         new = self.prepared.rows_of(design)
         prepared = replace(self.prepared, rows=self.prepared.rows + new)
@@ -74,7 +74,7 @@ class State:
         return result
 
     def _weighted(self, draws: Draws, prepared: Prepared, new: Rows, design: Design, seed: int) -> tuple[Draws, str]:
-        """The draws resampled for all rows, and why they are not good enough; empty where they are."""
+        """The draws resampled for all rows, and why they are not good enough; empty if they are."""
         if any(len(factor.levels) > draws.values[f"b_{factor.name}"].shape[2] for factor in design.groups):
             return draws, "the rows have new groups"
         log_weights = np.empty(draws.size)
@@ -110,7 +110,7 @@ class State:
     def refit_without(
         self, draws: Draws, design: Design, row: int, *, seed: int, progressbar: bool
     ) -> tuple[float, float]:
-        """Log density of one row given all others, by a fit of these; see `FitState.refit_without`."""
+        """Log density of one row given all others, from a fit to the others; see `FitState.refit_without`."""
         rows, others = self.prepared.rows_of(design), np.delete(np.arange(design.n_rows), row)
         at, place = identical_rows(design.take(others), rows.family)
         prepared = replace(self.prepared, rows=rows.take(others).put_together(at, place))
@@ -126,7 +126,7 @@ class State:
         return bridge(*log_density)
 
     def _reference(self, draws: Draws, design: Design, rows: Rows) -> Reference:
-        """The quadratic approximation of some rows that is the posterior's average, as the pilot's is."""
+        """The quadratic approximation of some rows, averaged over the posterior as in `Pilot`."""
         keep = np.unique(np.linspace(0, draws.size - 1, REFERENCE_DRAWS).astype(int))
         lin = linear_predictors(draws, rows.family, design, keep) - rows.offset
         auxiliary = self._auxiliary(keep)
@@ -147,24 +147,24 @@ def sample_prepared(
     clock: Clock,
     warm: Warm | None = None,
 ) -> Draws:
-    """Sample a model that is brought to working units; see `engine`.
+    """Sample a model in working units; see `engine`.
 
     Parameters
     ----------
     prepared : Prepared
     design : Design or DesignSpec
-        Of the names.
+        For the names.
     settings : Settings
     clock : Clock
     warm : Warm, optional
-        Of a fit of nearly the same rows, whose chains go on.
+        From a fit of nearly the same rows, whose chains are continued.
 
     Raises
     ------
     SamplerError
     """
     rows, chains = prepared.rows, settings.chains
-    rng = np.random.default_rng((settings.seed, rows.n) if warm else settings.seed)  # not the noise of the fit again
+    rng = np.random.default_rng((settings.seed, rows.n) if warm else settings.seed)  # not the same noise as in the fit
     with Progress(settings.progressbar, f"Sampling {rows.layout.size} effects") as progress:
         try:
             if warm is None:
@@ -188,7 +188,7 @@ def sample_prepared(
 def sample_near(
     prepared: Prepared, design: Design | DesignSpec, settings: Settings, clock: Clock, warm: Warm
 ) -> tuple[Draws, str]:
-    """Let the chains of a fit go on, or sample from a new start; which of them, as an end of a sentence, too."""
+    """Continue the chains of a fit, or sample from a new start; also returns which, as the end of a sentence."""
     try:
         return sample_prepared(prepared, design, settings, clock, warm), ""
     except SamplerError as error:

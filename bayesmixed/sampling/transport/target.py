@@ -1,14 +1,15 @@
-"""The target in the transport's coordinates, its residual force, and the Gaussian that it is near to.
+"""The target in the transport's coordinates, its residual force, and the Gaussian that it is close to.
 
-With w(z, t) the working Gaussian's draw (`factorised`) the log density of (z, t) is
+With w(z, t) the working Gaussian's draw (`factorised`), the log density of (z, t) is
 
     - z'z / 2 + log p(x) + log |dx/dt| + log I(x) + sum_i D_i,
     D_i = l_i(eta_i) - kappa (a_i lin_i - W_i lin_i^2 / 2),
 
-I being the working Gaussian's integral: of the rows only what is cubic and higher is left. The linear term a_i may
-follow auxiliary parameters (`Reference`). Beside N(0, I) in (z, t) there is a residual. Its derivative by z is exact;
-that by t is a forward difference of the transport itself, at fixed z. Leapfrog steps preserve volume and are reversible
-for any force that is a function of the place alone, so that an error of the force costs acceptance and nothing else.
+I being the working Gaussian's integral: only cubic and higher terms of the rows are left. The linear term a_i may
+follow auxiliary parameters (`Reference`). What is left besides N(0, I) in (z, t) is the residual. Its derivative with
+respect to z is exact; that with respect to t is a forward difference of the transport itself, at fixed z. Leapfrog
+steps preserve volume and are reversible for any force that depends only on position, so an error in the force costs
+acceptance and nothing else.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class State:
     w : numpy.ndarray of shape (size, C)
     points : Points
     residual : numpy.ndarray of shape (C,)
-        Log density less that of N(0, I), but for a constant; -inf where it is not a number.
+        Log density minus that of N(0, I), up to a constant; -inf where it is not a number.
     force : numpy.ndarray of shape (size + d, C)
         Derivative of the residual.
     """
@@ -49,11 +50,11 @@ class State:
 
     @property
     def log_density(self) -> np.ndarray:
-        """Of (z, t), but for a constant, (C,)."""
+        """Of (z, t), up to a constant, (C,)."""
         return self.residual - 0.5 * np.square(self.x).sum(axis=0)
 
     def where(self, accepted: np.ndarray, other: State) -> State:
-        """The chains of `other` where accepted, else these."""
+        """The chains of `other` where accepted, otherwise these."""
         if accepted.all():
             return other
         if not accepted.any():
@@ -80,7 +81,7 @@ class State:
 
 @dataclass(frozen=True)
 class Transported:
-    """N points, and where the transport takes noise there.
+    """N points, and where the transport maps noise there.
 
     Attributes
     ----------
@@ -95,7 +96,7 @@ class Transported:
 
     @property
     def log_gaussian(self) -> np.ndarray:
-        """Log density of the coordinates under the working Gaussian, its effects integrated out, (N,)."""
+        """Log density of the coordinates under the working Gaussian, with its effects integrated out, (N,)."""
         return self.points.log_prior + self.factorised.log_integral
 
     @property
@@ -141,8 +142,8 @@ class Target:
         z, t = x[:size], x[size:]
         every = len(t) + 1
         together = min(every, at_once(4 * size * C, allowed().points))
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # far out: no density there
-            # no step, then one along each coordinate; steps that do not fit beside it come after
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # far out, where the density is zero
+            # no step, then one along each coordinate; steps that do not fit in come afterwards
             first = self._moved(z, t, range(together))
             base, w = first.take(C), first.w[:, :C]
             rows = self.rows.evaluate(w, base.points.auxiliary, self.reference)
@@ -157,7 +158,7 @@ class Target:
         return State(x, w, base.points, residual, force)
 
     def _moved(self, z: np.ndarray, t: np.ndarray, steps: range) -> Transported:
-        """The transport at coordinates that are moved along one of them; step 0 is none, step k along the kth."""
+        """The transport at coordinates shifted along one of them; step 0 is no shift, step k is along the kth."""
         d, numbers = len(t), np.array(steps)
         moved = np.repeat(t[:, None], len(numbers), axis=1)
         along = np.flatnonzero(numbers)
@@ -168,10 +169,10 @@ class Target:
 
     @staticmethod
     def _change(base: Transported, moved: Transported, rows: Evaluated) -> np.ndarray:
-        """What k steps change of the residual, (k, C), but for t't / 2 and what l_i itself owes to theta.
+        """Change of the residual by k steps, (k, C), except for t't / 2 and the direct dependence of l_i on theta.
 
         At first order in the change of w: g'(w(t + h e_k) - w(t)) + log p_G(t + h e_k) - log p_G(t) - (kappa_k - kappa)
-        Q, where g is the derivative of the residual by w and Q the sum of the rows' quadratics.
+        Q, where g is the residual's derivative with respect to w and Q the sum of the rows' quadratics.
         """
         size, C = base.w.shape
         change = np.einsum("sc,skc->kc", rows.by_effect, moved.w.reshape(size, -1, C) - base.w[:, None])

@@ -1,7 +1,7 @@
-"""Hamiltonian trajectories that rotate exactly under N(0, I) and are kicked by the residual's force alone.
+"""Hamiltonian trajectories: exact rotation under N(0, I), with kicks from the residual's force only.
 
 Shahbaba, Lan, Johnson & Neal (2014), Split Hamiltonian Monte Carlo, Statistics and Computing 24, 339-349, section 3.1.
-The step is shared by all chains, and adapted by dual averaging: Hoffman & Gelman (2014), The No-U-Turn Sampler, Journal
+All chains share one step, adapted by dual averaging: Hoffman & Gelman (2014), The No-U-Turn Sampler, Journal
 of Machine Learning Research 15, 1593-1623, section 3.2.
 """
 
@@ -55,7 +55,7 @@ class DualAveraging:
     Attributes
     ----------
     log_step : float
-        Of the next trajectory, x_t there.
+        Of the next trajectory; x_t in the paper.
     """
 
     log_step: float = float(np.log(FIRST_STEP))
@@ -74,7 +74,7 @@ class DualAveraging:
         return float(np.exp(self._mean_log))
 
     def learn(self, acceptance: float) -> None:
-        """Take in the acceptance of one trajectory, averaged over the chains."""
+        """Learn from the acceptance of one trajectory, averaged over the chains."""
         self._count += 1
         m, share = self._count, 1 / (self._count + DELAY)
         self._error = (1 - share) * self._error + share * (DELTA - acceptance)

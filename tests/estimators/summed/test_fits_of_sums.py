@@ -165,7 +165,7 @@ def test_labels_may_be_replaced_before_they_are_sent():
         ),
         ({"family": "t"}, ValueError, "statistics are of family 'gaussian', the estimator is of family='t'"),
         ({"sampler": "nuts"}, bm.SamplerError, "needs the rows, not sums over them"),
-        ({"priors": {"x": bm.StudentT(3, 0, 1)}}, bm.SamplerError, "NUTS is all that is left, and needs the rows"),
+        ({"priors": {"x": bm.StudentT(3, 0, 1)}}, bm.SamplerError, "Only NUTS is left, but it needs the rows"),
     ],
 )
 def test_an_estimator_of_another_model_is_refused(options, error, message):
@@ -177,7 +177,7 @@ def test_columns_of_which_sums_hold_nothing_are_refused():
     """Of a year's cube, beside the year and its square, 4e-7 is left."""
     formula = "y ~ year + {year ** 2} + {year ** 3} + (1 | pupil)"
     with pytest.raises(
-        bm.FormulaError, match=r"do not hold what is left of 'I\(year \*\* 3\)' beside .* Subtract a value"
+        bm.FormulaError, match=r"are not precise enough for 'I\(year \*\* 3\)' next to .* Subtract a meaningful value"
     ):
         fit_sums(sums(formula, FRAME, {}), {}, {})
     centred = "y ~ year + {(year - 2010) ** 2} + {(year - 2010) ** 3} + (1 | pupil)"

@@ -182,7 +182,7 @@ def test_a_pickle_does_not_grow_with_the_number_of_parts():
         ({"pupil": 3}, FormulaError, "column 'pupil' holds str labels in one part"),
         ({"k": "d"}, FormulaError, r"levels that the first rows did not have: 'd' .* categories={'k': \[...\]}"),
         ({"y": np.inf}, ValueError, "Input y contains NaN or infinity"),
-        ({"x": "text"}, FormulaError, "'x' was a number in fit and is text now"),
+        ({"x": "text"}, FormulaError, "'x' was a number in fit but is text now"),
     ],
 )
 @pytest.mark.parametrize("drawn", [False, True])
@@ -319,7 +319,7 @@ def test_products_with_a_column_far_from_zero_are_refused(formula):
         largest_difference(MixedModelRegressor(formula, **FAST).partial_fit(near), fit_rows(formula, near, {}, {}))
         < 1e-6
     )
-    with pytest.raises(FormulaError, match=r"sums over rows do not hold what is left of 'x:k"):
+    with pytest.raises(FormulaError, match=r"sums over rows are not precise enough for 'x:k"):
         MixedModelRegressor(formula, **FAST).partial_fit(far).predict(far)
 
 
@@ -328,5 +328,5 @@ def test_a_residual_that_is_tiny_beside_the_effects_needs_the_rows():
     effect = rng.normal(size=14)[FRAME["pupil"].str[1:].astype(int)]
     tiny = FRAME.assign(y=FRAME["x"] + effect + 1e-6 * rng.normal(size=120))
 
-    with pytest.raises(bm.SamplerError, match="NUTS is all that is left, and needs the rows, not sums"):
+    with pytest.raises(bm.SamplerError, match="Only NUTS is left, but it needs the rows, not sums"):
         MixedModelRegressor("y ~ x + (1 | pupil)", **FAST).partial_fit(tiny).predict(tiny)

@@ -299,7 +299,7 @@ def test_a_block_that_the_user_states_far_from_its_data_is_fitted_with_a_warning
 def test_data_of_one_row_per_group_leave_the_sd_to_the_sum():
     """Only sd^2 + sigma^2 is known: its posterior is about the variance of y, whatever the split."""
     y = np.random.default_rng(0).normal(0, 2, 200)
-    with pytest.warns(UserWarning, match="told apart by their priors alone"):
+    with pytest.warns(UserWarning, match="only the priors distinguish its effects"):
         est = MixedModelRegressor("(1 | g)", random_state=0).fit(pd.DataFrame({"g": np.arange(200)}), y)
     total = np.square(draws_of(est)["sd_g"][..., 0]) + np.square(draws_of(est)["sigma"])
     low, high = np.quantile(total, [0.05, 0.95])

@@ -1,1 +1,1 @@
-"""Rows as a quadratic approximation sees them, and the Gaussian that it makes of the effects."""
+"""The rows' quadratic approximation, and the Gaussian distribution of the effects that follows from it."""

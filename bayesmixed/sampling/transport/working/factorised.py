@@ -7,8 +7,8 @@ Sigma, r' = kappa^(1/2) r and T' = kappa^(1/2) T. With F F' = (Sigma'^-1 + S)^-1
     u = R^-1 (R^-T c + z_shared),  w'_shared = L u,     R'R = I + L'H L,  c = L' (r' reduced),
     b'_j = F_j (F_j' t_j + z_j),                        t_j = T'_j - C_j' w'_above.
 
-It is affine in z. The transpose of its linear part (`adjoint`), its inverse (`noise`) and the log of what the Gaussian
-integrates to (`log_integral`) are here, too.
+It is affine in z. The transpose of its linear part (`adjoint`), its inverse (`noise`) and the log of the Gaussian's
+integral (`log_integral`) are here too.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from bayesmixed.sampling.transport.working.shared import SharedFactor, factorise
 
 @dataclass(frozen=True)
 class NestedFactor:
-    """One nested factor's groups at N points, the levels above it not yet known.
+    """One nested factor's groups at N points, before the levels above it are known.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class NestedFactor:
     above : list of numpy.ndarray of shape (q, q_k, J, N or 1)
     shared : matrix of shape (q J, m), or numpy.ndarray of shape (q, m, J, N)
     T : numpy.ndarray of shape (q, J, N or 1)
-        Not times kappa^(1/2).
+        Without the factor kappa^(1/2).
     """
 
     F: np.ndarray
@@ -57,7 +57,7 @@ class Factorised:
     log_integral : numpy.ndarray of shape (N,)
         Log of the integral over w of the quadratic's exponential under the effects' prior.
     width : int
-        Points that matrix products take together.
+        Points per matrix product.
     """
 
     layout: Layout
@@ -81,7 +81,7 @@ class Factorised:
         return Factorised(self.layout, nested, self.shared.take(n), self.scale[:n], self.log_integral[:n], self.width)
 
     def effects(self, z: np.ndarray) -> np.ndarray:
-        """w, (size, N), of noise z of the same shape."""
+        """w, (size, N), from noise z of the same shape."""
         layout, w = self.layout, np.empty_like(z)
         shared = w[layout.start :] = self.shared.effects(z[layout.start :])
         for i in reversed(range(layout.nested)):
@@ -101,7 +101,7 @@ class Factorised:
         return z
 
     def adjoint(self, by_effect: np.ndarray) -> np.ndarray:
-        """Derivative by z, (size, N), of what has the derivative `by_effect` by w."""
+        """Turn `by_effect`, a derivative with respect to w, into that with respect to z, (size, N)."""
         layout, left, found = self.layout, by_effect / self.scale, np.empty_like(by_effect)
         for i in range(layout.nested):
             F, own, goal = self.nested[i].F, layout.own(left, i), layout.own(found, i)
@@ -123,7 +123,7 @@ class Factorised:
         return t
 
     def _take(self, i: int, t: np.ndarray, left: np.ndarray) -> None:
-        """Subtract what factor i passes on to what it is conditional on."""
+        """Subtract factor i's contribution to the effects that it is conditional on."""
         layout, factor = self.layout, self.nested[i]
         left[layout.start :] -= _transposed_times(factor.shared, t)
         for k, products in enumerate(factor.above, start=i + 1):
@@ -167,7 +167,7 @@ def factorise(
         Of each factor's covariance, in the layout's order.
     kappa : numpy.ndarray of shape (N,)
     moved : numpy.ndarray of shape (1 + k, N)
-        What each part of the linear term counts there, `WorkingGaussian.moved`.
+        The coefficient of each part of the linear term there, from `WorkingGaussian.moved`.
     width : int
         Points that matrix products take together: a product's last digits may depend on it, and on nothing else.
     """
@@ -200,7 +200,7 @@ def _packed(E: np.ndarray, r: np.ndarray) -> np.ndarray:
 
 
 def _together(parts: np.ndarray, moved: np.ndarray) -> np.ndarray:
-    """The linear term's parts (1 + k, ...) put together: (..., N), or (..., 1) where there is one."""
+    """The linear term's parts (1 + k, ...) put together: (..., N), or (..., 1) if there is only one."""
     return parts[0][..., None] if len(parts) == 1 else np.einsum("k...,kn->...n", parts, moved)
 
 
@@ -238,12 +238,12 @@ class Products:
 
     @classmethod
     def of(cls, rows: NestedProducts, moved: np.ndarray) -> Products:
-        """Those of the rows."""
+        """The products of the rows."""
         T = _together(rows.T, moved)
         return cls(rows.S[..., None], [own[..., None] for own in rows.above], rows.shared, T)
 
     def columns(self, n: int) -> np.ndarray:
-        """Everything a group is conditional on, then T, side by side: (q, k, J, n)."""
+        """Products with everything a group is conditional on, then T, side by side: (q, k, J, n)."""
         parts = [*self.above, by_group(self.shared, len(self.T)), self.T[:, None]]
         return np.concatenate([np.broadcast_to(part, (*part.shape[:-1], n)) for part in parts], axis=1)
 
@@ -257,7 +257,7 @@ def by_group(shared: Matrix, q: int) -> np.ndarray:
 
 
 def _eliminate(layout: Layout, i: int, F: np.ndarray, nested: list[Products]) -> np.ndarray:
-    """Integrate factor i out of what stands above it, which is updated; returns what is taken of the shared, (t, N).
+    """Integrate factor i out of the levels above it, updating these; returns what is taken from the shared, (t, N).
 
     That is C_j' F_j F_j' C_j of every group, C_j being its products with the effects above, the shared ones, and T.
     """
@@ -268,7 +268,7 @@ def _eliminate(layout: Layout, i: int, F: np.ndarray, nested: list[Products]) ->
     for k in range(i + 1, len(nested)):
         target, q_k = nested[k], layout.n_effects[k]
         own = turned[:, at : at + q_k]
-        # with itself and all columns behind it; levels first, for the sums
+        # with itself and all later columns; levels first, for the sums
         taken = np.einsum("eajn,ebjn->jabn", own, turned[:, at:])
         summed = (layout.sums[i, k] @ taken.reshape(J, -1)).reshape(-1, *taken.shape[1:]).transpose(1, 2, 0, 3)
         parts = np.split(summed, np.cumsum([q_k, *(above.shape[1] for above in target.above), layout.n_shared]), axis=1)

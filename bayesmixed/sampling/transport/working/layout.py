@@ -1,4 +1,4 @@
-"""In which order effects stand: factors each nested in the next, what crosses them, and the common effects."""
+"""The order of the effects: factors each nested in the next, those that cross them, and the common effects."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bayesmixed.gaussian.statistics import sums_by
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each effect stands in the vector of all.
+    """The position of each effect in the vector of all effects.
 
     Effect e of level j of factor f is at ``offsets[f] + e n_levels[f] + j``. Factors are numbered as they are
     integrated out: first those *nested* each in the next, whose groups are independent given the levels above, then the
@@ -29,7 +29,7 @@ class Layout:
         Number of those that are nested, each in the next.
     n_effects, n_levels, offsets : tuple of int
     ancestors : dict of (int, int) to numpy.ndarray of int, shape (n_levels[i],)
-        The level of nested factor k > i that each level of factor i occurs with.
+        The level of nested factor k > i with which each level of factor i occurs.
     p : int
         Number of common effects.
     """
@@ -46,7 +46,7 @@ class Layout:
 
     @classmethod
     def of(cls, n_effects: list[int], n_levels: list[int], codes: list[np.ndarray], p: int) -> Layout:
-        """Order the factors of a model, of which the effects, the levels and the rows' codes are given."""
+        """Order the factors of a model, given their effects, their levels and the rows' codes."""
         nested, crossed = nesting_order(n_effects, n_levels, codes)
         order = (*nested, *crossed)
         q, levels = tuple(n_effects[f] for f in order), tuple(n_levels[f] for f in order)
@@ -68,7 +68,7 @@ class Layout:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        """What follows from the fields is made again when it is needed."""
+        """Cached values are left out: they are recomputed from the fields when needed."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
@@ -102,7 +102,7 @@ class Layout:
         return values[self.offsets[-1] :]
 
     def placed(self, values: np.ndarray, other: Layout) -> np.ndarray:
-        """Effects of another layout, (size, C), whose levels come first in this one; those of further levels are 0."""
+        """Effects of another layout, (size, C), whose levels come first in this one; effects of other levels are 0."""
         found = np.zeros((self.size, values.shape[1]))
         for i, f in enumerate(self.factors):
             j = other.factors.index(f)
@@ -116,7 +116,7 @@ def nesting_order(
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The factors that are integrated out group by group, each nested in the next, and those that cross them.
 
-    The first is the factor of most effects; others follow by number of levels, where the last one is nested in them.
+    The first is the factor with most effects; others follow by number of levels if the previous one is nested in them.
     """
     order = sorted(range(len(codes)), key=lambda f: (-n_effects[f] * n_levels[f], f))
     nested = order[:1]
@@ -128,7 +128,7 @@ def nesting_order(
 
 
 def _parent(inner: np.ndarray, outer: np.ndarray, n_levels: int) -> np.ndarray:
-    """A level of the outer factor that each level of the inner one occurs with."""
+    """A level of the outer factor with which each level of the inner one occurs."""
     found = np.zeros(n_levels, dtype=int)
     found[inner] = outer
     return found

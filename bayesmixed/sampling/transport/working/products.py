@@ -1,12 +1,12 @@
 """The working Gaussian: the rows' quadratic approximation with the effects' prior, and its cross-products.
 
-With weights W and a linear term a of the rows (`Reference`) its log density in w is, but for a constant,
+With weights W and a linear term a of the rows (`Reference`) its log density in w is, up to a constant,
 
     kappa (a'M w - w'M'WM w / 2) - sum_f b_f' Sigma_f^-1 b_f / 2 - u'u / 2,
 
-kappa being the family's concentration. A row whose weight is zero may have a linear term, so that no working response
-a / W is ever formed. The linear term may follow auxiliary parameters (`Reference.slopes`): what is made of it has a
-part for each slope, and is put together where these parameters are known.
+kappa being the family's concentration. A row whose weight is zero may have a linear term, so no working response
+a / W is ever formed. The linear term may follow auxiliary parameters (`Reference.slopes`): its products have a part
+for each slope, and are put together where these parameters are known.
 """
 
 from __future__ import annotations
@@ -61,10 +61,10 @@ class WorkingGaussian:
     r : numpy.ndarray of shape (1 + k, m)
         M_shared' a, and M_shared' of k slopes.
     first_terms : matrix of shape (t, q (q + 1) / 2 * J), or None
-        What integrating the first factor out takes from [E, r; r', 0], packed, is this times the groups' packed
-        conditional covariances; None where it is nested in another factor, from which something is taken, too.
+        Integrating the first factor out subtracts from [E, r; r', 0], packed, this times the groups' packed conditional
+        covariances; None if it is nested in another factor, from which something is subtracted too.
     at : dict of str to float
-        Values at the reference of the auxiliary parameters that the slopes are of.
+        Values at the reference of the auxiliary parameters that have slopes.
     """
 
     layout: Layout
@@ -123,7 +123,7 @@ def _symmetric(x: np.ndarray, y: np.ndarray, rows: np.ndarray, cols: np.ndarray,
 
 
 def _sparse_terms(products: NestedProducts, m: int) -> sparse.csr_array:
-    """The same where a group meets few of the shared columns."""
+    """The same if each group occurs with few of the shared columns."""
     (k, q, J), width = products.T.shape, m + len(products.T)
     every = sparse.hstack([products.shared, sparse.csr_array(products.T.reshape(k, q * J).T)]).tocoo()
     effect, level = np.divmod(every.row, J)
@@ -143,7 +143,7 @@ def _sparse_terms(products: NestedProducts, m: int) -> sparse.csr_array:
 
 
 def products_needed(layout: Layout, codes: tuple[np.ndarray, ...]) -> str:
-    """Why the products that integrating the first factor out needs cannot be kept; empty where they can."""
+    """Why the products for integrating the first factor out cannot be kept; empty if they can."""
     if layout.nested != 1 or len(layout.factors) == 1:
         return ""
     met = np.full(layout.n_levels[0], layout.p + 1.0)
@@ -153,4 +153,4 @@ def products_needed(layout: Layout, codes: tuple[np.ndarray, ...]) -> str:
     kept = float((met * (met + 1) / 2).sum()) * layout.n_effects[0] * (layout.n_effects[0] + 1) / 2
     if kept <= allowed().products:
         return ""
-    return f"groups of the largest factor meet so many crossed effects that {kept:.1e} products would be kept"
+    return f"groups of the largest factor occur with so many crossed effects that {kept:.1e} products would be kept"

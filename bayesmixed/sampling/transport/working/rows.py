@@ -1,10 +1,10 @@
-"""The rows of a fit in the sampler's units: linear predictors, and what the family says of them.
+"""The rows of a fit in the sampler's units: linear predictors, and the family's functions of them.
 
     eta = offset + M w,    w = (group effects, common effects),
 
 where the common effects are in units of their prior, u ~ N(0, I), and group effects in those of the linear predictor.
-Identical rows are kept once, with their number as a weight; where the family says so, rows that differ in the response
-alone are kept as one of their mean.
+Identical rows are kept once, with their number as a weight; if the family allows it, rows that differ only in the
+response are kept as one with their mean.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Reference:
     W, a : numpy.ndarray of shape (n,)
         W is never negative; it may be zero.
     slopes : dict of str to numpy.ndarray of shape (n,)
-        By auxiliary parameter that is followed.
+        By auxiliary parameter, for those that are followed.
     at : dict of str to float
         Their values at the reference.
     """
@@ -57,18 +57,18 @@ class Reference:
         slopes: dict[str, np.ndarray],
         at: dict[str, float],
     ) -> Reference:
-        """With the slope `score` and the curvature `weight` at the linear predictors `lin`, less the offset; (n,)."""
+        """With the slope `score` and the curvature `weight` at the linear predictors `lin` minus the offset; (n,)."""
         return cls(weight, weight * lin + score, slopes, at)
 
     def linear_term(self, auxiliary: dict[str, np.ndarray], rows: slice = slice(None)) -> np.ndarray:
-        """a(theta) of some rows at auxiliary parameters (C,): (n, 1), or (n, C) where one is followed."""
+        """a(theta) of some rows at auxiliary parameters (C,): (n, 1), or (n, C) if one is followed."""
         found: np.ndarray = self.a[rows, None]
         for name, slope in self.slopes.items():
             found = found + slope[rows, None] * (auxiliary[name] - self.at[name])
         return found
 
     def take(self, rows: np.ndarray) -> Reference:
-        """That of some rows."""
+        """The reference of some rows."""
         return Reference(self.W[rows], self.a[rows], self._slopes(lambda slope: slope[rows]), self.at)
 
     def put_together(self, place: np.ndarray) -> Reference:
@@ -77,7 +77,7 @@ class Reference:
         return Reference(np.bincount(place, self.W), np.bincount(place, self.a), slopes, self.at)
 
     def followed(self, further: Reference) -> Reference:
-        """That of these rows, and of the rows of `further` that come after them."""
+        """The reference of these rows, followed by that of `further` rows."""
         n, away = len(self.W), {name: np.array([value]) for name, value in self.at.items()}
         rest = further.take(np.arange(n, len(further.W)))
         return Reference(
@@ -98,11 +98,11 @@ class Evaluated:
     Attributes
     ----------
     residual : numpy.ndarray of shape (C,)
-        Log density less the reference's quadratic, summed over the rows.
+        Log density minus the reference's quadratic, summed over the rows.
     by_effect : numpy.ndarray of shape (size, C)
-        Its derivative by w.
+        Its derivative with respect to w.
     by_auxiliary : dict of str to numpy.ndarray of shape (C,)
-        Derivative of the residual by each auxiliary parameter, the effects and the concentration fixed.
+        Derivative of the residual with respect to each auxiliary parameter, for fixed effects and concentration.
     quadratic : numpy.ndarray of shape (C,)
         The reference's quadratic, summed.
     """
@@ -145,7 +145,7 @@ class Rows:
 
     @classmethod
     def of(cls, design: Design, family: Family, units: Units, mean: np.ndarray, root: np.ndarray) -> Rows:
-        """Bring a design's rows to the sampler's units.
+        """Convert a design's rows to the sampler's units.
 
         Parameters
         ----------
@@ -206,12 +206,12 @@ class Rows:
         return replace(first, y=mean(self.y), trials=None if self.trials is None else mean(self.trials))
 
     def __getstate__(self) -> dict[str, Any]:
-        """What follows from the fields is made again when it is needed."""
+        """Cached values are left out: they are recomputed from the fields when needed."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
     def n(self) -> int:
-        """Number of rows, identical ones put together."""
+        """Number of rows, counting identical ones once."""
         return len(self.y)
 
     @property
@@ -220,7 +220,7 @@ class Rows:
         return np.ones(self.n) if self.weights is None else self.weights[:, 0]
 
     def __add__(self, other: Rows) -> Rows:
-        """Both sets of rows of one model; the other's factors may have new levels, behind the known ones."""
+        """Both sets of rows of one model; the other's factors may have new levels after the known ones."""
         factors = range(len(self.Z))
         pairs = [(self.layout.factors.index(f), other.layout.factors.index(f)) for f in factors]
         Z = [np.concatenate([self.Z[i], other.Z[j]]) for i, j in pairs]
@@ -263,19 +263,19 @@ class Rows:
         return self._matrix.T.tocsr()
 
     def linear(self, w: np.ndarray) -> np.ndarray:
-        """M w, (n, C), of effects (size, C)."""
+        """M w, (n, C), for effects (size, C)."""
         found = self.X @ self.layout.common(w)
         if len(self.Z):
             found += self._matrix @ w[: self.layout.offsets[-1]]
         return found
 
     def by_effect(self, g: np.ndarray) -> np.ndarray:
-        """M'g, (size, C), of numbers per row (n, C)."""
+        """M'g, (size, C), for numbers per row (n, C)."""
         common = self.X.T @ g
         return np.concatenate([self._transposed @ g, common]) if len(self.Z) else common
 
     def evaluate(self, w: np.ndarray, auxiliary: dict[str, np.ndarray], reference: Reference) -> Evaluated:
-        """What the target needs of the rows at C points, with effects (size, C) and auxiliary parameters (C,)."""
+        """What the target needs from the rows at C points, with effects (size, C) and auxiliary parameters (C,)."""
         lin, C = self.linear(w), w.shape[1]
         kappa = self.family.concentration(**auxiliary)
         residual, quadratic, slope = np.empty_like(lin), np.empty_like(lin), np.empty_like(lin)
@@ -304,7 +304,7 @@ class Rows:
     def log_density(self, lin: np.ndarray, auxiliary: dict[str, np.ndarray]) -> np.ndarray:
         """Log densities summed over the rows, (S,), at predictors (n, 1) or (n, S) and auxiliary parameters (S,)."""
         S = max([lin.shape[1], *(len(values) for values in auxiliary.values())])
-        found = np.empty((self.n, S))  # one sum, whatever is evaluated together
+        found = np.empty((self.n, S))  # one sum, however many are evaluated together
         for rows in chunks(self.n, S, allowed().rows):
             eta = np.broadcast_to(self.offset[rows] + lin[rows], found[rows].shape)
             found[rows] = self._derivatives(rows, eta, auxiliary)[0]
@@ -348,7 +348,7 @@ class Rows:
 
 
 def identical_rows(design: Design, family: Family) -> tuple[np.ndarray, np.ndarray]:
-    """Sets of rows that can be put together: the first of each, in order, (m,), and the set of every row, (n,).
+    """Sets of rows that can be merged: the first of each, in order, (m,), and the set of every row, (n,).
 
     They have the same columns, groups and offset, and the same response, unless the family is `summable`.
     """

@@ -1,7 +1,7 @@
 """The shared columns at many points: crossed factors' effects and common effects, in one dense matrix.
 
-With L a root of their prior's covariance and H what is left of their cross-products when the nested factors are
-integrated out, ``I + L'H L = R'R``, no pivot of which is below one.
+With L a root of their prior covariance and H what is left of their cross-products when the nested factors are
+integrated out, ``I + L'H L = R'R``, with no pivot below one.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Roots:
         return found
 
     def _blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
-        """Where each crossed factor's effects stand among the shared ones, and the root of their covariance."""
+        """Position of each crossed factor's effects among the shared ones, and the root of their covariance."""
         offsets, start = self.layout.offsets, self.layout.start
         for i, root in enumerate(self.crossed, start=self.layout.nested):
             yield slice(offsets[i] - start, offsets[i + 1] - start), root
@@ -70,7 +70,7 @@ class Roots:
 
 @dataclass(frozen=True)
 class SharedFactor:
-    """The distribution of the shared effects, the nested ones integrated out, at N points.
+    """The distribution of the shared effects at N points, with the nested ones integrated out.
 
     Attributes
     ----------
@@ -99,7 +99,7 @@ class SharedFactor:
         return SharedFactor(roots, R, self.centre[:, :n], self.log_det[:n], self.quadratic[:n], self.by_point)
 
     def effects(self, z: np.ndarray) -> np.ndarray:
-        """Shared effects w' of noise, both (m, N)."""
+        """Shared effects w' from noise, both (m, N)."""
         right = self.centre + z
         u = self._solve(right, transposed=False) if self.by_point else back_substitute(self.R, right)
         return self.roots.times(u)
@@ -111,7 +111,7 @@ class SharedFactor:
         return product - self.centre
 
     def adjoint(self, by_effect: np.ndarray) -> np.ndarray:
-        """Derivative by z of what has the derivative `by_effect` by w', both (m, ..., N)."""
+        """Turn `by_effect`, a derivative with respect to w', into that with respect to z; both (m, ..., N)."""
         right = self.roots.times(by_effect, transposed=True)
         return self._solve(right, transposed=True) if self.by_point else _forward(self.R, right)
 
@@ -119,7 +119,7 @@ class SharedFactor:
         """Solve R x = right, or R'x = right, point by point."""
         found = np.empty_like(right)
         for n, R in enumerate(self.R):
-            # an upper triangle in C order is a lower one in LAPACK's
+            # an upper triangle in C order is a lower one in LAPACK's order
             found[..., n] = dtrtrs(R.T, right[..., n], lower=1, trans=0 if transposed else 1)[0]
         return found
 
