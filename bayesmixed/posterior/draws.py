@@ -149,8 +149,8 @@ class Draws:
     lazy : dict of str to EffectSource
         By factor: effects that are too many to store, and are drawn when asked for.
     exact : frozenset of str
-        Variables that are drawn from their exact distribution given the others. They have no chain of their own, and
-        so nothing to diagnose, and may wait to be drawn.
+        Variables that are drawn from their exact distribution given the others: they have no chain of their own that
+        could be diagnosed, and may wait to be drawn.
     """
 
     STORED: ClassVar[tuple[str, ...]] = ("values", "sample_stats", "diagnostics", "means", "state", "lazy")

@@ -16,7 +16,8 @@ from bayesmixed.sampling.engine import Engine, Settings
 def summarise(draws: Draws) -> dict[str, Any]:
     """Divergences, worst R-hat and effective sample sizes over all parameters with a chain, and where they are.
 
-    What is drawn exactly given the others has none: where their chains agree, it does. Of a variable of very many parameters, those that `suspects` has found are diagnosed.
+    What is drawn exactly given the others has none: it agrees where their chains do. Of a variable of very many
+    parameters, those that `suspects` has found are diagnosed.
     """
     worst: dict[str, Any] = {"max_r_hat": -np.inf, "min_ess_bulk": np.inf, "min_ess_tail": np.inf}
     undefined = []  # variables with an entry that is constant or not finite, or with too few draws
