@@ -207,7 +207,7 @@ def _weighted(log_density: np.ndarray, design: Design) -> np.ndarray:
 def _relative_ess(posterior: Posterior, kept: int) -> float:
     """Effective share of the kept draws, averaged over the parameters that are not group effects."""
     draws: Draws = posterior.draws
-    found = [convergence(values).ess_bulk.ravel() for name, values in draws.values.items() if not name.startswith("b_")]
+    found = [convergence(draws.values[name]).ess_bulk.ravel() for name in draws.values if not name.startswith("b_")]
     ess = np.concatenate(found)
     ess = ess[np.isfinite(ess)]
     return float(min(1.0, ess.mean() / kept)) if len(ess) else 1.0

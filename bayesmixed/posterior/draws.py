@@ -12,6 +12,7 @@ from bayesmixed.chunks import allowed, chunks
 from bayesmixed.design.spec import Design, DesignSpec
 from bayesmixed.design.summed.summed import Named
 from bayesmixed.families.base import Family
+from bayesmixed.posterior.values import Values
 
 if TYPE_CHECKING:
     from bayesmixed.design.factors import GroupFactor, GroupSpec
@@ -135,33 +136,37 @@ class Draws:
 
     Attributes
     ----------
-    values : dict of str to numpy.ndarray of shape (chain, draw, ...)
+    values : mapping of str to numpy.ndarray of shape (chain, draw, ...)
         By variable of the naming contract, on the user's scale.
     sample_stats : dict of str to numpy.ndarray of shape (chain, draw)
         Named as ArviZ names them: ``lp``, ``acceptance_rate``, ``diverging``, ...
     diagnostics : dict of str to object
         Plain values: which sampler and why, convergence, seconds per step.
-    means : dict of str to numpy.ndarray
-        Exact posterior means, free of the Monte Carlo noise of the conditional draws, where the sampler knows them.
+    means : mapping of str to numpy.ndarray
+        Exact posterior means, without the Monte Carlo noise of the conditional draws, where the sampler knows them.
     state : FitState, optional
         What the engine keeps besides the draws; None if it keeps nothing.
     lazy : dict of str to EffectSource
         By factor: effects that are too many to store and are drawn when asked for.
+    exact : frozenset of str
+        Variables drawn from their exact distribution given the others: they have no chain of their own to diagnose, and
+        may wait to be drawn.
     """
 
     STORED: ClassVar[tuple[str, ...]] = ("values", "sample_stats", "diagnostics", "means", "state", "lazy")
 
-    values: dict[str, np.ndarray]
+    values: dict[str, np.ndarray] | Values
     sample_stats: dict[str, np.ndarray]
     diagnostics: dict[str, Any]
-    means: dict[str, np.ndarray] = field(default_factory=dict)
+    means: dict[str, np.ndarray] | Values = field(default_factory=dict)
     state: FitState | None = None
     lazy: Mapping[str, EffectSource] = field(default_factory=dict)
+    exact: frozenset[str] = frozenset()
 
     @property
     def shape(self) -> tuple[int, int]:
         """Number of chains, draws per chain."""
-        chains, draws = next(iter(self.values.values())).shape[:2]
+        chains, draws = next(self.diagnosed())[1].shape[:2]
         return chains, draws
 
     @property
@@ -169,6 +174,10 @@ class Draws:
         """Number of draws of all chains."""
         chains, draws = self.shape
         return chains * draws
+
+    def diagnosed(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Variables that have a chain of their own, by name."""
+        return ((name, self.values[name]) for name in self.values if name not in self.exact)
 
     def flat(self, name: str) -> np.ndarray:
         """A variable with chains one after the other, shape (chain * draw, ...)."""

@@ -14,22 +14,21 @@ from bayesmixed.sampling.engine import Engine, Settings
 
 
 def summarise(draws: Draws) -> dict[str, Any]:
-    """Divergences, worst R-hat and effective sample sizes over all stored parameters, and which parameters these are.
+    """Divergences, worst R-hat and effective sample sizes over all parameters that have a chain, and which these are.
 
-    In a variable with very many parameters, only those found by `suspects` are diagnosed.
+    What is drawn exactly given the others has no chain: it agrees where theirs do. In a variable with very many
+    parameters, only those found by `suspects` are diagnosed.
     """
     worst: dict[str, Any] = {"max_r_hat": -np.inf, "min_ess_bulk": np.inf, "min_ess_tail": np.inf}
     undefined = []  # variables with an entry that is constant or not finite, or with too few draws
-    for name, values in draws.values.items():
-        some = suspects(values)
-        result = convergence(values.reshape(*values.shape[:2], -1)[:, :, some])
-        if not np.isfinite(result.r_hat).all():
+    some = {name: values.reshape(*draws.shape, -1)[:, :, suspects(values)] for name, values in draws.diagnosed()}
+    every = convergence(np.concatenate(list(some.values()), axis=2))
+    ends = np.cumsum([values.shape[2] for values in some.values()])[:-1]
+    by_variable = (np.split(numbers, ends) for numbers in (every.r_hat, every.ess_bulk, every.ess_tail))
+    for name, r_hat, bulk, tail in zip(some, *by_variable, strict=True):
+        if not np.isfinite(r_hat).all():
             undefined.append(name)
-        for key, numbers, sign in (
-            ("max_r_hat", result.r_hat, 1),
-            ("min_ess_bulk", result.ess_bulk, -1),
-            ("min_ess_tail", result.ess_tail, -1),
-        ):
+        for key, numbers, sign in (("max_r_hat", r_hat, 1), ("min_ess_bulk", bulk, -1), ("min_ess_tail", tail, -1)):
             found = sign * np.max(sign * numbers[np.isfinite(numbers)], initial=-np.inf)
             if sign * found > sign * worst[key]:
                 worst |= {key: float(found), f"{key}_of": name}
@@ -46,7 +45,7 @@ def shortcomings(summary: dict[str, Any], draws: Draws) -> list[str]:
     draws : Draws
     """
     found = []
-    limit = largest_r_hat(draws.shape, sum(values[0, 0].size for values in draws.values.values()))
+    limit = largest_r_hat(draws.shape, sum(values[0, 0].size for _, values in draws.diagnosed()))
     if summary["max_r_hat"] > limit:
         found.append(
             f"R-hat of {summary['max_r_hat_of']!r} is {summary['max_r_hat']:.4f} (should be below {limit:.4g})"

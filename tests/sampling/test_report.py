@@ -1,6 +1,7 @@
 """What is said of a fit's convergence: the worst of all parameters, and one warning for all that is wrong."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -172,3 +173,13 @@ def test_a_single_stuck_effect_among_thousands_is_warned_of():
     stick(made.values)
     assert len(caught) == 1
     assert summary["max_r_hat"] == convergence(made.values["b_g"]).r_hat.max()
+
+
+def test_what_is_drawn_exactly_given_the_others_is_not_diagnosed():
+    made = make_draws(DESIGN, chains=4, draws=500)
+    made.values["b_Subject"][2] += 3.0
+
+    assert summarise(made)["max_r_hat_of"] == "b_Subject"
+    found = summarise(replace(made, exact=frozenset(["b_Subject"])))
+    others = [convergence(values).r_hat.max() for name, values in made.values.items() if name != "b_Subject"]
+    assert found["max_r_hat"] == max(others)

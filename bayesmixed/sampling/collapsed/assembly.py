@@ -15,6 +15,7 @@ from bayesmixed.families.links import Identity
 from bayesmixed.gaussian.batched import packed_size
 from bayesmixed.gaussian.effects import FirstEffects, draw_coefficients, later_effects
 from bayesmixed.posterior.draws import Draws, layout
+from bayesmixed.posterior.values import Values
 from bayesmixed.sampling.shared import by_draw, common_values, covariance_values
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def assemble(
     *,
     advance: Callable[[int], None] = lambda n: None,
 ) -> Draws:
-    """Draw the effects, and bring everything to the user's scale.
+    """Draw the effects, and bring everything to the user's scale; those of the first factor wait until they are read.
 
     Parameters
     ----------
@@ -62,15 +63,23 @@ def assemble(
         means[f"b_{names[f]}"] = b.T
     source = FirstEffects(density, points, coefficients, (seed, "effects", names[first]))
     name = f"b_{names[first]}"
-    if not lazy:
+
+    def draw() -> np.ndarray:
         b = source.draw(np.arange(source.n_levels))
-        values[name] = b.reshape(*shape, *b.shape[1:])
-        means[name] = source.mean
+        return b.reshape(*shape, *b.shape[1:])
+
     stats = {
         "lp": state.log_joint[state.which],
         "acceptance_rate": acceptance,
         "diverging": np.zeros(shape, dtype=bool),
     }
-    ordered = {key: values[key] for key in layout(design, Gaussian(Identity())) if key in values}
-    lazy_sources = {names[first]: source} if lazy else {}
-    return Draws(ordered, stats, diagnostics, means, replace(state, common=common), lazy_sources)
+    every = values | ({} if lazy else {name: draw})
+    return Draws(
+        Values({key: every[key] for key in layout(design, Gaussian(Identity())) if key in every}),
+        stats,
+        diagnostics,
+        Values(means | ({} if lazy else {name: lambda: source.mean})),
+        replace(state, common=common),
+        {names[first]: source} if lazy else {},
+        exact=frozenset(f"b_{name}" for name in names),
+    )

@@ -6,7 +6,7 @@
 4. Chains of independence Metropolis-Hastings over fresh proposals (`chains`), now with sigma, whose exact density
    they follow. Where Pareto k-hat or the longest expected stay tell against the proposal, it learns from the proposals
    and step 4 is done again (`search`).
-5. Exact draws of the effects (`effects`).
+5. Exact draws of the effects (`effects`); those of the first factor wait until they are read (`Values`).
 
 A model without groups has only sigma to sample: `no_groups`.
 """

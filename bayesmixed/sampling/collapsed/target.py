@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy import stats
+from scipy.special import gammaln
 
 from bayesmixed.gaussian.density import CollapsedDensity
 from bayesmixed.sampling.independence.proposal import Warp
@@ -92,7 +92,7 @@ class Target:
             log_integrated[points] = height + np.log(sd)
             s[points] = mode + _SIGMA_SPREAD * sd * t[points]
             log_joint[points] = residual.log_density(reduced, s[points])
-            log_q[points] = stats.t.logpdf(t[points], _SIGMA_NU) - np.log(_SIGMA_SPREAD * sd)
+            log_q[points] = _log_t(t[points]) - np.log(_SIGMA_SPREAD * sd)
             self._count(len(sd))
         weight = _or_nowhere(inside, log_joint + log_jacobian - log_q)
         k = self.density.covariances.n_sds
@@ -111,6 +111,13 @@ class Target:
     def _count(self, n: int) -> None:
         self.evaluations += n
         self.advance(n)
+
+
+def _log_t(t: np.ndarray) -> np.ndarray:
+    """Log density of Student's t distribution with `_SIGMA_NU` degrees of freedom."""
+    nu = _SIGMA_NU
+    constant = gammaln((nu + 1) / 2) - gammaln(nu / 2) - 0.5 * np.log(nu * np.pi)
+    return np.asarray(constant - (nu + 1) / 2 * np.log1p(np.square(t) / nu))
 
 
 def _or_nowhere(inside: np.ndarray, values: np.ndarray) -> np.ndarray:

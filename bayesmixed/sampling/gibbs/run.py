@@ -17,8 +17,9 @@ from bayesmixed.gaussian.batched import lower
 from bayesmixed.posterior.diagnostics import MIN_DRAWS
 from bayesmixed.posterior.draws import Draws, layout
 from bayesmixed.sampling.gibbs.chains import Chains, Updated
-from bayesmixed.sampling.gibbs.constants import THINNING
+from bayesmixed.sampling.gibbs.constants import THINNING, WIDE
 from bayesmixed.sampling.gibbs.model import covariance_log_prior
+from bayesmixed.sampling.gibbs.proposal import Spread
 from bayesmixed.sampling.gibbs.replay import Key, ReplayedEffects, sweep_normals
 from bayesmixed.sampling.gibbs.sweep import Sampler, Steps, sweep
 from bayesmixed.sampling.report import shortcomings, summarise
@@ -136,6 +137,7 @@ class Run:
         judged = draws >= MIN_DRAWS  # fewer tell nothing, and the fit's warning says so
         for thin in THINNING:
             if at:
+                self._refit(kept)
                 at = kept.thin(thin)
             while at < draws:
                 for _ in range(thin):
@@ -151,6 +153,15 @@ class Run:
             if not (judged and trouble):
                 return result, kept
         raise SamplerError(f"after {thin} times as many sweeps {trouble}")
+
+    def _refit(self, kept: Kept) -> None:
+        """Fit the proposals to all draws so far, and freeze them again.
+
+        The warm-up may have missed the tail of an sd towards zero, where chains then stick.
+        """
+        arrangement, theta = self.chains.arrangement, kept.theta.reshape(len(kept.theta), -1)
+        points = self.steps.points(arrangement, theta, kept.s.ravel())
+        self.sampler.proposals = [Spread.fitted(one, WIDE) for one in points]
 
     def _sweep(self, kept: Kept) -> int:
         """A sweep that counts; returns the conjugate gradients' iterations."""

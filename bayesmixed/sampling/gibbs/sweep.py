@@ -10,6 +10,7 @@ from bayesmixed.sampling.gibbs.chains import Chains, Move, Updated
 from bayesmixed.sampling.gibbs.joint.nest import Nest
 from bayesmixed.sampling.gibbs.joint.redraw import Redraw
 from bayesmixed.sampling.gibbs.joint.rescale import rescale
+from bayesmixed.sampling.gibbs.model import Arrangement
 from bayesmixed.sampling.gibbs.proposal import LogDensity, Spread, resample
 
 
@@ -28,9 +29,9 @@ class Steps:
     nests: tuple[Nest, ...]
     redraw: Redraw | None = None
 
-    def points(self, chains: Chains) -> list[np.ndarray]:
-        """Coordinates of every block, (D, C)."""
-        return [block.point(chains.theta, chains.s) for block in (*chains.arrangement.conditionals, *self.nests)]
+    def points(self, arrangement: Arrangement, theta: np.ndarray, s: np.ndarray) -> list[np.ndarray]:
+        """Coordinates of every block, (D, C), of theta, (d, C), and log(sigma), (C,)."""
+        return [block.point(theta, s) for block in (*arrangement.conditionals, *self.nests)]
 
 
 @dataclass

@@ -133,7 +133,7 @@ def warm_up(
     for _ in range(SETTLE):
         sweep(chains, sampler, steps, rng)
         advance(C)
-        kept.append(steps.points(chains))
+        kept.append(steps.points(arrangement, chains.theta, chains.s))
     sampler.proposals = [Spread.fitted(np.hstack(points), WIDE) for points in zip(*kept, strict=True)]
     return sampler, steps, found
 
@@ -177,5 +177,5 @@ def _walk_part(
         sweep(chains, move, steps, rng)
         advance(len(chains.s))
         if done >= sweeps // 3:
-            seen.append(steps.points(chains))
+            seen.append(steps.points(chains.arrangement, chains.theta, chains.s))
     return [np.hstack(points) for points in zip(*seen, strict=True)]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from scipy.special import expit, gammaln, log_ndtr, logsumexp
+from scipy.special import expit, gammaln, log_ndtr
 
 from bayesmixed.sampling.independence.modes import LogDensity, Mode
 
@@ -99,7 +99,7 @@ class StudentMixture:
             constant = gammaln((nu + d) / 2) - gammaln(nu / 2) - d / 2 * np.log(nu * np.pi)
             constant += np.log(weight) - np.log(np.diag(root)).sum()
             parts.append(constant - (nu + d) / 2 * np.log1p(np.square(z).sum(axis=0) / nu))
-        return logsumexp(parts, axis=0)
+        return np.logaddexp.reduce(parts)
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ class Pool:
     def weights(self) -> np.ndarray:
         """Normalised importance weights: mixture of all proposals [1]_, truncated at sqrt(n) means [2]_."""
         share = np.log(np.array(self.sizes) / sum(self.sizes))
-        log_q = logsumexp([a + q.log_density(self.x) for a, q in zip(share, self.proposals, strict=True)], axis=0)
+        log_q = np.logaddexp.reduce([a + q.log_density(self.x) for a, q in zip(share, self.proposals, strict=True)])
         log_w = self.log_target - log_q
         w = np.exp(log_w - log_w.max())
         w = np.minimum(w, w.mean() * np.sqrt(len(w)))

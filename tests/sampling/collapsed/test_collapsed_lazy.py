@@ -7,6 +7,7 @@ import pytest
 from bayesmixed import MixedModelRegressor, split_group_effects
 from bayesmixed._compat import dataset
 from bayesmixed.chunks import allow
+from bayesmixed.gaussian.effects import FirstEffects
 from bayesmixed.prediction.new_groups import MODES
 from helpers.collapsed_twins import make_frame
 
@@ -43,6 +44,21 @@ def pair(request):
 def leaf(est):
     """The factor that may be too large: the one that is integrated out first."""
     return max(est.design_spec_.groups, key=lambda group: len(group.levels) * len(group.effect_names)).name
+
+
+@pytest.mark.parametrize("formula", FORMULAS.values())
+def test_stored_effects_are_drawn_once_when_they_are_first_read(formula, monkeypatch):
+    drawn, draw = [], FirstEffects.draw
+    monkeypatch.setattr(FirstEffects, "draw", lambda self, levels: drawn.append(len(levels)) or draw(self, levels))
+    est = MixedModelRegressor(formula, draws=50, chains=2, random_state=3).fit(FRAME, Y)
+    factor = leaf(est)
+
+    assert drawn == []
+    assert f"b_{factor}" in est._posterior.draws.values
+    assert dataset(est.idata_, "posterior")[f"b_{factor}"].shape[:2] == (2, 50)
+    est.group_effects(factor)
+    est.predict_draws(FRAME)
+    assert drawn == [FRAME[factor.split(":")].drop_duplicates().shape[0]]
 
 
 def test_only_the_first_factors_effects_are_left_out(pair):

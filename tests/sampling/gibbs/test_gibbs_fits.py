@@ -1,5 +1,7 @@
 """Whole fits by the Gibbs sampler: the posterior of the dense one, what it stores, and what it refuses."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +12,7 @@ from bayesmixed._compat import dataset
 from bayesmixed.chunks import allow
 from bayesmixed.errors import SamplerError
 from bayesmixed.sampling.choose import SAMPLERS
+from bayesmixed.sampling.gibbs.proposal import Spread
 from bayesmixed.sampling.report import summarise
 
 
@@ -153,6 +156,21 @@ def test_it_runs_on_where_the_first_draws_say_too_little(data, monkeypatch):
     assert est._posterior.draws.shape == (4, 101)
     kept = est._posterior.draws.values["b_a"]
     assert (np.diff(kept, axis=1) != 0).any(axis=(0, 2, 3)).all()
+
+
+def test_proposals_are_fitted_to_the_first_draws_before_it_runs_on(data, monkeypatch):
+    answers, fitted = iter([["too little"], []]), []
+
+    def spread(points, wider):
+        fitted.append(points.shape)
+        return Spread.fitted(points, wider)
+
+    monkeypatch.setattr("bayesmixed.sampling.gibbs.run.shortcomings", lambda *a: next(answers))
+    monkeypatch.setattr("bayesmixed.sampling.gibbs.run.Spread", SimpleNamespace(fitted=spread))
+    est = fit("x + (1 | a) + (1 | b)", *data, draws=500)
+
+    assert fitted == [(2, 4 * 500)] * 2
+    assert_same_posterior(est, fit("x + (1 | a) + (1 | b)", *data, sampler="collapsed", random_state=7))
 
 
 def test_what_stands_in_the_way_is_named(data):
