@@ -380,7 +380,7 @@ def test_a_new_level_of_a_common_effect_names_column_level_and_known_levels():
 def test_a_clash_of_names_is_refused_before_sampling():
     with pytest.raises(FormulaError, match="uses 'draw'"):
         regressor("draw + (1 | Subject)").fit(DATA.assign(draw=DATA["Days"]), Y)
-    with pytest.raises(FormulaError, match="grouping factor 'sigma' would put 'sigma' into the posterior"):
+    with pytest.raises(FormulaError, match="grouping factor 'sigma' would add 'sigma' to the posterior"):
         regressor("Days + (1 | sigma)").fit(DATA.assign(sigma=DATA["Subject"]), Y)
 
 

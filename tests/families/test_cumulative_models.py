@@ -89,7 +89,7 @@ def test_a_column_is_coded_as_beside_an_intercept_and_none_is_refused():
 
 @pytest.mark.parametrize("name", ["threshold", "thresholds", "gaps"])
 def test_a_factor_that_is_called_as_a_variable_is_refused(name):
-    with pytest.raises(FormulaError, match=f"would put '{name}' into the posterior"):
+    with pytest.raises(FormulaError, match=f"would add '{name}' to the posterior"):
         make(formula=f"x + (1 | {name})").fit(DATA.rename(columns={"g": name}), DATA["y"])
 
 
