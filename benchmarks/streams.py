@@ -189,7 +189,7 @@ def workers(folder: str) -> None:
     one = dd.read_parquet(files[0], split_row_groups=True)
     direct = bm.MixedModelRegressor(FORMULA, random_state=0).fit(pd.read_parquet(files[0]))
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
         Client(cluster) as client,
     ):
         victim = next(iter(client.run(os.getpid).values()))
