@@ -57,7 +57,7 @@ def changed(at, **values):
             FormulaError,
             r"^chunk 1: formula .* uses 'x', which is not a col",
         ),
-        ([FRAME[:50], FRAME[50:].assign(x="1")], FormulaError, r"^chunk 1: 'x' was a number in fit and is text now"),
+        ([FRAME[:50], FRAME[50:].assign(x="1")], FormulaError, r"^chunk 1: 'x' was a number in fit but is text now"),
         ([FRAME[:50], FRAME[50:].assign(y="1")], ValueError, r"^chunk 1: y must be numeric"),
         ([FRAME[:50], FRAME[50:].assign(pupil=7)], FormulaError, r"^chunk 1: column 'pupil' holds str labels in one"),
         ([*HALVES, 3], TypeError, "^part 2 of source must be a DataFrame, got a int"),
@@ -101,7 +101,7 @@ def test_files_are_named(tmp_path):
     with pytest.raises(FormulaError, match=r"1\.parquet has no column 'x' \(columns: 'z', 'year'"):
         of(tmp_path)
     FRAME.assign(x=FRAME["x"].astype(str)).to_parquet(tmp_path / "1.parquet")
-    with pytest.raises(FormulaError, match=r"^chunk 1 \('.*1\.parquet'\): 'x' was a number in fit and is text now"):
+    with pytest.raises(FormulaError, match=r"^chunk 1 \('.*1\.parquet'\): 'x' was a number in fit but is text now"):
         of(tmp_path)
 
 
