@@ -187,7 +187,7 @@ def test_columns_of_which_sums_hold_nothing_are_refused():
 def test_the_response_and_weights_are_in_the_statistics():
     whole = sums(SLOPES, FRAME, {})
     for more in ({"y": FRAME["y"]}, {"sample_weight": FRAME["w"]}):
-        with pytest.raises(ValueError, match="y and sample_weight are in the statistics already"):
+        with pytest.raises(ValueError, match="the statistics already contain y and sample_weight"):
             bm.MixedModelRegressor().fit(whole, **more)
     with pytest.raises(TypeError, match="score needs rows, got SufficientStatistics"):
         fit_sums(whole, {}, {}).score(whole)
