@@ -159,9 +159,7 @@ def damaged(path: str | os.PathLike[str]) -> Iterator[None]:
     except FormulaError:  # of another version of formulae
         raise
     except Exception as error:
-        raise StorageError(
-            f"{os.fspath(path)!r} was not written by est.save, or it is damaged: {error}."
-        ) from error
+        raise StorageError(f"{os.fspath(path)!r} was not written by est.save, or it is damaged: {error}.") from error
 
 
 def _refuse(document: Mapping[str, Any], estimators: Collection[str]) -> str:

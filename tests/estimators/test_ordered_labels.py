@@ -77,7 +77,11 @@ def test_the_order_may_be_that_of_the_formulas_column(frame):
 @pytest.mark.parametrize(
     ("y", "options", "message"),
     [
-        (TEXT, {}, "the order of the classes 'high', 'low', 'medium' is not stated, and alphabetical order may be wrong"),
+        (
+            TEXT,
+            {},
+            "the order of the classes 'high', 'low', 'medium' is not stated, and alphabetical order may be wrong",
+        ),
         (pd.Series(TEXT, dtype="category"), {}, "the order of the classes .* make y an ordered Categorical"),
         (CODES, {"classes": WORDS}, "text, 'low', 'medium', 'high': .*CalibratedClassifierCV.*; pass integer codes"),
         (CODES, {"classes": set(WORDS)}, "classes must be in order, and a set has no order; pass a tuple"),

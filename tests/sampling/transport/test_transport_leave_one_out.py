@@ -129,7 +129,9 @@ def test_rows_of_large_k_hat_are_fitted_without(monkeypatch):
     est = counts(frame)
     found = est.loo(frame, frame["y"])  # and warns of no row
     monkeypatch.setattr(after_fit, "_REFITS", 0)
-    with pytest.warns(UserWarning, match=r"k-hat. is greater than 0.70 for the rows labelled 113.*: the other rows say"):
+    with pytest.warns(
+        UserWarning, match=r"k-hat. is greater than 0.70 for the rows labelled 113.*: the other rows say"
+    ):
         before = est.loo(frame, frame["y"])
     (each, total), (smoothed, _) = rowwise(found), rowwise(before)
     k_hat = np.asarray(before.pareto_k)
