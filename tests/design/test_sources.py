@@ -140,7 +140,7 @@ def test_a_file_of_other_types_is_read_as_it_is(folder):
 
 def test_rows_that_are_not_as_many_as_was_said_are_refused():
     refuse_other_number(3, 3, "r.parquet")
-    with pytest.raises(ValueError, match=r"r\.parquet has delivered 2 rows, and its metadata say 3: it is damaged"):
+    with pytest.raises(ValueError, match=r"r\.parquet has delivered 2 rows, but its metadata say 3: it is damaged"):
         refuse_other_number(2, 3, "r.parquet")
 
 
@@ -156,5 +156,5 @@ def test_a_chunk_says_where_a_row_is():
 def test_a_part_that_is_no_frame_is_refused():
     with pytest.raises(TypeError, match="part 1 of source must be a DataFrame, got a str"):
         list(find_source([FRAME, "x"]).chunks())
-    with pytest.raises(TypeError, match="a callable source must return frames, or another source, got a int"):
+    with pytest.raises(TypeError, match="a callable source must return frames or another source, got a int"):
         list(find_source(lambda: 3).chunks())

@@ -161,9 +161,9 @@ def test_labels_may_be_replaced_before_they_are_sent():
         (
             {"family": "lognormal"},
             ValueError,
-            "statistics are of family 'gaussian', the estimator is of family='lognormal'",
+            "made for family 'gaussian', but the estimator has family='lognormal'",
         ),
-        ({"family": "t"}, ValueError, "statistics are of family 'gaussian', the estimator is of family='t'"),
+        ({"family": "t"}, ValueError, "made for family 'gaussian', but the estimator has family='t'"),
         ({"sampler": "nuts"}, bm.SamplerError, "needs the rows, not sums over them"),
         ({"priors": {"x": bm.StudentT(3, 0, 1)}}, bm.SamplerError, "Only NUTS is left, but it needs the rows"),
     ],
