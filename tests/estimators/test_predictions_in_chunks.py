@@ -166,7 +166,7 @@ def test_a_column_of_a_predictions_name_is_not_lost():
 @pytest.mark.parametrize("quantiles", [[0.5, 0.5], [0.1, 0.25, 0.1 + 1e-12]])
 def test_quantiles_of_one_name_are_refused(quantiles):
     for source in (dd.from_pandas(new_rows(), npartitions=2), pa.Table.from_pandas(new_rows()).to_reader()):
-        with pytest.raises(ValueError, match=r"several columns called 'q0\.[15]'"):
+        with pytest.raises(ValueError, match=r"would have the name 'q0\.[15]'"):
             regressor().predict_quantiles(source, quantiles)
 
 

@@ -130,8 +130,8 @@ class Dataset:
                 refuse_other_number(read, fragment.count_rows(), path or "a part of the dataset")
 
     def _schema(self, fragment: Any) -> Any:
-        """The columns of a file as it has them; and what its path says."""
-        import pyarrow.dataset as ds  # noqa: PLC0415 - only of those who have one
+        """The columns with the file's own types, and those that its path defines."""
+        import pyarrow.dataset as ds  # noqa: PLC0415 - only needed for a dataset
 
         schema = fragment.physical_schema
         for name in ds.get_partition_keys(fragment.partition_expression):

@@ -163,7 +163,7 @@ class Known:
             for level, n in own.items():
                 counts[name][level] = counts[name].get(level, 0) + n
             if len({isinstance(level, str) for level in counts[name]}) > 1:
-                raise FormulaError(f"column {name!r} is text in one part and none in another; convert it to one type.")
+                raise FormulaError(f"column {name!r} is text in one part and not in another; convert it to one type.")
         moments = {
             name: (once + other.moments[name][0], often + other.moments[name][1])
             for name, (once, often) in self.moments.items()
@@ -233,9 +233,9 @@ def learned(parsed: ParsedFormula, frame: pd.DataFrame, known: Known | None) -> 
 
 
 def other_rows(found: str) -> str:
-    """What is wrong with a source whose second pass differs, and the cure."""
+    """What is wrong with a source whose second pass differs, and what to do."""
     return (
-        f"the source has given other rows when it was read again: {found}. A callable has to return a new iterator of "
+        f"the source gave different rows when it was read again: {found}. A callable must return a new iterator over "
         "the same rows whenever it is called; files must not change while they are read."
     )
 

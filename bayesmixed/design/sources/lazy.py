@@ -59,6 +59,6 @@ def _batches(query: Any, rows: int) -> Iterator[tuple[Any, None]]:
 
 
 def _reader(query: Any, rows: int) -> Any:
-    """DuckDB's own reader, by its name of today and that before: from a stream old versions hold the whole result."""
+    """DuckDB's own reader, by its current or former name: for a stream, old versions would hold the whole result."""
     own = getattr(query, "to_arrow_reader", None) or getattr(query, "fetch_arrow_reader", None)
     return reader_of(query) if own is None else own(rows)

@@ -135,7 +135,7 @@ def refuse_sampler(estimator: Any, what: str) -> None:
 
 
 def require_rows(X: Any, what: str = "what is asked") -> None:
-    """Refuse statistics, and rows that are not in one frame, where rows are needed.
+    """Reject statistics, and rows that are not in one frame, if rows are needed.
 
     Parameters
     ----------
@@ -150,11 +150,11 @@ def require_rows(X: Any, what: str = "what is asked") -> None:
     """
     if isinstance(X, Summed):
         raise TypeError(
-            f"{what} needs rows, got {type(X).__name__}; sums over rows are for fit alone; a + b adds some to others."
+            f"{what} needs rows, got {type(X).__name__}; only fit accepts sums over rows, and a + b adds them up."
         )
     source = find_source(X)
     if source is not None and not source.in_memory:
         raise TypeError(
-            f"{what} needs rows in memory, got {kind_of(X)}: hand in one frame, such as X.collect(), X.compute(), "
-            "X.read_all() or pandas.read_parquet(X) returns, or part after part in a loop."
+            f"{what} needs rows in memory, got {kind_of(X)}: pass one frame, for example from X.collect(), "
+            "X.compute(), X.read_all() or pandas.read_parquet(X), or pass part after part in a loop."
         )

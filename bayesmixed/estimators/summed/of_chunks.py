@@ -101,7 +101,7 @@ class Reading:
         weights = None
         if self.weights is not None:
             weights = frame[self.weights].to_numpy(dtype=float, na_value=np.nan)
-            counts = (weights > 0) & (weights < np.inf)  # what is infinite is refused where rows are summed
+            counts = (weights > 0) & (weights < np.inf)  # infinite weights raise an error when rows are summed
             frame, weights = frame[counts], weights[counts]
         return wanted.find(frame, weights)
 

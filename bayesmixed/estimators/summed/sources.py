@@ -89,7 +89,7 @@ def _sum(
 
 
 def _no_rows(source: Source) -> str:
-    once = "" if source.rereadable else " It is read once: make it anew if it was read before."
+    once = "" if source.rereadable else " It can be read only once: create it again if it has been read before."
     return f"the source has no rows of positive weight.{once}"
 
 
