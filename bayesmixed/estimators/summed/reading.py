@@ -126,14 +126,25 @@ def declared(frame: pd.DataFrame, categories: Mapping[str, Any] | None) -> pd.Da
     FormulaError
         If a column is missing, or has a value that is not one of its levels.
     """
+    refuse_absent(categories or {}, frame)
     for name, levels in (categories or {}).items():
-        if name not in frame.columns:
-            raise FormulaError(f"categories names {name!r}, which is not a column of X.")
         column, known = frame[name], list(levels)
         if unknown := column[~column.isin(known) & column.notna()].unique().tolist():
             raise FormulaError(f"column {name!r} holds {quoted(unknown)}, but categories lists only {quoted(levels)}.")
         frame = frame.assign(**{name: pd.Categorical(column, categories=known)})
     return frame
+
+
+def refuse_absent(categories: Iterable[str], frame: pd.DataFrame) -> None:
+    """Reject levels that are stated for a missing column.
+
+    Raises
+    ------
+    FormulaError
+    """
+    for name in categories:
+        if name not in frame.columns:
+            raise FormulaError(f"categories names {name!r}, which is not a column of X.")
 
 
 def refuse_learning(parsed: ParsedFormula | None, where: str, calls: Iterable[str] | None = None) -> None:
