@@ -79,7 +79,7 @@ def test_integers_that_are_no_floats_are_refused_beside_floats(large):
 
 def test_labels_of_different_types_are_refused():
     a, b = (learned(pd.DataFrame({"g": values}))[0] for values in ([1, 2], ["1", "2"]))
-    with pytest.raises(FormulaError, match=r"column 'g' holds int labels in one part \(such as '1'\), and str"):
+    with pytest.raises(FormulaError, match=r"column 'g' holds int labels in one part \(such as '1'\) and str"):
         joined(a, b, {})
 
 

@@ -213,7 +213,7 @@ def test_a_second_pass_of_other_moments_is_refused():
 
 def test_a_callable_that_returns_one_generator_for_ever_is_refused_where_rows_are_read_again():
     rows = iter(HALVES)
-    with pytest.raises(ValueError, match="A callable has to return a new iterator"):
+    with pytest.raises(ValueError, match="A callable must return a new iterator"):
         of(lambda: rows, FORMULA)
     rows = iter([FRAME])
     with pytest.raises(ValueError, match="different rows when it was read again: some rows, then none"):
@@ -235,7 +235,7 @@ def test_a_stream_that_was_read_before_is_refused_with_the_cure():
 @pytest.mark.parametrize("make", [lambda: iter(HALVES), lambda: pa.table(FRAME).to_reader()], ids=["frames", "batches"])
 def test_a_source_that_is_read_once_is_refused_with_the_cure_where_two_passes_are_needed(make):
     with pytest.raises(
-        FormulaError, match=r"the levels of 'k' have .*State them, categories={'k': \[\.\.\.\]}.*callable"
+        FormulaError, match=r"the levels of 'k' must .*State them, categories={'k': \[\.\.\.\]}.*callable"
     ):
         of(make(), FORMULA)
     with pytest.raises(FormulaError, match=r"mean and standard deviation of 'x' must be known before"):

@@ -162,7 +162,7 @@ def test_categories_are_stated_or_learned_from_another_part():
     ("other", "message"),
     [
         (lambda: of(FRAME, "y ~ x + (x | pupil)"), "one has the formula 'y ~ k.*, the other 'y ~ x"),
-        (lambda: of(FRAME, FORMULA.replace("y", "wait", 1)), "one is of the formula"),
+        (lambda: of(FRAME, FORMULA.replace("y", "wait", 1)), "one has the formula"),
         (lambda: of(FRAME.assign(y=FRAME["wait"]), family="lognormal"), "family 'gaussian', the other 'lognormal'"),
         (
             lambda: of(FRAME, categories={"k": ["b", "a", "c"]}),
@@ -219,7 +219,7 @@ def test_what_never_was_added_is_not_taken_away_as_far_as_sums_show():
         (lambda: of([FRAME, 3]), TypeError, "part 1 of source must be a DataFrame, got a int"),
         (lambda: of(FRAME, sample_weight="nope"), FormulaError, "sample_weight names 'nope', which is not a column"),
         (lambda: of([FRAME], sample_weight="nope"), FormulaError, "sample_weight names 'nope', which is not a column"),
-        (lambda: of([FRAME], sample_weight=np.ones(120)), ValueError, "has to be the name of a column"),
+        (lambda: of([FRAME], sample_weight=np.ones(120)), ValueError, "must be the name of one of their columns"),
         (
             lambda: of(FRAME, "y ~ x + (1 | pupil)", like=WHOLE),
             ValueError,
@@ -228,7 +228,11 @@ def test_what_never_was_added_is_not_taken_away_as_far_as_sums_show():
         (lambda: of(FRAME.assign(y=1.0), family="lognormal", like=WHOLE), ValueError, "like= has .* family 'gaussian'"),
         (lambda: WHOLE.with_labels("x", {}), ValueError, "column must be one of 'pupil', 'item', got 'x'"),
         (lambda: WHOLE.with_labels("item", {0: 1}), ValueError, "has none for 1, 2, 3"),
-        (lambda: WHOLE.with_labels("item", dict.fromkeys(range(6), 1)), ValueError, "two levels of 'item' one label"),
+        (
+            lambda: WHOLE.with_labels("item", dict.fromkeys(range(6), 1)),
+            ValueError,
+            "two levels of 'item' the same label",
+        ),
         (lambda: of(FRAME.assign(x=FRAME["x"] * 1e200)), FormulaError, "express it in another unit"),
     ],
 )

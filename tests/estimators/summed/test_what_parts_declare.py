@@ -92,7 +92,7 @@ def test_other_errors_of_a_formula_name_no_categories():
     [
         ({"draws": -5}, ValueError, "The 'draws' parameter of MixedModelRegressor"),
         ({"sampler": "blah"}, ValueError, "The 'sampler' parameter of MixedModelRegressor"),
-        ({"formula": "y ~ x + (1 | pupil)"}, FormulaError, r"sums over rows are of 'y ~ x \+ \(x \| pupil\)' alone"),
+        ({"formula": "y ~ x + (1 | pupil)"}, FormulaError, r"sums over rows were made for 'y ~ x \+ \(x \| pupil\)'"),
         ({"trials": "z"}, ValueError, "the trials 'z' are for family='binomial'"),
         ({"priors": {"nobody": bm.Normal(0, 1)}}, bm.PriorError, "unknown prior 'nobody'"),
         ({"priors": {"sd_pupil": bm.Normal(0, 1)}}, bm.PriorError, "must have positive support"),
