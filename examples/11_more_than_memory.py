@@ -46,7 +46,7 @@ def main():
         deliveries(12, rng).to_parquet(folder / "next.parquet", index=False)
 
         # two processes with one thread each; the address of a real cluster works as well
-        with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster):
+        with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster, Client(cluster):
             past = dd.read_parquet(folder / "past")
             model = bm.MixedModelRegressor(FORMULA, random_state=0).fit(past)
             print(model.common_effects().round(2))

@@ -94,7 +94,8 @@ def _of_dask(est: Any, X: Any, call: _Call, columns: dict[str, np.dtype]) -> Any
     meta: Any = pd.DataFrame({name: np.empty(0, dtype) for name, dtype in columns.items()}, index=X._meta.index)
     if len(columns) == 1:
         meta = meta.iloc[:, 0]
-    # as a separate object in the graph it is sent to a worker once, not with every partition
+    # as a separate object in the graph it is sent to a worker once, not with every partition; a scattered object would
+    # be lost with the worker that holds it
     return X.map_partitions(_of_partition, dask.delayed(est, traverse=False), call, meta, meta=meta)
 
 

@@ -226,9 +226,9 @@ def test_columns_that_the_formula_does_not_use_may_hold_anything(plain):
     np.testing.assert_array_equal(plain.predict(odd), plain.predict(DATA))
 
 
-def test_a_lazy_frame_is_refused_with_the_cure(plain):
+def test_a_lazy_frame_is_refused_where_its_rows_are_needed_at_once(plain):
     with pytest.raises(TypeError, match=r"a LazyFrame of polars has no rows in memory yet; .* X.collect\(\)"):
-        plain.predict(pl.from_pandas(DATA).lazy())
+        plain.predict_draws(pl.from_pandas(DATA).lazy())
 
 
 def test_text_that_was_a_number_in_fit_is_still_refused(plain):

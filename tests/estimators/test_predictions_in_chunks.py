@@ -237,7 +237,7 @@ def test_a_fitted_estimator_goes_to_each_worker_once(tmp_path, monkeypatch):
     frame = dd.from_pandas(new_rows(), npartitions=20)
 
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
         Client(cluster) as client,
     ):
         found = est.predict(frame).compute()
