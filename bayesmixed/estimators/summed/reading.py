@@ -71,7 +71,7 @@ def summed(
             spec, design = spec.releveled(table)
         except UnknownLevelsError as error:
             levels = list(error.component.levels or ())
-            name = next(name for name in error.component.variables if name in table.columns)  # a contrast is none
+            name = next(name for name in error.component.variables if name in table.columns)  # not a contrast's
             raise FormulaError(
                 f"{error.component.name!r} has levels that the first rows did not have: {quoted(error.unknown)} (known "
                 f"levels: {quoted(levels)}; a fit keeps only levels that its rows have). State all levels before the "
