@@ -80,7 +80,7 @@ def positions(column: pd.Series, classes: Labels) -> np.ndarray:
         got, expected = ("numbers", "text") if are_text else ("text", "numbers")
         cure = "pass labels of the same kind"
         if are_text:
-            alone = "leave classes=None there, or " if len(classes) == 2 else ""  # others would be put in wrong order
+            alone = "leave classes=None there, or " if len(classes) == 2 else ""  # more would be in alphabetical order
             cure = (
                 "inside cross_val_predict and CalibratedClassifierCV, scikit-learn replaces text by its position in "
                 f"alphabetical order; {alone}pass integer codes and state their order"

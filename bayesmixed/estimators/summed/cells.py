@@ -1,4 +1,4 @@
-"""Cells of few rows whose sums statistics reveal: the rows, perhaps of a group, where columns of zeros and ones agree.
+"""Cells of few rows whose sums statistics reveal: rows, perhaps of a group, where columns of zeros and ones are 1 or 0.
 
 For two such columns u and v, sum w u v is the weight of the rows where both are 1, and sum w u - sum w u v that of the
 rows where u is 1 and v is not. The response's sum over a cell is known if u v is itself a column, as with an

@@ -134,7 +134,7 @@ def refuse_sampler(estimator: Any, what: str) -> None:
         )
 
 
-def require_rows(X: Any, what: str = "what is asked") -> None:
+def require_rows(X: Any, what: str = "this method") -> None:
     """Reject statistics, and rows that are not in one frame, if rows are needed.
 
     Parameters

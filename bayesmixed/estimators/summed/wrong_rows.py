@@ -58,7 +58,7 @@ def said_of_partition(said: Any, number: int) -> Any:
 
 
 def _first_wrong(frame: pd.DataFrame, reading: Reading) -> int | None:
-    """The first row with a missing or infinite value, a mixture of text and other types, or an invalid response.
+    """The first row with a missing or infinite value, a value that mixes text with other types, or an invalid response.
 
     None if there is none.
     """
