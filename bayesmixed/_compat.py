@@ -1,4 +1,4 @@
-"""The only file that knows PyMC 5 from 6 and ArviZ 0.x from 1.x; it loads neither before a function asks."""
+"""The only file that distinguishes PyMC 5 from 6 and ArviZ 0.x from 1.x; it loads neither until a function needs it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from threadpoolctl import ThreadpoolController
 if TYPE_CHECKING:
     import xarray as xr
 
-_SAME = 1e-9  # difference of log densities that is rounding
+_SAME = 1e-9  # differences of log densities below this are rounding errors
 
 
 @cache
@@ -25,7 +25,7 @@ def _blas() -> ThreadpoolController:
 
 
 class _Holders:
-    """How many blocks want one thread, and what puts the number back when none does any more."""
+    """How many blocks want one thread, and what restores the number of threads when none does any more."""
 
     lock = Lock()
     count = 0
@@ -36,7 +36,7 @@ class _Holders:
 def one_blas_thread(wanted: bool = True) -> Iterator[None]:
     """BLAS with one thread, for many products of small matrices: several threads would mostly wait for each other.
 
-    It is a setting of the whole process. It comes back when the last block has ended, in whichever threads they are.
+    The setting is that of the whole process. It is restored when the last block ends, in whichever threads they run.
     """
     with _Holders.lock:
         if wanted and not _Holders.count:
@@ -49,7 +49,7 @@ def one_blas_thread(wanted: bool = True) -> Iterator[None]:
             _Holders.count -= wanted
             if wanted and not _Holders.count:
                 for library in _blas().lib_controllers:
-                    # from threadpoolctl 3.8 on a library obeys the thread that has set it
+                    # from threadpoolctl 3.8 on, a library obeys only the thread that has set it
                     getattr(library, "clear_controlling_thread", lambda **_: None)(force=True)
                 _Holders.limit.restore_original_limits()
 
@@ -63,7 +63,7 @@ def import_arviz() -> Any:
 
 
 def import_pymc() -> Any:
-    """Import PyMC, and with it ArviZ."""
+    """Import PyMC, after ArviZ."""
     import_arviz()
     import pymc
 
@@ -71,7 +71,7 @@ def import_pymc() -> Any:
 
 
 def dataset(container: Any, group: str | None) -> xr.Dataset:
-    """One group of an InferenceData (ArviZ 0.x) or DataTree (ArviZ 1.x), or one taken out already, as a Dataset."""
+    """One group of an InferenceData (ArviZ 0.x) or DataTree (ArviZ 1.x), or an extracted group, as a Dataset."""
     import xarray as xr
 
     node = container if group is None else container[group]
@@ -79,7 +79,7 @@ def dataset(container: Any, group: str | None) -> xr.Dataset:
 
 
 def container(groups: dict[str, xr.Dataset], attrs: dict[str, Any]) -> Any:
-    """Put datasets into ArviZ's container: InferenceData with ArviZ 0.x, DataTree, which is xarray's, with 1.x."""
+    """Put datasets into ArviZ's container: InferenceData with ArviZ 0.x, xarray's DataTree with ArviZ 1.x."""
     if int(version("arviz").split(".")[0]) == 0:
         return import_arviz().InferenceData(**groups, attrs=attrs)
     import xarray as xr
@@ -90,10 +90,10 @@ def container(groups: dict[str, xr.Dataset], attrs: dict[str, Any]) -> Any:
 
 
 def loo(log_likelihood: xr.Dataset, relative_ess: float) -> Any:
-    """ArviZ's ELPD result of a pointwise log likelihood (chain, draw, obs), row by row; without its warning of k-hat.
+    """ArviZ's ELPD result for a pointwise log likelihood (chain, draw, obs), row by row, without its warning of k-hat.
 
-    Where a row's density is the same at every draw, its weights have no tail: ArviZ 1.x raises, and 0.x reports an
-    infinite k-hat. Such rows get a tail of differences that no printed digit of the result shows.
+    If a row's density is the same at every draw, its weights have no tail: ArviZ 1.x raises an error, and 0.x reports
+    an infinite k-hat. Such rows get a tail of differences too small to show in any printed digit of the result.
     """
     import xarray as xr
 
@@ -107,14 +107,14 @@ def loo(log_likelihood: xr.Dataset, relative_ess: float) -> Any:
 
 
 def replace_rows(result: Any, rows: np.ndarray, values: np.ndarray, k_hat: np.ndarray) -> None:
-    """Put log densities that are known by other means into a result of `loo`, with what is to stand for their k-hat.
+    """Put log densities known by other means into a result of `loo`, with the values to show as their k-hat.
 
     Parameters
     ----------
     result : arviz.ELPDData
     rows : numpy.ndarray of int, shape (k,)
     values, k_hat : numpy.ndarray of shape (k,)
-        ArviZ's convention is a k-hat of 0.
+        By ArviZ's convention, k-hat is 0.
     """
     each, total, effective = ("loo_i", "elpd_loo", "p_loo") if "loo_i" in dir(result) else ("elpd_i", "elpd", "p")
     scale = {"log": 1, "negative_log": -1, "deviance": -2}[result.scale]
@@ -148,7 +148,7 @@ def run_nuts(model: Any, *, backend: str, target_accept: float, **settings: Any)
     """
     pymc = import_pymc()
     with warnings.catch_warnings():
-        # a slower linear algebra is no reason to alarm a user who installed with pip
+        # slower linear algebra is no reason to alarm a user who installed with pip
         warnings.filterwarnings("ignore", message="(?s).*could not link to a BLAS", category=UserWarning)
         # JAX's samplers announce their own internals
         if backend in ("numpyro", "blackjax"):

@@ -10,14 +10,14 @@ same priors. Among draws thinned to near independence the rank of each true valu
 Validating Bayesian inference algorithms with simulation-based calibration, arXiv:1804.06788). A fit is made again
 with twice the draws where the effective sample size of a ranked quantity is less than the number of draws kept.
 
-Prints per parameter and group prior how many points of the ranks' empirical distribution lie outside of the
-simultaneous 95 % band (of sound parameters, 5 % have any) and how many bars of their histogram outside of its own, the
-p-value of the first band, and the one of a chi-square test of the bars. What the fits said is counted: chains of NUTS
-this short nearly all have an R-hat above 1.01, and warn. Writes to ``benchmarks/output`` the table
+Prints, per parameter and group prior, how many points of the ranks' empirical distribution lie outside the
+simultaneous 95 % band (5 % of calibrated parameters have any), how many bars of their histogram lie outside its own
+band, the p-value of the first band, and that of a chi-square test of the bars. Warnings of the fits are counted: nearly
+all NUTS chains this short have an R-hat above 1.01, and warn. Writes to ``benchmarks/output`` the table
 ``calibration_<sampler>.csv``, the ranks ``calibration_ranks_<sampler>.csv`` and the figures
 ``calibration_<sampler>.png`` (the empirical distributions, which show more) and
-``calibration_histograms_<sampler>.png``, with ``_quick`` where it is. The exit status is 1 if a parameter leaves the
-band of 99.9 %.
+``calibration_histograms_<sampler>.png``, with ``_quick`` added for ``--quick``. The exit status is 1 if a parameter
+leaves the 99.9 % band.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Simultaneous bands of the empirical distribution, and of the histogram, of ranks that are uniform.
 
-The number of N ranks below r is binomial, so each r has an interval. For a given share of data sets to lie inside of
-all intervals at once, these are made of smaller tails, gamma / 2 each; gamma is found by simulation.
+The number of N ranks below r is binomial, so each r has an interval. For a given share of data sets to lie inside all
+intervals at once, the intervals have smaller tails, gamma / 2 each; gamma is found by simulation.
 
 References
 ----------

@@ -3,11 +3,11 @@
     python benchmarks/calibration_overview.py
 
 Reads the ranks that `calibration.py`, `swept_sbc.py`, `transport_sbc.py` and `gibbs_sbc.py` have left in
-``benchmarks/results/`` and simulates nothing. A panel has all quantities of its designs: the share of ranks below u,
-less u, over the half width of the simultaneous 95 % band there, so that 1 is the band's edge whatever the number of
+``benchmarks/results/`` and simulates nothing. A panel shows all quantities of its designs: the share of ranks below u,
+minus u, divided by the half width of the simultaneous 95 % band there, so that 1 is the band's edge for any number of
 replications; a quantity that leaves the band is drawn in colour. Prints, and writes to
-``benchmarks/output/calibration_overview.csv``, for every panel replications, quantities, how many leave their band and
-how many of them would by chance. The figure is ``benchmarks/output/calibration_overview.png``.
+``benchmarks/output/calibration_overview.csv``, for every panel: replications, quantities, how many leave their band,
+and how many would do so by chance. The figure is ``benchmarks/output/calibration_overview.png``.
 """
 
 from __future__ import annotations

@@ -3,16 +3,16 @@
     python benchmarks/class_calibration.py --replications 200    # ten minutes; it may be stopped
     python benchmarks/class_calibration.py --quick               # seconds
 
-In every replication parameters are drawn from stated priors, then rows of 30 groups, which are fitted with the same
-priors. Fresh rows, four of every known group and one of each of 120 new ones, have probabilities predicted and classes
-drawn from the true parameters: of the rows that are given a probability of p, a share of p should show the class.
-Rows are put into ten bins by their probability. Those of one replication depend on each other, so that the standard
+In every replication, parameters are drawn from stated priors, then rows of 30 groups, which are fitted with the same
+priors. For fresh rows, four from every known group and one from each of 120 new ones, probabilities are predicted and
+classes are drawn from the true parameters: among rows with a predicted probability of p, a share of p should show the
+class. Rows are sorted into ten bins by their probability. Rows of one replication depend on each other, so the standard
 error of (observed - predicted) is taken over replications.
 
-Appends to ``benchmarks/output/class_calibration.csv``, one line for each family, replication, way of prediction and
-bin; a second call goes on after the last one. Prints predicted and observed shares, z scores, and the sum of their
-squares over the bins with its chi-square p-value. A fit that the sampler refuses counts as a failure; the exit status
-is 1 if there is one, or if a p-value of what should come true is below 1e-4 (with --quick only the first).
+Appends to ``benchmarks/output/class_calibration.csv`` one line for each family, replication, way of prediction and
+bin; a second call continues after the last one. Prints predicted and observed shares, z scores, and the sum of their
+squares over the bins with its chi-square p-value. A fit that the sampler rejects counts as a failure; the exit status
+is 1 if there is one, or if a p-value of what should come true is below 1e-4 (with --quick only the former).
 """
 
 from __future__ import annotations

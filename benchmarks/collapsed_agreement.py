@@ -2,11 +2,11 @@
 
     python benchmarks/collapsed_agreement.py
 
-prints per problem the greatest |z| between the posterior means of the two samplers (both Monte Carlo errors counted)
+prints, per problem, the greatest |z| between the posterior means of the two samplers (counting both Monte Carlo errors)
 over standard deviations, correlations, sigma, Intercept, beta and the first five groups' effects; the range of the
-ratios of posterior standard deviations; seconds of both; and how far NUTS itself converged. Then, for problems with a
-few standard deviations only, the numbers of quadrature over a grid of them beside those of both samplers, and
-how far the collapsed sampler is off over many seeds.
+ratios of posterior standard deviations; the seconds of both; and how well NUTS itself converged. Then, for problems
+with only a few standard deviations, the results of quadrature over a grid of them next to those of both samplers, and
+the errors of the collapsed sampler over many seeds.
 """
 
 from __future__ import annotations

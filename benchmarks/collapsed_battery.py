@@ -3,11 +3,11 @@
     python benchmarks/collapsed_battery.py --seeds 6
     BAYESMIXED_DATA=folder python benchmarks/collapsed_battery.py --large --sampler collapsed
 
-prints one line per problem over all seeds: median and greatest seconds of `fit`, median seconds of `fit` and `idata_`
+prints one line per problem over all seeds: median and longest seconds of `fit`, median seconds of `fit` and `idata_`
 together (imports are not timed), Pareto k-hat, acceptance, proposals per kept draw, passes, evaluations, worst R-hat
 and effective sample sizes over all stored parameters, fits that fell back to NUTS (with ``--sampler collapsed``: that
-were refused), fits that warned of convergence, and the peak memory of a process of its own beside that just before
-the first fit.
+were rejected), fits with a convergence warning, and the peak memory of a separate process next to that just before the
+first fit.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     python benchmarks/collapsed_growth.py
 
-prints, for ten times the rows at 1,000 groups and ten times the groups at 1,000,000 rows, with group intercepts alone
+prints, for ten times the rows at 1,000 groups and ten times the groups at 1,000,000 rows, with group intercepts only
 and with slopes: median seconds of the sampler's steps (one pass over the rows, sampling of the covariances, effects),
 of everything else (reading the formula and the data, convergence), and of the whole fit.
 """

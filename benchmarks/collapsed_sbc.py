@@ -6,7 +6,8 @@ draws parameters from explicit priors, then data for a fixed design, and fits th
 thinned draws the rank of each true parameter is uniform on 0 to 99 (Talts et al., 2018, Validating Bayesian inference
 algorithms with simulation-based calibration, arXiv:1804.06788). Prints for every parameter the p-value of a
 chi-square test of the ranks in 20 bins and the z score of the mean rank, and per design how many data sets the
-sampler refused. These are left out: given the data, true and drawn parameters are alike, so ranks stay uniform.
+sampler rejected. These are left out: given the data, true and drawn parameters have the same distribution, so ranks
+stay uniform.
 
 The log likelihood of all rows is ranked like a parameter: it sees what single parameters do not, such as draws that
 ignore the data or each other (Modrák et al., 2025, Simulation-based calibration checking for Bayesian computation:

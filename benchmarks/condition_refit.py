@@ -4,14 +4,14 @@
 
 - sleepstudy, a new subject: 335 is left out; its first 1, 3 or 5 days are learned, the remaining days predicted;
 - sleepstudy, a known subject: days 5 to 9 of 308 are left out; days 5 to 7 are learned, days 8 and 9 predicted;
-- InstEval, a new student: the ratings of a student of at least 20 are left out; ten are learned, the rest predicted.
-  Only where the environment variable names the folder: `problems.insteval` says how the file is made.
+- InstEval, a new student: the ratings of a student with at least 20 are left out; ten are learned, the rest predicted.
+  Only if the environment variable names the folder: `problems.insteval` says how the file is made.
 
 Prints, for no conditioning, `condition`, and a refit with the first fit's priors: the mean absolute error of the
-predictions, mean width of 90 % intervals, and seconds (median of repeated runs); which way `condition` went, and mean
-and sd of the group's own effects by it and by the refit. Then how far the posterior means of all parameters whose
-draws are stored differ, over their Monte Carlo error: the greatest |z| of fits under several seeds, and mean z^2, which
-is about 1 where both have the same posterior. Two refits under different seeds show what is to be expected.
+predictions, mean width of 90 % intervals, and seconds (median of repeated runs); how `condition` was done, and mean
+and sd of the group's own effects from it and from the refit. Then how far the posterior means of all parameters whose
+draws are stored differ, relative to their Monte Carlo error: the greatest |z| of fits with several seeds, and mean z^2,
+which is about 1 if both have the same posterior. Two refits with different seeds show what to expect.
 """
 
 from __future__ import annotations

@@ -4,13 +4,13 @@
     BAYESMIXED_DATA=folder python benchmarks/crossed.py --agreement     # posteriors beside those of sampler="collapsed"
     python benchmarks/crossed.py --quick                                # one case, of a tenth of its rows and levels
 
-Every fit is 4 chains of 1,000 draws with ``sampler="auto"``, in a process of its own; CPU seconds are those of `fit`
-(OMP_NUM_THREADS=1 keeps them to one processor), of which the diagnostics' are printed apart. ESS are the smallest over
-group sds, correlations and sigma, and over all stored effects; "rate" is the share of the effects' deviations that a
-sweep leaves.
+Every fit is 4 chains of 1,000 draws with ``sampler="auto"``, in a separate process; CPU seconds are those of `fit`
+(OMP_NUM_THREADS=1 keeps it to one processor), with those of the diagnostics printed separately. ESS are the smallest
+over group sds, correlations and sigma, and over all stored effects; "rate" is the share of the effects' deviations that
+survives a sweep.
 
-With ``--agreement`` a line for every variable of a model that both samplers fit: root mean square and maximum over its
-parameters of z, the difference of two means over its Monte Carlo error, and of the ratio of sds.
+With ``--agreement``, a line for every variable of a model that both samplers fit: root mean square and maximum over its
+parameters of z, the difference of two means divided by its Monte Carlo error, and of the ratio of sds.
 
 Written to ``benchmarks/output/crossed.csv`` and ``crossed_agreement.csv``.
 """

@@ -4,24 +4,24 @@
 
 FOLDER holds tables of the public registry MixedBench (`documented.py` says which); they are not part of this
 project, and without FOLDER only models of our own data sets are fitted. R's estimates are in
-``families_vs_lme4.json``, which ``families_vs_lme4.R`` has written: no R is needed here.
+``families_vs_lme4.json``, written by ``families_vs_lme4.R``: no R is needed here.
 
-A posterior mean under weak priors should be near the maximum of the likelihood where there are many groups: less than
-0.3 posterior standard deviations from it in each common effect, where there are 30 or more. The largest distance of a
-model is told with what it is made of, as signed steps that add up to it:
+With weak priors and many groups, a posterior mean should be close to the maximum of the likelihood: with 30 groups or
+more, less than 0.3 posterior standard deviations from it in each common effect. The largest distance of a model is
+reported with its components, as signed steps that add up to it:
 
 - approximation: from R's estimate to the maximum of the likelihood by quadrature (`quadrature.py`); glmmTMB maximises
   Laplace's approximation;
 - mean of likelihood: on to the mean under flat priors of the common effects and the group's standard deviation (the
-  auxiliary parameters keep theirs), by importance sampling of the same likelihood, as a skewed one has its mean
-  elsewhere than its maximum;
+  auxiliary parameters keep theirs), by importance sampling from the same likelihood, as the mean of a skewed one is not
+  at its maximum;
 - priors: on to the mean under the priors of the fit, by the same draws;
-- sampler: on to the mean of our draws. Only here would an error of ours show; ``z`` is the largest such step of all
-  common effects in Monte Carlo errors, of the draws and of importance sampling together.
+- sampler: on to the mean of our draws. Only this step would show an error of ours; ``z`` is the largest such step of
+  all common effects in Monte Carlo errors, of the draws and of importance sampling together.
 
-A row per model is written to ``benchmarks/output/families_vs_lme4_<sampler>.csv`` as soon as it is there; those that
-the file holds are not fitted again. The table is printed, and written beside it (``.md``). ``--quick`` fits two models
-of our own data sets, each time, and fails where a distance is above 0.5 or a z above 5.
+A row per model is written to ``benchmarks/output/families_vs_lme4_<sampler>.csv`` as soon as it is ready; models
+already in the file are not fitted again. The table is printed, and written next to it (``.md``). ``--quick`` always
+fits two models of our own data sets, and fails if a distance is above 0.5 or a z above 5.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Designs whose response is not normal, with priors that depend on no data: what is drawn from, and fitted with, them.
+"""Designs whose response is not normal, with priors that depend on no data, to simulate from and to fit with.
 
-The response is drawn from SciPy's distribution of the family, whose density and distribution function are also what
-draws of the posterior are held against: nothing here is taken from the package but the priors' parameters.
+The response is drawn from SciPy's distribution of the family, whose density and distribution function also serve to
+check draws of the posterior: nothing here is taken from the package but the priors' parameters.
 """
 
 from __future__ import annotations

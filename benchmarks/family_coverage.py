@@ -1,21 +1,21 @@
-"""Predictive intervals of counts, shares and positive responses hold what they say, in known groups and in new ones.
+"""Predictive intervals of counts, shares and positive responses have their stated coverage, in known and new groups.
 
     python benchmarks/family_coverage.py --replications 200    # a quarter of an hour; it may be stopped
     python benchmarks/family_coverage.py --quick               # seconds
 
-In every replication parameters are drawn from stated priors (`family_cases.py`), then data, which are fitted with the
-same priors: the expected share of responses inside of their intervals is the posterior predictive probability of these,
-exactly (but for the finite number of draws). It is the nominal one where the response is continuous. An interval
-of whole numbers cannot have just that probability, and holds more: what it should hold is the mean over draws of
-cdf(upper) - cdf(lower - 1), by SciPy's distribution function, the effects of new groups drawn.
+In every replication, parameters are drawn from stated priors (`family_cases.py`), then data, which are fitted with the
+same priors: the expected share of responses inside their intervals is the posterior predictive probability of the
+intervals, exactly (apart from the finite number of draws). It is the nominal one if the response is continuous. An
+interval of whole numbers cannot have just that probability and has a larger one: its expected coverage is the mean over
+draws of cdf(upper) - cdf(lower - 1), by SciPy's distribution function, with the effects of new groups drawn.
 
-Fresh rows, one of every known group and one of each of as many new groups, have a response drawn from the true
-parameters; both ends belong to an interval. Of binary and count models new groups are predicted once more, after
+Fresh rows, one from every known group and one from each of as many new groups, have a response drawn from the true
+parameters; both ends belong to an interval. For binary and count models, new groups are predicted once more after
 `condition` has seen three rows of each. Shares are averaged over the rows of a replication, which depend on each
-other, and are appended to ``benchmarks/output/family_coverage.csv`` as they come; a second call goes on after the last
+other, and appended to ``benchmarks/output/family_coverage.csv`` as they come; a second call continues after the last
 one. Prints observed and expected coverage, the standard error of their difference over replications, and its z score.
-A fit that the sampler refuses counts as a failure; the exit status is 1 if there is one, or if a z score is beyond 4
-(with --quick only the first).
+A fit that the sampler rejects counts as a failure; the exit status is 1 if there is one, or if a z score is beyond 4
+(with --quick only the former).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 
 runs in turn: our fit and prediction (the sampler that ``sampler="auto"`` chooses); the bare imports of pandas and
 scikit-learn, which any such script pays for; and, with the interpreter of an environment that has Bambi, the same model
-without correlations, which Bambi cannot have, with its default sampler and with nutpie. Prints median and range.
+without correlations, which Bambi does not support, with its default sampler and with nutpie. Prints median and range.
 """
 
 from __future__ import annotations

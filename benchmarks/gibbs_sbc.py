@@ -5,13 +5,13 @@
 
 Parameters are drawn from stated priors, data from them, and the model is fitted with the same priors; of each
 parameter, and of the log likelihood of all rows, the rank of the true value among 99 thinned draws is uniform (see
-`collapsed_sbc.py` for the method). The designs are as small as they may be for all factors but one to be large to
-the sampler. Of the movers, and of classes nested in schools, most fits take the step for nearly nested factors, and
-all of the latter the one that draws classes and schools as a block (`bayesmixed.sampling.gibbs.joint`).
+`collapsed_sbc.py` for the method). The designs are as small as possible while all factors but one count as large for
+the sampler. For movers, and for classes nested in schools, most fits use the step for nearly nested factors; for the
+latter, all use the step that draws classes and schools as a block (`bayesmixed.sampling.gibbs.joint`).
 
 Ranks are appended to ``benchmarks/output/gibbs_sbc.csv`` as they come, one replication of every design after the other;
-a second call goes on after the last one. Prints what `transport_sbc.py` prints; a fit that the sampler refuses counts
-as a failure, and the exit status is 1 if there is one, or if the ranks of a quantity leave their band of 99.9 %.
+a second call continues after the last one. Prints the same as `transport_sbc.py`; a fit that the sampler rejects counts
+as a failure, and the exit status is 1 if there is one, or if the ranks of a quantity leave their 99.9 % band.
 """
 
 from __future__ import annotations

@@ -1,19 +1,20 @@
-"""Predictive intervals are honest: of 90 % intervals, 90 % hold what they are for, new groups and `condition` included.
+"""Predictive intervals are honest: 90 % of 90 % intervals contain the true value, with new groups and `condition` too.
 
     python benchmarks/interval_coverage.py --replications 400
 
-In every replication all parameters are drawn from explicit priors, then data, which are fitted with the same priors.
-Intervals of the response are held against fresh rows, intervals of the mean against their linear predictor: in known
+In every replication, all parameters are drawn from explicit priors, then data, which are fitted with the same priors.
+Intervals of the response are compared with fresh rows, intervals of the mean with their linear predictor: in known
 groups and in two new ones, before and after `condition` has seen 1, 3 and 10 rows of each new group. As the
-parameters come from their prior, the expected coverage is the nominal one, exactly (but for the finite number of
-draws). Rows of a replication depend on each other, so that their share inside is one observation; standard errors are
+parameters come from their prior, the expected coverage is the nominal one, exactly (apart from the finite number of
+draws). Rows of a replication depend on each other, so their share inside is one observation; standard errors are
 those over replications.
 
-Prints coverage by design, groups, rows conditioned on, kind and level; the same by the way that `condition` went
-(weights, or the sampler anew); how often the sampler refused, and how many ConvergenceWarnings there were. Data sets
-that the sampler refused are left out, and those that went either way are tabulated apart: both depend on the fitted
-rows and the seed alone. Given these, true and drawn parameters are alike, so coverage stays exact. It would not in
-means over different numbers of rows by way: which way 10 rows go tells how 3 of them predict the truth.
+Prints coverage by design, groups, rows conditioned on, kind and level; the same by how `condition` was done (weights,
+or the sampler run anew); how often the sampler gave up, and how many ConvergenceWarnings there were. Data sets for
+which the sampler gave up are left out, and the two ways of `condition` are tabulated separately: both depend only on
+the fitted rows and the seed. Given these, true and drawn parameters have the same distribution, so coverage stays
+exact. It would not in means over different numbers of rows for one way: the way taken with 10 rows says something about
+how well 3 of them predict the truth.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Leave-one-out by one fit, effects integrated out or not, against fits without each row.
+"""Leave-one-out from one fit, with effects integrated out or not, against fits without each row.
 
     python benchmarks/leave_one_out.py
 
 For each data set: ``loo``, whose pointwise log likelihood has the effects integrated out; ArviZ's estimate from the
 conditional log likelihood, which other packages use; and the truth, one fit without each row (same priors), whose
-draws give the row's density. Prints elpd, its standard error, how many Pareto k-hat are above 0.7, and the root mean
+draws give the row's density. Prints elpd, its standard error, the number of Pareto k-hat above 0.7, and the root mean
 square and sum of the pointwise differences from the truth.
 """
 

@@ -1,7 +1,7 @@
-"""Designs of ordered responses, with priors that depend on no data, as `family_cases` has them of numbers.
+"""Designs of ordered responses, with priors that depend on no data; `family_cases` has those of numeric responses.
 
-The response is where a logistic variable falls among thresholds; the log likelihood of draws is one of differences of
-the logistic distribution function at the thresholds that the posterior has.
+The response is where a logistic variable falls among thresholds; the log likelihood of draws consists of differences of
+the logistic distribution function at the posterior's thresholds.
 """
 
 from __future__ import annotations

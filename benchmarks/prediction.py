@@ -1,11 +1,11 @@
-"""Time and memory of predictions after a fit of sleepstudy with 4,000 draws; Bambi's side by side.
+"""Time and memory of predictions after a fit of sleepstudy with 4,000 draws, next to Bambi's.
 
     python benchmarks/prediction.py --bambi-python path/to/python
 
-Every program runs in a process of its own, which fits, predicts 10 rows once to be warm, then predicts `rows` rows of
-known subjects. Seconds are of the prediction alone, the median of the repetitions; "MB" is by how much the peak of the
-process's memory has risen meanwhile, the result included. Bambi predicts draws, of which mean and interval are taken
-with NumPy, as its users do; it fits independent effects, as it has no LKJ.
+Every program runs in a separate process, which fits, predicts 10 rows once to warm up, then predicts `rows` rows of
+known subjects. Seconds are of the prediction only, the median of the repetitions; "MB" is the rise of the process's
+peak memory during the prediction, including the result. Bambi predicts draws, whose mean and interval are computed
+with NumPy, as its users do; it fits independent effects, as it has no LKJ prior.
 """
 
 from __future__ import annotations

@@ -2,21 +2,21 @@ r"""How the seconds of a fit grow: with rows, with groups, with effects per grou
 
     python benchmarks/scaling.py --python statsmodels=path/to/python --python gpboost=path/to/python
 
-runs our collapsed sampler and its peers by the adapters of `peers.py` (interpreters are given as there), every fit in a
-process of its own, three ways:
+runs our collapsed sampler and its peers with the adapters of `peers.py` (interpreters are given as there), every fit in
+a separate process, in three series:
 
 - rows: 1,000 to 1,000,000 rows of 200 groups, an intercept and a slope in each;
 - groups: 10 to 30,000 groups of 100,000 rows in all, likewise;
 - effects: 1 to 6 effects, an intercept and slopes, in each of 200 groups, 10,000 rows.
 
-A library that is over the limit of time, which counts from the start of a process, gets no larger size of that panel.
-What compiles its model is given the smallest sizes only (``--compiled``). The seconds are those of the second fit in a
-process, so that what a library imports at its first use does not hide the growth; of the first where a smaller size
-took more than a few seconds, and of what compiles. GPBoost has no correlated effects and fits the smaller model.
+A library that exceeds the time limit, counted from the start of the process, gets no larger sizes in that panel.
+Libraries that compile their model get only the smallest sizes (``--compiled``). The seconds are those of the second fit
+in a process, so that imports at first use do not hide the growth, but of the first fit if a smaller size took more than
+a few seconds, and for libraries that compile. GPBoost has no correlated effects and fits the smaller model.
 
 Written to ``benchmarks/output/``: ``scaling.csv`` (a line per run, with both fits) and ``scaling.png``. Printed: the
 seconds, and the exponents: slopes of log seconds on log size over the upper half of the sizes that a library finished.
-``--quick`` is for continuous integration: ours alone at tiny sizes, into ``scaling_quick.csv`` and ``.png``.
+``--quick`` is for continuous integration: only ours at tiny sizes, into ``scaling_quick.csv`` and ``.png``.
 """
 
 from __future__ import annotations

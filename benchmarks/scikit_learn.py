@@ -1,11 +1,11 @@
-"""What scikit-learn's constructions cost beside one fit of sleepstudy, and what an import costs.
+"""What cross-validation and searches cost compared with one fit of sleepstudy, and what an import costs.
 
     python benchmarks/scikit_learn.py
 
 times in one process: a fit; 10-fold cross-validation by rows and by subjects, with one job and with two; a search over
-six candidates, five folds each, with two jobs. The workers of two jobs are started before, as they are for any second
-call. Then, in processes of their own, the sum of ``python -X importtime`` for the package and for what its users import
-anyway, pandas and `sklearn.linear_model`. Prints medians and ranges, and ratios: to the fit, and of the imports.
+six candidates, five folds each, with two jobs. The workers of two jobs are started before, as for any second call.
+Then, in separate processes, the sum of ``python -X importtime`` for the package and for what its users import anyway,
+pandas and `sklearn.linear_model`. Prints medians and ranges, and ratios: to the fit, and of the imports.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 - thread, correlated: the same with ``pm.LKJCholeskyCov``;
 - standardised: ``pm.LKJCholeskyCov`` on standardised data, our settings; as Days is centred there, the group
   covariance and its prior are those at the mean day;
-- bayesmixed, NUTS: partial correlations (C-vine) apart from standard deviations, as in `build_model`;
+- bayesmixed, NUTS: partial correlations (C-vine) separate from standard deviations, as in `build_model`;
 - bayesmixed: the collapsed sampler.
 
     python benchmarks/sleepstudy_thread.py --seeds 10

@@ -1,13 +1,13 @@
-"""Seconds of this version and another one, in turn, beside lme4 and glmm: small fits, many common columns, many groups.
+"""Seconds of this version and another one, in turn, next to lme4 and glmm: small fits, many common columns or groups.
 
     python benchmarks/speed.py --against CHECKOUT [--rscript Rscript] [--glmm-python PYTHON]
 
-CHECKOUT is a folder with another version, as `git worktree add` makes one. Of every case of `speed_cases.py` the CPU
-seconds of one warm fit are printed, the least of some; of the large ones the first fit counts. Beside them those of
-lmer (R with lme4), and of the package glmm in an environment of its own, where they are named: point estimates, by
-restricted maximum likelihood. Then the imports: CPU seconds of a fresh process above that of
+CHECKOUT is a folder with another version, such as `git worktree add` creates. For every case of `speed_cases.py`, the
+CPU seconds of one warm fit are printed, the minimum of several; for the large ones, the first fit counts. Next to them
+are those of lmer (R with lme4), and of the package glmm in a separate environment, if they are given: point estimates
+by restricted maximum likelihood. Then the imports: CPU seconds of a fresh process above those of
 ``import pandas, sklearn.linear_model``. Then scikit-learn's ``cross_val_score`` with two workers, in wall and CPU
-seconds, with as many threads of BLAS as are usual and with one.
+seconds, with the default number of BLAS threads and with one.
 """
 
 from __future__ import annotations

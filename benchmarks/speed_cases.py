@@ -1,4 +1,4 @@
-"""Fits whose seconds are watched, by name: formula, data, options. Data alone, so that peers can be given the same."""
+"""Fits whose seconds are tracked, by name: formula, data, options. Only data, so that peers can be given the same."""
 
 from __future__ import annotations
 

@@ -1,14 +1,13 @@
-"""Ten fits by this version and the one before, in turn: fails where one of them takes 1.5 times the CPU seconds.
+"""Ten fits by this version and the previous one, in turn: fails if one of them takes 1.5 times the CPU seconds.
 
     python benchmarks/speed_guard.py [--repository FOLDER] [--base CHECKOUT]
 
-The version before is the commit at which this branch has left main; on main itself the last commit, where files have
-changed since, or else the one before it. It is taken out of the history of the repository, by default the one that this
-file is in; `--base` names a folder instead. Without either nothing is compared, and that is a failure.
+The previous version is the commit at which this branch left main; on main itself, the last commit if files have
+changed since, otherwise the one before it. It is taken from the history of the repository, by default the one that
+contains this file; `--base` names a folder instead. Without either, nothing is compared, and that is a failure.
 
-Both versions run in processes of their own, one after the other, a few rounds of them; what is compared are the least
-CPU seconds that either has needed, which other work on the machine hardly changes. A case that is slower is timed
-again before it counts.
+Both versions run in separate processes, one after the other, for a few rounds; their minimum CPU seconds are compared,
+which other work on the machine hardly changes. A case that is slower is timed again before it counts.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""CPU seconds of fits in this process, as one line of JSON: what `speed.py` and `speed_guard.py` run.
+"""Print CPU seconds of fits in this process as one line of JSON, for `speed.py` and `speed_guard.py`.
 
     PYTHONPATH=path/to/a/checkout python benchmarks/speed_worker.py CHECKOUT FITS CASE ...
 
-CHECKOUT is that of the package; one installed elsewhere is refused. Each case is fitted once to warm up, then FITS
-times; with FITS 0 the first fit is timed.
+CHECKOUT is the package's; if the package is imported from elsewhere, this fails. Each case is fitted once to warm up,
+then FITS times; with FITS 0 the first fit is timed.
 """
 
 from __future__ import annotations

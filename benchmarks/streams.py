@@ -1,17 +1,17 @@
-"""Rows that do not fit in memory: seconds and memory of a fit to a stream of them, beside reading them alone.
+"""Rows that do not fit into memory: seconds and memory of a fit to a stream of them, compared with just reading them.
 
     python benchmarks/streams.py
 
-- `--generated`: 1e9 rows of 1e5 groups with a slope, made afresh chunk by chunk, once with all groups in every chunk,
-  once in the order of the groups: wall and CPU seconds per 1e8 rows, of which making the rows took so many, the most
-  memory, and the posterior beside what the rows were made with;
-- `--parquet`: 1e8 rows in files of 1e7, through pyarrow, DuckDB and polars: seconds of the statistics beside those of
-  reading the same columns alone, and the most memory beside that of the table;
-- `--workers`: Dask's LocalCluster of two workers on 1e7 of these rows, one of which is killed in the middle: the draws
-  beside those of rows in memory; and predictions of all rows, written as Parquet.
+- `--generated`: 1e9 rows of 1e5 groups with a slope, generated chunk by chunk, once with all groups in every chunk,
+  once in the order of the groups: wall and CPU seconds per 1e8 rows, how many of these it took to make the rows, peak
+  memory, and the posterior next to the true values;
+- `--parquet`: 1e8 rows in files of 1e7, through pyarrow, DuckDB and polars: seconds of the statistics next to those of
+  just reading the same columns, and peak memory next to the size of the table;
+- `--workers`: Dask's LocalCluster with two workers on 1e7 of these rows, one of which is killed in the middle: the
+  draws next to those from rows in memory; and predictions for all rows, written as Parquet.
 
-Without any of these, all. Every measurement is a process of its own with one thread for BLAS; memory is the process's
-peak, that after the imports beside it. `--rows` changes 1e9 (and a tenth of it 1e8), `--quick` takes 1e6.
+Without any of these, all. Every measurement is a separate process with one BLAS thread; memory is the process's peak,
+next to that after the imports. `--rows` changes 1e9 (and a tenth of it 1e8), `--quick` uses 1e6.
 """
 
 from __future__ import annotations

@@ -1,17 +1,17 @@
-"""A fit of sums over rows, against the fit of the rows: draws, seconds, memory.
+"""A fit to sums over rows against the fit to the rows: draws, seconds, memory.
 
     python benchmarks/sums.py
 
-- twelve designs in parts by a factor, so that levels are not in all parts, added in another order; and what is left of
-  a sum, ``(a + b) - a``, against a fit of b: the largest difference of any draw, in standard deviations of its
-  posterior. Beside it the same of the rows themselves in another order: what rounding alone does to draws;
-- eleven sites, a file each, against the pooled rows;
+- twelve designs split by a factor, so that levels are not in all parts, and added in another order; and what is left of
+  a sum, ``(a + b) - a``, against a fit to b: the largest difference of any draw, in standard deviations of its
+  posterior; next to it the same for the rows themselves in another order, the effect of rounding alone on draws;
+- eleven sites, with a file each, against the pooled rows;
 - 1,000 updates of one row each by `partial_fit`: seconds, and bytes of the pickle after 10 and after 1,000;
-- 50,000 levels of a million, in 1,000 chunks of 50 levels, and all of a million levels in 1,000 chunks: seconds and the
-  largest memory, of a process of its own;
+- 50,000 of a million levels, in 1,000 chunks of 50 levels, and all of a million levels in 1,000 chunks: seconds and
+  peak memory of a separate process;
 - a fit of sleepstudy, and of 1e6 rows x 1e4 groups with a slope: seconds of the fit, and of its rows until it samples.
 
-`--quick` takes fewer parts and rows.
+`--quick` uses fewer parts and rows.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Simulation-based calibration where priors are stated on swept columns, for both samplers.
+"""Simulation-based calibration with priors stated on swept columns, for both samplers.
 
     python benchmarks/swept_sbc.py --sampler collapsed --replications 300
     python benchmarks/swept_sbc.py --sampler nuts --replications 300     # an hour on one processor; it may be stopped
@@ -8,10 +8,10 @@ block ``x + (x + z | g)`` with x about 30. Parameters are drawn from default-lik
 are computed here by least squares on the rows, and ranked as they are reported: intercept, coefficients, standard
 deviations and correlations as the formula is written (see `collapsed_sbc.py` for the method).
 
-Ranks are appended to ``benchmarks/output/swept_sbc_<sampler>.csv`` as they come; a second call goes on after the last
+Ranks are appended to ``benchmarks/output/swept_sbc_<sampler>.csv`` as they come; a second call continues after the last
 one. Prints for every quantity the p-value of a chi-square test of its ranks, that of the simultaneous band of their
-distribution, and the z score of the mean rank. A fit that the sampler refuses counts as a failure; the exit status is 1
-if there is one, or if the ranks of a quantity leave their band of 99.9 %.
+distribution, and the z score of the mean rank. A fit that the sampler rejects counts as a failure; the exit status is 1
+if there is one, or if the ranks of a quantity leave their 99.9 % band.
 """
 
 from __future__ import annotations

@@ -3,15 +3,14 @@
     python benchmarks/transport.py            # three seeds
     python benchmarks/transport.py --large    # 100,000 rows in 10,000 groups
 
-fits every problem of `transport_cases.py` and seed in a process of its own, with one thread. Seconds, of the processor
-and of the clock, are those of `fit`, with all trajectories that thinning discards in them, without imports. R-hat and
-effective sample sizes are the worst over **all** parameters, group effects included. What the sampler refuses is not
-handed to another: its row says why. Memory is the peak of the process, and before it that with all imported.
+fits every problem of `transport_cases.py` with every seed in a separate process with one thread. CPU and wall seconds
+are those of `fit`, including all trajectories that thinning discards, without imports. R-hat and effective sample sizes
+are the worst over **all** parameters, group effects included. Problems that the sampler rejects are not passed to
+another: the row says why. Memory is the peak of the process, preceded by that after all imports.
 
-Rows are added to ``benchmarks/output/transport.json`` as they come, and a second call goes on after the last one,
-unless ``--again`` is given. The table that is printed is of all rows of this Python; the exit status is 1 if a fit was
-refused, failed or was late. ``--quick`` is for continuous integration: two problems, one seed, into
-``transport_quick.json``.
+Rows are added to ``benchmarks/output/transport.json`` as they come, and a second call continues after the last one
+unless ``--again`` is given. The printed table has all rows for this Python; the exit status is 1 if a fit was rejected,
+failed or was late. ``--quick`` is for continuous integration: two problems, one seed, into ``transport_quick.json``.
 """
 
 from __future__ import annotations

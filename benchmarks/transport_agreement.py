@@ -2,11 +2,11 @@
 
     python benchmarks/transport_agreement.py
 
-fits the problems ``AGREEMENT`` of `transport_cases.py` by both samplers, 4 x 4000 draws, and compares every common
+fits the problems ``AGREEMENT`` of `transport_cases.py` with both samplers, 4 x 4000 draws, and compares every common
 effect, standard deviation, correlation, auxiliary parameter and group effect: the difference of the means in Monte
-Carlo errors (both counted), and the ratio of the standard deviations. A fit's summaries are kept in
-``benchmarks/output/transport_agreement/``, and a second call makes what is missing only, unless ``--again`` names a
-sampler. The exit status is 1 where a mean differs by 4 errors or more, or a standard deviation by a tenth or more.
+Carlo errors (counting both), and the ratio of the standard deviations. A fit's summaries are kept in
+``benchmarks/output/transport_agreement/``, and a second call computes only what is missing, unless ``--again`` names a
+sampler. The exit status is 1 if a mean differs by 4 errors or more, or a standard deviation by a tenth or more.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The problems that the transport sampler is measured and tried on: data sets, simulated models, and hard corners.
+"""The problems for measuring and testing the transport sampler: data sets, simulated models, and hard corners.
 
-Bernoulli responses are families "binomial" with one trial in every row.
+Bernoulli responses are those of family "binomial" with one trial in every row.
 """
 
 from __future__ import annotations

@@ -8,11 +8,11 @@ with the same priors; of each parameter, and of the log likelihood of all rows, 
 thinned draws is uniform (see `collapsed_sbc.py` for the method). A row of "Bernoulli" is a single trial.
 
 Ranks are appended to ``benchmarks/output/transport_sbc.csv`` as they come, one replication of every design after the
-other; a second call goes on after the last one. Prints for every quantity the p-value of a chi-square test of its
+other; a second call continues after the last one. Prints for every quantity the p-value of a chi-square test of its
 ranks, the z score of their mean and the p-value of the simultaneous band of their distribution; for every design how
-many fits the sampler refused, with seeds and reasons, and the median CPU seconds of a replication. A fit that the
-sampler refuses counts as a failure; the exit status is 1 if there is one, or if the ranks of a quantity leave their
-band of 99.9 %.
+many fits the sampler rejected, with seeds and reasons, and the median CPU seconds of a replication. A fit that the
+sampler rejects counts as a failure; the exit status is 1 if there is one, or if the ranks of a quantity leave their
+99.9 % band.
 """
 
 from __future__ import annotations

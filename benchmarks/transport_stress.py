@@ -1,11 +1,11 @@
-"""The transport sampler where it is hard: what happened, R-hat, effective sample sizes and seconds, 4 x 1000 draws.
+"""The transport sampler on hard problems: what happened, R-hat, effective sample sizes and seconds, 4 x 1000 draws.
 
     python benchmarks/transport_stress.py
 
-fits the problems ``STRESS`` of `transport_cases.py` as `transport.py` does, each in a process of its own. A line says
-"ok", "thinned to one in k" where the chains had to run on, or "refused" with the reason, which under
-``sampler="auto"`` is handed to NUTS; "failed" and "late" are faults. Rows are added to
-``benchmarks/output/transport_stress.json``, and a second call goes on after the last one, unless ``--again`` is given.
+fits the problems ``STRESS`` of `transport_cases.py` as `transport.py` does, each in a separate process. A line says
+"ok", "thinned to one in k" if the chains had to run on, or "refused" with the reason, in which case
+``sampler="auto"`` falls back to NUTS; "failed" and "late" are faults. Rows are added to
+``benchmarks/output/transport_stress.json``, and a second call continues after the last one unless ``--again`` is given.
 The exit status is 1 if there is a fault.
 """
 

@@ -2,9 +2,9 @@
 
     python benchmarks/uncentred_slope.py
 
-prints, for each seed and both placements of the year, the posterior mean of the slope's group sd, worst R-hat
+prints, for each seed and both origins of the year, the posterior mean of the slope's group sd, worst R-hat
 and effective sample size, and the relative difference of the two sds. The data have a true sd of 0.31. Default priors
-are stated at the mean of the year, so that the model is the same: what differs is Monte Carlo noise.
+are stated at the mean of the year, so the model is the same, and only Monte Carlo noise differs.
 """
 
 from __future__ import annotations

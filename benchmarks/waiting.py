@@ -1,12 +1,12 @@
-"""What predictions cost beside their fit, and how far their intervals are off: for two versions of the package.
+"""What predictions cost compared with their fit, and the errors of their intervals, for two versions of the package.
 
     PYTHONPATH=one/version python benchmarks/waiting.py --name before
     PYTHONPATH=another python benchmarks/waiting.py --name after
 
-Only the public interface is used. Seconds are of the processor, one thread; "share" is in seconds of the fit. The first
-calls are made on an unpickled copy, which has computed nothing yet. The errors are those of 0.05 and 0.95 quantiles
-(largest over rows, root mean square over seeds, in predictive standard deviations) against fits of 40,000 draws, which
-have other seeds; ``--reference`` names the version whose reference is read, so that both are held to one.
+Only the public interface is used. Seconds are CPU seconds with one thread; "share" is relative to those of the fit. The
+first calls are made on an unpickled copy, which has computed nothing yet. The errors are those of 0.05 and 0.95
+quantiles (largest over rows, root mean square over seeds, in predictive standard deviations) against fits of 40,000
+draws with other seeds; ``--reference`` names the version whose reference is read, so that both share one.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """How do I drop a mixed model into a scikit-learn pipeline, and cross-validate it by group?
 
-The estimator takes part in everything that scikit-learn has: here a `ColumnTransformer` standardises a column, a
-`Pipeline` hands a frame on to the model (`set_output`), and the whole is cross-validated and searched.
+The estimator works with all of scikit-learn: here a `ColumnTransformer` standardises a column, a `Pipeline` passes a
+frame on to the model (`set_output`), and the whole is cross-validated and used in a grid search.
 
 Two questions have two answers. Folds of rows ask how well new days of *known* subjects are predicted; folds of
-subjects (`GroupKFold`) ask the same for subjects *never seen*, and no setting is needed for it: new groups are drawn
-from the fitted population. The grouping column lives in X, so nothing has to be routed anywhere. Of a person never seen
-no model can know the level: R² of all three is near 0 there, and what a mixed model adds is an honest interval
-(the next example).
+subjects (`GroupKFold`) ask the same for subjects *never seen*. This needs no setting: new groups are drawn from the
+fitted population. The grouping column is part of X, so no metadata has to be routed. No model can know the level of a
+person never seen: R² of all three is near 0 for new subjects, and what a mixed model adds is an honest interval
+(see the next example).
 
     python examples/01_pipeline.py
 """
@@ -54,7 +54,7 @@ def main():
     table = cross_validate(models, X, y, groups)
     print("Mean R² of 6 folds", table.round(2), sep="\n\n")
 
-    # parameters of a step are searched under its name; dicts of priors are values as any other
+    # parameters of a step are searched under its name; dicts of priors are values like any others
     grid = {
         "mixedmodelregressor__formula": ["Days + (1 | Subject)", "Days + (Days | Subject)"],
         "mixedmodelregressor__priors": [None, {"sd_Subject": bm.HalfNormal(20)}],

@@ -1,14 +1,14 @@
 """Do intercepts and slopes correlate, and does it matter? Independent against LKJ-correlated group effects.
 
-One constructor parameter decides: ``group_prior="independent"`` or ``"lkj"``, the default. Both fits take a blink, so
-one can simply make both and look:
+One constructor parameter decides: ``group_prior="independent"`` or ``"lkj"``, the default. Both fits take a moment, so
+you can simply run both and look:
 
-- sleepstudy, where the correlation is near zero: the two models agree in all that they share;
+- sleepstudy, where the correlation is near zero: the two models agree in everything they share;
 - a simulated study of 60 schools, where a school that starts low gains much (correlation -0.8): the posterior finds the
-  correlation, and the model that knows it predicts the slope of a new school from the level of its first pupils.
+  correlation, and the model that allows it predicts the slope of a new school from the level of its first pupils.
 
-Pictures go to ``output`` next to this file: prior against posterior, the group effects, how far they are shrunk, and
-whether replicated data look like the data.
+Pictures are saved in ``output`` next to this file: prior against posterior, the group effects, how far they are shrunk,
+and whether replicated data look like the data.
 
     python examples/03_independent_or_correlated.py
 """
@@ -24,14 +24,14 @@ import pandas as pd
 import bayesmixed as bm
 from bayesmixed import plots
 
-matplotlib.use("Agg")  # draw into files, never open a window
+matplotlib.use("Agg")  # draw to files, never open a window
 
 OUTPUT = Path(__file__).parent / "output"
 CORRELATION = -0.8
 
 
 def simulate_schools(seed=0, n_schools=60, n_pupils=8):
-    """Test scores by hours of teaching: level and gain of a school correlate."""
+    """Test scores by hours of teaching; the level and the gain of a school correlate."""
     rng = np.random.default_rng(seed)
     sds = np.array([8.0, 2.0])
     covariance = np.outer(sds, sds) * [[1, CORRELATION], [CORRELATION, 1]]
@@ -43,7 +43,7 @@ def simulate_schools(seed=0, n_schools=60, n_pupils=8):
 
 
 def fit_both(formula, data):
-    """The same formula under both group priors."""
+    """Fit the same formula with both group priors."""
     return {
         prior: bm.MixedModelRegressor(formula, group_prior=prior, random_state=1).fit(data)
         for prior in ("independent", "lkj")
@@ -51,13 +51,13 @@ def fit_both(formula, data):
 
 
 def compare(models, data):
-    """Posterior means side by side, and ArviZ's comparison by leave-one-out: the better one stands first."""
+    """Posterior means side by side, and ArviZ's comparison by leave-one-out, with the better model first."""
     means = {prior: model.summary().set_index(["variable", "effect"])["mean"] for prior, model in models.items()}
     return pd.DataFrame(means), az.compare({prior: model.loo(data) for prior, model in models.items()})
 
 
 def error_of_new_schools(model, seed=1):
-    """Mean absolute error of late scores of new schools, after learning from their first two hours."""
+    """Mean absolute error for late scores of new schools, after learning from their first two hours."""
     new = simulate_schools(seed, n_schools=200).assign(school=lambda frame: frame["school"] + 1000)
     learned = model.condition(new[new["hours"] < 2])
     late = new[new["hours"] >= 6]
@@ -65,7 +65,7 @@ def error_of_new_schools(model, seed=1):
 
 
 def draw(model, data, x, name):
-    """The five pictures of one model, in files."""
+    """Save the five pictures of one model."""
     axes = {
         "prior": plots.prior_posterior(model),
         "caterpillar": plots.caterpillar(model),

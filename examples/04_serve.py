@@ -1,8 +1,8 @@
 """How do I train once, save the model, and serve predictions elsewhere?
 
-One process fits and saves. Another one, which knows nothing of the training, loads the file and answers requests, of
-known and of new subjects: a mean and a 90 % interval for each. The file holds numbers and text, no code; neither
-process compiles anything, and the second loads neither PyMC nor ArviZ.
+One process fits and saves. Another one, which knows nothing about the training, loads the file and answers requests
+about known and new subjects: with a mean and a 90 % interval for each row. The file holds numbers and text, no code;
+neither process compiles anything, and the second loads neither PyMC nor ArviZ.
 
     python examples/04_serve.py
 """
@@ -35,7 +35,7 @@ print(json.dumps(sorted({"pymc", "pytensor", "arviz"} & set(sys.modules))))
 
 
 def serve(path, requests):
-    """Send requests to a new process, one after the other; its answers, and seconds for each."""
+    """Send requests to a new process one by one; returns its answers and the seconds for each."""
     command = [sys.executable, "-c", SERVER, str(path)]
     answers, seconds = [], []
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
@@ -65,7 +65,7 @@ def main():
         size = path.stat().st_size
         answers, seconds, loaded = serve(path, requests)
 
-    print(f"A file of {size / 1e6:.1f} MB. Requests after the first took {1000 * max(seconds[1:]):.0f} ms at most.")
+    print(f"A file of {size / 1e6:.1f} MB. Requests after the first took at most {1000 * max(seconds[1:]):.0f} ms.")
     for request, answer in zip(requests, answers, strict=True):
         print("", pd.DataFrame(request | answer).round(), sep="\n")
 
@@ -75,7 +75,7 @@ def main():
         assert answer["mean"] == model.predict(rows).tolist(), "the same numbers, bit for bit"
         assert np.array_equal(np.transpose([answer["low"], answer["high"]]), model.predict_interval(rows))
     known, new, unknown = (np.subtract(answer["high"], answer["low"]) for answer in answers)
-    assert (new > known).all(), "less is known of a subject never seen"
+    assert (new > known).all(), "less is known about a subject never seen"
     assert np.array_equal(new, unknown)
 
 

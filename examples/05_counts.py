@@ -1,8 +1,8 @@
 """How many ticks does a brood of grouse chicks carry, by altitude, and how much do places differ?
 
-Elston et al. (2001) counted the ticks on 403 chicks in Scotland. Here a row is a brood: its ticks, in so many chicks,
-which makes the number of chicks an exposure. Counts vary more than Poisson's between broods, hence the negative
-binomial; places have an intercept of their own.
+Elston et al. (2001) counted the ticks on 403 chicks in Scotland. Here a row is a brood: the ticks on all of its chicks,
+so the number of chicks is an exposure. Counts vary more between broods than a Poisson distribution allows, hence the
+negative binomial; each place has its own intercept.
 
     python examples/05_counts.py
 """
@@ -29,7 +29,7 @@ def broods():
 
 
 def draw(est, data):
-    """Ticks per chick of each brood, and the averages over places with 90 % intervals of a brood of four."""
+    """Ticks per chick of each brood, and averages over places with 90 % intervals for a brood of four."""
     figure, axes = plt.subplots(1, 3, figsize=(10, 3.6), sharey=True, layout="constrained")
     heights = np.linspace(data["HEIGHT"].min(), data["HEIGHT"].max(), 40)
     for ax, year in zip(axes, (95, 96, 97), strict=True):
@@ -67,11 +67,11 @@ def main():
     draw(est, data)
 
     assert per_100 < 0.3, "fewer ticks high up"
-    assert np.isclose(over[1], 4 * over[0]), "twice the chicks, twice the ticks"
-    assert over[0] > 1.2 * at[0], "places differ, and the mean is above that of the average one"
-    assert (interval == np.floor(interval)).all(), "ends of intervals of counts are counts"
+    assert np.isclose(over[1], 4 * over[0]), "four times the chicks, four times the ticks"
+    assert over[0] > 1.2 * at[0], "places differ, and the mean over places is above that of the average place"
+    assert (interval == np.floor(interval)).all(), "intervals of counts end at counts"
     inside = np.mean(np.all([data["ticks"] >= (ends := est.predict_interval(data).T)[0], data["ticks"] <= ends[1]], 0))
-    assert inside > 0.85, "nine in ten broods, or more, as counts are not split"
+    assert inside > 0.85, "about nine in ten broods, or more, as counts are discrete"
 
 
 if __name__ == "__main__":

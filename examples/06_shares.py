@@ -1,7 +1,7 @@
-"""Does the disease become rarer, and how many of a new herd will fall ill?
+"""Does the disease become rarer, and how many animals of a new herd will fall ill?
 
 Contagious bovine pleuropneumonia in 15 herds, over four periods (Lesnoff et al., 2004): new cases among the cattle at
-risk. Successes among trials are binomial; herds have an intercept of their own on the scale of the log-odds.
+risk. Successes among trials are binomial; each herd has its own intercept on the log-odds scale.
 
     python examples/06_shares.py
 """
@@ -40,9 +40,9 @@ def main():
     # lme4's glmer with 25 quadrature points: -1.399, -0.991, -1.128, -1.579, and 0.647 between herds
     found = np.append(est.intercept_, est.coef_)
     sds = est.common_effects()["sd"].to_numpy()
-    assert np.all(np.abs(found - [-1.399, -0.991, -1.128, -1.579]) < 0.5 * sds), "near the estimates of lme4"
+    assert np.all(np.abs(found - [-1.399, -0.991, -1.128, -1.579]) < 0.5 * sds), "close to lme4's estimates"
     assert over[0] > over[3], "the disease becomes rarer"
-    assert (over > at).all(), "averaged over herds a small risk is above that of the average one"
+    assert (over > at).all(), "a small risk, averaged over herds, is above that of the average herd"
     assert (low <= high).all()
 
 

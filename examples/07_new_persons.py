@@ -1,9 +1,9 @@
-"""What will a person say whom nobody has asked yet? Probabilities for new groups, and whether they come true.
+"""What will a person answer who has not been asked yet? Probabilities for new groups, and whether they come true.
 
 316 persons answered 24 questions on verbal aggression (De Boeck & Wilson, 2004): would you curse, scold, shout?
-Persons and questions are crossed. The model learns from two thirds of the persons and predicts the others, of whom it
-knows anger and gender alone. The average person's probability is not the average probability of persons: the picture
-shows which of the two comes true.
+Persons and questions are crossed. The model learns from two thirds of the persons and predicts the others, about whom
+it knows only anger and gender. The average person's probability is not the average probability over persons: the
+picture shows which of the two comes true.
 
     python examples/07_new_persons.py
 """
@@ -24,7 +24,7 @@ CURVES = {"sample": "averaged over persons", "zero": "of the average person"}
 
 
 def main():
-    """Fit on some persons, predict the others, compare with what they said."""
+    """Fit to some persons, predict the others, compare with what they said."""
     mpl.use("Agg")
     data = bm.datasets.load_verbagg()
     new = data["id"] % 3 == 0
@@ -50,11 +50,11 @@ def main():
     for mode, label in CURVES.items():
         print(f"  {label:<22}  log loss {loss[mode]:.4f}, distance from the diagonal {error[mode]:.3f}")
     low, high = est.predict_interval(others.head(1), coverage=0.8)[0]
-    print(f"Of 10 such persons 8 have a probability between {low:.2f} and {high:.2f} of their own")
+    print(f"8 in 10 such persons have their own probability between {low:.2f} and {high:.2f}")
 
     assert est.score(known, known["r2"]) > 0.7, "answers of known persons"
     assert loss["sample"] < loss["zero"], "the average over persons predicts better"
-    assert error["sample"] < error["zero"], "and is nearer to the diagonal"
+    assert error["sample"] < error["zero"], "and is closer to the diagonal"
     assert low < high < 1
 
 

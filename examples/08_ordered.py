@@ -1,8 +1,8 @@
 """What would you do, and what do you do, when it is somebody else's fault? Answers no, perhaps, yes are ordered.
 
 316 persons answered 24 questions on verbal aggression (De Boeck & Wilson, 2004). The model has one scale of readiness
-with two thresholds on it, crossed effects of persons and questions, and probabilities for a person whom nobody has
-asked. The picture has these beside the shares of all persons.
+with two thresholds on it, crossed effects of persons and questions, and probabilities for a person who has not been
+asked. The picture shows these next to the shares among all persons.
 
     python examples/08_ordered.py
 """
@@ -55,12 +55,12 @@ def main():
     low, high = ends[0, 2]
     print(f"\nTo want to curse, half of all persons say yes with a probability between {low:.2f} and {high:.2f}")
 
-    # estimates of clmm, of the R package ordinal
+    # estimates by clmm from the R package ordinal
     theirs = {"no|perhaps": -1.005, "perhaps|yes": 0.840, "btype[scold]": -0.925, "btype[shout]": -1.936}
     theirs |= {"situ[self]": -1.119, "mode[want]": 0.688}
     for effect, mean, sd in effects[["effect", "mean", "sd"]].itertuples(index=False):
-        assert abs(mean - theirs[effect]) < 0.3 * sd, f"{effect} is near the estimate of clmm"
-    assert np.abs(p - shares).max() < 0.12, "probabilities of a new person are near the shares of all"
+        assert abs(mean - theirs[effect]) < 0.3 * sd, f"{effect} is close to clmm's estimate"
+    assert np.abs(p - shares).max() < 0.12, "probabilities for a new person are close to the shares among all"
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Rows arrive every night. Do I fit all of them again?
+"""Rows arrive every night. Do I have to fit all of them again?
 
-No: `partial_fit` adds the night's rows to sums, which do not grow, and the posterior of all nights is drawn when it is
-asked for. The file is saved and loaded again every night, as a job that is started anew would: old rows are never read
-a second time. A night that is broken is refused without harm; and a driver asks to be forgotten.
+No: `partial_fit` adds the night's rows to sums, which do not grow, and the posterior given all nights is drawn when it
+is needed. The model is saved and loaded every night, as in a job that starts anew: old rows are never read a second
+time. Invalid rows raise an error and leave the model unchanged; and a driver asks to be forgotten.
 
     python examples/09_every_night.py
 """
@@ -19,11 +19,11 @@ import bayesmixed as bm
 
 FORMULA = "minutes ~ parcels + weekday + (parcels | driver)"
 WEEKDAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat"]
-CATEGORIES = {"weekday": WEEKDAYS}  # the first night does not show all of them
+CATEGORIES = {"weekday": WEEKDAYS}  # the first night does not have all of them
 
 
 def deliveries(nights, rng):
-    """Rounds of a parcel service, night by night; drivers come as time goes by."""
+    """Rounds of a parcel service, night by night; new drivers join over time."""
     start, pace = rng.normal(0, 12, 60), rng.normal(0, 0.4, 60)
     for night in range(nights):
         driver = rng.integers(0, 20 + night, 150)
@@ -43,7 +43,7 @@ def one_night(path, rows):
 
 
 def main():
-    """Thirty nights, one after the other, against one fit of all rows."""
+    """Thirty nights, one after the other, against one fit to all rows."""
     first, *nights = deliveries(30, np.random.default_rng(0))
     model = bm.MixedModelRegressor(FORMULA, categories=CATEGORIES, random_state=0)
     with tempfile.TemporaryDirectory() as folder:
@@ -60,7 +60,7 @@ def main():
         try:
             one_night(path, nights[0].assign(parcels=np.nan))
         except ValueError as error:
-            print(f"A broken night is refused: {error}\n")
+            print(f"Invalid rows raise an error: {error}\n")
         model = bm.load(path)
 
     every = pd.concat([first, *nights])
@@ -71,7 +71,7 @@ def main():
     difference = np.abs(model.predict(every) - whole.predict(every)).max()
     assert difference < 1e-6, "thirty nights are one fit"
 
-    # The same sums as an object of their own: what a driver added can be taken away again.
+    # The same sums as a separate object: a driver's contribution can be subtracted again.
     statistics = bm.SufficientStatistics.of(FORMULA, every, categories=CATEGORIES)
     mine = every["driver"] == 7
     forgotten = statistics - bm.SufficientStatistics.of(FORMULA, every[mine], like=statistics)

@@ -1,8 +1,8 @@
 """Five hospitals may not share their rows. Can they share a posterior?
 
-Each sums its own rows and sends the file: sums per group, no rows, doctors under numbers that only the hospital can
-read. Sums add up, so that the centre draws the posterior of all rows, and sends that back. Against it stands the fit
-that nobody may run, of the rows of all five.
+Each sums its own rows and sends a file: sums per group, no rows, and numbers instead of doctors' names that only the
+hospital can decode. Sums add up, so the centre can draw the posterior given all rows and send it back. It is compared
+with the fit that nobody may run: to the rows of all five.
 
     python examples/10_five_sites.py
 """
@@ -21,7 +21,7 @@ ARMS = {"arm": ["standard", "new"]}
 
 
 def patients(site, rng):
-    """Rows of one hospital, whose treatment works as well as the hospital makes it."""
+    """Rows of one hospital; the effect of the treatment depends on the hospital."""
     n = int(rng.integers(80, 200))
     doctor, new = rng.integers(0, 8, n), rng.integers(0, 2, n)
     age = rng.normal(60, 10, n)
@@ -32,7 +32,7 @@ def patients(site, rng):
 
 
 def send(rows, path):
-    """What runs at a hospital: it keeps the key to its doctors' numbers."""
+    """What a hospital runs; it keeps the key to its doctors' numbers."""
     site = rows["hospital"].iloc[0]
     statistics = bm.SufficientStatistics.of(FORMULA, rows, categories=ARMS)
     names = statistics.groups[1].levels
@@ -42,7 +42,7 @@ def send(rows, path):
 
 
 def main():
-    """Send, add, fit; and compare with the fit of all rows."""
+    """Send, add, fit; and compare with the fit to all rows."""
     rng = np.random.default_rng(1)
     rows = {site: patients(site, rng) for site in SITES}
     with tempfile.TemporaryDirectory() as folder:

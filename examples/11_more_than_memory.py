@@ -1,8 +1,8 @@
-"""The rows are Parquet files, more than memory holds. Can two workers fit them, and predict next month's?
+"""The rows are in Parquet files, more than fit into memory. Can two workers fit them, and predict the next month?
 
-Dask reads the files, each partition sends its sums, and the sums are fitted here: no row travels. The new month is
-predicted where its rows are, lazily, new couriers included, and goes back to Parquet beside its own columns. Without a
-cluster, the folder of files is all that `fit` and `predict` need.
+Dask reads the files, workers sum each partition, and the sums are fitted here: no rows are transferred. The new month
+is predicted lazily where its rows are, new couriers included, and written back to Parquet next to its own columns.
+Without a cluster, the folder of files is all that `fit` and `predict` need.
 
     python -m pip install "bayesmixed[dask]"
     python examples/11_more_than_memory.py
@@ -24,7 +24,7 @@ WEATHER = ["dry", "rain", "snow"]
 
 
 def deliveries(month, rng):
-    """Rows of one month; each month has couriers that are new."""
+    """Rows of one month; each month has some new couriers."""
     n = 20_000
     everyone = np.random.default_rng(0)
     start, pace = everyone.normal(0, 4, 150), everyone.normal(0, 0.5, 150)
@@ -45,7 +45,7 @@ def main():
             deliveries(month, rng).to_parquet(folder / "past" / f"{month:02}.parquet", index=False)
         deliveries(12, rng).to_parquet(folder / "next.parquet", index=False)
 
-        # two processes with one thread each; a real cluster's address would do
+        # two processes with one thread each; the address of a real cluster works as well
         with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster, Client(cluster):
             past = dd.read_parquet(folder / "past")
             model = bm.MixedModelRegressor(FORMULA, random_state=0).fit(past)
@@ -58,11 +58,11 @@ def main():
         found = pd.read_parquet(folder / "out")
         inside = found["minutes"].between(found["low"], found["high"])
         unknown = ~found["courier"].isin(model.design_spec_.groups[0].levels)
-        print(f"\n{len(found):,} predictions, {unknown.sum():,} of them of couriers that are new.")
+        print(f"\n{len(found):,} predictions, {unknown.sum():,} of them for new couriers.")
         shares = inside[~unknown].mean(), inside[unknown].mean()
         print("90 % intervals hold {:.1%} of known couriers' deliveries, {:.1%} of new ones'.".format(*shares))
 
-        # the same on one machine, without Dask: a folder of files, read some rows at a time
+        # the same on one machine without Dask: a folder of files, read a few rows at a time
         alone = bm.MixedModelRegressor(FORMULA, random_state=0).fit(folder / "past")
         stream = alone.predict(folder / "next.parquet")
         with pq.ParquetWriter(folder / "alone.parquet", stream.schema) as writer:

@@ -4,19 +4,20 @@ The data are lme4's sleepstudy: 18 subjects, ten days, one mean reaction time (m
 subject has its own intercept (the reaction time on day 0) and its own slope (ms per day).
 
 The model comes from a thread on the PyMC forum. Its author fitted independent intercepts and slopes with ease.
-Correlated ones, by ``pm.LKJCholeskyCov``, were slow, diverged, and left a posterior to rename and clean by hand.
+Correlated ones, with ``pm.LKJCholeskyCov``, were slow, diverged, and left a posterior to rename and clean by hand.
 Here one formula is fitted three times, and the posterior needs no cleaning:
 
 1. independent: intercepts and slopes of the subjects are independent;
 2. lkj: they may correlate, the priors are scaled by the data (the default);
 3. own priors: they may correlate, the priors are those of the thread, in ms.
 
-The first two take a blink: all effects are integrated out, only variances and the correlation are sampled. The thread's
-half-normal prior of the intercept does not integrate out, so the third runs NUTS, which has to be compiled first.
+The first two take a moment: all effects are integrated out, only variances and the correlation are sampled. The
+thread's half-normal prior of the intercept cannot be integrated out, so the third runs NUTS, which must be compiled
+first.
 
-The script prints the posterior, a table of the three fits beside lme4's estimates, and predictions for a
-subject who was not in the data. It draws three pictures into the folder ``output`` next to this file, and ends
-with checks of all this. It takes about a minute:
+The script prints the posterior, a table of the three fits next to lme4's estimates, and predictions for a
+subject who was not in the data. It saves three pictures in the folder ``output`` next to this file, and ends
+by checking all of this. It takes about a minute:
 
     python examples/sleepstudy.py
 """
@@ -32,7 +33,7 @@ from scipy.stats import gaussian_kde
 import bayesmixed as bm
 from bayesmixed import plots
 
-matplotlib.use("Agg")  # draw into files, never open a window
+matplotlib.use("Agg")  # draw to files, never open a window
 
 OUTPUT = Path(__file__).parent / "output"
 FORMULA = "Reaction ~ Days + (Days | Subject)"
@@ -49,7 +50,7 @@ LME4 = {
     "sigma (ms)": 25.592,
 }
 
-# Okabe & Ito's colours, which colour-blind readers can tell apart
+# Okabe & Ito's colours, which colour-blind readers can distinguish
 BLUE, ORANGE = "#0072B2", "#D55E00"
 CHAIN_COLOURS = [BLUE, ORANGE, "#009E73", "#CC79A7"]
 BAND_OF_LINE = {"color": BLUE, "alpha": 0.35, "linewidth": 0}
@@ -73,7 +74,7 @@ def fit_models(data):
 
 
 def main_parameters(model):
-    """Posterior draws of the parameters that a reader asks for first, each of dims (chain, draw)."""
+    """Posterior draws of the parameters of most interest, each of dims (chain, draw)."""
     posterior = model.idata_["posterior"]
     sd = posterior["sd_Subject"]
     draws = {
@@ -88,7 +89,7 @@ def main_parameters(model):
 
 
 def parameter_table(models):
-    """Posterior mean and sd of the main parameters, the models side by side, lme4's estimates last."""
+    """Posterior mean and sd of the main parameters, with models side by side and lme4's estimates last."""
     columns = {}
     for name, model in models.items():
         parameters = main_parameters(model)
@@ -99,7 +100,7 @@ def parameter_table(models):
 
 
 def sampling_table(models):
-    """How the sampler fared: one row per model."""
+    """How well sampling went: one row per model."""
     table = pd.DataFrame.from_dict({name: model.diagnostics_ for name, model in models.items()}, orient="index")
     table["seconds"] = [sum(model.diagnostics_["seconds"].values()) for model in models.values()]
     table = table[["sampler", "divergences", "max_r_hat", "min_ess_bulk", "min_ess_tail", "seconds"]]
@@ -121,20 +122,20 @@ def predict_frame(model, frame, new_groups="sample"):
 
 
 def predict_new(model):
-    """Predictions for a new subject: one of the population ("sample"), or the average one ("zero")."""
+    """Predictions for a new subject: one from the population ("sample"), or the average one ("zero")."""
     frame = pd.DataFrame({"Days": np.arange(10), "Subject": NEW_SUBJECT})
     return {mode: predict_frame(model, frame, new_groups=mode) for mode in ("zero", "sample")}
 
 
 def new_subject_table(new):
-    """The new subject on four days, both modes side by side, in ms."""
+    """The new subject on four days in both modes, side by side, in ms."""
     names = {"mean": "mean", "std": "std", "low": "5 %", "high": "95 %"}
     tables = {f'new_groups="{mode}"': frame.set_index("Days").loc[[0, 3, 6, 9]] for mode, frame in new.items()}
     return pd.concat({mode: table[list(names)].rename(columns=names) for mode, table in tables.items()}, axis=1)
 
 
 def plot_traces(model, path):
-    """Densities and traces of all parameters; intercepts and slopes of the subjects in panels of their own."""
+    """Densities and traces of all parameters; the subjects' intercepts and slopes have their own panels."""
     split = bm.split_group_effects(model.idata_)  # one variable per group effect
     parameters = {
         "Intercept (ms)": split["Intercept"],
@@ -165,7 +166,7 @@ def plot_traces(model, path):
 
 
 def plot_chains(draws, left, right):
-    """One parameter: a density per chain, the chains' traces one after the other."""
+    """One parameter: a density per chain, and the chains' traces one after the other."""
     n = draws.sizes["draw"]
     for chain, colour in zip(draws["chain"].values, CHAIN_COLOURS, strict=True):
         values = draws.sel(chain=chain).values
@@ -191,7 +192,7 @@ def plot_density(axis, values, colour, label=None):
 
 
 def plot_bands(axis, frame):
-    """The posterior mean line with its band and that of a new observation."""
+    """The posterior mean line, with its band and the band of a new observation."""
     days = frame["Days"]
     axis.fill_between(days, frame["low"], frame["high"], label="90 % interval, new observation", **BAND_OF_OBSERVATION)
     axis.fill_between(days, frame["mean_low"], frame["mean_high"], label="90 % interval, line", **BAND_OF_LINE)
@@ -208,7 +209,7 @@ def plot_subject_lines(model, data, path):
 
 
 def plot_new_subject(known, new, path):
-    """The average subject beside one drawn from the population, both over the data and the subjects' lines."""
+    """The average subject next to one drawn from the population, over the data and the subjects' lines."""
     titles = {
         "zero": 'The average subject (new_groups="zero")',
         "sample": f'Subject {NEW_SUBJECT}, never seen (new_groups="sample")',
@@ -226,14 +227,14 @@ def plot_new_subject(known, new, path):
         axis.set(xlabel="Days of sleep deprivation", xticks=range(10), xlim=(-0.2, 9.2))
     axes[0].set_ylabel("Reaction time (ms)")
     handles, labels = axes[0].get_legend_handles_labels()
-    once = dict(zip(labels, handles, strict=True))  # a label that was given several times
+    once = dict(zip(labels, handles, strict=True))  # labels that occur several times
     axes[0].legend(once.values(), once.keys(), loc="upper left", frameon=False)
     figure.savefig(path, dpi=150)
     plt.close(figure)
 
 
 def check(models, known, new):
-    """Fail if anything above is not as it should be."""
+    """Raise an error if anything above is not as it should be."""
     for name, model in models.items():
         assert model.diagnostics_["divergences"] <= 4, f"{name}: more than 0.1 % of the draws diverged"
         assert model.diagnostics_["max_r_hat"] < 1.02, f"{name}: the chains disagree"
@@ -244,11 +245,11 @@ def check(models, known, new):
     expected = ["Intercept", "beta", "b_Subject", "sd_Subject", "corr_Subject", "sigma"]
     assert list(models["lkj"].idata_["posterior"].data_vars) == expected
     assert not any(frame.isna().any(axis=None) for frame in (known, *new.values()))
-    # one mean, two spreads: the population's comes on top under "sample"
+    # one mean, two spreads: "sample" adds the population's
     zero, sample = new["zero"], new["sample"]
     assert np.allclose(zero["mean"], sample["mean"])
     assert (sample["std"] > zero["std"]).all()
-    # we know less about someone who was never seen than about anyone who was
+    # less is known about a subject never seen than about any who was
     for low, high in (("mean_low", "mean_high"), ("low", "high")):
         widest_known = (known[high] - known[low]).groupby(known["Days"]).max()
         assert ((sample[high] - sample[low]).to_numpy() > widest_known.to_numpy()).all()

@@ -1,4 +1,4 @@
-"""The estimators: the contract with scikit-learn, the order of the steps, and what a fitted one shows."""
+"""The estimators: the contract with scikit-learn, the order of the steps, and what a fitted estimator shows."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from bayesmixed.estimators.storage import PARTS, restore
 from bayesmixed.estimators.summed import files
 from bayesmixed.estimators.summed.statistics import SufficientStatistics
 
-ESTIMATORS = {cls.__name__: cls for cls in (MixedModelRegressor, MixedModelClassifier)}  # those that a file may be of
+ESTIMATORS = {cls.__name__: cls for cls in (MixedModelRegressor, MixedModelClassifier)}  # those that a file may hold
 
 
 def load(path: str | os.PathLike[str]) -> Any:
-    """Read an estimator, or statistics, that a method `save` has written; nothing in the file is executed.
+    """Read an estimator or statistics from a file written by their method `save`; nothing in the file is executed.
 
     Parameters
     ----------
@@ -24,21 +24,21 @@ def load(path: str | os.PathLike[str]) -> Any:
     Returns
     -------
     MixedModelRegressor, MixedModelClassifier or SufficientStatistics
-        Of the class that the file names. An estimator is fitted: it predicts, scores, conditions and shows its
+        Of the class that the file names. The estimator is fitted: it predicts, scores, conditions and shows its
         posterior as the saved one did.
 
     Raises
     ------
     FileNotFoundError
     StorageError
-        Another program's file, a damaged one, or one of another version, naming contract or class: it says what was
-        found, what can be read, and the cure.
+        If the file is another program's, is damaged, or has another version, naming contract or class; the message says
+        what was found, what can be read, and what to do.
     FormulaError
-        A spline of a formulae that means something else by ``bs``.
+        If it holds a spline from a version of formulae in which ``bs`` means something else.
 
     See Also
     --------
-    MixedModelRegressor.save : Writes the file; with an example of both.
+    MixedModelRegressor.save : Writes the file; its example shows both.
     """
     from bayesmixed.estimators import archive  # noqa: PLC0415 - knows what every engine stores
 

@@ -23,19 +23,19 @@ from bayesmixed.prediction import predict as prediction
 from bayesmixed.prediction.linear import Predictors
 from bayesmixed.sampling import choose as sampling
 
-_DRAWS = 400  # that the pointwise log likelihood has at least
-_MIN_DRAWS = 25  # draws whose tail Pareto k-hat can be fitted to
-_REFITS = 10  # at most, of the rows of largest k-hat; each takes about as long as the fit
-_MAX_ERROR = 0.3  # standard error of a log density by such a fit, above which it stays doubtful
-_SHOWN = 10  # labels of rows in a warning
+_DRAWS = 400  # fewest draws of the pointwise log likelihood
+_MIN_DRAWS = 25  # fewest draws for fitting Pareto k-hat to their tail
+_REFITS = 10  # most refits, for the rows of largest k-hat; each takes about as long as the fit
+_MAX_ERROR = 0.3  # standard error of a log density from such a fit, above which it stays doubtful
+_SHOWN = 10  # most labels of rows in a warning
 _INTEGRATED = "group and common effects are integrated out, given all other rows: valid for LOO, not for WAIC"
-_CONDITIONAL = "given the effects of each draw: valid for LOO, less dependable where groups are small, and for WAIC"
+_CONDITIONAL = "given the effects of each draw: valid for LOO, less reliable if groups are small, and for WAIC"
 
 
 def condition(
     posterior: Posterior, frame: pd.DataFrame, y: np.ndarray, weights: np.ndarray | None, *, progressbar: bool
 ) -> tuple[Posterior, Design, Summed | None]:
-    """The posterior of the fitted rows and new ones, and the new rows' design and sums.
+    """The posterior given the fitted rows and new ones, and the new rows' design and sums.
 
     Parameters
     ----------
@@ -43,16 +43,16 @@ def condition(
     frame : DataFrame of shape (n, k)
         Of known and new groups.
     y, weights : numpy.ndarray of shape (n,)
-        As `rows_that_count` has read them.
+        As read by `rows_that_count`.
     progressbar : bool
 
     Raises
     ------
     ValueError
-        Missing labels or values; a response outside of the family's support; a new label whose type is not that of the
+        For missing labels or values, a response outside the family's support, or a new label of another type than the
         fitted ones.
     SamplerError
-        The draws are NUTS's, or the model of all rows is not one for the sampler that made them.
+        If the draws were made by NUTS, or by a sampler that does not support the model of all rows.
     """
     table = posterior.spec.read(frame, y=y, weights=weights)
     for group in posterior.spec.groups:
@@ -70,12 +70,12 @@ def condition(
 
 
 def as_fitted(posterior: Posterior, design: Design) -> Design:
-    """The design as its engine has it: the response of a family that collapses is the working one."""
+    """The design as its engine uses it: with the working response if the family collapses."""
     return design.working(posterior.family) if posterior.family.collapses else design
 
 
 def check_rows(design: Design, rows: Rows) -> None:
-    """Refuse rows that are not those of the fit, as far as `rows` says.
+    """Reject rows that are not those of the fit, as far as `rows` can tell.
 
     Raises
     ------
@@ -84,13 +84,13 @@ def check_rows(design: Design, rows: Rows) -> None:
     for factor in design.groups:
         if factor.new_labels:
             raise ValueError(
-                f"loo needs the rows of the fit, but grouping factor {factor.name!r} has labels that are not levels: "
+                f"loo needs the rows of the fit, but grouping factor {factor.name!r} has labels that were not in fit: "
                 f"{quoted(factor.new_labels)}."
             )
     if design.n_rows != rows.n_rows if rows.checksum is None else checksum(design) != rows.checksum:
         raise ValueError(
             "loo needs the rows of the fit, all of them and no others, with their y and weights; these "
-            f"{design.n_rows} rows are not the same. After condition, pass all rows so far in one frame."
+            f"{design.n_rows} rows are different. After condition, pass all rows so far in one frame."
         )
 
 
@@ -105,7 +105,7 @@ def loo(posterior: Posterior, design: Design, obs: np.ndarray, *, progressbar: b
     obs : numpy.ndarray of shape (n,)
         Their labels.
     progressbar : bool
-        Of fits without a row.
+        For fits without a row.
 
     Returns
     -------
@@ -115,15 +115,15 @@ def loo(posterior: Posterior, design: Design, obs: np.ndarray, *, progressbar: b
     Warns
     -----
     UserWarning
-        Names the rows whose value is doubtful.
+        Names the rows whose values are doubtful.
 
     Notes
     -----
-    Leave-one-out weights of a draw are one over the row's density there (Vehtari, Gelman & Gabry, 2017, Practical
-    Bayesian model evaluation using leave-one-out cross-validation and WAIC, Statistics and Computing 27). That holds
-    for densities given all other rows with the effects integrated out, too, where only the covariances and sigma are
-    weighted (Bürkner, Gabry & Vehtari, 2021, Efficient leave-one-out cross-validation for Bayesian non-factorized
-    normal and Student-t models, Computational Statistics 36).
+    The leave-one-out weight of a draw is one over the row's density at that draw (Vehtari, Gelman & Gabry, 2017,
+    Practical Bayesian model evaluation using leave-one-out cross-validation and WAIC, Statistics and Computing 27).
+    That also holds for densities given all other rows with the effects integrated out, where only the covariances and
+    sigma are weighted (Bürkner, Gabry & Vehtari, 2021, Efficient leave-one-out cross-validation for Bayesian
+    non-factorized normal and Student-t models, Computational Statistics 36).
     """
     import xarray as xr  # noqa: PLC0415 - not needed by fit and predict
 
@@ -166,7 +166,7 @@ def loo(posterior: Posterior, design: Design, obs: np.ndarray, *, progressbar: b
         more = f" and {len(doubtful) - _SHOWN} more" if len(doubtful) > _SHOWN else ""
         warn(
             f"Estimated shape parameter of Pareto distribution (k-hat) is greater than {result.good_k:.2f} for the "
-            f"rows labelled {labels}{more}: the others say little of them, and their values may be far off."
+            f"rows labelled {labels}{more}: the other rows say little about them, and their values may be far off."
         )
     return result
 
@@ -174,15 +174,15 @@ def loo(posterior: Posterior, design: Design, obs: np.ndarray, *, progressbar: b
 def _refit(
     posterior: Posterior, design: Design, doubtful: list[int], progressbar: bool
 ) -> dict[int, tuple[float, float]]:
-    """Log densities of rows, and their standard errors, by fits of all others.
+    """Log densities of rows, and their standard errors, from fits to all other rows.
 
-    Without those that the engine does not offer, or whose chains fail.
+    Leaves out rows that the engine cannot refit without, or whose chains fail.
     """
     state, found = posterior.draws.state, {}
     if state is None:
         return {}
     for row in doubtful:
-        with suppress(SamplerError):  # the row stays doubtful, and the warning names it
+        with suppress(SamplerError):  # the row stays doubtful and is named in the warning
             value = state.refit_without(posterior.draws, design, row, seed=posterior.seed, progressbar=progressbar)
             if value is not None:
                 found[row] = value
@@ -190,7 +190,7 @@ def _refit(
 
 
 def conditional_log_density(posterior: Posterior, design: Design, keep: np.ndarray) -> np.ndarray:
-    """Log density of each row given the effects of the kept draws, times its weight; shape (s, n)."""
+    """Log density of each row given the effects of the kept draws, multiplied by its weight; shape (s, n)."""
     modes = dict.fromkeys((factor.name for factor in design.groups), "error")
     predictors, density = Predictors(posterior, design, modes), np.empty((len(keep), design.n_rows))
     for rows in predictors.chunks(len(keep)):

@@ -1,8 +1,8 @@
-"""A fitted estimator as one file: a zip of a JSON document and of arrays. Nothing in it is executed.
+"""A fitted estimator as one file: a zip of a JSON document and arrays. Nothing in it is executed.
 
-``state.json`` says which program, version of the format, naming contract of the draws and estimator it is of. It holds
-plain values, and references to arrays (``arrays/<n>.npy``) and to values of the kinds in `KINDS`, by the names that
-their class declares as ``STORED``. Reading builds these classes and no others, and takes no pickles.
+``state.json`` names the program, the version of the format, the naming contract of the draws and the estimator. It
+holds plain values, and references to arrays (``arrays/<n>.npy``) and to values of the kinds in `KINDS`, whose parts are
+named as their class declares in ``STORED``. Reading builds only these classes and loads no pickles.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ from bayesmixed.sampling.transport.model import Prepared
 from bayesmixed.sampling.transport.working import rows as transport_rows
 from bayesmixed.sampling.transport.working.layout import Layout
 
-VERSION = 5  # rises with the kinds and what is stored of them; a file of another one is refused
+VERSION = 5  # rises with the kinds and what is stored of them; files of other versions are rejected
 _PROGRAM = "bayesmixed"
-# the file's name of each class that it may hold; a class declares what is stored of it, and is built from just that
+# the name in the file of each class that it may hold; a class declares what is stored of it and is built only from that
 KINDS: dict[str, type[Any]] = {
     **{cls.__name__: cls for cls in (*PRIORS, Truncated)},
     "priors": Priors,
@@ -85,13 +85,13 @@ KINDS: dict[str, type[Any]] = {
 
 
 def kinds() -> dict[str, type[Any]]:
-    """All kinds, with the families and links that there are."""
+    """All kinds, including all families and links."""
     families = {f"family {name}": family for name, family in (FAMILIES | CLASS_FAMILIES).items()}
     return KINDS | families | {f"link {name}": type(link) for name, link in LINKS.items()}
 
 
 def write(path: str | os.PathLike[str], estimator: str, tree: Mapping[str, Any]) -> None:
-    """Write a tree of plain values, arrays and values of `KINDS`; a file of that name is replaced at the end.
+    """Write a tree of plain values, arrays and values of `KINDS`; an existing file is replaced at the end.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def write(path: str | os.PathLike[str], estimator: str, tree: Mapping[str, Any])
     Raises
     ------
     TypeError
-        A value that is none of these.
+        For any other value.
     """
     encoder = _Encoder()
     document = {"program": _PROGRAM, "version": VERSION, "naming": CONTRACT_VERSION, "estimator": estimator}
@@ -116,13 +116,13 @@ def write(path: str | os.PathLike[str], estimator: str, tree: Mapping[str, Any])
 
 
 def read(path: str | os.PathLike[str], parts: Mapping[str, tuple[str, ...]]) -> tuple[str, dict[str, Any]]:
-    """Read what `write` has written.
+    """Read a file written by `write`.
 
     Parameters
     ----------
     path : path-like
     parts : dict of str to tuple of str
-        By name of a class that can be read, what its tree has to have.
+        By name of a class that can be read, what its tree must contain.
 
     Returns
     -------
@@ -134,10 +134,10 @@ def read(path: str | os.PathLike[str], parts: Mapping[str, tuple[str, ...]]) -> 
     ------
     FileNotFoundError
     StorageError
-        Another program's file, a damaged one, one of another version of the format or of another naming contract, or
-        of an estimator that is not among those.
+        If the file is another program's, is damaged, has another version of the format or another naming contract, or
+        holds an estimator that is not in `parts`.
     """
-    with open(path, "rb") as file, damaged(path), zipfile.ZipFile(file) as archive:  # open's errors say what is wrong
+    with open(path, "rb") as file, damaged(path), zipfile.ZipFile(file) as archive:  # open's own errors are clear
         document = json.loads(archive.read("state.json"))
         refusal = _refuse(document, parts)
         if not refusal:
@@ -148,7 +148,7 @@ def read(path: str | os.PathLike[str], parts: Mapping[str, tuple[str, ...]]) -> 
 
 @contextmanager
 def damaged(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Whatever a foreign or damaged file makes of the zip, the JSON, an array's head or a value's parts, in a word.
+    """Turn any error about the zip, the JSON, an array's header or a value's parts into one clear error.
 
     Raises
     ------
@@ -156,16 +156,14 @@ def damaged(path: str | os.PathLike[str]) -> Iterator[None]:
     """
     try:
         yield
-    except FormulaError:  # of another formulae
+    except FormulaError:  # of another version of formulae
         raise
     except Exception as error:
-        raise StorageError(
-            f"{os.fspath(path)!r} is not a file that est.save has written, or it is damaged: {error}."
-        ) from error
+        raise StorageError(f"{os.fspath(path)!r} was not written by est.save, or it is damaged: {error}.") from error
 
 
 def _refuse(document: Mapping[str, Any], estimators: Collection[str]) -> str:
-    """What a file has that cannot be read, what can be, and the cure; empty where it can be read."""
+    """What in a file cannot be read, what can be read, and what to do; empty if the file can be read."""
     version = document["version"]
     if document["program"] != _PROGRAM or version != VERSION:
         found = f"version {version} of the format of {document['program']!r}"
@@ -176,24 +174,24 @@ def _refuse(document: Mapping[str, Any], estimators: Collection[str]) -> str:
         return f"{found}, which this bayesmixed cannot read ({CONTRACT_VERSION!r}); update bayesmixed, or fit again"
     if document["estimator"] not in estimators:
         found = f"an estimator of class {document['estimator']!r}"
-        if len(estimators) == 1:  # a class reads its own files alone
-            return f"{found}, not of {quoted(estimators)}; bayesmixed.load reads the files of all that it knows"
+        if len(estimators) == 1:  # a class reads only its own files
+            return f"{found}, not of {quoted(estimators)}; bayesmixed.load reads the files of every class"
         return f"{found}, which this bayesmixed cannot read ({quoted(estimators)}); update bayesmixed"
     return ""
 
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """A new file beside `path` that takes its place, and its permissions, when all is written, or goes."""
-    path = Path(os.path.realpath(path))  # a link stays, what it points at is replaced
+    """A new file next to `path` that takes its place and permissions once complete, and is deleted on failure."""
+    path = Path(os.path.realpath(path))  # a link stays, its target is replaced
     if not path.parent.is_dir():
         raise FileNotFoundError(f"cannot write {path.name!r}: there is no folder {str(path.parent)!r}.")
     if path.exists() and not path.is_file():
-        raise OSError(f"cannot write to {str(path)!r}: it is a folder, or no regular file.")
+        raise OSError(f"cannot write to {str(path)!r}: it is a folder, or not a regular file.")
     if path.exists() and not os.access(path, os.W_OK):
         raise PermissionError(f"cannot write to {str(path)!r}: it is read-only.")
     beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    with beside.open("xb") as file:  # with the permissions of any new file: others may have to read it
+    with beside.open("xb") as file:  # with the usual permissions of a new file: others may have to read it
         try:
             yield file
             file.close()
@@ -201,21 +199,21 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
                 shutil.copymode(path, beside)
             os.replace(beside, path)
         except BaseException:
-            with suppress(OSError):  # what could not be written is tried again here
+            with suppress(OSError):  # closing tries again to write what could not be written
                 file.close()
             beside.unlink()
             raise
 
 
 class _Encoder:
-    """Plain JSON of a tree; arrays and objects are kept once, however often they are referred to."""
+    """Plain JSON of a tree; arrays and objects are kept once, however often they are referenced."""
 
     def __init__(self) -> None:
         self.arrays: list[np.ndarray] = []
         self.objects: list[Any] = []
         self._names = {cls: kind for kind, cls in kinds().items()}
         self._known: dict[int, Any] = {}
-        self._alive: list[Any] = []  # what is known by its id must not be freed
+        self._alive: list[Any] = []  # a value known by its id must not be freed
 
     def encode(self, value: Any) -> Any:
         """JSON for a value."""
@@ -240,7 +238,7 @@ class _Encoder:
             return {"array": len(self.arrays) - 1}
         if type(value) not in self._names:
             dtype = f" of dtype {value.dtype}" if isinstance(value, np.ndarray) else ""
-            raise TypeError(f"a file cannot hold a {type(value).__name__}{dtype}: {repr(value)[:80]}.")
+            raise TypeError(f"a file cannot hold a value of type {type(value).__name__}{dtype}: {repr(value)[:80]}.")
         stored = {name: self.encode(getattr(value, name)) for name in type(value).STORED}
         self.objects.append([self._names[type(value)], stored])
         return {"object": len(self.objects) - 1}

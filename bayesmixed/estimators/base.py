@@ -28,7 +28,7 @@ from bayesmixed.estimators.storage import Storage
 from bayesmixed.estimators.summaries import Summaries
 from bayesmixed.estimators.summed.fitting import chunked, sum_for_fit
 from bayesmixed.estimators.summed.increments import Increments
-from bayesmixed.estimators.summed.learning import learn_sums, refuse_sums
+from bayesmixed.estimators.summed.learning import learn_sums, require_rows
 from bayesmixed.estimators.summed.statistics import SufficientStatistics
 from bayesmixed.families.base import Family
 from bayesmixed.formula.parse import parse
@@ -67,18 +67,18 @@ CONSTRAINTS: dict[str, list] = {  # of the parameters that all estimators have
 
 
 class MixedModel(Predictions, Summaries, Storage, Display, Increments, BaseEstimator):
-    """Base of the estimators: a subclass adds its parameters, and what scikit-learn asks of a kind of estimator."""
+    """Base of the estimators: a subclass adds its own parameters and what scikit-learn requires of its kind."""
 
     trials: str | None = None
     categories: dict[str, Any] | None = None
 
     def __new__(cls, *args: Any, **parameters: Any) -> Self:
-        """Refuse a parameter that classifiers elsewhere have, and say why there is none here."""
+        """Reject a parameter that other classifiers have, and say why there is none here."""
         if "class_weight" in parameters:
             raise TypeError(
-                f"{cls.__name__} has no class_weight: weights of classes would change the probabilities that the model "
-                "states. Fit without them, and choose a threshold (scikit-learn's TunedThresholdClassifierCV); where a "
-                "row stands for several, pass sample_weight to fit."
+                f"{cls.__name__} has no class_weight: class weights would distort the predicted probabilities. Fit "
+                "without them and choose a threshold (scikit-learn's TunedThresholdClassifierCV); if a row stands for "
+                "several, pass sample_weight to fit."
             )
         return super().__new__(cls)
 
@@ -126,19 +126,19 @@ class MixedModel(Predictions, Summaries, Storage, Display, Increments, BaseEstim
         Parameters
         ----------
         X : DataFrame or array of shape (n, k), source of rows, or SufficientStatistics
-            With a formula, a DataFrame (pandas, polars or another that narwhals reads) that has the formula's columns,
-            grouping factors included. Or, with a two-sided formula, rows that are not in memory, which are read in
-            chunks, and of which sums are kept: Parquet files (a path, a list of paths, a folder); a DataFrame of Dask,
-            which its workers sum; a LazyFrame of polars, a relation of DuckDB, a table of Ibis, a dataset or a
-            `RecordBatchReader` of pyarrow, or whatever has ``__arrow_c_stream__``; an iterable of frames, or a callable
-            that returns one: see `SufficientStatistics.of`. Or sums over rows, of the same formula and family; `y` and
-            `sample_weight` are in them.
+            With a formula, a DataFrame (pandas, polars or any other that narwhals reads) with the formula's columns,
+            grouping factors included. Or, with a two-sided formula, rows that are not in memory; they are read in
+            chunks, and only sums over them are kept: Parquet files (a path, a list of paths, a folder); a Dask
+            DataFrame, which Dask's workers sum; a polars LazyFrame, a DuckDB relation, an Ibis table, a pyarrow dataset
+            or `RecordBatchReader`, or anything else with ``__arrow_c_stream__``; an iterable of frames, or a callable
+            that returns one: see `SufficientStatistics.of`. Or sufficient statistics for the same formula and family,
+            which already contain `y` and `sample_weight`.
         y : array-like of shape (n,), optional
-            The response. With a two-sided formula None takes the left-hand column of X; a y that is given wins.
+            The response. With a two-sided formula, None takes the left-hand column of X; a given y takes precedence.
         sample_weight : str or array-like of shape (n,), optional
-            Frequency weights: weight 2 equals the row twice, weight 0 no row. Or, with a formula, the name of the
-            column of X that holds them. Transformations that learn from the data
-            (``scale``, ``bs``, ...) take a row once where weights are not whole, or come to more than ten million.
+            Frequency weights: a row of weight 2 counts as two equal rows, one of weight 0 not at all. Or, with a
+            formula, the name of the column of X that holds them. Transformations that learn from the data (``scale``,
+            ``bs``, ...) count each row once if weights are not whole numbers or add up to more than ten million.
 
         Returns
         -------
@@ -147,35 +147,36 @@ class MixedModel(Predictions, Summaries, Storage, Display, Increments, BaseEstim
         Raises
         ------
         FormulaError
-            The formula cannot be read or does not fit the columns.
+            If the formula cannot be parsed or does not fit the columns.
         ValueError
-            Missing or infinite values (with column and number), a response that is constant or of another kind than the
-            estimator takes: numbers, or labels of classes. Rows that are not in memory, and a family other than
-            "gaussian" and "lognormal"; fewer of them than their metadata say, or others when they are read again. Of
-            these an error names the chunk and the row; whatever is raised, a fitted estimator is as it was.
+            For missing or infinite values (the message gives the column and how many), and for a response that is
+            constant or of the wrong kind: regressors need numbers, classifiers labels. For rows that are not in memory,
+            also if the family is not "gaussian" or "lognormal", if there are fewer rows than their metadata say, and if
+            they have changed when they are read again; such an error names the chunk and the row. After any error, an
+            estimator that was already fitted is unchanged.
         SamplerError
-            A sampler that is named, and a model that is not for it; rows that are not in memory, and a sampler or a
-            prior that needs them.
+            If the requested sampler does not support the model; for rows that are not in memory, if the sampler or a
+            prior needs them all.
 
         Warns
         -----
         ConvergenceWarning
-            When the draws are not trustworthy yet, with causes and remedies.
+            If the draws cannot be trusted yet; names causes and remedies.
         """
         if isinstance(X, SufficientStatistics):
             if y is not None or sample_weight is not None:
-                raise ValueError("y and sample_weight are in the statistics already; call fit(statistics).")
+                raise ValueError("the statistics already contain y and sample_weight; call fit(statistics).")
             return self._fit_sums(X)
         if (source := chunked(X, self.formula)) is not None:
             return self._fit_sums(*sum_for_fit(self, source, y, sample_weight))
         learned = learn(self, X, y, sample_weight, reset=True)
         model = self._model(learned.model, learned.design)
         posterior = self._sample(model, learned.design, self._draw_seed())
-        self.__dict__.pop("_seed", None)  # of rows that were added before
+        self.__dict__.pop("_seed", None)  # from rows that were added before
         return self._keep(posterior, learned.rows, learned.summed if posterior.draws.state is not None else None)
 
     def _fit_sums(self, statistics: Summed, columns: Sequence[Any] | None = None) -> Self:
-        """`fit` of rows that were summed; `columns` are those of their source, where there is one."""
+        """`fit` to rows that were summed; `columns` are those of their source, if there is one."""
         summed = learn_sums(self, statistics)
         model = self._model((summed.spec, summed.family), summed)
         posterior = self._sample(model, summed, self._draw_seed())
@@ -192,7 +193,7 @@ class MixedModel(Predictions, Summaries, Storage, Display, Increments, BaseEstim
 
     def _sample(self, model: Model, data: Measured, seed: int) -> Posterior:
         """Draw from the posterior of a model."""
-        resolve_modes(self.new_groups, model.spec)  # a wrong one is refused before the work
+        resolve_modes(self.new_groups, model.spec)  # an invalid one fails before the work starts
         settings = Settings(
             sampler=self.sampler,
             draws=self.draws,
@@ -209,44 +210,45 @@ class MixedModel(Predictions, Summaries, Storage, Display, Increments, BaseEstim
     def condition(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Learn from new rows, of known or new groups, without fitting again.
 
-        The result is the posterior of all rows so far; priors, the place where they are stated, and transformations of
-        columns stay those of the first fit. The draws of the covariances and sigma are weighted by the density of the
-        new rows with all effects integrated out, and the effects are drawn anew. Where the weights are too uneven, the
-        sampler runs on the merged sufficient statistics: ``diagnostics_["reason"]`` says which, and
-        ``diagnostics_["k_hat"]`` is Pareto k-hat of the weights, or of the sampler. Without groups the draws are
-        independent, and made anew. A fit by the transport sampler weights the draws of the effects, too, by rows of
-        known groups; with rows of new ones it samples anew from all rows, which it has kept: its chains go on from
-        where they ended, or start anew where the new rows have moved the posterior far. One by the gibbs sampler
-        samples anew from the merged statistics; where it is the new rows that make factors nearly nested, the step for
-        these is not taken, as it needs the first fit's rows, and the chains may not agree.
+        The result is the posterior given all rows so far; priors, the point at which they are stated and the
+        transformations of columns stay those of the first fit. The draws of the covariances and sigma are weighted by
+        the density of the new rows with all effects integrated out, and the effects are drawn anew. If the weights are
+        too uneven, the sampler runs on the merged sufficient statistics instead: ``diagnostics_["reason"]`` says which,
+        and ``diagnostics_["k_hat"]`` is the Pareto k-hat of the weights, or of the sampler. Without groups, independent
+        draws are made anew. After a fit by the transport sampler, rows of known groups also weight the draws of the
+        effects; rows of new groups make it sample again from all rows, which it has kept: its chains continue from
+        where they ended, or start afresh if the new rows have moved the posterior far. The gibbs sampler samples again
+        from the merged statistics; if factors become nearly nested only through the new rows, the step for such factors
+        is skipped, as it needs the first fit's rows, and the chains may not agree.
 
         Parameters
         ----------
         X : DataFrame or array of shape (n, k)
-            At least one row. New labels become levels, behind those of the fit; missing ones are an error.
+            At least one row. New labels become levels after those of the fit; missing labels are an error.
         y : array-like of shape (n,), optional
-            The response; with a two-sided formula None takes the left-hand column of X.
+            The response; with a two-sided formula, None takes the left-hand column of X.
         sample_weight : str or array-like of shape (n,), optional
             Frequency weights, as in `fit`.
 
         Returns
         -------
         MixedModel
-            A new fitted estimator, which predicts, scores, pickles and conditions again; this one is left alone.
+            A new fitted estimator that can do everything a fitted one can, including `condition`; this one is
+            unchanged.
 
         Raises
         ------
         FormulaError
-            A column is not there, or a level of a common effect is new.
+            If a column is missing, or a level of a common effect is new.
         ValueError
-            Missing values, or labels of another type than the fitted ones.
+            For missing values, or labels of another type than the fitted ones.
         SamplerError
-            The fit was made by NUTS, or the model of all rows is not one for the fit's sampler.
+            If the fit was made by NUTS, or its sampler does not support the model of all rows.
 
         Warns
         -----
         ConvergenceWarning
-            When the draws are not trustworthy yet.
+            If the draws cannot be trusted yet.
 
         References
         ----------
@@ -264,7 +266,7 @@ class MixedModel(Predictions, Summaries, Storage, Display, Increments, BaseEstim
         True
         """
         check_is_fitted(self)
-        refuse_sums(X, "condition")
+        require_rows(X, "condition")
         frame = as_frame(self, X, self.design_spec_.columns, reset=False)
         y = read_response(frame, y, self.design_spec_.response, type(self).__name__)
         obs, weights = row_labels(X, start=self._rows.n_rows), read_weights(X, sample_weight, self.design_spec_.formula)
@@ -277,45 +279,45 @@ class MixedModel(Predictions, Summaries, Storage, Display, Increments, BaseEstim
         return copy(self)._keep(posterior, self._rows + Rows.of(design, obs, summed), every)
 
     def loo(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
-        """Estimate how well new rows of the same kind are predicted, by leaving out each row of the fit.
+        """Estimate how well new rows of the same kind are predicted, by leaving out each row of the fit in turn.
 
         Parameters
         ----------
         X, y, sample_weight
-            The rows of the fit; in the same order wherever results are compared, as ArviZ pairs them by position. After
-            `condition`, those of the fit and of `condition`, in one frame.
+            The rows of the fit; in the same order for all models that are compared, as ArviZ pairs rows by position.
+            After `condition`, the rows of the fit and of `condition`, in one frame.
 
         Returns
         -------
         arviz.ELPDData
             For ``az.compare({"a": a.loo(X, y), "b": b.loo(X, y)})``. Its attribute ``log_likelihood`` (which copies and
-            pickles may lose) is the pointwise log likelihood (chain, draw, obs), whose ``attrs`` say what it is good
-            for. A fit by the collapsed sampler has group and common effects integrated out, for LOO and not for WAIC
-            (and ``p_loo`` counts covariances and sigma alone); one by the transport sampler likewise, the other rows
-            being approximated by a Gaussian; one by the gibbs sampler has the effects of its large factors but the
-            largest as they are drawn, and integrates the others out; one by NUTS has it conditional on all effects. A
-            row of weight w stands for w equal rows, left out together.
+            pickles may lose) is the pointwise log likelihood (chain, draw, obs), whose ``attrs`` say what it may be
+            used for. After a fit by the collapsed sampler, group and common effects are integrated out, which is valid
+            for LOO but not for WAIC (and ``p_loo`` counts only covariances and sigma); likewise after the transport
+            sampler, which approximates the other rows by a Gaussian. After the gibbs sampler, it is conditional on the
+            drawn effects of all large factors but the largest, and the other effects are integrated out; after NUTS, it
+            is conditional on all effects. A row of weight w stands for w equal rows, which are left out together.
 
         Raises
         ------
         ValueError
-            These are not the rows of the fit, or there are fewer than 25 draws.
+            If these are not the rows of the fit, or there are fewer than 25 draws.
 
         Warns
         -----
         UserWarning
-            Names the rows whose Pareto k-hat is too large (above ``good_k``, 0.7) for their value to be dependable, and
-            which no fit without them has made so.
+            Names the rows whose Pareto k-hat is too large (above ``good_k``, 0.7) for their values to be reliable, and
+            for which a fit without them did not help.
 
         Notes
         -----
         All draws are used up to 5,000 rows (20 million numbers), then fewer, evenly thinned, down to 400.
 
-        Where a row's Pareto k-hat is too large, a fit by the transport sampler is made again without it, for ten rows
-        at most, those of the largest k-hat: the chains go on from where they ended, which takes about as long as the
-        fit for each. The row's value is then the ratio of both posteriors' normalising constants, from the draws of
-        both (Meng & Wong, 1996), and its k-hat is 0, unless the value's standard error is above 0.3;
-        ``log_likelihood.attrs["refitted"]`` has the labels of such rows.
+        Rows whose Pareto k-hat is too large, at most the ten with the largest, are each left out of a new fit if the
+        fit was made by the transport sampler: the chains continue from where they ended, which takes about as long as
+        the fit for each row. The row's value is then the ratio of both posteriors' normalising constants, estimated
+        from the draws of both (Meng & Wong, 1996), and its k-hat is 0 unless the value's standard error is above 0.3;
+        ``log_likelihood.attrs["refitted"]`` lists the labels of such rows.
 
         References
         ----------
@@ -334,13 +336,13 @@ class MixedModel(Predictions, Summaries, Storage, Display, Increments, BaseEstim
         180
         """
         check_is_fitted(self)
-        refuse_sums(X, "loo")
+        require_rows(X, "loo")
         design, obs = fitted_rows(self, X, y, sample_weight)
         after_fit.check_rows(design, self._rows)
         return after_fit.loo(self._posterior, design, obs, progressbar=self.progressbar)
 
     def build_model(self, X: Any, y: Any = None, sample_weight: Any = None) -> pm.Model:
-        """Write the model in PyMC, for reading, plotting and extending; no fit is needed.
+        """Write the model in PyMC, to read, plot or extend it; no fit is needed.
 
         Parameters
         ----------
@@ -353,7 +355,7 @@ class MixedModel(Predictions, Summaries, Storage, Display, Increments, BaseEstim
             Variables and dims named as in `idata_`, on the user's scale.
         """
         self._validate_params()
-        refuse_sums(X, "build_model")
+        require_rows(X, "build_model")
         learned = learn(self, X, y, sample_weight, reset=None)
         return build_model(self._model(learned.model, learned.design), learned.design, learned.obs)
 
@@ -363,25 +365,25 @@ class MixedModel(Predictions, Summaries, Storage, Display, Increments, BaseEstim
         Raises
         ------
         ValueError
-            There is none of that name, or it has not that link.
+            If there is no family of that name, or it does not have that link.
         """
         raise NotImplementedError
 
     def _learn_response(self, family: Family, column: pd.Series) -> tuple[Family, np.ndarray]:
-        """The family of a fit's response, and the response as numbers, (n,)."""
+        """The family for the response of a fit, and that response as numbers, (n,)."""
         return family, as_numbers(column)
 
     def _read_response(self, column: pd.Series) -> np.ndarray:
-        """A response as numbers, (n,), as the fit's was read."""
+        """A response as numbers, (n,), read in the same way as in the fit."""
         return as_numbers(column)
 
     def _model(self, learned: tuple[DesignSpec, Family], data: Measured) -> Model:
-        """The model of what was learned of some rows, with the priors that these suggest."""
+        """The model from what was learned of some rows, with priors resolved on the same rows."""
         spec, family = learned
         return Model(spec, family, resolve_priors(data, family, self.priors, self.lkj_eta))
 
     def _keep(self, posterior: Posterior, rows: Rows, summed: Summed | Running[Summed] | None) -> Self:
-        """Store what a fit has found, and the sums that `partial_fit` adds to, where there are any."""
+        """Store the result of a fit and, if there are any, the sums to which `partial_fit` adds."""
         draws = posterior.draws
         self.design_spec_, self.priors_ = posterior.spec, posterior.model.priors
         self.diagnostics_ = draws.diagnostics
@@ -394,15 +396,15 @@ class MixedModel(Predictions, Summaries, Storage, Display, Increments, BaseEstim
         return self
 
     def __sklearn_is_fitted__(self) -> bool:
-        # a fit that fails has left names of columns; one that waits to be drawn has sums
+        # a failed fit leaves names of columns behind; a fit that is yet to be drawn has sums
         return "_posterior" in vars(self) or self._is_waiting()
 
     def _with_formula(self, tags: Any) -> Any:
-        """Tags of a kind of estimator, with what the formula says of X and y."""
+        """The tags of a kind of estimator, with what the formula says about X and y."""
         if isinstance(self.formula, str):
             tags.input_tags.string = tags.input_tags.categorical = True
             tags.input_tags.two_d_array = False  # columns need names
-            with suppress(FormulaError):  # fit says what is wrong with it
+            with suppress(FormulaError):  # fit will say what is wrong with it
                 tags.target_tags.required = parse(self.formula).response is None
         return tags
 
@@ -411,7 +413,7 @@ class MixedModel(Predictions, Summaries, Storage, Display, Increments, BaseEstim
 
 
 def showing_what_it_inherits(cls: type) -> type:
-    """Give a class the public methods of its base as its own: tools that render a reference show only these."""
+    """Copy the base's public methods into a class: tools that render a reference show only a class's own methods."""
     for parent in MixedModel.__mro__[: MixedModel.__mro__.index(BaseEstimator)]:
         for name, member in vars(parent).items():
             if not name.startswith("_") and name not in vars(cls):

@@ -1,4 +1,4 @@
-"""Predictions of rows that are not in memory: lazy ones of a Dask DataFrame, batch by batch of a stream."""
+"""Predictions for rows that are not in memory: lazily for a Dask DataFrame, batch by batch for a stream."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _Found = TypeVar("_Found")
 
 
 def in_chunks(method: Callable[Concatenate[Any, Any, _P], _Found]) -> Callable[Concatenate[Any, Any, _P], _Found]:
-    """Let a method that predicts rows take rows that are not in memory, too.
+    """Let a method that predicts rows also accept rows that are not in memory.
 
-    Of a Dask DataFrame it finds a Dask Series or DataFrame, with the rows' index; of a stream, a
+    For a Dask DataFrame it then returns a Dask Series or DataFrame with the rows' index; for a stream, a
     ``pyarrow.RecordBatchReader`` of the stream's columns and the predictions.
     """
     parameters = signature(method)
@@ -49,21 +49,21 @@ def in_chunks(method: Callable[Concatenate[Any, Any, _P], _Found]) -> Callable[C
 
 @dataclass(frozen=True)
 class _Call:
-    """A method and its arguments but the rows; it travels to workers."""
+    """A method and its arguments except the rows; it is sent to workers."""
 
     method: str
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
 
     def __call__(self, est: Any, rows: Any) -> list[np.ndarray]:
-        """What is found of some rows, a column each."""
+        """The predictions for some rows, as columns."""
         found = getattr(est, self.method)(rows, *self.args, **self.kwargs)
         parts = found if isinstance(found, tuple) else (found,)
         return [column for part in parts for column in part.reshape(len(part), int(np.prod(part.shape[1:]))).T]
 
 
 def _columns(est: Any, method: str, arguments: dict[str, Any]) -> dict[str, np.dtype]:
-    """Names of the columns that a method finds, and their types."""
+    """Names and types of the columns that a method predicts."""
     number = np.dtype(np.float64)
     if method == "predict":
         classes = getattr(est, "classes_", None)
@@ -78,22 +78,24 @@ def _columns(est: Any, method: str, arguments: dict[str, Any]) -> dict[str, np.d
         names = ["lower", "upper"]
     else:
         names = [f"q{p:g}" for p in np.atleast_1d(arguments["quantiles"])]
+        if again := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+            raise ValueError(f"several quantiles would have the name {quoted(again)}; request each in its own call.")
     if est._posterior.family.mean_shape and arguments["kind"] == "mean":  # of every class
         names = [f"{name}_{label}" for label in est.classes_ for name in names]
     return dict.fromkeys(names, number)
 
 
 def _of_dask(est: Any, X: Any, call: _Call, columns: dict[str, np.dtype]) -> Any:
-    """A lazy Series of one column, else a DataFrame."""
-    import dask  # noqa: PLC0415 - where X is Dask's
+    """A lazy Series for one column, otherwise a DataFrame."""
+    import dask  # noqa: PLC0415 - X is Dask's
 
     if est.formula is not None:
-        call(est, X._meta)  # what is wrong with columns or arguments is said now, and not on a worker
+        call(est, X._meta)  # errors about columns or arguments are raised now, and not on a worker
     meta: Any = pd.DataFrame({name: np.empty(0, dtype) for name, dtype in columns.items()}, index=X._meta.index)
     if len(columns) == 1:
         meta = meta.iloc[:, 0]
-    # as one object of its own in the graph it goes to a worker once, not with every partition; a scattered one would be
-    # lost with the worker that has it
+    # as a separate object in the graph it is sent to a worker once, not with every partition; a scattered object would
+    # be lost with the worker that holds it
     return X.map_partitions(_of_partition, dask.delayed(est, traverse=False), call, meta, meta=meta)
 
 
@@ -107,12 +109,12 @@ def _of_partition(rows: pd.DataFrame, est: Any, call: _Call, meta: Any) -> Any:
 
 
 def _of_stream(est: Any, batches: pa.RecordBatchReader, call: _Call, columns: dict[str, np.dtype]) -> Any:
-    """A stream of the rows with what is found of them; it is read when the new one is."""
+    """A stream of the rows with their predictions; the old stream is read as the new one is."""
     import pyarrow as pa  # noqa: PLC0415 - X was read by it
 
     if taken := [name for name in columns if name in batches.schema.names]:
         raise ValueError(
-            f"the stream has columns {quoted(taken)}, the names of predictions, which are added to its own; "
+            f"the stream has columns {quoted(taken)}, names needed for the predictions that are added to its columns; "
             "rename them."
         )
     if est.formula is not None:

@@ -10,12 +10,12 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from bayesmixed.design.frames import read_column, read_response
+from bayesmixed.design.frames import read_column
 from bayesmixed.design.summed.running import Running
 from bayesmixed.design.summed.summed import Summed
 from bayesmixed.estimators.base import CONSTRAINTS, MixedModel, showing_what_it_inherits
 from bayesmixed.estimators.chunked import in_chunks
-from bayesmixed.estimators.inputs import Rows, read_weights, rows_of_weight
+from bayesmixed.estimators.inputs import Rows, rows_to_score
 from bayesmixed.estimators.labels import learn_classes, positions
 from bayesmixed.families import get_class_family
 from bayesmixed.families.base import ClassFamily, Family
@@ -34,7 +34,7 @@ def _has_two_classes(est: MixedModelClassifier) -> bool:
 
 @showing_what_it_inherits
 class MixedModelClassifier(ClassifierMixin, MixedModel):
-    r"""Bayesian mixed model of two classes, or of ordered ones.
+    r"""Bayesian mixed model for two classes, or for ordered classes.
 
     .. math:: P(y_i = \text{second class}) = \text{link}^{-1}(\eta_i), \qquad
               \eta_i = \alpha + x_i'\beta + \sum_f z_{fi}' b_{f,g_f(i)}, \qquad b_{f,j} \sim N(0, \Sigma_f),
@@ -46,34 +46,34 @@ class MixedModelClassifier(ClassifierMixin, MixedModel):
     Parameters
     ----------
     formula : str, optional
-        ``"x + (x | g)"`` or ``"y ~ x + (x | g)"``, as in lme4 and brms. Needs X to be a DataFrame (pandas, polars,
+        ``"x + (x | g)"`` or ``"y ~ x + (x | g)"``, as in lme4 and brms. X must then be a DataFrame (pandas, polars,
         ...). None: Bayesian logistic regression on all columns of X.
     family : str, default="bernoulli"
-        "bernoulli": two classes, the second of `classes_` with the probability that the model states. "cumulative":
-        ordered classes, of which a larger linear predictor makes higher ones more probable (proportional odds); some
-        may be without rows. More than two classes without an order are for
+        "bernoulli": two classes; the model states the probability of the second of `classes_`. "cumulative": ordered
+        classes; a larger linear predictor makes higher classes more probable (proportional odds), and some classes may
+        have no rows. For more than two classes without an order, use
         ``sklearn.multiclass.OneVsRestClassifier(est)``.
     link : {"logit", "probit", "cloglog"}, optional
-        None: "logit". "cloglog" is for "bernoulli" alone.
+        None: "logit". "cloglog" is available only for "bernoulli".
     classes : sequence of labels, optional
-        The classes in order, from the lowest. None: the order of y's ordered Categorical, or else the labels of y,
-        sorted; of three or more text labels with ``family="cumulative"`` the order has to be stated.
+        The classes in order, from the lowest. None: the order of y, if it is an ordered Categorical, otherwise the
+        sorted labels of y; three or more text labels with ``family="cumulative"`` need a stated order.
     group_prior : {"lkj", "independent"} or dict by factor, default="lkj"
         Whether the effects of a bar ``|`` may correlate. ``||`` in the formula always means independent.
     lkj_eta : float or dict by factor, default=2.0
         Shape of the LKJ prior of correlations; 1 is uniform over correlation matrices.
     priors : dict or Priors, optional
-        Overrides of the defaults, on the scale of the linear predictor: see `priors_`. Of ordered classes
+        Overrides of the defaults, on the scale of the linear predictor: see `priors_`. For ordered classes,
         ``"thresholds"`` is the prior of the middle threshold, at X = 0, and ``"gaps"`` that of the distances between
-        neighbouring ones, or a dict of these by the class between.
+        neighbouring thresholds, or a dict of priors by the class between them.
     sampler : {"auto", "transport", "nuts"}, default="auto"
-        "transport" is Hamiltonian Monte Carlo in coordinates that a Gaussian approximation of the rows gives, without
-        a compiler. It raises where common effects have priors other than Normal, where there are more than 21 group
-        sds, correlations and gaps between thresholds, where crossed factors beside the largest have more than 300
-        effects, and where its chains do not agree after eight times as many trajectories. "auto" is NUTS there:
-        `diagnostics_` says which and why.
+        "transport" is Hamiltonian Monte Carlo in coordinates derived from a Gaussian approximation of the rows; it
+        needs no compiler. It raises an error if common effects have priors other than Normal, if there are more than 21
+        group sds, correlations and gaps between thresholds, if crossed factors other than the largest have more than
+        300 effects, or if its chains do not agree after eight times as many trajectories. "auto" then falls back to
+        NUTS: `diagnostics_` says which sampler ran and why.
     draws : int, default=1000
-        Kept draws per chain.
+        Draws per chain to keep.
     chains : int, default=4
         Number of chains.
     tune : int, default=1000
@@ -81,12 +81,12 @@ class MixedModelClassifier(ClassifierMixin, MixedModel):
     target_accept : float, default=0.9
         In (0, 1): higher means smaller steps (NUTS).
     cores : int, optional
-        Processes (NUTS). None: as chains and processors allow. Inside a worker of joblib or Dask, or a daemon, 1.
+        Processes (NUTS). None: as chains and processors allow; 1 inside a worker of joblib or Dask, or a daemon.
     nuts_backend : {"pymc", "nutpie", "numpyro", "blackjax"}, optional
-        None: nutpie when installed, else pymc.
+        None: nutpie if it is installed, otherwise pymc.
     new_groups : {"sample", "donor", "zero", "nan", "error"} or dict by factor, default="sample"
-        Effect of a level that was not seen in fit: drawn from the fitted population; that of a fitted level
-        picked at random; 0, the average group; NaN; an error.
+        How to treat a level that was not seen in fit: draw its effect from the fitted population; use that of a fitted
+        level picked at random; use 0, the average group; give NaN; raise an error.
     random_state : int, RandomState or None, default=None
         Makes fits and predictions reproducible.
     progressbar : bool, default=False
@@ -101,29 +101,29 @@ class MixedModelClassifier(ClassifierMixin, MixedModel):
     coef_ : numpy.ndarray of shape (p,)
         Posterior means of the common effects.
     intercept_ : float
-        Posterior mean of the intercept at X = 0; 0.0 in a model without intercept, and beside thresholds.
+        Posterior mean of the intercept at X = 0; 0.0 in a model without an intercept, or with thresholds instead.
     priors_ : Priors
         Every prior of the model; ``priors=est.priors_`` fits the same model to other data.
     design_spec_ : DesignSpec
-        What was learned from formula and data.
+        What was learned from the formula and the data.
     diagnostics_ : dict
-        Sampler and why, convergence, divergences, seconds per step.
+        Which sampler ran and why, convergence, divergences, seconds per step.
     n_features_in_ : int
     feature_names_in_ : numpy.ndarray of str
-        All columns of X in fit, when their names are strings.
+        All columns of X in fit, if their names are strings.
 
     Notes
     -----
-    Columns of `predict_proba` follow `classes_`. scikit-learn's ``log_loss``, ``roc_auc_score`` and the scorers made of
-    them take classes in the sorted order of the labels in y: where labels do not sort as they are ordered, as text may
-    not, or two that `classes` turns round, score codes, or hand over ``p[:, np.argsort(est.classes_)]``.
+    Columns of `predict_proba` follow `classes_`. scikit-learn's ``log_loss``, ``roc_auc_score`` and the scorers based
+    on them expect classes in the sorted order of the labels in y. If that is not the order of the classes, as with text
+    or when `classes` reverses two labels, score integer codes or pass ``p[:, np.argsort(est.classes_)]``.
     ``cross_val_predict(method="predict_proba")``, ``StackingClassifier`` and ``VotingClassifier`` replace labels by
-    their places in that order before they fit, and an ordered Categorical loses its own: three or more classes have to
-    be codes there (``y.cat.codes``). With `classes` of text this is an error.
+    their positions in that order before they fit, and an ordered Categorical loses its own order: for these, three or
+    more classes must be integer codes (``y.cat.codes``). With `classes` of text this is an error.
 
-    There is no ``class_weight``: rows that count more than they do would shift the probabilities that the model states.
-    `sample_weight` says how often a row occurs, and a threshold other than one half is a matter of the decision:
-    ``sklearn.model_selection.FixedThresholdClassifier`` and ``TunedThresholdClassifierCV`` set it.
+    There is no ``class_weight``: it would distort the predicted probabilities. `sample_weight` says how often a row
+    occurs. A threshold other than one half belongs to the decision, not the model; set it with
+    ``sklearn.model_selection.FixedThresholdClassifier`` or ``TunedThresholdClassifierCV``.
 
     References
     ----------
@@ -206,21 +206,21 @@ class MixedModelClassifier(ClassifierMixin, MixedModel):
         Parameters
         ----------
         X, include_groups, new_groups
-            As in `MixedModelRegressor.predict`: rows that are not in memory, too.
+            As in `MixedModelRegressor.predict`, including rows that are not in memory.
 
         Returns
         -------
         numpy.ndarray of shape (n,)
-            Labels of `classes_`; of equally probable ones the first.
+            Labels of `classes_`; the first of equally probable ones.
 
         Raises
         ------
         NewGroupError
-            New levels, under ``new_groups="error"``.
+            For new levels, if ``new_groups="error"``.
         FormulaError
-            A column of the formula is not in X.
+            If a column of the formula is not in X.
         ValueError
-            A row has no prediction, under ``new_groups="nan"``.
+            If ``new_groups="nan"`` leaves a row without a prediction.
 
         Examples
         --------
@@ -234,7 +234,7 @@ class MixedModelClassifier(ClassifierMixin, MixedModel):
         if none := int(np.isnan(p[:, 0]).sum()):
             raise ValueError(
                 f"{none} of {len(p)} rows have no most probable class: their groups are new, and new_groups is 'nan'. "
-                "predict_proba has NaN there; new_groups='sample' averages over the population of groups."
+                "predict_proba gives NaN for them; new_groups='sample' averages over the population of groups."
             )
         return self.classes_[p.argmax(axis=1)]
 
@@ -252,19 +252,19 @@ class MixedModelClassifier(ClassifierMixin, MixedModel):
         Returns
         -------
         numpy.ndarray of shape (n, K)
-            In the order of `classes_`; a row sums to 1, or is NaN under ``new_groups="nan"``.
+            In the order of `classes_`. Each row sums to 1; with ``new_groups="nan"``, rows of new groups are NaN.
 
         Raises
         ------
         NewGroupError
-            New levels, under ``new_groups="error"``.
+            For new levels, if ``new_groups="error"``.
         FormulaError
-            A column of the formula is not in X.
+            If a column of the formula is not in X.
 
         Notes
         -----
-        Probabilities are averaged over the posterior, and for a new group, under ``"sample"``, over the population of
-        groups, too: that is what comes true of rows of groups that nothing is known of. Those of the average group,
+        Probabilities are averaged over the posterior and, for a new group under ``"sample"``, over the population of
+        groups, which makes them right for rows of groups about which nothing is known. Those of the average group,
         ``"zero"``, are nearer to 0 and 1: with the logit link and a standard deviation of 2 between groups, a log-odds
         of 2 is a probability of 0.88 for the average group and of 0.78 on average over groups.
 
@@ -295,7 +295,7 @@ class MixedModelClassifier(ClassifierMixin, MixedModel):
         -------
         numpy.ndarray of shape (n, K)
         """
-        with np.errstate(divide="ignore"):  # a probability that no double holds
+        with np.errstate(divide="ignore"):  # a probability too small for a double
             return np.log(self.predict_proba(X, include_groups, new_groups))
 
     @available_if(_has_two_classes)
@@ -303,7 +303,7 @@ class MixedModelClassifier(ClassifierMixin, MixedModel):
     def decision_function(
         self, X: Any, include_groups: bool | list[str] = True, new_groups: NewGroups | None = None
     ) -> np.ndarray:
-        """Log-odds of the second class: those of its probability in `predict_proba`. There are none of three classes.
+        """Log-odds of the second class, from its probability in `predict_proba`. Only available for two classes.
 
         Parameters
         ----------
@@ -313,7 +313,7 @@ class MixedModelClassifier(ClassifierMixin, MixedModel):
         Returns
         -------
         numpy.ndarray of shape (n,)
-            Positive where the second class is predicted.
+            Positive if the second class is predicted.
         """
         log_p = self.predict_log_proba(X, include_groups, new_groups)
         return log_p[:, 1] - log_p[:, 0]
@@ -326,13 +326,13 @@ class MixedModelClassifier(ClassifierMixin, MixedModel):
         include_groups: bool | list[str] = True,
         new_groups: NewGroups | None = None,
     ) -> np.ndarray:
-        """Equal-tailed posterior interval for each row, of the probability unless another kind is asked for.
+        """Equal-tailed posterior interval for each row, of the probability unless another kind is requested.
 
         Parameters
         ----------
         X : DataFrame or array of shape (n, k)
         coverage : float, default=0.9
-            Probability inside, in (0, 1).
+            Probability of the interval, in (0, 1).
         kind, include_groups, new_groups
             As in `predict_quantiles`.
 
@@ -344,7 +344,7 @@ class MixedModelClassifier(ClassifierMixin, MixedModel):
         Raises
         ------
         ValueError, NewGroupError
-            A `coverage` outside (0, 1), and as `predict_quantiles`.
+            For a `coverage` outside (0, 1), and as in `predict_quantiles`.
 
         Examples
         --------
@@ -364,7 +364,7 @@ class MixedModelClassifier(ClassifierMixin, MixedModel):
         include_groups: bool | list[str] = True,
         new_groups: NewGroups | None = None,
     ) -> np.ndarray:
-        """Posterior quantiles for each row, of the probability unless another kind is asked for.
+        """Posterior quantiles for each row, of the probability unless another kind is requested.
 
         Parameters
         ----------
@@ -372,23 +372,23 @@ class MixedModelClassifier(ClassifierMixin, MixedModel):
         quantiles : float or array-like of shape (k,)
             Probabilities in (0, 1).
         kind : {"mean", "response", "linear"}, default="mean"
-            The probability, of the second of two classes, or of each of ordered ones; the position of a new row's
-            class in `classes_`; the linear predictor.
+            The probability (of the second of two classes, or of each ordered class); the position in `classes_` of a
+            new observation; the linear predictor.
         include_groups, new_groups
             As in `predict`.
 
         Returns
         -------
         numpy.ndarray of shape (n, k), or (n, K, k)
-            The latter for the probabilities of ordered classes. The effects of sampled new groups vary, too: their
-            probabilities spread over the population.
+            The latter for the probabilities of ordered classes. For sampled new groups, the effects vary as well, so
+            their probabilities spread over the population.
 
         Raises
         ------
         ValueError
-            An unknown `kind`; a probability outside (0, 1).
+            For an unknown `kind`, or a probability outside (0, 1).
         NewGroupError
-            New levels, under ``new_groups="error"``.
+            For new levels, if ``new_groups="error"``.
 
         Examples
         --------
@@ -402,9 +402,9 @@ class MixedModelClassifier(ClassifierMixin, MixedModel):
         return super().predict_quantiles(X, quantiles, kind, include_groups, new_groups)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Accuracy: the share of rows whose class is the predicted one.
+        """Accuracy: the share of rows whose class was predicted.
 
-        It does not ask how sure the model was: ``sklearn.metrics.log_loss`` does, and `loo`.
+        It ignores how certain the predictions were; ``sklearn.metrics.log_loss`` and `loo` do not.
 
         Parameters
         ----------
@@ -419,11 +419,10 @@ class MixedModelClassifier(ClassifierMixin, MixedModel):
         Raises
         ------
         ValueError
-            A label that is none of `classes_`.
+            For a label that is not among `classes_`.
         """
         check_is_fitted(self)
-        y = read_response(X, y, self.design_spec_.response, type(self).__name__)
-        X, y, sample_weight = rows_of_weight(X, y, read_weights(X, sample_weight, self.design_spec_.formula))
+        X, y, sample_weight = rows_to_score(self, X, y, sample_weight)
         predicted = self.predict(X)
         truth = self._read_response(read_column(y, len(predicted)))
         return float(np.average(predicted == self.classes_[truth.astype(int)], weights=sample_weight))

@@ -1,6 +1,6 @@
-"""What a fitted estimator says of itself: the formula it was fitted with, its priors, how sampling went.
+"""What a fitted estimator says about itself: the formula it was fitted with, its priors, how sampling went.
 
-Nothing is computed from the draws, and nothing heavy is imported.
+Nothing is computed from the draws, and no heavy libraries are imported.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bayesmixed.errors import quoted
 from bayesmixed.estimators.inputs import Rows
 from bayesmixed.posterior.posterior import Posterior
 
-MAX_LINES = 12  # lines of one section before the rest is counted
+MAX_LINES = 12  # most lines of one section; the rest are only counted
 _FIGURES = [
     ("largest R-hat", "max_r_hat", ".3f"),
     ("smallest bulk ESS", "min_ess_bulk", ",.0f"),
@@ -40,7 +40,7 @@ Sections = dict[str, list[tuple[str, str]]]
 class Display:
     """Text and HTML of an estimator that holds a `Posterior` and its `Rows`.
 
-    Both are scikit-learn's; a fitted estimator adds the formula, the priors and the diagnostics.
+    Both come from scikit-learn; a fitted estimator adds the formula, the priors and the diagnostics.
     """
 
     _posterior: Posterior
@@ -62,12 +62,12 @@ class Display:
 
     @property
     def _shown(self) -> Sections:
-        if self._is_waiting():  # a look at it does not draw
+        if self._is_waiting():  # displaying it does not draw
             return {"Model": [("rows", f"{self._summed.n_rows:,}, not yet sampled")]}
         return sections(self._posterior, self._rows)
 
     def _get_fitted_attr_html(self, *args: Any, **kwargs: Any) -> Any:
-        """The table of fitted attributes but `idata_`, which scikit-learn would assemble to show it."""
+        """The table of fitted attributes without `idata_`, which scikit-learn would assemble in order to show it."""
         shown = copy(self)
         if self._is_waiting():
             return {}
@@ -78,7 +78,7 @@ class Display:
         return found
 
 
-# scikit-learn breaks the lines of estimators, inside pipelines and lists, too, which it knows by their __repr__
+# scikit-learn breaks the lines of estimators, also inside pipelines and lists, and recognises them by their __repr__
 _EstimatorPrettyPrinter._dispatch[Display.__repr__] = _EstimatorPrettyPrinter._pprint_estimator
 
 
@@ -109,7 +109,7 @@ def _formula(spec: DesignSpec) -> str:
 
 
 def _factor(factor: GroupSpec) -> str:
-    """Its levels and effects; what correlates stands in parentheses."""
+    """Its levels and effects; effects that may correlate are in parentheses."""
     blocks = [[factor.effect_names[k] for k in block] for block in factor.blocks]
     effects = [", ".join(block) if len(block) == 1 else f"({', '.join(block)})" for block in blocks]
     return f"{len(factor.levels):,} levels of {', '.join(effects)}"
@@ -117,7 +117,7 @@ def _factor(factor: GroupSpec) -> str:
 
 def _cut(lines: list[tuple[str, str]]) -> list[tuple[str, str]]:
     hidden = len(lines) - MAX_LINES
-    # two lines are no longer than the one that would stand for them
+    # one hidden line would save nothing: the line that counts it is as long
     return lines if hidden < 2 else [*lines[: MAX_LINES - 2], ("...", f"{hidden} more in priors_"), *lines[-2:]]
 
 

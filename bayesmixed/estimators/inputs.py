@@ -41,7 +41,7 @@ from bayesmixed.estimators.identification.undetermined import (
     warn_undetermined,
 )
 from bayesmixed.estimators.identification.weights import warn_few_rows
-from bayesmixed.estimators.summed.learning import refuse_sums
+from bayesmixed.estimators.summed.learning import require_rows
 from bayesmixed.estimators.summed.reading import declared
 from bayesmixed.families.base import Family
 from bayesmixed.formula.names import cure_of_names
@@ -51,17 +51,17 @@ from bayesmixed.posterior.container import check_columns, check_names
 
 @dataclass(frozen=True)
 class Learned:
-    """What a fit is made from.
+    """What a fit needs.
 
     Attributes
     ----------
     model : tuple of DesignSpec and Family
     design : Design
-        Of the rows that count.
+        For the rows that count.
     obs : numpy.ndarray of shape (n,)
         Their labels.
     summed : Summed or None
-        Of a family that collapses; over all levels that were declared.
+        For a family that collapses; over all declared levels.
     """
 
     model: tuple[DesignSpec, Family]
@@ -71,7 +71,7 @@ class Learned:
 
     @property
     def rows(self) -> Rows:
-        """What the estimator keeps of them."""
+        """What the estimator keeps of its rows."""
         alike = self.summed is not None and self.summed.spec.parts == self.model[0].parts
         return Rows.of(self.design, self.obs, self.summed if alike else None)
 
@@ -82,7 +82,7 @@ def learn(estimator: Any, X: Any, y: Any, sample_weight: Any, reset: bool | None
     Parameters
     ----------
     estimator : MixedModel
-        Its parameters are read; the names and number of X's columns are recorded on it, as `reset` says.
+        Its parameters are read; the names and number of X's columns are recorded on it according to `reset`.
     X, y, sample_weight
         As in `MixedModel.fit`.
     reset : bool or None
@@ -122,7 +122,7 @@ def learn(estimator: Any, X: Any, y: Any, sample_weight: Any, reset: bool | None
     warn_few_rows(design, family)
     if parsed is not None:
         warn_undetermined(design)
-    if family.residual:  # counts and shares have none: there a row's own effect is what varies beyond the family
+    if family.residual:  # counts and shares have none: for them a row's own effect models variation beyond the family
         warn_levels_of_one_row(design)
         check_residuals(design.working(family), refuse=parsed is not None)
         check_groups(design.working(family))
@@ -137,7 +137,7 @@ def learn(estimator: Any, X: Any, y: Any, sample_weight: Any, reset: bool | None
 
 
 def read_formula(formula: str | None, X: Any) -> ParsedFormula | None:
-    """Read a formula; if it cannot be read, say which of X's columns want backquotes."""
+    """Read a formula; if that fails, say which of X's columns need backquotes."""
     if formula is None:
         return None
     try:
@@ -156,7 +156,7 @@ def read_rows(
     data: tuple[Any, Any, Any],
     reset: bool | None,
 ) -> tuple[str | None, tuple[pd.DataFrame, pd.Series, np.ndarray | None, np.ndarray]]:
-    """The column of the trials, and what `rows_that_count` says of X, y and sample_weight to learn from."""
+    """The column of the trials, and the result of `rows_that_count` for the X, y and sample_weight to learn from."""
     X, y, sample_weight = data
     trials = _trials(estimator.trials, parsed, family)
     used = None if parsed is None else tuple(name for name in (*parsed.columns, parsed.response, trials) if name)
@@ -169,21 +169,21 @@ def read_rows(
 
 
 def _trials(column: str | None, parsed: ParsedFormula | None, family: Family) -> str | None:
-    """The column of the numbers of trials: of the parameter, or of the formula's left side."""
+    """The column with the numbers of trials: from the parameter, or from the left side of the formula."""
     given = [name for name in (column, None if parsed is None else parsed.trials) if name is not None]
     if not family.counts_trials and given:
         raise ValueError(f"the trials {given[0]!r} are for family='binomial', not for family={family.name!r}.")
     if family.counts_trials and (parsed is None or len(given) != 1):
         found = "there is no formula" if parsed is None else "both are given" if given else "neither is given"
         raise ValueError(
-            f"family={family.name!r} needs the number of trials of each row: a formula 'p(successes, trials) ~ ...', "
-            f"or a formula and trials='column', with successes as y; {found}."
+            f"family={family.name!r} needs each row's number of trials: a formula 'p(successes, trials) ~ ...', or a "
+            f"formula and trials='column', with successes as y; {found}."
         )
     return given[0] if given else None
 
 
 def fitted_rows(estimator: Any, X: Any, y: Any, sample_weight: Any) -> tuple[Design, np.ndarray]:
-    """Read rows as the fit has read them: their design, with y and weights, and their labels.
+    """Read rows in the same way as the fit: their design, with y and weights, and their labels.
 
     Parameters
     ----------
@@ -201,12 +201,12 @@ def fitted_rows(estimator: Any, X: Any, y: Any, sample_weight: Any) -> tuple[Des
 
 
 def read_weights(X: Any, sample_weight: Any, formula: str | None) -> Any:
-    """The weights that were given, or the column of X that they name.
+    """The given weights, or the column of X that they name.
 
     Raises
     ------
     FormulaError
-        There is no such column; or it would be a common effect, as there is no formula.
+        If there is no such column, or if it would be a common effect because there is no formula.
     """
     if not isinstance(sample_weight, str):
         return sample_weight
@@ -217,8 +217,8 @@ def read_weights(X: Any, sample_weight: Any, formula: str | None) -> Any:
     refuse_repeated(names, (sample_weight,))
     if formula is None:
         raise FormulaError(
-            f"sample_weight names the column {sample_weight!r} of X, which is a common effect, too, where there is no "
-            f"formula. Write one, or pass X.drop(columns={sample_weight!r}) and X[{sample_weight!r}]."
+            f"sample_weight names the column {sample_weight!r} of X, which would also be a common effect, as there is "
+            f"no formula. Write one, or pass X.drop(columns={sample_weight!r}) and X[{sample_weight!r}]."
         )
     return to_pandas(X, (sample_weight,))[sample_weight]
 
@@ -226,7 +226,7 @@ def read_weights(X: Any, sample_weight: Any, formula: str | None) -> Any:
 def rows_that_count(
     obs: np.ndarray, frame: pd.DataFrame, y: Any, sample_weight: Any
 ) -> tuple[pd.DataFrame, pd.Series, np.ndarray | None, np.ndarray]:
-    """Frame, response, weights and labels of the rows of positive weight, of rows labelled `obs`."""
+    """Frame, response, weights and labels of the rows with positive weight, among rows labelled `obs`."""
     if sample_weight is None:
         return frame, read_column(y, len(frame)), None, obs
     weights = _check_sample_weight(sample_weight, frame, dtype=np.float64, ensure_non_negative=True)
@@ -234,8 +234,12 @@ def rows_that_count(
     return frame.loc[counts], read_column(y, len(frame), counts), weights[counts], obs[counts]
 
 
-def rows_of_weight(X: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, np.ndarray | None]:
-    """Rows to score, as they came, with their weights: a row of weight 0 is no row, whatever is in it."""
+def rows_to_score(estimator: Any, X: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, np.ndarray | None]:
+    """Rows to score, unconverted, with response and weights; rows of weight 0 are left out, whatever they contain."""
+    require_rows(X, "score")
+    spec = estimator.design_spec_
+    y = read_response(X, y, spec.response, type(estimator).__name__)
+    sample_weight = read_weights(X, sample_weight, spec.formula)
     if sample_weight is None:
         return X, y, None
     check_consistent_length(X, y, sample_weight)
@@ -252,25 +256,25 @@ def as_frame(estimator: Any, X: Any, used: Collection[str] | None, reset: bool |
     estimator : MixedModel
     X : DataFrame or array of shape (n, k)
     used : collection of str, or None
-        The formula's columns: X has to be a DataFrame then, and others are left alone. None: there is no formula.
+        The formula's columns: X must then be a DataFrame, and its other columns are ignored. None: there is no formula.
     reset : bool or None
         True: record X's columns. False: compare them with those of the fit. None: neither.
     """
-    refuse_sums(X)
+    require_rows(X)
     X = to_pandas(X, used)
     if used is not None:
         if not isinstance(X, pd.DataFrame):
             raise FormulaError(
                 f"the formula needs named columns, but X is {kind_of(X)}. Pass a DataFrame. In a Pipeline, "
-                'call pipe.set_output(transform="pandas"). Inside an estimator that hands on arrays '
-                "(BaggingRegressor, AdaBoostRegressor, the final_estimator of a StackingRegressor), give the columns "
-                "their names again: make_pipeline(FunctionTransformer(pd.DataFrame, kw_args={'columns': [...]}), est)."
+                'call pipe.set_output(transform="pandas"). Inside an estimator that passes on arrays '
+                "(BaggingRegressor, AdaBoostRegressor, the final_estimator of a StackingRegressor), name the columns "
+                "again: make_pipeline(FunctionTransformer(pd.DataFrame, kw_args={'columns': [...]}), est)."
             )
         if reset:
             if all(isinstance(name, str) for name in X.columns):
                 if X.columns.is_unique:
                     _check_feature_names(estimator, X, reset=True)
-                else:  # scikit-learn refuses a name of two columns whether it is used or not
+                else:  # scikit-learn rejects duplicate names whether they are used or not
                     estimator.feature_names_in_ = np.array(list(X.columns), dtype=object)
             _check_n_features(estimator, X, reset=True)
         return X
@@ -285,7 +289,7 @@ def as_frame(estimator: Any, X: Any, used: Collection[str] | None, reset: bool |
         names = list(X.columns)
     rules = {"dtype": np.float64, "ensure_all_finite": False}  # `Table.read` counts NaN by column
     X = check_array(X, **rules) if reset is None else validate_data(estimator, X, reset=reset, **rules)
-    if reset is False:  # scikit-learn compared the names, or warned; the columns are those of fit, in order
+    if reset is False:  # scikit-learn compared the names, or warned; the columns are those of fit, in the same order
         names = list(getattr(estimator, "feature_names_in_", []))
     if not names or not all(isinstance(name, str) for name in names):
         names = [f"x{i}" for i in range(X.shape[1])]
@@ -293,28 +297,28 @@ def as_frame(estimator: Any, X: Any, used: Collection[str] | None, reset: bool |
 
 
 def _name(y: Any) -> Any:
-    """The name of a Series, or of the column of a one-column frame; else None."""
+    """The name of a Series, or of the column of a one-column frame; otherwise None."""
     y = to_pandas(y)
     return y.columns[0] if isinstance(y, pd.DataFrame) and y.shape[1] == 1 else getattr(y, "name", None)
 
 
 @dataclass(frozen=True)
 class Rows:
-    """What a fitted estimator keeps of its rows; ``a + b`` is that of both sets of rows.
+    """What a fitted estimator keeps of its rows; ``a + b`` is the same for both sets of rows together.
 
     Attributes
     ----------
     y : numpy.ndarray of shape (n,), or None
-        The response; of rows that were summed it is not known.
+        The response; unknown for rows that were summed.
     obs : numpy.ndarray of shape (n,), range or None
         Labels of the rows; consecutive integers as a range.
     n_rows : int
     weight, total : float
-        Sum of the weights, and of the response, weighted.
+        Sum of the weights, and weighted sum of the response.
     squares : dict of str to numpy.ndarray of shape (q, q)
-        By factor: the sum over rows of z z', weighted.
+        By factor: the weighted sum over rows of z z'.
     checksum : int or None
-        Tells these rows from others, whatever their order; None where labels were replaced.
+        Distinguishes these rows, in any order, from others; None if labels were replaced.
     """
 
     STORED: ClassVar[tuple[str, ...]] = ("y", "obs", "n_rows", "weight", "total", "squares", "checksum")
@@ -340,7 +344,7 @@ class Rows:
 
     @classmethod
     def of_sums(cls, summed: Summed) -> Rows:
-        """What sums say of the rows."""
+        """What sums say about the rows."""
         weight = summed.sums.products.n
         return cls(None, None, summed.n_rows, weight, summed.total, summed.squares(), summed.checksum)
 
@@ -359,7 +363,7 @@ class Rows:
 
 
 def _brief(labels: np.ndarray) -> np.ndarray | range:
-    """Consecutive integers, those of a plain index, as a range."""
+    """Consecutive integers, as in a default index, become a range."""
     if labels.dtype == np.int64 and len(labels):
         start, stop = int(labels[0]), int(labels[0]) + len(labels)
         if labels[-1] == stop - 1 and np.array_equal(labels, np.arange(start, stop)):
@@ -368,7 +372,7 @@ def _brief(labels: np.ndarray) -> np.ndarray | range:
 
 
 def _join_labels(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Labels of both sets of rows; where one has numbers and the other dates or text, all become text."""
+    """Labels of both sets of rows; if one has numbers and the other dates or text, all become text."""
     numbers = "biuf"
     alike = a.dtype.kind == b.dtype.kind or (a.dtype.kind in numbers and b.dtype.kind in numbers)
     return np.concatenate([a, b] if alike else [a.astype(str), b.astype(str)])

@@ -1,4 +1,4 @@
-"""Labels of classes: which there are, in which order, and the position of a row's among them."""
+"""Labels of classes: which there are, in which order, and the position of each row's label among them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from bayesmixed.errors import quoted
 
 Labels = tuple[Any, ...]  # of str, bool, int or float, all of one kind
-MAX_UNSTATED = 20  # numbers that are ordered classes without a word, and not rather a response that is a number
+MAX_UNSTATED = 20  # most distinct numbers taken as classes without being stated, and not as a numeric response
 
 
 def learn_classes(column: pd.Series, given: Any, *, ordered: bool) -> Labels:
@@ -23,14 +23,15 @@ def learn_classes(column: pd.Series, given: Any, *, ordered: bool) -> Labels:
     column : Series of shape (n,)
         Labels of the rows.
     given : sequence of labels, or None
-        The order that the user states; the rows need not have all of them.
+        The order stated by the user; the rows need not contain all classes.
     ordered : bool
-        Whether the classes are ordered, of which a fold may lack some; else there are two.
+        Whether the classes are ordered, so that a fold may lack some; otherwise there are two.
 
     Raises
     ------
     ValueError
-        One class; more than two that are not ordered; an order that is not stated; labels that are none.
+        If there is only one class, if more than two are not ordered, if a needed order is not stated, or if labels are
+        invalid.
     """
     _refuse_missing(column)
     stated = _stated(column, given)
@@ -39,11 +40,11 @@ def learn_classes(column: pd.Series, given: Any, *, ordered: bool) -> Labels:
         classes = found
     elif ordered or given is not None:
         classes = stated
-    else:  # of a Categorical's categories those that occur
+    else:  # only those categories of a Categorical that occur
         classes = tuple(label for label in stated if label in found)
-    positions(column, classes)  # those that are not among the stated ones are refused
+    positions(column, classes)  # rejects labels that are not among the stated ones
     if len(found) < 2:
-        raise ValueError(f"y holds one class alone, {found[0]!r}, in all {len(column)} rows: there is nothing to tell.")
+        raise ValueError(f"y holds only one class, {found[0]!r}, in all {len(column)} rows: nothing can be learned.")
     if not ordered and len(classes) > 2:
         raise ValueError(
             f"Only binary classification is supported by family='bernoulli'. The type of the target is "
@@ -52,14 +53,14 @@ def learn_classes(column: pd.Series, given: Any, *, ordered: bool) -> Labels:
         )
     if ordered and stated is None and len(found) > 2 and isinstance(found[0], str):
         raise ValueError(
-            f"the order of the classes {quoted(found)} is not stated, and the alphabet's need not be it: pass "
-            "classes=(...), from the lowest to the highest, or make y an ordered Categorical. scikit-learn replaces "
-            "labels by their place in the alphabet inside cross_val_predict: there y has to be a column of numbers."
+            f"the order of the classes {quoted(found)} is not stated, and alphabetical order may be wrong: pass "
+            "classes=(...), from the lowest to the highest, or make y an ordered Categorical. Inside cross_val_predict "
+            "scikit-learn replaces labels by their position in alphabetical order: there y must hold numbers."
         )
     if stated is None and len(found) > MAX_UNSTATED:
         raise ValueError(
             f"y holds {len(found)} different numbers, each of which would be a class with its own threshold. If they "
-            "are meant as numbers, use MixedModelRegressor; if as classes, state them: classes=(...)."
+            "are quantities, use MixedModelRegressor; if they are classes, state them: classes=(...)."
         )
     return classes
 
@@ -70,40 +71,40 @@ def positions(column: pd.Series, classes: Labels) -> np.ndarray:
     Raises
     ------
     ValueError
-        A label that is missing, or none of the classes; names the first row.
+        For a label that is missing or is not one of the classes; names the first row.
     """
     _refuse_missing(column)
     labels = _plain(column)
     are_text = isinstance(classes[0], str)
     if are_text != (labels.dtype == object):
         got, expected = ("numbers", "text") if are_text else ("text", "numbers")
-        cure = "hand in labels of the same kind"
+        cure = "pass labels of the same kind"
         if are_text:
-            alone = "leave classes=None there, or " if len(classes) == 2 else ""  # else the alphabet would be the order
+            alone = "leave classes=None there, or " if len(classes) == 2 else ""  # more would be in alphabetical order
             cure = (
-                "scikit-learn replaces text by its place in the alphabet inside cross_val_predict and "
-                f"CalibratedClassifierCV; {alone}hand in codes and state their order"
+                "inside cross_val_predict and CalibratedClassifierCV, scikit-learn replaces text by its position in "
+                f"alphabetical order; {alone}pass integer codes and state their order"
             )
-        raise ValueError(f"y holds {got}, while the classes are {expected}, {quoted(classes)}: {cure}.")
+        raise ValueError(f"y holds {got}, but the classes are {expected}, {quoted(classes)}: {cure}.")
     at: np.ndarray = pd.Index(np.array(classes, dtype=object if are_text else float)).get_indexer(labels)
     if (wrong := np.flatnonzero(at < 0)).size:
         raise ValueError(
-            f"y has labels that are none of the classes {quoted(classes)}: row {wrong[0]} is {column.iloc[wrong[0]]!r} "
-            f"({len(wrong):,} rows in all)."
+            f"y has labels that are not among the classes {quoted(classes)}: row {wrong[0]} is "
+            f"{column.iloc[wrong[0]]!r} ({len(wrong):,} rows in all)."
         )
     return at.astype(np.float64)
 
 
 def check_given(given: Any) -> Labels:
-    """Labels that a user states, as plain values.
+    """Labels stated by the user, as plain values.
 
     Raises
     ------
     ValueError
-        Fewer than two, one twice, labels of several kinds, or a set, which has no order.
+        For fewer than two labels, a label given twice, labels of several kinds, or a set, which has no order.
     """
     if isinstance(given, Set):
-        raise ValueError(f"classes must be in order, and a set has none; pass a tuple or list, got {given!r}.")
+        raise ValueError(f"classes must be in order, and a set has no order; pass a tuple or list, got {given!r}.")
     values = np.asarray(given).tolist() if isinstance(given, np.ndarray) else list(given)
     labels = tuple(value.item() if isinstance(value, np.generic) else value for value in values)
     numbers = [isinstance(label, (bool, int, float)) and np.isfinite(label) for label in labels]
@@ -112,11 +113,11 @@ def check_given(given: Any) -> Labels:
         raise ValueError(
             f"classes must be two or more different labels, all text or all numbers, in order, got {given!r}."
         )
-    return tuple(np.array(labels).tolist())  # numbers of one type
+    return tuple(np.array(labels).tolist())  # numbers become one type
 
 
 def _stated(column: pd.Series, given: Any) -> Labels | None:
-    """The order that the user states, by `classes` or an ordered Categorical; None where there is none."""
+    """The order stated by the user, by `classes` or an ordered Categorical; None if there is none."""
     if given is not None:
         return check_given(given)
     if isinstance(column.dtype, pd.CategoricalDtype) and column.cat.ordered:
@@ -130,7 +131,7 @@ def _distinct(column: pd.Series, *, are_stated: bool) -> Labels:
     if values.dtype != object:
         values = column.astype(object).infer_objects().to_numpy()  # integers and booleans as they are
     if not are_stated:
-        check_classification_targets(values)  # a number of any kind may be a class, of halves, where that is stated
+        check_classification_targets(values)  # classes that are stated may be any numbers, also halves
     return tuple(np.unique(values).tolist())
 
 
@@ -143,7 +144,7 @@ def _plain(column: pd.Series) -> np.ndarray:
     if not all(isinstance(value, str) for value in values):
         kinds = sorted({type(value).__name__ for value in values})
         raise ValueError(
-            f"Unknown label type: y must hold text, numbers or booleans, and one kind alone, got {quoted(kinds)}."
+            f"Unknown label type: y must hold only text, only numbers or only booleans, got {quoted(kinds)}."
         )
     return values
 

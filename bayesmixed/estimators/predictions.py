@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 class Predictions:
     """Predictions of an estimator that holds a `Posterior`.
 
-    All methods take `include_groups`, the grouping factors whose effects enter, and `new_groups`, the effects of levels
-    that were not seen in fit, which overrides the constructor's.
+    All methods accept `include_groups`, the grouping factors whose effects are included, and `new_groups`, which
+    overrides the constructor's rule for the effects of levels that were not seen in fit.
     """
 
     new_groups: NewGroups
@@ -51,21 +51,21 @@ class Predictions:
         Parameters
         ----------
         X : DataFrame or array of shape (n, k), or rows that are not in memory
-            Of the latter, as in `predict`, the columns are ``lower`` and ``upper``.
+            The result for the latter is as in `predict`, with columns ``lower`` and ``upper``.
         coverage : float, default=0.9
-            Probability inside, in (0, 1).
+            Probability of the interval, in (0, 1).
         kind, include_groups, new_groups
             As in `predict_quantiles`.
 
         Returns
         -------
         numpy.ndarray of shape (n, 2)
-            Lower and upper end; (n, K, 2), by class, of the probabilities of ordered classes.
+            Lower and upper end; (n, K, 2), by class, for the probabilities of ordered classes.
 
         Raises
         ------
         ValueError, NewGroupError
-            A `coverage` outside (0, 1), and as `predict_quantiles`.
+            For a `coverage` outside (0, 1), and as in `predict_quantiles`.
 
         Examples
         --------
@@ -94,29 +94,29 @@ class Predictions:
         Parameters
         ----------
         X : DataFrame or array of shape (n, k), or rows that are not in memory
-            Of the latter, as in `predict`, the columns are ``q0.05`` and so on.
+            The result for the latter is as in `predict`, with columns ``q0.05`` and so on.
         quantiles : float or array-like of shape (k,)
             Probabilities in (0, 1).
         kind : {"response", "mean", "linear"}, default="response"
-            A new observation, of classes its position in `classes_`; its mean, of two classes the probability of the
-            second, of ordered ones that of each; the linear predictor, which needs no column of trials.
+            A new observation (for classes, its position in `classes_`); its mean (for two classes the probability of
+            the second, for ordered classes that of each); the linear predictor, which needs no column of trials.
         include_groups, new_groups
             As in `predict`.
 
         Returns
         -------
         numpy.ndarray of shape (n, k), or (n, K, k) by class, as in `predict_interval`
-            Those of the response have noise, and the effects of sampled new groups, integrated out rather than drawn.
-            Where the collapsed sampler has fitted a Gaussian model with one factor, all coefficients are integrated
-            out, for every kind; only donors are drawn. A row's quantiles do not depend on the other rows or on their
-            order, but where a missing label's effect is drawn.
+            For the response, noise and the effects of sampled new groups are integrated out rather than drawn. If the
+            collapsed sampler has fitted a Gaussian model with one factor, all coefficients are integrated out, for
+            every kind; only donors are drawn. A row's quantiles do not depend on the other rows or on their order,
+            unless the effect of a missing label is drawn.
 
         Raises
         ------
         ValueError
-            An unknown `kind`; a probability outside (0, 1).
+            For an unknown `kind`, or a probability outside (0, 1).
         NewGroupError
-            New levels, under ``new_groups="error"``.
+            For new levels, if ``new_groups="error"``.
 
         Examples
         --------
@@ -153,27 +153,27 @@ class Predictions:
         kind : {"response", "mean", "linear"}, default="response"
             As in `predict_quantiles`.
         n_draws : int, optional
-            Total number of draws, evenly thinned over the chains (a multiple of their number). Default: all.
+            Total number of draws (a multiple of the number of chains), evenly thinned over the chains. Default: all.
         include_groups, new_groups
-            As in `predict`. A new level's draws depend only on the fit's seed, factor and label. Missing
-            labels, and the noise of ``kind="response"``, depend on the row's position in X.
+            As in `predict`. A new level's draws depend only on the fit's seed, the factor and the label. Those of
+            missing labels, and the noise of ``kind="response"``, depend on the row's position in X.
         return_new_groups : bool, default=False
             Also return the effects of the new levels.
 
         Returns
         -------
         draws : xarray.DataArray of dims (chain, draw, obs)
-            ``obs`` is the frame's index, else 0 to n - 1. The mean of ordered classes has a further dim, ``class``.
+            ``obs`` is the frame's index, or 0 to n - 1. The mean of ordered classes has one more dim, ``class``.
         effects : dict of str to xarray.DataArray of dims (chain, draw, <factor>, <factor>_effect)
-            If `return_new_groups`: by factor, those that the draws were made with. Levels are named by their text,
-            missing ones as ``"missing in row 3"``.
+            If `return_new_groups`: by factor, the effects used for the draws. Levels are named by their text, missing
+            ones as ``"missing in row 3"``.
 
         Raises
         ------
         ValueError
-            An unknown `kind`; an `n_draws` that the chains cannot share evenly.
+            For an unknown `kind`, or an `n_draws` that is not a multiple of the number of chains.
         NewGroupError
-            New levels, under ``new_groups="error"``.
+            For new levels, if ``new_groups="error"``.
 
         Examples
         --------
@@ -212,20 +212,21 @@ class Predictions:
         X : DataFrame or array of shape (n, k)
             At least two rows.
         y : ignored
-            The residual variance is the one that the model states; here for the order of arguments.
+            The residual variance is that of the model; `y` is accepted only for the order of arguments.
         include_groups, new_groups
             As in `predict`.
 
         Returns
         -------
         xarray.DataArray of dims (chain, draw)
-            In [0, 1]; every row counts once. With ``include_groups=False`` the numerator leaves the groups out, while
-            the denominator does not take their variance in.
+            In [0, 1]; every row counts once. With ``include_groups=False`` the numerator leaves out the groups, and the
+            denominator does not include their variance.
 
         Raises
         ------
         ValueError, NewGroupError
-            Fewer than two rows; ordered classes, which have no mean; new levels, under ``new_groups="error"``.
+            For fewer than two rows; for ordered classes, which have no mean; for new levels, if
+            ``new_groups="error"``.
 
         References
         ----------
@@ -256,19 +257,19 @@ class Predictions:
         Parameters
         ----------
         X : DataFrame or array of shape (n, k)
-            New levels are drawn as under ``new_groups="sample"``.
+            New levels are drawn as with ``new_groups="sample"``.
         draws : int, default=500
 
         Returns
         -------
         arviz.InferenceData (ArviZ 0.x) or xarray.DataTree (ArviZ 1.x)
-            A new container with groups ``prior``, named as the posterior and of one chain, and ``prior_predictive``
-            (variable ``y``); `idata_` is left alone.
+            A new container with groups ``prior``, with one chain and the names of the posterior, and
+            ``prior_predictive`` (variable ``y``); `idata_` is unchanged.
 
         Raises
         ------
         ValueError
-            `draws` is not a positive integer.
+            If `draws` is not a positive integer.
 
         Examples
         --------
@@ -296,19 +297,20 @@ class Predictions:
         ----------
         X : DataFrame or array of shape (n, k)
         y : array-like of shape (n,), optional
-            The observed response, to compare with; with a two-sided formula the left-hand column, where X has it
-            without gaps.
+            The observed response, for comparison. None, with a two-sided formula: the left-hand column, if X has it
+            and it has no missing values.
 
         Returns
         -------
         arviz.InferenceData (ArviZ 0.x) or xarray.DataTree (ArviZ 1.x)
             A new container with groups ``posterior``, ``sample_stats``, ``posterior_predictive`` (variable ``y``) and,
-            with a response, ``observed_data``; `idata_` is left alone.
+            with a response, ``observed_data``; `idata_` is unchanged.
 
         Raises
         ------
         ValueError, NewGroupError
-            A `y` that is not numbers, or labels of `classes_`, one per row; new levels, under ``new_groups="error"``.
+            If `y` does not hold one number, or one label of `classes_`, per row; for new levels, if
+            ``new_groups="error"``.
 
         Examples
         --------
@@ -332,7 +334,7 @@ class Predictions:
     def _new_design(
         self, X: Any, include_groups: bool | list[str], new_groups: NewGroups | None, kind: str = "response"
     ) -> tuple[Design, dict[str, str]]:
-        """Apply the learned design to new data, under the modes for new groups; it has what the kind needs."""
+        """Apply the learned design to new data, with the modes for new groups; it contains what the kind needs."""
         check_is_fitted(self)
         spec = self.design_spec_
         modes = group_modes.resolve_modes(self.new_groups, spec, new_groups)
@@ -348,13 +350,13 @@ class Predictions:
 def _labelled_draws(
     posterior: Posterior, design: Design, modes: dict[str, str], *, kind: str, within: np.ndarray, obs: np.ndarray
 ) -> xr.DataArray:
-    """Draws (chain, draw, obs) at positions `within` of every chain."""
+    """Draws (chain, draw, obs) at positions `within` each chain."""
     import xarray as xr  # noqa: PLC0415
 
     chains, per_chain = posterior.draws.shape
     keep = prediction.positions((chains, per_chain), within)
     values = prediction.draw(posterior, design, modes, kind, keep)
     coords = {"chain": np.arange(chains), "draw": within, "obs": obs}
-    if values.ndim == 3:  # the mean of a response that has one per class
+    if values.ndim == 3:  # the mean of ordered classes: one value per class
         coords["class"] = np.array(posterior.family.classes)
     return xr.DataArray(values.reshape(chains, len(within), *values.shape[1:]), coords, tuple(coords), name=kind)

@@ -9,12 +9,12 @@ from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
-from bayesmixed.design.frames import read_response, to_pandas
+from bayesmixed.design.frames import to_pandas
 from bayesmixed.errors import warn
 from bayesmixed.estimators.base import CONSTRAINTS, MixedModel, showing_what_it_inherits
 from bayesmixed.estimators.chunked import in_chunks
-from bayesmixed.estimators.inputs import read_weights, rows_of_weight
-from bayesmixed.estimators.summed.learning import refuse_sums
+from bayesmixed.estimators.inputs import rows_to_score
+from bayesmixed.estimators.summed.learning import require_rows
 from bayesmixed.families import get_family
 from bayesmixed.families.base import Family
 from bayesmixed.prediction import predict as prediction
@@ -32,24 +32,24 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
     Parameters
     ----------
     formula : str, optional
-        ``"Days + (Days | Subject)"`` or ``"Reaction ~ Days + (Days | Subject)"``, as in lme4 and brms. Needs X
-        to be a DataFrame (pandas, polars, ...). None: Bayesian linear regression on all columns of X.
+        ``"Days + (Days | Subject)"`` or ``"Reaction ~ Days + (Days | Subject)"``, as in lme4 and brms. X must then
+        be a DataFrame (pandas, polars, ...). None: Bayesian linear regression on all columns of X.
     family : str, default="gaussian"
         Distribution of the response: "gaussian"; "t" (outliers; scale ``sigma``, ``nu`` degrees of freedom);
         "lognormal" (``sigma`` of the logarithm); "gamma" (shape ``alpha``); "beta" (precision ``kappa``; y in (0, 1));
         "poisson"; "negativebinomial" (``alpha``; the variance is mean + mean^2 / alpha); "binomial" (successes among
-        `trials`). An exposure is ``offset(log(exposure))``.
+        `trials`). Write an exposure as ``offset(log(exposure))``.
     link : str, optional
         None: the family's usual link. "identity" for "gaussian" and "t", and for "lognormal", whose linear predictor is
         the logarithm of the median; "log" for "gamma", "poisson" and "negativebinomial"; "logit", "probit" or "cloglog"
         for "beta" and "binomial".
     trials : str, optional
-        ``family="binomial"``: the column of X with the number of trials of each row, of which y counts the successes. A
-        formula ``"p(successes, trials) ~ ..."`` says the same.
+        For ``family="binomial"``: the column of X with each row's number of trials, of which y counts the successes.
+        Equivalent to a formula ``"p(successes, trials) ~ ..."``.
     categories : dict of str, optional
-        Levels of common categoricals, in order, for rows that may not show all of them, ``{"month": range(1, 13)}``:
-        for `partial_fit`, and for rows that `fit` can read but once. Levels that never come are left out. A Categorical
-        states its own.
+        Levels of common categoricals, in order, for rows that may not contain all of them, ``{"month": range(1, 13)}``:
+        for `partial_fit`, and for rows that `fit` can read only once. Levels that never occur are left out. A
+        Categorical declares its own levels.
     group_prior : {"lkj", "independent"} or dict by factor, default="lkj"
         Whether the effects of a bar ``|`` may correlate. ``||`` in the formula always means independent.
     lkj_eta : float or dict by factor, default=2.0
@@ -57,18 +57,18 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
     priors : dict or Priors, optional
         Overrides of the data-scaled defaults, on the user's scale: see `priors_`.
     sampler : {"auto", "collapsed", "gibbs", "transport", "nuts"}, default="auto"
-        "collapsed" integrates all effects out, and takes the families "gaussian" and "lognormal"; "gibbs" takes the
-        same families, and integrates out the effects of one large factor after the other, so that crossed factors may
-        have any number of levels; "transport" takes the other families, by Hamiltonian Monte Carlo in coordinates that
-        a Gaussian approximation of the rows gives. None needs a compiler. They raise where common effects have priors
-        other than Normal, where there are more than 21 group sds, correlations and (transport) auxiliary parameters
-        (gibbs: of one large factor and the small ones), and where crossed factors beside the largest have more than
-        2,500 effects (transport: 300; gibbs: as many as 4 GB hold the draws of); gibbs and transport, too, where their
-        chains do not agree after four times as many sweeps, or eight times as many trajectories. "auto" takes gibbs
-        before collapsed where crossed factors beside the largest have more than 64 effects (250 where one is nested in
-        another); it is NUTS where the others raise: `diagnostics_` says which and why.
+        "collapsed" is for the families "gaussian" and "lognormal" and integrates out all effects; "gibbs" is for the
+        same families and integrates out the effects of one large factor at a time, so that crossed factors may have any
+        number of levels; "transport" is for the other families: Hamiltonian Monte Carlo in coordinates derived from a
+        Gaussian approximation of the rows. None of them needs a compiler. They raise an error if common effects have
+        priors other than Normal, if there are more than 21 group sds, correlations and (transport) auxiliary parameters
+        (gibbs: of one large factor and the small ones), or if crossed factors other than the largest have more than
+        2,500 effects (transport: 300; gibbs: as many as have draws that fit into 4 GB); gibbs and transport also if
+        their chains do not agree after four times as many sweeps, or eight times as many trajectories. "auto" prefers
+        gibbs to collapsed if crossed factors other than the largest have more than 64 effects (250 if one is nested in
+        another), and falls back to NUTS if the others would raise: `diagnostics_` says which sampler ran and why.
     draws : int, default=1000
-        Kept draws per chain.
+        Draws per chain to keep.
     chains : int, default=4
         Number of chains.
     tune : int, default=1000
@@ -76,16 +76,17 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
     target_accept : float, default=0.9
         In (0, 1): higher means smaller steps (NUTS).
     cores : int, optional
-        Processes (NUTS). None: as chains and processors allow. Inside a worker of joblib or Dask, or a daemon, 1.
+        Number of processes (NUTS). None: as many as chains and processors allow; 1 inside a worker of joblib or Dask,
+        or a daemon.
     nuts_backend : {"pymc", "nutpie", "numpyro", "blackjax"}, optional
-        None: nutpie when installed, else pymc.
+        None: nutpie if it is installed, otherwise pymc.
     new_groups : {"sample", "donor", "zero", "nan", "error"} or dict by factor, default="sample"
-        Effect of a level that was not seen in fit: drawn from the fitted population; that of a fitted level
-        picked at random; 0, the average group; NaN; an error.
+        How to treat a level that was not seen in fit: draw its effect from the fitted population; use that of a fitted
+        level picked at random; use 0, the average group; give NaN; raise an error.
     random_state : int, RandomState or None, default=None
         Makes fits and predictions reproducible.
     progressbar : bool, default=False
-        Whether to show the sampler's progress, and how many rows that are not in memory have been read.
+        Whether to show the sampler's progress and, for rows that are not in memory, how many have been read.
 
     Attributes
     ----------
@@ -94,16 +95,16 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
     coef_ : numpy.ndarray of shape (p,)
         Posterior means of the common effects.
     intercept_ : float
-        Posterior mean of the intercept at X = 0; 0.0 in a model without intercept.
+        Posterior mean of the intercept at X = 0; 0.0 in a model without an intercept.
     priors_ : Priors
         Every prior of the model; ``priors=est.priors_`` fits the same model to other data.
     design_spec_ : DesignSpec
-        What was learned from formula and data.
+        What was learned from the formula and the data.
     diagnostics_ : dict
-        Sampler and why, convergence, divergences, seconds per step.
+        Which sampler ran and why, convergence, divergences, seconds per step.
     n_features_in_ : int
     feature_names_in_ : numpy.ndarray of str
-        All columns of X in fit, when their names are strings.
+        All columns of X in fit, if their names are strings.
 
     Notes
     -----
@@ -173,20 +174,21 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """Learn from more rows: those of a day, of a file, of a part of a frame.
+        """Learn from more rows: those of another day, another file, another part of a frame.
 
-        Sums over the rows are added to those of the rows before; the posterior of all rows is drawn when a value of it
-        is first read (`predict`, `coef_`, `idata_`, tables, ``diagnostics_``), so that many small parts cost one run of
-        the sampler. Whatever the parts, it is that of one `fit` of all rows: default priors are those of all rows so
-        far, too. After `fit`, and after `condition`, rows are added to theirs. For a posterior whose priors stay those
-        of the first rows, and which is there at once, see `condition`.
+        Sums over the new rows are added to those over the earlier ones; the posterior given all rows is drawn when one
+        of its values is first read (`predict`, `coef_`, `idata_`, tables, ``diagnostics_``), so that many small parts
+        cost one run of the sampler. It does not depend on how the rows were divided and is that of a single `fit` to
+        all of them; default priors, too, are based on all rows so far. After `fit` or `condition`, rows are added to
+        those already learned. For a posterior that is drawn at once and keeps the priors of the first rows, see
+        `condition`.
 
         Parameters
         ----------
         X, y, sample_weight
-            As in `fit`. New levels of grouping factors join as they come. Of common categoricals all levels have to be
-            known at the first part: by `categories`, or by the dtype of a Categorical; by `categories` alone where
-            that part went to `fit`, which leaves out what its Categoricals do not show.
+            As in `fit`. New levels of grouping factors are added as they appear. All levels of common categoricals must
+            be known with the first part: from `categories`, or from the dtype of a Categorical; only from `categories`
+            if the first part was passed to `fit`, which leaves out the categories that no row has.
 
         Returns
         -------
@@ -195,26 +197,26 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
         Raises
         ------
         FormulaError
-            A level of a common category that the first rows did not have; a function in the formula that would learn
-            from the first rows alone (``scale``, ``center``, ``bs``, ``poly``).
+            For a level of a common category that the first rows did not have, or a function in the formula that would
+            learn only from the first rows (``scale``, ``center``, ``bs``, ``poly``).
         ValueError
-            A family, or a fit, that needs its rows: other than "gaussian" and "lognormal", or by NUTS. Whatever is
-            raised, the estimator is as it was.
+            If the family or an earlier fit needs all rows at once: any family but "gaussian" and "lognormal", or a fit
+            by NUTS. After any error, the estimator is unchanged.
         SamplerError
-            A `sampler`, or a prior that is not Normal, that needs the rows.
+            If the `sampler`, or a prior that is not Normal, needs all rows at once.
         TypeError
-            `SufficientStatistics`, which `fit` takes.
+            For `SufficientStatistics`, which `fit` accepts.
 
         Notes
         -----
-        ``hasattr`` of a value of the posterior reads it; printing, cloning and pickling do not. What raises or warns
-        in `fit` because of all rows, such as a response that is constant, does so when the posterior is drawn.
+        ``hasattr`` reads a value of the posterior, and so draws it; printing, cloning and pickling do not. Errors and
+        warnings that concern all rows, such as those about a constant response, come when the posterior is drawn.
 
-        Sums hold 16 digits of squares, and what they cannot hold is refused when the posterior is drawn, though `fit`
-        takes the same rows. `FormulaError`: powers and products that are nearly combinations of the columns in them,
-        such as the cube of a year, or ``x*k`` and ``k + x:k`` where the mean of x is more than about 10,000 of its
-        standard deviations from zero; subtract a value from x first. `SamplerError`: effects of a factor that are more
-        than 60,000 times the residual standard deviation, or correlations of 1, for which `fit` goes over to NUTS.
+        Sums hold squares to 16 digits, so some rows that `fit` accepts raise an error when the posterior is drawn.
+        `FormulaError`: powers and products that are nearly combinations of the columns in them, such as the cube of a
+        year, or ``x*k`` and ``k + x:k`` if the mean of x is more than about 10,000 of its standard deviations from
+        zero; subtract a value from x first. `SamplerError`: effects of a factor that are more than 60,000 times the
+        residual standard deviation, or correlations of 1, for which `fit` falls back to NUTS.
 
         Examples
         --------
@@ -242,48 +244,48 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
         Parameters
         ----------
         X : DataFrame or array of shape (n, k), or rows that are not in memory
-            With a formula, only the formula's columns are needed, in any order. Of a Dask DataFrame the result is a
-            lazy Dask Series (a DataFrame of ``prediction`` and ``std``, if `return_std`) with its index; of a stream
-            (``pyarrow.RecordBatchReader`` or dataset, path of Parquet files, DuckDB relation, polars LazyFrame) a
-            ``pyarrow.RecordBatchReader`` of its batches, with these columns behind their own.
+            With a formula, only the formula's columns are needed, in any order. For a Dask DataFrame the result is a
+            lazy Dask Series (a DataFrame of ``prediction`` and ``std``, if `return_std`) with the same index; for a
+            stream (``pyarrow.RecordBatchReader`` or dataset, path of Parquet files, DuckDB relation, polars LazyFrame)
+            it is a ``pyarrow.RecordBatchReader`` of the same batches, with these columns appended to theirs.
         return_std : bool, default=False
             Also return the predictive standard deviation.
         include_groups : bool or list of str, default=True
-            Grouping factors whose effects enter; the columns of the others need not be in X.
+            Grouping factors whose effects are included; the columns of the others need not be in X.
         new_groups : str or dict by factor, optional
             Overrides the constructor's `new_groups`.
 
         Returns
         -------
         mean : numpy.ndarray of shape (n,)
-            Of the response; of successes among trials, their expected number.
+            Posterior mean of the response; for successes among trials, their expected number.
         std : numpy.ndarray of shape (n,)
-            If `return_std`: residual noise, uncertainty of the parameters and, for new groups, the spread
+            If `return_std`: combines residual noise, uncertainty about the parameters and, for new groups, the spread
             of the population.
 
         Raises
         ------
         NewGroupError
-            New levels, under ``new_groups="error"``.
+            For new levels, if ``new_groups="error"``.
         FormulaError
-            A column of the formula, or that of the trials, is not in X.
+            If a column of the formula, or that of the trials, is not in X.
         ValueError
-            A stream that has a column of the name of a prediction.
+            If a stream has a column with the name of a prediction.
 
         Warns
         -----
         UserWarning
-            Pareto k-hat of the draws of a mean exceeds 0.7: under a log link it may not exist. Or the standard
-            deviation is infinite: that of "t" where nu is at most 2.
+            If Pareto k-hat of the draws of a mean exceeds 0.7, as the mean may not exist under a log link; and if the
+            standard deviation is infinite, as that of "t" is if nu is at most 2.
 
         Notes
         -----
-        The average group (``"zero"``) and the average over groups (``"sample"``) differ where the link is not the
+        The average group (``"zero"``) and the average over groups (``"sample"``) differ unless the link is the
         identity: averaged over eta ~ N(m, v), exp(eta) is exp(m + v / 2), and a probability is nearer to one half than
-        that of m. With m = 1 and v = 1 a rate of 2.72 for the average group is one of 4.48 on average over groups, and
-        with the logit link 0.73 becomes 0.70. Under the identity link both have the same mean, and differ in what they
-        leave uncertain: for a new subject of sleepstudy after 9 days both predict 346 ms, with a standard deviation of
-        30 ms for the average subject and of 69 ms for any. A known group's mean is averaged over the posterior.
+        at eta = m. With m = 1 and v = 1, a rate of 2.72 for the average group is 4.48 on average over groups, and with
+        the logit link 0.73 becomes 0.70. Under the identity link both have the same mean and differ only in their
+        uncertainty: for a new subject of sleepstudy after 9 days both predict 346 ms, with a standard deviation of
+        30 ms for the average subject and of 69 ms for any subject. A known group's mean is averaged over the posterior.
 
         Examples
         --------
@@ -296,7 +298,7 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
         >>> [round(est.predict(new, return_std=True, new_groups=mode)[1][0]) for mode in ("zero", "sample")]
         [30, 69]
         """
-        refuse_sums(X, "predict")
+        require_rows(X, "predict")
         design, modes = self._new_design(X, include_groups, new_groups)
         mean = prediction.mean(self._posterior, design, modes)
         if not return_std:
@@ -304,17 +306,17 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
         std = prediction.standard_deviation(self._posterior, design, modes)
         if np.isinf(std).any():
             warn(
-                "the predictive standard deviation is infinite: in some draws of the posterior the response has none. "
-                "Use predict_interval."
+                "the predictive standard deviation is infinite: in some posterior draws the response has no finite "
+                "standard deviation. Use predict_interval."
             )
         return mean, std
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """R² of `predict`; of successes among trials, that of their share, a row weighted by its trials.
+        """R² of `predict`; for successes among trials, that of their share, with rows weighted by their trials.
 
-        It asks how near predictions are to the response in squares. For counts and shares scikit-learn has deviances,
-        such as ``sklearn.metrics.d2_tweedie_score(y, est.predict(X), power=1)``, and `loo` judges the whole predictive
-        distribution.
+        It measures how close predictions are to the response by squared error. For counts and shares scikit-learn has
+        deviances, such as ``sklearn.metrics.d2_tweedie_score(y, est.predict(X), power=1)``, and `loo` judges the whole
+        predictive distribution.
 
         Parameters
         ----------
@@ -327,9 +329,7 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
             1 is perfect; 0 is as good as the mean of `y`.
         """
         check_is_fitted(self)
-        refuse_sums(X, "score")
-        y = read_response(X, y, self.design_spec_.response, type(self).__name__)
-        X, y, sample_weight = rows_of_weight(X, y, read_weights(X, sample_weight, self.design_spec_.formula))
+        X, y, sample_weight = rows_to_score(self, X, y, sample_weight)
         predicted = self.predict(X)
         if (column := self.design_spec_.trials) is not None:
             trials = np.asarray(to_pandas(X, (column,))[column], dtype=float)

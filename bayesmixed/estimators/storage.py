@@ -1,4 +1,4 @@
-"""What a fitted estimator saves, and how it comes back."""
+"""What a fitted estimator saves, and how it is restored."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Storage:
     _summed: Running[Summed] | None
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted estimator to one file, for `bayesmixed.load`.
+        """Write the fitted estimator to one file, to be read by `bayesmixed.load`.
 
         The file holds numbers and text, no code: a zip of a JSON document and NumPy arrays. It can be read with other
         versions of Python, PyMC and ArviZ.
@@ -41,18 +41,18 @@ class Storage:
         Parameters
         ----------
         path : path-like
-            A file of that name is replaced when the new one is complete.
+            An existing file is replaced when the new one is complete.
 
         Raises
         ------
         TypeError
-            A parameter that a file cannot hold; a subclass, which `bayesmixed.load` would not know.
+            For a parameter that a file cannot hold, or a subclass, which `bayesmixed.load` would not know.
         OSError
-            A path that cannot be written to.
+            If the path cannot be written to.
 
         Notes
         -----
-        A `random_state` that is a generator becomes the seed that the fit has drawn from it, `classes` a tuple.
+        A `random_state` that is a generator is saved as the seed that the fit drew from it, `classes` as a tuple.
 
         Examples
         --------
@@ -71,14 +71,14 @@ class Storage:
         ours = [cls for cls in type(self).__mro__ if cls.__module__.partition(".")[0] == _PACKAGE]
         if type(self) is not ours[0]:
             raise TypeError(
-                f"{type(self).__name__} is a subclass of {ours[0].__name__}, and a file holds no code of its own; use "
+                f"{type(self).__name__} is a subclass of {ours[0].__name__}, and a file cannot hold its code; use "
                 "pickle or joblib."
             )
         posterior = self._posterior
         params = self.get_params(deep=False)  # type: ignore[attr-defined]
         if not isinstance(params["random_state"], (int, np.integer, type(None))):
             params["random_state"] = posterior.seed
-        if params.get("classes") is not None:  # labels alone: a file takes no Index, and of a range no step
+        if params.get("classes") is not None:  # only labels: a file cannot hold an Index, or a range with a step
             params["classes"] = check_given(params["classes"])
         names = getattr(self, "feature_names_in_", None)
         tree = {
@@ -97,17 +97,17 @@ class Storage:
 
 
 def _with_means(draws: Draws) -> Draws:
-    """The draws with the means of effects that are not stored: every prediction needs them, and they take seconds."""
+    """Add the means of effects that are not stored: every prediction needs them, and computing them takes seconds."""
     return replace(draws, means=draws.means | {f"b_{name}": source.mean for name, source in draws.lazy.items()})
 
 
 def restore(cls: type[_Estimator], tree: dict[str, Any]) -> _Estimator:
-    """Build the fitted estimator that was saved, from what the file holds of it.
+    """Build the saved estimator, fitted, from the contents of the file.
 
     Raises
     ------
     FormulaError
-        A spline of a formulae that means something else by ``bs``.
+        If it has a spline from a version of formulae in which ``bs`` means something else.
     """
     est: Any = cls(**tree["params"])
     est.n_features_in_ = tree["n_features_in"]

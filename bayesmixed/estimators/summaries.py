@@ -1,4 +1,4 @@
-"""What a fitted estimator shows: its posterior, labelled, and tables of it."""
+"""What a fitted estimator shows: its labelled posterior, and tables of it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class Summaries:
     """The posterior of an estimator that holds a `Posterior` and its `Rows`.
 
-    Tables are DataFrames on the user's scale, one row per parameter. ``mean`` is the exact posterior mean where the
-    sampler knows it, the one in predictions; ``lower`` and ``upper`` are the ends of the equal-tailed interval of
+    Tables are DataFrames on the user's scale, one row per parameter. ``mean`` is the exact posterior mean if the
+    sampler knows it, as in predictions; ``lower`` and ``upper`` are the ends of the equal-tailed interval of
     probability `coverage`; ``ess_bulk``, ``ess_tail`` and ``r_hat`` are those of Vehtari et al. (2021).
     """
 
@@ -33,7 +33,7 @@ class Summaries:
 
     @property
     def idata_(self) -> Any:
-        """The posterior as ArviZ's container: InferenceData with ArviZ 0.x, DataTree with 1.x."""
+        """The posterior in ArviZ's container: InferenceData with ArviZ 0.x, DataTree with ArviZ 1.x."""
         check_is_fitted(self)
         if self._idata is None:
             posterior, rows = self._posterior, self._rows
@@ -42,23 +42,23 @@ class Summaries:
         return self._idata
 
     def draw_group_effects(self, factor: str, levels: Any = None) -> xr.DataArray:
-        """Posterior draws of group effects, those included that are too many to be stored in `idata_`.
+        """Posterior draws of group effects, including those that are too many to store in `idata_`.
 
         Parameters
         ----------
         factor : str
         levels : list of labels, optional
-            Default: all, which may fill the memory.
+            Default: all, which may need more memory than there is.
 
         Returns
         -------
         xarray.DataArray of dims (chain, draw, <factor>, <factor>_effect)
-            The same numbers at every call, whichever levels are asked for together.
+            The same numbers in every call, whichever levels are requested together.
 
         Raises
         ------
         ValueError
-            An unknown factor or level.
+            For an unknown factor or level.
 
         Examples
         --------
@@ -72,7 +72,7 @@ class Summaries:
         return group_effects(self._posterior.draws, self.design_spec_, factor, levels)
 
     def summary(self, coverage: float = 0.9) -> pd.DataFrame:
-        """Tabulate all parameters but the group effects.
+        """Tabulate all parameters except the group effects.
 
         Parameters
         ----------
@@ -87,7 +87,7 @@ class Summaries:
         Raises
         ------
         ValueError
-            `coverage` is not in (0, 1).
+            If `coverage` is not in (0, 1).
 
         Examples
         --------
@@ -116,7 +116,7 @@ class Summaries:
         Raises
         ------
         ValueError
-            `coverage` is not in (0, 1).
+            If `coverage` is not in (0, 1).
 
         Examples
         --------
@@ -132,7 +132,7 @@ class Summaries:
         return tables.common_effects(self._posterior, coverage)
 
     def group_effects(self, factor: str, coverage: float = 0.9) -> pd.DataFrame:
-        """Tabulate the effects of every level of a grouping factor: how it departs from the common effects.
+        """Tabulate the effects of every level of a grouping factor: how it differs from the common effects.
 
         Parameters
         ----------
@@ -149,7 +149,7 @@ class Summaries:
         Raises
         ------
         ValueError
-            An unknown factor; `coverage` is not in (0, 1).
+            For an unknown factor, or a `coverage` that is not in (0, 1).
 
         Examples
         --------
@@ -163,7 +163,7 @@ class Summaries:
         return tables.group_effects(self._posterior, factor, coverage)
 
     def group_coefficients(self, factor: str, coverage: float = 0.9) -> pd.DataFrame:
-        """Tabulate common plus group effect for every level of a grouping factor: the level's own line.
+        """Tabulate the common plus the group effect for every level of a grouping factor: the level's own line.
 
         Parameters
         ----------
@@ -174,13 +174,13 @@ class Summaries:
         Returns
         -------
         DataFrame
-            As of `group_effects`. To an effect without a common effect of the same name, 0 is added.
+            As in `group_effects`. An effect without a common effect of the same name stands alone: 0 is added to it.
 
         Raises
         ------
         ValueError
-            An unknown factor; `coverage` is not in (0, 1); a term that the common part and the bar code differently, as
-            in ``k + (0 + k | g)``, so that their effects are not those of like columns.
+            For an unknown factor; for a `coverage` that is not in (0, 1); for a term that the common part and the bar
+            code differently, as in ``k + (0 + k | g)``, so that their effects do not belong to the same columns.
 
         Examples
         --------
@@ -208,13 +208,13 @@ class Summaries:
         DataFrame
             Columns factor, component ("sd", "correlation", "residual"), effect, mean, sd, lower, upper, ess_bulk,
             ess_tail, r_hat, share. The share is the posterior mean of the effect's part of the variance of a row,
-            averaged over the rows of the fit: 1 in all. A covariance is split between its two effects, so that a part
-            may be negative. For intercepts alone it is the intraclass correlation.
+            averaged over the rows of the fit; shares add up to 1. A covariance is split between its two effects, so a
+            share may be negative. In models with only intercepts it is the intraclass correlation.
 
         Raises
         ------
         ValueError
-            `coverage` is not in (0, 1).
+            If `coverage` is not in (0, 1).
 
         References
         ----------
@@ -249,12 +249,12 @@ class Summaries:
         -------
         DataFrame
             Columns factor, effect_1, effect_2, mean, sd, lower, upper, ess_bulk, ess_tail, r_hat; the lower triangle.
-            Effects of different blocks have a covariance of 0, without diagnostics.
+            The covariance of effects in different blocks is 0 and has no diagnostics.
 
         Raises
         ------
         ValueError
-            An unknown factor; `coverage` is not in (0, 1).
+            For an unknown factor, or a `coverage` that is not in (0, 1).
 
         Examples
         --------

@@ -1,6 +1,6 @@
 """Convergence of Markov chains (rank-normalised split R-hat, effective sample sizes); Pareto k of weights.
 
-In NumPy, vectorised over parameters, because importing ArviZ costs seconds; tests hold the numbers against ArviZ.
+Written in NumPy, vectorised over parameters, because importing ArviZ takes seconds; tests compare with ArviZ.
 
 References
 ----------
@@ -23,14 +23,14 @@ from scipy.special import fdtri, ndtri, softmax
 
 from bayesmixed.chunks import allowed, chunks
 
-MIN_DRAWS = 4  # of a chain that has an R-hat
-MANY = 100  # parameters of a variable of which the worst are looked for before any is diagnosed
+MIN_DRAWS = 4  # fewest draws per chain for R-hat
+MANY = 100  # most parameters of a variable that are all diagnosed; of more, only the worst
 _SUSPECTS = (20, 100)  # worst by each of `suspects`' scores, a tenth of the parameters: at least, at most
 _TAIL = 1.645  # standard deviations from the median to the 5 % quantile, roughly
-_FAR = 2.5  # standard deviations beyond which a draw is as far as any
-_SAMPLE = 100  # draws of a chain that tell their spread
-_LAGS = 14  # of an autocorrelation that are looked at first: the sums of most end there
-_SHORTEST_TAIL = 5  # distinct weights, for a tail to be fitted
+_FAR = 2.5  # standard deviations at which distances are cut off
+_SAMPLE = 100  # draws of a chain that determine the spread
+_LAGS = 14  # lags of an autocorrelation that are computed first: most sums end there
+_SHORTEST_TAIL = 5  # fewest distinct weights in a tail that can be fitted
 
 
 @dataclass(frozen=True)
@@ -45,17 +45,17 @@ class Convergence:
 def min_ess(shape: tuple[int, ...]) -> float:
     """Effective sample size below which draws of `shape` (chain, draw) are not trusted.
 
-    400 (section 4.3), or a quarter of the draws where these are few, made for a quick look.
+    400 (section 4.3), or a quarter of the draws if there are few, as in a quick look.
     """
     return min(400, shape[0] * shape[1] / 4)
 
 
 def largest_r_hat(shape: tuple[int, ...], parameters: int) -> float:
-    """R-hat above which draws of `shape` (chain, draw) are not trusted, the largest of many parameters'.
+    """Largest R-hat among many parameters above which draws of `shape` (chain, draw) are not trusted.
 
-    1.01 (section 4.3), or what independent draws exceed in one of 1,000 fits, where these are few: the variances
-    between and within the m halves of chains, of n draws each, have a ratio with the distribution F(m - 1, m (n - 1)),
-    and R-hat^2 is 1 + (ratio - 1) / n (equations (1) to (4)). Each parameter has two, of its ranks and of folded ones.
+    1.01 (section 4.3) or, for few draws, what independent draws exceed in one fit in 1,000: the ratio of the variances
+    between and within the m halves of chains, of n draws each, has the distribution F(m - 1, m (n - 1)), and R-hat^2 is
+    1 + (ratio - 1) / n (equations (1) to (4)). Each parameter has two R-hats, of its ranks and of folded ranks.
     """
     m, n = 2 * shape[0], shape[1] // 2
     if n < 2:
@@ -90,10 +90,11 @@ def convergence(draws: np.ndarray) -> Convergence:
 
 
 def suspects(draws: np.ndarray) -> np.ndarray:
-    """Parameters that are likely to have the largest R-hat or the smallest effective sample sizes, by a quick look.
+    """Parameters that are likely to have the largest R-hat or the smallest effective sample sizes, by a quick check.
 
-    A parameter's R-hat and sample sizes take a sort and three Fourier transforms of its draws; the variances of the
-    means of short batches, of the draws, their distances to the mean and the indicators of their tails, take none.
+    A parameter's R-hat and sample sizes need a sort and three Fourier transforms of its draws. Variances of the means
+    of short batches need neither; batches are taken of the draws, of their distances to the mean, and of the indicators
+    of their tails.
 
     Parameters
     ----------
@@ -102,7 +103,7 @@ def suspects(draws: np.ndarray) -> np.ndarray:
     Returns
     -------
     numpy.ndarray of int, shape (k,)
-        Positions among the parameters, flattened; all where these are not many.
+        Positions among the parameters, flattened; all of them unless there are many.
     """
     chains, n, *_ = draws.shape
     flat = draws.reshape(chains, n, -1)
@@ -118,7 +119,7 @@ def suspects(draws: np.ndarray) -> np.ndarray:
 
 
 def _scores(draws: np.ndarray) -> np.ndarray:
-    """Of draws (chain, draw, parameter), numbers that grow with R-hat, its folded version, and the inverse ESS."""
+    """For draws (chain, draw, parameter), numbers that grow with R-hat, its folded version, and the inverse ESS."""
     x = _bounded(draws)
     found, sizes = [], []
     for at, series in enumerate((x, np.abs(x), x < -_TAIL, x > _TAIL)):
@@ -132,9 +133,9 @@ def _scores(draws: np.ndarray) -> np.ndarray:
 
 
 def _bounded(draws: np.ndarray) -> np.ndarray:
-    """Distances to the median, in sds of a normal distribution and cut where it has hardly any draws.
+    """Distances to the median, in sds of a normal distribution and cut off where it has hardly any draws.
 
-    What is diagnosed are ranks, which no single draw can dominate. Median and spread are those of some of the draws.
+    The diagnostics use ranks, which no single draw can dominate. Median and spread come from some of the draws.
     """
     some = draws[:, :: max(1, draws.shape[1] // _SAMPLE)]
     median = np.median(some, axis=(0, 1))
@@ -143,13 +144,13 @@ def _bounded(draws: np.ndarray) -> np.ndarray:
 
 
 def _variance(series: np.ndarray, at: int) -> np.ndarray:
-    """Of each parameter's series, which is an indicator from the third on."""
+    """Variance of each parameter's series; from the third on, the series are indicators."""
     mean = series.mean(axis=(0, 1))
     return np.square(series).mean(axis=(0, 1)) - mean**2 if at < 2 else mean * (1 - mean)
 
 
 def _batch_means(series: np.ndarray) -> np.ndarray:
-    """Means of batches of as many draws as there are batches in half a chain, (half chain, batch, parameter)."""
+    """Means of batches, each with as many draws as half a chain has batches, (half chain, batch, parameter)."""
     chains, n, k = series.shape
     half = n // 2
     length = max(1, int(np.sqrt(half)))
@@ -167,7 +168,7 @@ def _convergence(draws: np.ndarray, score_of: np.ndarray) -> np.ndarray:
     scores = _rank_normalise(order, ordered, score_of).reshape(split.shape)
     folded = _rank_normalise(*_fold(order, ordered), score_of).reshape(split.shape)
     r_hat = np.maximum(_r_hat(scores), _r_hat(folded))
-    if draws.size > split.size:  # the quantiles are those of all draws, also where the split drops some
+    if draws.size > split.size:  # the quantiles are those of all draws, even if the split drops some
         _, ordered = _sort(draws)
     # tail ESS: the worse of the two quantiles' indicator (section 4.3)
     low, high = (split <= _quantile(ordered, p)[:, None, None] for p in (0.05, 0.95))
@@ -176,7 +177,7 @@ def _convergence(draws: np.ndarray, score_of: np.ndarray) -> np.ndarray:
 
 
 def _split(draws: np.ndarray) -> np.ndarray:
-    """Halve each chain; of an odd number of draws the middle one goes."""
+    """Halve each chain; from an odd number of draws, the middle one is dropped."""
     parameters, chains, n = draws.shape
     if n % 2:
         draws = np.delete(draws, n // 2, axis=2)
@@ -189,7 +190,7 @@ def _sort(draws: np.ndarray, kind: Literal["stable"] | None = None) -> tuple[np.
     Returns
     -------
     order : numpy.ndarray of shape (parameter, chain * draw)
-        Where in ``draws.ravel()`` they stand.
+        Their positions in ``draws.ravel()``.
     ordered : numpy.ndarray of shape (parameter, chain * draw)
     """
     draws = draws.reshape(len(draws), -1)
@@ -203,7 +204,7 @@ def _fold(order: np.ndarray, ordered: np.ndarray) -> tuple[np.ndarray, np.ndarra
     half = ordered.shape[1] // 2
     below, above = slice(half - 1, None, -1), slice(half, None)
     median = ordered[:, half - 1 : half + 1].mean(axis=1, keepdims=True)
-    # outwards from the median both sides ascend, and the stable sort merges two ascending runs in linear time
+    # outwards from the median both sides ascend, and a stable sort merges two ascending runs in linear time
     distance = np.concatenate([median - ordered[:, below], ordered[:, above] - median], axis=1)
     fold, distance = _sort(distance, kind="stable")
     return np.concatenate([order[:, below], order[:, above]], axis=1).ravel()[fold], distance
@@ -216,7 +217,7 @@ def _normal_scores(n: int) -> np.ndarray:
 
 
 def _rank_normalise(order: np.ndarray, ordered: np.ndarray, score_of: np.ndarray) -> np.ndarray:
-    """Normal scores of sorted draws, put back where the draws came from; tied draws share their average rank."""
+    """Normal scores of sorted draws, returned to the draws' positions; tied draws share their average rank."""
     n = ordered.shape[1]
     new = np.ones(ordered.shape, dtype=bool)
     np.not_equal(ordered[:, 1:], ordered[:, :-1], out=new[:, 1:])
@@ -260,12 +261,12 @@ def _ess(series: np.ndarray) -> np.ndarray:
         tau[rest], _ = _autocorrelation_time(_autocorrelation(_autocovariance(centred[rest]), between[rest], n))
     total = chains * n
     tau = np.maximum(tau, 1 / np.log10(total))  # antithetic chains: section 3.2
-    constant = (between == 0) & ~centred.any(axis=(1, 2))  # exactly: its scores are 0 and its indicators 0 or 1
+    constant = (between == 0) & ~centred.any(axis=(1, 2))  # exactly, as its scores are 0 and its indicators 0 or 1
     return np.where(constant, float(total), total / tau).reshape(shape)
 
 
 def _autocorrelation(autocovariance: np.ndarray, between: np.ndarray, n: int) -> np.ndarray:
-    """Combined autocorrelation of the chains, equation (10), (parameter, lag); 0 of what is constant.
+    """Combined autocorrelation of the chains, equation (10), (parameter, lag); 0 for constant parameters.
 
     Parameters
     ----------
@@ -295,16 +296,16 @@ def _autocorrelation_time(rho: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     -------
     time : numpy.ndarray of shape (parameter,)
     ended : numpy.ndarray of bool, shape (parameter,)
-        Where the sum has ended before the lags have.
+        Whether the sum ended before the lags did.
     """
-    last = len(range(1, rho.shape[1] - 3, 2))  # the last pair that is looked at
+    last = len(range(1, rho.shape[1] - 3, 2))  # the last pair to look at
     even = rho[:, 0 : 2 * last + 1 : 2]
     pairs = even + rho[:, 1 : 2 * last + 2 : 2]
     stopped = pairs <= 0
     stop = np.where(stopped.any(axis=1), stopped.argmax(axis=1), last)
     kept = np.arange(stop.max()) < stop[:, None]
     monotone = np.minimum.accumulate(np.where(kept, pairs[:, : stop.max()], np.inf), axis=1)
-    # of the pair that ends the sum, a positive even lag still counts (as in Stan and ArviZ)
+    # in the pair that ends the sum, a positive even lag still counts (as in Stan and ArviZ)
     rows = np.arange(len(rho))
     end = even[rows, stop]
     end = np.where(pairs[rows, stop] >= 0, end, np.maximum(end, 0.0))
@@ -312,7 +313,7 @@ def _autocorrelation_time(rho: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _first_autocovariances(centred: np.ndarray) -> np.ndarray:
-    """As `_autocovariance` of (parameter, chain, draw), of so few lags that sums of products are faster."""
+    """As `_autocovariance` for (parameter, chain, draw), for so few lags that sums of products are faster."""
     _, chains, n = centred.shape
     products = (np.einsum("pcn,pcn->p", centred[..., : n - lag], centred[..., lag:]) for lag in range(min(_LAGS, n)))
     return np.stack(list(products), axis=1) / (n * chains)
@@ -333,7 +334,7 @@ def pareto_k(log_weights: np.ndarray) -> float:
     r"""Pareto :math:`\hat k` of raw importance weights: the shape of a generalised Pareto tail fitted to the largest.
 
     With weights :math:`w`, :math:`1 / \hat k` tells how many moments of :math:`w` exist. Estimates by importance
-    sampling are dependable below 0.7 (with fewer than 2200 draws, below :math:`1 - 1 / \log_{10} n`; PSIS).
+    sampling are reliable below 0.7 (with fewer than 2200 draws, below :math:`1 - 1 / \log_{10} n`; PSIS).
 
     Parameters
     ----------
@@ -343,9 +344,9 @@ def pareto_k(log_weights: np.ndarray) -> float:
     Returns
     -------
     float
-        ``inf`` where nothing can be fitted, and so nothing speaks for the weights: a NaN or ``+inf`` among them,
-        all of them zero, or fewer than 5 distinct ones in the tail. So it is for equal weights too, as in ArviZ
-        0.x; they are the ideal, and a caller that expects them has to ask for them first.
+        ``inf`` if nothing can be fitted, so that nothing supports the weights: with a NaN or ``+inf`` among them, if
+        all are zero, or with fewer than 5 distinct ones in the tail. The same holds for equal weights, as in ArviZ 0.x;
+        they are ideal, and a caller that expects them has to check for them first.
 
     Notes
     -----
@@ -368,9 +369,9 @@ def pareto_k(log_weights: np.ndarray) -> float:
     tail = np.sort(log_weights[log_weights > cutoff])
     if len(np.unique(tail)) < _SHORTEST_TAIL:
         return np.inf
-    # what the weights exceed the cutoff by, in units of the cutoff: k does not depend on the unit
+    # the excess of the weights over the cutoff, in units of the cutoff: k does not depend on the unit
     k = _generalised_pareto_shape(np.expm1(tail - cutoff))
-    # weak prior of PSIS: 10 observations' worth of k = 0.5
+    # weak prior of PSIS: worth 10 observations of k = 0.5
     k = (len(tail) * k + 10 * 0.5) / (len(tail) + 10)
     return float(k) if np.isfinite(k) else np.inf
 

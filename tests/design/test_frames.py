@@ -227,7 +227,7 @@ def test_columns_that_the_formula_does_not_use_may_hold_anything(plain):
 
 
 def test_a_lazy_frame_is_refused_where_its_rows_are_needed_at_once(plain):
-    with pytest.raises(TypeError, match=r"a LazyFrame of polars has no rows in memory yet; .* X.collect\(\)"):
+    with pytest.raises(TypeError, match=r"needs rows in memory, got a LazyFrame: .* X.collect\(\)"):
         plain.predict_draws(pl.from_pandas(DATA).lazy())
 
 

@@ -1,5 +1,7 @@
 """Sources of rows are told apart, and give the rows that were put in, in chunks that fit."""
 
+from collections import deque
+
 import dask.dataframe as dd
 import duckdb
 import numpy as np
@@ -97,13 +99,21 @@ def test_what_can_be_read_again_gives_the_same_rows(kind, folder):
 @pytest.mark.parametrize(
     "X",
     [
-        *(None, 3, [[1.0, 2.0]], {"a": [1]}, {"a"}, int, b"rows"),
+        *(None, 3, [[1.0, 2.0]], {"a": [1]}, {"a"}, int, b"rows", range(3), deque([[1.0]])),
         *(np.zeros((2, 2)), FRAME["a"], pl.Series([1]), pa.array([1]), pa.chunked_array([[1]])),
     ],
     ids=lambda X: type(X).__name__,
 )
 def test_what_has_no_named_columns_is_no_source(X):
     assert find_source(X) is None
+
+
+def test_a_stream_may_have_a_shape():
+    class Table(Stream):
+        shape = (N, 3)
+
+    for X in (Table(FRAME), pa.RecordBatch.from_pandas(FRAME)):
+        assert [len(chunk.frame) for chunk in find_source(X).chunks(["a"])] == [N]
 
 
 def test_a_path_is_read_as_parquet_and_the_folders_name_columns(tmp_path):
@@ -140,7 +150,7 @@ def test_a_file_of_other_types_is_read_as_it_is(folder):
 
 def test_rows_that_are_not_as_many_as_was_said_are_refused():
     refuse_other_number(3, 3, "r.parquet")
-    with pytest.raises(ValueError, match=r"r\.parquet has delivered 2 rows, and its metadata say 3: it is damaged"):
+    with pytest.raises(ValueError, match=r"r\.parquet has delivered 2 rows, but its metadata say 3: it is damaged"):
         refuse_other_number(2, 3, "r.parquet")
 
 
@@ -156,5 +166,5 @@ def test_a_chunk_says_where_a_row_is():
 def test_a_part_that_is_no_frame_is_refused():
     with pytest.raises(TypeError, match="part 1 of source must be a DataFrame, got a str"):
         list(find_source([FRAME, "x"]).chunks())
-    with pytest.raises(TypeError, match="a callable source must return frames, or another source, got a int"):
+    with pytest.raises(TypeError, match="a callable source must return frames or another source, got a int"):
         list(find_source(lambda: 3).chunks())

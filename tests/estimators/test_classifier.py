@@ -106,24 +106,24 @@ def test_a_label_of_weight_zero_is_no_class(est):
 @pytest.mark.parametrize(
     ("y", "options", "message"),
     [
-        (["no"] * N, {}, "y holds one class alone, 'no', in all 160 rows"),
-        (["no"] * N, {"classes": ["no", "yes"]}, "y holds one class alone"),
-        (["no"] * N, {"classes": np.array(["no", "yes"])}, "y holds one class alone"),
+        (["no"] * N, {}, "y holds only one class, 'no', in all 160 rows"),
+        (["no"] * N, {"classes": ["no", "yes"]}, "y holds only one class"),
+        (["no"] * N, {"classes": np.array(["no", "yes"])}, "y holds only one class"),
         (TEXT, {"classes": np.array(["maybe", "no", "yes"])}, "Only binary classification .*'maybe', 'no', 'yes'"),
         (np.arange(N) % 3, {}, "Only binary classification is supported .* 3 classes, 0, 1, 2.*OneVsRestClassifier"),
         (np.where(FRAME["x"] > 1, "maybe", TEXT), {}, "Only binary classification .*'maybe', 'no', 'yes'"),
         (FRAME["x"], {}, "Unknown label type: continuous"),
-        (pd.date_range("2024-01-01", periods=N), {}, "Unknown label type: y must hold text, .*'Timestamp'"),
-        ([1, "a"] * (N // 2), {}, "Unknown label type: y must hold text, .* 'int', 'str'"),
-        ([True, 0] * (N // 2), {}, "text, numbers or booleans, and one kind alone, got 'bool', 'int'"),
+        (pd.date_range("2024-01-01", periods=N), {}, "Unknown label type: y must hold only text, .*'Timestamp'"),
+        ([1, "a"] * (N // 2), {}, "Unknown label type: y must hold only text, .* 'int', 'str'"),
+        ([True, 0] * (N // 2), {}, "only text, only numbers or only booleans, got 'bool', 'int'"),
         ([None, *TEXT[1:]], {}, "Input y contains NaN or infinity in 1 of 160 rows"),
         ([np.inf, *SECOND[1:].astype(float)], {}, "Input y contains NaN or infinity in 1 of 160 rows"),
-        (TEXT, {"classes": ["a", "b"]}, "none of the classes 'a', 'b': row 0 is"),
-        (TEXT, {"classes": [0, 1]}, "y holds text, while the classes are numbers, 0, 1"),
+        (TEXT, {"classes": ["a", "b"]}, "not among the classes 'a', 'b': row 0 is"),
+        (TEXT, {"classes": [0, 1]}, "y holds text, but the classes are numbers, 0, 1"),
         (
             SECOND.astype(int),
             {"classes": ["no", "yes"]},
-            "y holds numbers, while the classes are text, .*; leave classes=None there, or hand in codes",
+            "y holds numbers, but the classes are text, .*; leave classes=None there, or pass integer codes",
         ),
         (TEXT, {"classes": ["yes"]}, "classes must be two or more different labels"),
         (TEXT, {"classes": ["yes", "yes"]}, "classes must be two or more different labels"),
@@ -158,13 +158,13 @@ def test_a_regressor_of_text_names_the_classifier():
 
 
 def test_scores_and_conditions_know_the_labels_of_the_fit(est):
-    with pytest.raises(ValueError, match="none of the classes 'no', 'yes': row 0 is 'perhaps'"):
+    with pytest.raises(ValueError, match="not among the classes 'no', 'yes': row 0 is 'perhaps'"):
         est.score(FRAME.head(2), ["perhaps", "no"])
-    with pytest.raises(ValueError, match="y holds numbers, while the classes are text"):
+    with pytest.raises(ValueError, match="y holds numbers, but the classes are text"):
         est.score(FRAME, SECOND.astype(int))
-    with pytest.raises(ValueError, match="none of the classes"):
+    with pytest.raises(ValueError, match="not among the classes"):
         est.condition(FRAME.head(2), ["perhaps", "no"])
-    with pytest.raises(ValueError, match="none of the classes"):
+    with pytest.raises(ValueError, match="not among the classes"):
         est.loo(FRAME, ["perhaps", *TEXT[1:]])
 
 

@@ -48,7 +48,7 @@ def test_probabilities_of_folds_are_those_of_each_folds_fit():
 
 
 def test_text_in_a_stated_order_is_refused_where_scikit_learn_encodes_it():
-    with pytest.raises(ValueError, match=r"y holds numbers, while the classes are text.*cross_val_predict"):
+    with pytest.raises(ValueError, match=r"y holds numbers, but the classes are text.*cross_val_predict"):
         cross_val_predict(make(classes=["no", "yes"]), X, Y, cv=ROWS, groups=X["g"], method="predict_proba")
 
 

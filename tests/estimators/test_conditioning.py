@@ -635,7 +635,7 @@ def test_no_rows_and_no_frame_are_refused(est):
     ("options", "reason"),
     [
         ({"sampler": "nuts"}, "sampler='nuts'"),
-        ({"priors": {"x": StudentT(3)}}, "only Normal priors of common effects integrate out, not 'x'"),
+        ({"priors": {"x": StudentT(3)}}, "common effects need Normal priors to be integrated out; found 'x'"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:Falling back to NUTS")

@@ -60,7 +60,7 @@ def test_a_column_that_is_not_there_is_refused(known):
 
 
 def test_without_a_formula_the_column_would_be_an_effect():
-    with pytest.raises(FormulaError, match=r"which is a common effect, too.*X\.drop\(columns='w'\) and X\['w'\]"):
+    with pytest.raises(FormulaError, match=r"would also be a common effect.*X\.drop\(columns='w'\) and X\['w'\]"):
         MixedModelRegressor().fit(FRAME[["x", "w"]], FRAME["y"], sample_weight="w")
 
 

@@ -77,12 +77,16 @@ def test_the_order_may_be_that_of_the_formulas_column(frame):
 @pytest.mark.parametrize(
     ("y", "options", "message"),
     [
-        (TEXT, {}, "the order of the classes 'high', 'low', 'medium' is not stated, and the alphabet's need not be it"),
+        (
+            TEXT,
+            {},
+            "the order of the classes 'high', 'low', 'medium' is not stated, and alphabetical order may be wrong",
+        ),
         (pd.Series(TEXT, dtype="category"), {}, "the order of the classes .* make y an ordered Categorical"),
-        (CODES, {"classes": WORDS}, "text, 'low', 'medium', 'high': .*CalibratedClassifierCV; hand in codes"),
-        (CODES, {"classes": set(WORDS)}, "classes must be in order, and a set has none; pass a tuple"),
-        (TEXT, {"classes": ("low", "high")}, "none of the classes 'low', 'high': row .* is 'medium'"),
-        (np.full(N, "low"), {"classes": WORDS}, "y holds one class alone, 'low'"),
+        (CODES, {"classes": WORDS}, "text, 'low', 'medium', 'high': .*CalibratedClassifierCV.*; pass integer codes"),
+        (CODES, {"classes": set(WORDS)}, "classes must be in order, and a set has no order; pass a tuple"),
+        (TEXT, {"classes": ("low", "high")}, "not among the classes 'low', 'high': row .* is 'medium'"),
+        (np.full(N, "low"), {"classes": WORDS}, "y holds only one class, 'low'"),
         (X["x"], {}, "Unknown label type: continuous"),
         (np.arange(N), {}, "y holds 180 different numbers, each of which would be a class .* use MixedModelRegressor"),
         (TEXT, {"classes": WORDS, "link": "cloglog"}, "link of family 'cumulative' must be None or one of 'logit', 'p"),
@@ -158,7 +162,7 @@ def test_codes_go_through_scikit_learns_constructions():
 
 
 def test_text_that_scikit_learn_would_encode_by_the_alphabet_is_refused():
-    with pytest.raises(ValueError, match=r"y holds numbers, while the classes are text.*cross_val_predict"):
+    with pytest.raises(ValueError, match=r"y holds numbers, but the classes are text.*cross_val_predict"):
         cross_val_predict(make(classes=WORDS), X, TEXT, cv=3, method="predict_proba")
 
 

@@ -153,7 +153,7 @@ def test_what_is_replaced_keeps_its_permissions_and_links_stay(file, tmp_path):
 
 def test_paths_that_cannot_be_written_to_are_refused_by_name(file, tmp_path, monkeypatch):
     est = bm.load(file)
-    with pytest.raises(OSError, match=r"cannot write to .*: it is a folder, or no regular file"):
+    with pytest.raises(OSError, match=r"cannot write to .*: it is a folder, or not a regular file"):
         est.save(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"cannot write 'est.bm': there is no folder '.*nowhere'"):
         est.save(tmp_path / "nowhere" / "est.bm")
@@ -281,7 +281,7 @@ def test_a_truncated_file_is_refused_wherever_it_ends(file, tmp_path):
     short = tmp_path / "short.bm"
     for size in np.linspace(0, len(content) - 1, 250).astype(int):
         short.write_bytes(content[:size])
-        with pytest.raises(StorageError, match=r"short.bm' is not a file that est.save has written, or it is damaged"):
+        with pytest.raises(StorageError, match=r"short.bm' was not written by est.save, or it is damaged"):
             bm.load(short)
 
 

@@ -214,7 +214,7 @@ def test_a_users_prior_is_one_of_the_middle_threshold_at_zero():
         assert priors.intercept == Normal(-1, 0.5)
         assert "thresholds[some|much]  Normal(1, 0.5)" in re.sub(" {3,}", "  ", str(priors))
     assert resolved({"thresholds": {"some|much": StudentT(3, -2, 1)}}).intercept == StudentT(3, 2, 1)
-    with pytest.raises(SamplerError, match="only Normal priors of common effects can be transported"):
+    with pytest.raises(SamplerError, match="common effects need Normal priors for the transport sampler"):
         make(priors={"thresholds": StudentT(3, -2, 1)}, sampler="transport").fit(DATA, DATA["y"])
 
 

@@ -369,7 +369,7 @@ def test_a_linear_predictor_does_not_need_the_trials(formula, fake_nuts):
     ("options", "message"),
     [
         ({"family": "poisson", "trials": "n"}, "the trials 'n' are for family='binomial', not for family='poisson'"),
-        ({"family": "binomial"}, "needs the number of trials of each row: .* neither is given"),
+        ({"family": "binomial"}, "needs each row's number of trials: .* neither is given"),
         ({"family": "binomial", "formula": None, "trials": "n"}, "there is no formula"),
         ({"family": "binomial", "formula": None}, "there is no formula"),
         ({"family": "binomial", "formula": "p(binomial, n) ~ x", "trials": "n"}, "both are given"),

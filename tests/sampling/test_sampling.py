@@ -168,7 +168,7 @@ def test_a_prior_that_does_not_integrate_out_goes_to_nuts_with_one_warning(formu
     (name, value), text = next(iter(prior.items())), str(caught[0].message)
 
     assert len(caught) == 1
-    assert f"only Normal priors of common effects integrate out, not {name!r}: {value!r}." in text
+    assert f"common effects need Normal priors to be integrated out; found {name!r}: {value!r}." in text
     assert caught[0].filename == __file__, "it points to the call of fit's caller"
     assert est.diagnostics_["sampler"] == "nuts"
     prefix = "Falling back to NUTS, which is much slower: "
@@ -177,7 +177,7 @@ def test_a_prior_that_does_not_integrate_out_goes_to_nuts_with_one_warning(formu
 
 
 TOO_LARGE = {
-    "sds and correlations": (f"({SIX} + x | pupil)", "28 standard deviations and correlations are more than 21"),
+    "sds and correlations": (f"({SIX} + x | pupil)", "28 standard deviations and correlations, more than 21"),
     "columns": ("(1 | pupil) + (1 | item)", "the crossed factors 'item' have 5 effects, more than 4"),
     "columns of two factors": (
         "(1 | pupil) + (1 | school) + (1 | item)",
@@ -215,7 +215,7 @@ def test_what_fits_the_limits_is_collapsed(fake_nuts):
     [
         *((formula, {}, reason) for formula, reason in TOO_LARGE.values()),
         ("x + (1 | pupil)", {"priors": {"Intercept": HalfNormal(9)}}, r"not 'Intercept': HalfNormal\(sigma=9\)"),
-        ("x", {"priors": {"x": StudentT(3)}}, "only Normal priors of common effects integrate out"),
+        ("x", {"priors": {"x": StudentT(3)}}, "common effects need Normal priors to be integrated out"),
     ],
 )
 def test_collapsed_raises_where_it_cannot_with_the_cure(formula, options, reason, fake_nuts):
@@ -314,7 +314,7 @@ def test_another_engine_takes_what_the_first_refuses(monkeypatch, tmp_path, fake
     est = fit(priors={"Intercept": HalfNormal(100)}, draws=600)
 
     assert (est.diagnostics_["sampler"], len(own.asked), fake_nuts) == ("own", 1, [])
-    assert est.diagnostics_["reason"].startswith("only Normal priors of common effects integrate out")
+    assert est.diagnostics_["reason"].startswith("common effects need Normal priors to be integrated out")
     assert own.asked[0].draws == 600
     assert est.predict(DATA).shape == (180,)
     assert len(est.summary()) == 6

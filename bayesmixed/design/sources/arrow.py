@@ -1,4 +1,4 @@
-"""Arrow's batches of records, as chunks: Parquet files, datasets, streams."""
+"""Arrow record batches as chunks: Parquet files, datasets, streams."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from bayesmixed.design.frames import to_pandas
 from bayesmixed.design.sources.source import Chunk, refuse_other_number
 from bayesmixed.errors import FormulaError, quoted
 
-_FEW = {"batch_readahead": 1, "fragment_readahead": 1}  # the usual readahead holds more than a whole table
-_COUNTED = ("parquet", "feather", "arrow")  # files that say how many rows they have
+_FEW = {"batch_readahead": 1, "fragment_readahead": 1}  # the default readahead may hold more than a whole table
+_COUNTED = ("parquet", "feather", "arrow")  # formats whose files state their number of rows
 _BATCH = 2**16  # rows
 
 
@@ -49,29 +49,33 @@ class Parquet:
     @cached_property
     def _dataset(self) -> Dataset:
         pa = import_arrow("Parquet files")
-        import pyarrow.dataset as ds  # noqa: PLC0415 - only of those who read files
+        import pyarrow.dataset as ds  # noqa: PLC0415 - only needed to read files
 
         several = not isinstance(self.paths, (str, os.PathLike))
         paths = [os.fspath(path) for path in self.paths] if several else os.fspath(self.paths)
         try:
-            return Dataset(ds.dataset(paths, format="parquet", partitioning=None if several else "hive"))
+            return Dataset(ds.dataset(paths, format="parquet", partitioning=None if several else "hive"), by_file=True)
         except pa.ArrowInvalid as error:
             raise ValueError(
-                f"{quoted(paths if several else [paths], 3)} cannot be read as Parquet: {error}. Rows of other files "
-                "are read by pyarrow.dataset.dataset(path, format='csv')."
+                f"{quoted(paths if several else [paths], 3)} cannot be read as Parquet: {error}. For other "
+                "files, pass pyarrow.dataset.dataset(path, format='csv')."
             ) from None
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset of pyarrow.
+    """A pyarrow dataset.
 
     Attributes
     ----------
     dataset : pyarrow.dataset.Dataset
+    by_file : bool, default=False
+        Whether types of columns are those of each file, not of the dataset: nobody has stated them, they are the first
+        file's.
     """
 
     dataset: Any
+    by_file: bool = False
     rereadable = True
     in_memory = False
 
@@ -97,7 +101,7 @@ class Dataset:
 
     @cached_property
     def _fragments(self) -> list[Any] | None:
-        """The files, or parts in memory; None where the dataset has a filter, which they would not know."""
+        """The files, or parts in memory; None if the dataset has a filter, which these would not apply."""
         try:
             return list(self.dataset.get_fragments())
         except ValueError:
@@ -118,6 +122,7 @@ class Dataset:
                     f"{quoted(schema.names, 30)})."
                 )
             read = 0
+            schema = schema if self.by_file else self.dataset.schema
             for batch in fragment.to_batches(schema=schema, columns=names, batch_size=size, **_FEW):
                 read += len(batch)
                 yield batch, path
@@ -125,8 +130,8 @@ class Dataset:
                 refuse_other_number(read, fragment.count_rows(), path or "a part of the dataset")
 
     def _schema(self, fragment: Any) -> Any:
-        """Types as the file has them, which the dataset's first may not share; and what its path says."""
-        import pyarrow.dataset as ds  # noqa: PLC0415 - only of those who have one
+        """The columns with the file's own types, and those that its path defines."""
+        import pyarrow.dataset as ds  # noqa: PLC0415 - only needed for a dataset
 
         schema = fragment.physical_schema
         for name in ds.get_partition_keys(fragment.partition_expression):
@@ -137,7 +142,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Stream:
-    """Anything that Arrow's C stream is taken from; it is read once.
+    """Anything that exports an Arrow C stream; it is read once.
 
     Attributes
     ----------
@@ -163,12 +168,12 @@ class Stream:
 
 
 def reader_of(stream: Any) -> Any:
-    """A `pyarrow.RecordBatchReader` of what has Arrow's C stream."""
+    """A `pyarrow.RecordBatchReader` for an object that exports an Arrow C stream."""
     return import_arrow("Arrow streams").RecordBatchReader.from_stream(stream)
 
 
 def in_chunks(batches: Iterable[tuple[Any, str | None]], names: list[str]) -> Iterator[Chunk]:
-    """Batches of records, and the files that they are of, gathered to chunks of as many rows as are allowed."""
+    """Record batches, and the files that they come from, gathered into chunks of as many rows as are allowed."""
     rows, number, start = rows_at_once(len(names)), 0, 0
     held: list[Any] = []
     files: dict[str, int] = {}
@@ -193,20 +198,20 @@ def _of_at_most(rows: int, batches: Iterable[tuple[Any, str | None]]) -> Iterato
 
 
 def rows_at_once(width: int) -> int:
-    """How many rows of so many columns a chunk has."""
-    return at_once(max(width, 8), allowed().chunk)  # sums of few columns need as much beside these
+    """Number of rows in a chunk with `width` columns."""
+    return at_once(max(width, 8), allowed().chunk)  # for few columns, the sums need as much memory as the rows
 
 
 def import_arrow(what: str) -> Any:
-    """The package pyarrow.
+    """Import pyarrow.
 
     Raises
     ------
     ImportError
-        It is not installed; says how it would be.
+        If it is not installed; says how to install it.
     """
     try:
-        import pyarrow as pa  # noqa: PLC0415 - only of those who have what needs it
+        import pyarrow as pa  # noqa: PLC0415 - only when it is needed
     except ImportError:
         raise ImportError(f'{what} are read by pyarrow: pip install "bayesmixed[parquet]".') from None
     return pa
@@ -216,7 +221,7 @@ def _chunk(held: list[Any], names: list[str], at: tuple[int, int], files: dict[s
     pa = import_arrow("Arrow streams")
     table = pa.Table.from_batches(held)
     for place, column in enumerate(table.schema):
-        if pa.types.is_dictionary(column.type):  # what it stands for, as in memory: but that takes three times as long
+        if pa.types.is_dictionary(column.type):  # like frames in memory, whose way takes three times as long
             table = table.set_column(place, column.name, table.column(place).cast(column.type.value_type))
     return Chunk(to_pandas(table, names), *at, tuple((first, path) for path, first in files.items()))
 

@@ -1,4 +1,4 @@
-"""A frame of Dask: partitions, which stay where they are."""
+"""A Dask DataFrame: its partitions stay where they are."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FAN = 8  # results that one task adds up
 
 @dataclass(frozen=True)
 class Partitions:
-    """A frame of Dask.
+    """A Dask DataFrame.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class Partitions:
         return tuple(self.frame.columns)
 
     def chunks(self, used: Collection[str] | None = None) -> Iterator[Chunk]:
-        """Partitions, one after the other, brought here."""
+        """Partitions, read here one after the other."""
         start = 0
         for number, part in enumerate(self.each(_itself, used)):
             frame = part.compute()
@@ -42,9 +42,9 @@ class Partitions:
             start += len(frame)
 
     def each(self, task: Callable[[pd.DataFrame], Any], used: Collection[str] | None = None) -> list[Any]:
-        """What a task will say of each partition, delayed; its rows stay within the task.
+        """The delayed results of a task for each partition; its rows stay within the task.
 
-        Categories that Dask does not know, as each partition has its own, are the text that they stand for.
+        Categories that Dask does not know, because each partition has its own, are read as text.
         """
         frame = self.frame if used is None else self.frame[list(used)]
         categories = [name for name, dtype in frame.dtypes.items() if isinstance(dtype, pd.CategoricalDtype)]
@@ -56,7 +56,7 @@ class Partitions:
 
 @dataclass(frozen=True)
 class _Plain:
-    """A task on a frame in which some categories are objects."""
+    """A task for a frame in which some categories are turned into objects."""
 
     task: Callable[[pd.DataFrame], Any]
     names: tuple[str, ...]
@@ -70,14 +70,14 @@ def _itself(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 class Progress(Protocol):
-    """What is told how many tasks are done."""
+    """What is informed about the number of completed tasks."""
 
     def advance(self, n: int) -> None:
         """Report `n` more."""
 
 
 def is_dask(X: Any) -> bool:
-    """Whether X is a DataFrame of Dask; Dask is not imported for that."""
+    """Whether X is a Dask DataFrame; Dask is not imported to find out."""
     dask = sys.modules.get("dask.dataframe")
     return dask is not None and isinstance(X, dask.DataFrame)
 
@@ -88,18 +88,18 @@ def add_up(
     add: Callable[[list[Any]], Any],
     bar: AbstractContextManager[Progress],
 ) -> Any:
-    """Compute the sum of delayed values, in a tree: no worker holds many, and the order is always the same.
+    """Compute the sum of delayed values as a tree: no worker holds many, and the order is always the same.
 
     Parameters
     ----------
     parts : sequence of delayed values
     check : callable
-        Is given each value and its number, and returns what is added.
+        Called with each value and its number; returns what is added.
     add : callable
     bar : context manager of Progress
-        Told of every part, where Dask's own schedulers compute it.
+        Informed about every part, if Dask's own schedulers compute it.
     """
-    from dask import delayed  # noqa: PLC0415 - whoever has delayed values has it
+    from dask import delayed  # noqa: PLC0415 - delayed values come from it
     from dask.callbacks import Callback  # noqa: PLC0415
 
     checked, added = delayed(check, pure=False), delayed(add, pure=False)

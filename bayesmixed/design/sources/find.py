@@ -1,10 +1,10 @@
-"""What kind of source X is."""
+"""Find out what kind of source X is."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import narwhals as nw
@@ -19,19 +19,19 @@ _PATH = (str, os.PathLike)
 
 
 def find_source(X: Any) -> Source | None:
-    """Tell sources of rows apart; nothing is read.
+    """Distinguish sources of rows; nothing is read.
 
     Parameters
     ----------
     X : any
         In this order: a path, a list of paths or a folder of Parquet files; a frame in memory; a lazy frame or a
-        stream (of Dask, polars, DuckDB, Ibis; a dataset or batches of pyarrow; whatever has Arrow's C stream); an
+        stream (Dask, polars, DuckDB, Ibis; a pyarrow dataset or batches; anything that exports an Arrow C stream); an
         iterable of frames, or a callable that returns one.
 
     Returns
     -------
     Source or None
-        None: an array, a list of numbers, or what else has no columns with names.
+        None for an array, a list of numbers, or anything else without named columns.
 
     Examples
     --------
@@ -55,7 +55,7 @@ def _of_one_frame(X: Any) -> Source | None:
         return Partitions(X)
     try:
         frame = nw.from_native(X, pass_through=True)
-    except nw.exceptions.DuplicateError:  # of Arrow's tables alone
+    except nw.exceptions.DuplicateError:  # only from Arrow tables
         return Frame(X)
     if isinstance(frame, nw.DataFrame):
         return Frame(X)
@@ -67,21 +67,22 @@ def _of_one_frame(X: Any) -> Source | None:
 def _of_a_stream(X: Any) -> Source | None:
     if (datasets := sys.modules.get("pyarrow.dataset")) and isinstance(X, datasets.Dataset):
         return Dataset(X)
-    return Stream(X) if hasattr(X, "__arrow_c_stream__") and not _is_array(X) else None
+    is_column = hasattr(X, "dtype") or hasattr(X, "type")  # a table of another library may have a shape
+    return Stream(X) if hasattr(X, "__arrow_c_stream__") and not is_column else None
 
 
 def _of_frames(X: Any) -> Source | None:
-    """A callable, or an iterable; of a list the first tells whether it holds frames."""
+    """A callable, or an iterable; the first item of a sequence decides whether it holds frames."""
     if callable(X):
         return None if isinstance(X, type) else Made(X, find_source)
     if isinstance(X, (str, bytes, Mapping, Set)) or not isinstance(X, Iterable) or _is_array(X):
         return None
-    return None if isinstance(X, (list, tuple)) and X and not _is_frame(X[0]) else Frames(X)
+    return None if isinstance(X, Sequence) and X and not _is_frame(X[0]) else Frames(X)
 
 
 def _is_array(X: Any) -> bool:
-    """One array, also of Arrow, which is a stream, and iterable."""
-    return any(hasattr(X, name) for name in ("dtype", "type", "shape"))
+    """Whether X is one array, which may also be iterable."""
+    return any(hasattr(X, name) for name in ("dtype", "type", "shape", "__array__"))
 
 
 def _is_frame(X: Any) -> bool:

@@ -43,7 +43,7 @@ class Frames:
 
     @property
     def rereadable(self) -> bool:
-        """Whether it starts anew: an iterator, such as a generator, does not."""
+        """Whether it can be read again: an iterator, such as a generator, cannot."""
         return not isinstance(self.parts, Iterator)
 
     def chunks(self, used: Collection[str] | None = None) -> Iterator[Chunk]:
@@ -64,7 +64,7 @@ class Made:
     ----------
     make : callable
     find : callable
-        Tells sources apart: `find_source`.
+        Distinguishes sources: `find_source`.
     """
 
     make: Callable[[], Any]
@@ -78,11 +78,11 @@ class Made:
         made = self.make()
         source = None if callable(made) else self.find(made)
         if source is None:
-            raise TypeError(f"a callable source must return frames, or another source, got {kind_of(made)}.")
+            raise TypeError(f"a callable source must return frames or another source, got {kind_of(made)}.")
         yield from source.chunks(used)
 
 
 def _as_table(part: Any) -> Any:
-    """A frame, also of a batch of records."""
-    arrow = sys.modules.get("pyarrow")  # whoever has a batch has imported it
+    """A frame; a record batch becomes a table."""
+    arrow = sys.modules.get("pyarrow")  # imported if there is a batch
     return arrow.Table.from_batches([part]) if arrow and isinstance(part, arrow.RecordBatch) else part

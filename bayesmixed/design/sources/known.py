@@ -1,4 +1,4 @@
-"""What has to be known of all rows before columns can be built: a first pass, over the columns that it takes."""
+"""What must be known of all rows before columns can be built: a first pass over the columns that this takes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from bayesmixed.design.columns import ColumnsSpec
-from bayesmixed.design.spec import MAX_REPEATED, DesignSpec
-from bayesmixed.design.table import Table
+from bayesmixed.design.spec import DesignSpec
+from bayesmixed.design.table import MAX_REPEATED, Table
 from bayesmixed.errors import FormulaError, quoted
 from bayesmixed.formula.known import calls_not_told, calls_of_moments, columns_of_levels, told
 from bayesmixed.formula.parse import ParsedFormula
@@ -22,12 +22,12 @@ _ROUNDING = 1e-9  # of a mean, in standard deviations, and of these
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a first pass has to find.
+    """What a first pass must find out.
 
     Attributes
     ----------
     levels : tuple of str
-        Columns whose levels have to be known.
+        Columns whose levels must be known.
     texts : tuple of str
         Parts of the formula, without bars, whose calls learn means and standard deviations.
     """
@@ -37,7 +37,7 @@ class Wanted:
 
     @classmethod
     def of(cls, parsed: ParsedFormula, frame: pd.DataFrame, stated: Mapping[str, Any]) -> Wanted:
-        """What is not known from the types of columns, nor stated.
+        """What is neither known from the types of columns nor stated.
 
         Parameters
         ----------
@@ -63,7 +63,7 @@ class Wanted:
 
     @property
     def calls(self) -> dict[str, tuple[Any, tuple[str, ...]]]:
-        """By text, what mean and standard deviation are learned of; see `calls_of_moments`."""
+        """By text, the calls that learn a mean and standard deviation; see `calls_of_moments`."""
         return {name: call for text in self.texts for name, call in calls_of_moments(text).items()}
 
     @property
@@ -73,19 +73,19 @@ class Wanted:
 
     @property
     def nothing(self) -> Known:
-        """What no rows show."""
+        """What an empty set of rows shows."""
         nowhere = Spread.of(np.empty(0), None)
         return Known(0, {name: {} for name in self.levels}, dict.fromkeys(self.calls, (nowhere, nowhere)))
 
     def find(self, frame: pd.DataFrame, weights: np.ndarray | None) -> Known:
-        """Count and measure rows, which all count.
+        """Count and measure rows, all of which count.
 
         Raises
         ------
         FormulaError, ValueError
-            As of `Table.read`; a function that is infinite in some rows.
+            As in `Table.read`; also for a function that is not finite in some rows.
         """
-        if not len(frame):  # a column of objects has no type then
+        if not len(frame):  # a column of objects would have no type
             return self.nothing
         table = Table.read(frame, self.columns)
         counts = {name: pd.Series(table.values(name)).value_counts(sort=False).to_dict() for name in self.levels}
@@ -101,7 +101,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Spread:
-    """Weight, mean and sum of squares about it; they add up (Chan, Golub & LeVeque, 1983)."""
+    """Weight, mean and sum of squares about the mean; they add up (Chan, Golub & LeVeque, 1983)."""
 
     weight: float
     mean: float
@@ -131,23 +131,23 @@ class Spread:
         return float(np.sqrt(self.squares / self.weight)) if self.weight else 0.0
 
     def is_near(self, other: Spread) -> bool:
-        """Whether both are of the same values, to rounding."""
+        """Whether both come from the same values, up to rounding."""
         slack = _ROUNDING * (self.sd + other.sd + abs(self.mean))
         return abs(self.mean - other.mean) <= slack and abs(self.sd - other.sd) <= slack
 
 
 @dataclass(frozen=True)
 class Known:
-    """What rows have shown; ``a + b`` is that of both sets of rows.
+    """What rows have shown; ``a + b`` is the same for both sets of rows together.
 
     Attributes
     ----------
     n_rows : int
-        Those that count.
+        Number of rows that count.
     counts : dict of str to dict of level to int
         By column, how many rows have each level.
     moments : dict of str to (Spread, Spread)
-        By the text of what a call is of: of the rows once, and of the rows as often as they count.
+        By the text of a call's argument: with each row counted once, and as often as its weight says.
     whole : bool
         Whether all weights are whole numbers.
     """
@@ -162,6 +162,8 @@ class Known:
         for name, own in other.counts.items():
             for level, n in own.items():
                 counts[name][level] = counts[name].get(level, 0) + n
+            if len({isinstance(level, str) for level in counts[name]}) > 1:
+                raise FormulaError(f"column {name!r} is text in one part and not in another; convert it to one type.")
         moments = {
             name: (once + other.moments[name][0], often + other.moments[name][1])
             for name, (once, often) in self.moments.items()
@@ -169,7 +171,7 @@ class Known:
         return Known(self.n_rows + other.n_rows, counts, moments, self.whole and other.whole)
 
     def refuse(self, again: Known) -> None:
-        """Refuse rows that are not these, read again.
+        """Reject rows that differ from these when they are read again.
 
         Raises
         ------
@@ -183,15 +185,13 @@ class Known:
             if not found and not spread.is_near(again.moments[name][0]):
                 found = f"{name!r} with mean {spread.mean:.6g}, then {again.moments[name][0].mean:.6g}"
         if found:
-            raise ValueError(
-                f"the source has given other rows when it was read again: {found}. A callable has to return a new "
-                "iterator of the same rows whenever it is called; files must not change while they are read."
-            )
+            raise ValueError(other_rows(found))
 
     def told(self, columns: ColumnsSpec) -> ColumnsSpec:
         """Columns whose calls have learned from these rows.
 
-        As in a fit of a frame, from each row as often as it counts, if weights are whole and not too many; else once.
+        As in a fit to a frame, each row counts as often as its weight says if weights are whole and not too large, and
+        otherwise once.
         """
         if not columns.text or not self.moments:
             return columns
@@ -204,15 +204,15 @@ class Known:
 
 
 def learned(parsed: ParsedFormula, frame: pd.DataFrame, known: Known | None) -> DesignSpec:
-    """Learn a design from some rows, and from what is known of all.
+    """Learn a design from some rows, and from what is known about all.
 
     Parameters
     ----------
     parsed : ParsedFormula
     frame : DataFrame
-        At least one row, in which stated levels are a Categorical's.
+        At least one row, with stated levels as those of a Categorical.
     known : Known, optional
-        Of all rows. Default: there was nothing to be found.
+        About all rows. Default: there was nothing to find out.
     """
     counts = {} if known is None else known.counts
     more = [frame]
@@ -224,11 +224,20 @@ def learned(parsed: ParsedFormula, frame: pd.DataFrame, known: Known | None) -> 
             rows, dtype = frame.iloc[[0] * len(absent)], frame[name].dtype
             more.append(rows.assign(**{name: pd.Series(absent, rows.index, dtype=dtype)}))
     every = pd.concat(more, ignore_index=True)
-    spec, _ = DesignSpec.learn_from(parsed, DesignSpec.table_of(parsed, every, all_categories=True))
+    # evaluated with what is known of all rows: in these, a column that is scaled may be constant
+    spec, _ = DesignSpec.learn_columns(parsed, DesignSpec.table_of(parsed, every, all_categories=True))
     if known is None:
         return spec
     groups = [replace(group, bars=tuple(map(known.told, group.bars))) for group in spec.groups]
     return replace(spec, common=known.told(spec.common), groups=tuple(groups))
+
+
+def other_rows(found: str) -> str:
+    """What is wrong with a source whose second pass differs, and what to do."""
+    return (
+        f"the source gave different rows when it was read again: {found}. A callable must return a new iterator over "
+        "the same rows whenever it is called; files must not change while they are read."
+    )
 
 
 def texts_of(parsed: ParsedFormula) -> list[str]:
@@ -237,35 +246,35 @@ def texts_of(parsed: ParsedFormula) -> list[str]:
 
 
 def not_told(parsed: ParsedFormula) -> list[str]:
-    """The calls that learn more of all rows than a first pass finds."""
+    """The calls that learn more about all rows than a first pass finds out."""
     return list(dict.fromkeys(call for text in texts_of(parsed) for call in calls_not_told(text)))
 
 
 def refuse_unknown(wanted: Wanted) -> None:
-    """Refuse a source that is read once, where a first pass is wanted.
+    """Reject a source that can be read only once, if a first pass is needed.
 
     Raises
     ------
     FormulaError
-        With the cures.
+        Says what to do.
     """
     if not wanted:
         return
-    cures = ["hand in what can be read again: files, a list, a callable that returns a new iterator"]
+    cures = ["pass a source that can be read again: files, a list, a callable that returns a new iterator"]
     if wanted.levels:
         stated = ", ".join(f"{name!r}: [...]" for name in wanted.levels)
-        cures.insert(0, f"state them, categories={{{stated}}}, or make the column a Categorical of all categories")
+        cures.insert(0, f"state them, categories={{{stated}}}, or make the column a Categorical with all categories")
     if wanted.texts:
         cures.insert(0, "compute the column with numbers that do not depend on the rows, or write it without the call")
     cure = "; or ".join(cures)
     what = [f"the levels of {quoted(wanted.levels)}"] if wanted.levels else []
     what += [f"mean and standard deviation of {quoted(wanted.calls)}"] if wanted.texts else []
     raise FormulaError(
-        f"{' and '.join(what)} have to be known before the first row is summed, and this source is read once. "
+        f"{' and '.join(what)} must be known before the first row is summed, and this source can be read only once. "
         f"{cure[0].upper()}{cure[1:]}."
     )
 
 
 def _of_effects(parsed: ParsedFormula) -> tuple[str, ...]:
-    """Columns that effects are computed from."""
+    """Columns from which effects are computed."""
     return tuple(dict.fromkeys([*parsed.variables, *(name for term in parsed.groups for name in term.variables)]))

@@ -1,4 +1,4 @@
-"""What a source of rows is, and the chunks that it is read in."""
+"""What a source of rows is, and the chunks in which it is read."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Chunk:
     Attributes
     ----------
     frame : DataFrame of shape (n, k)
-        The columns that are used, at least.
+        At least the columns that are used.
     number : int
         From 0.
     start : int or None
-        Number of the first row within the source; None where the rows before are read elsewhere.
+        Number of the first row within the source; None if the rows before it are read elsewhere.
     files : tuple of (int, str)
-        Where rows come from files: the number within the chunk of the first row of each file, and its path.
+        If rows come from files: the number within the chunk of the first row of each file, and its path.
     unit : str
         What the source calls a chunk.
     """
@@ -37,7 +37,7 @@ class Chunk:
     unit: str = "chunk"
 
     def where(self, row: int | None = None) -> str:
-        """Where these rows are, or one of them, in words.
+        """The location of these rows, or of one of them, in words.
 
         Parameters
         ----------
@@ -63,15 +63,15 @@ class Source(Protocol):
 
     @property
     def in_memory(self) -> bool:
-        """Whether it is one frame, whose rows are there."""
+        """Whether it is one frame with all its rows in memory."""
 
     @property
     def columns(self) -> tuple[Any, ...] | None:
-        """Names of all columns; None where they are not known before a chunk is read."""
+        """Names of all columns; None if they are unknown until a chunk is read."""
 
     @property
     def n_rows(self) -> int | None:
-        """Number of rows, where it is known without reading them."""
+        """Number of rows, if it is known without reading them."""
 
     def chunks(self, used: Collection[str] | None = None) -> Iterator[Chunk]:
         """Read the rows in their order.
@@ -79,17 +79,17 @@ class Source(Protocol):
         Parameters
         ----------
         used : collection of str, optional
-            The columns that are asked for; others are not read where that can be said. Default: all.
+            The columns that are needed; others are not read if the source allows it. Default: all.
 
         Raises
         ------
         ValueError
-            Fewer rows, or more, have come than the source has said.
+            If the source delivers fewer or more rows than it has stated.
         """
 
 
 def refuse_other_number(read: int, stated: int, what: str) -> None:
-    """Refuse rows that are not as many as was said.
+    """Reject rows whose number is not the stated one.
 
     Raises
     ------
@@ -97,6 +97,6 @@ def refuse_other_number(read: int, stated: int, what: str) -> None:
     """
     if read != stated:
         raise ValueError(
-            f"{what} has delivered {read:,} rows, and its metadata say {stated:,}: it is damaged, or was written to "
+            f"{what} has delivered {read:,} rows, but its metadata say {stated:,}: it is damaged, or was changed "
             "while it was read. Nothing was learned; read it again."
         )

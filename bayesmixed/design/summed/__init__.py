@@ -1,1 +1,1 @@
-"""Sums over rows with the labels that they belong to, so that parts of a data set add up wherever they were made."""
+"""Sums over rows with the labels to which they belong, so that parts of a data set add up wherever they were made."""

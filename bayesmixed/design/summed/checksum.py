@@ -1,4 +1,4 @@
-"""One number that tells a set of rows from others, whatever their order; those of two sets add up."""
+"""One number that distinguishes a set of rows, in any order, from others; the numbers of two sets add up."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ _ODD = 0x9E3779B97F4A7C15  # 2^64 over the golden ratio: spreads bits when it mu
 
 
 def checksum(design: Design) -> int:
-    """Tell rows from others.
+    """Distinguish rows from others.
 
-    A sum over rows, modulo 2^64, of a mixed-up number of each: it does not depend on their order, and those of two
-    sets of rows add up. Groups enter by their labels, not by codes, which depend on what other rows there are. Numbers
-    are rounded to 11 digits: a row's columns of a spline may differ in the last bit from those of the same row among
-    others.
+    The sum over rows, modulo 2^64, of a hash of each: it does not depend on their order, and those of two sets of rows
+    add up. Groups enter by their labels, not by codes, which depend on the other rows. Numbers are rounded to 11
+    digits: a row's spline columns may differ in the last bit when other rows are evaluated with it.
     """
     one = np.ones(1)  # in every row
     weights = one if design.weights is None else design.weights
@@ -48,7 +47,7 @@ def _of_labels(factor: GroupFactor) -> np.ndarray:
 
 
 def _numbers(labels: np.ndarray) -> np.ndarray:
-    """A number of 64 bits for each label: of an integer, the same whether it is read as one or as a float."""
+    """A 64-bit number for each label; for an integer, the same whether it is read as an integer or as a float."""
     if labels.dtype.kind in "iufb":
         return np.asarray(pd.util.hash_array(labels.astype(np.float64)))
     if labels.dtype.kind == "M":

@@ -1,4 +1,4 @@
-"""Levels of a category that no row has: columns without them, as if they had never been declared."""
+"""Levels of a category that no row has: remove their columns, as if they had never been declared."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Seen = Mapping[str, np.ndarray]
 
 
 def without_unseen(columns: ColumnsSpec, seen: Seen) -> tuple[ColumnsSpec, np.ndarray]:
-    """The columns that a fit of the rows alone would have, and the matrix from those that there are to them.
+    """The columns that a fit to just the rows would have, and the matrix to them from the present columns.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def _kron(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _reduced(component: Component, count: np.ndarray | None) -> tuple[Component, np.ndarray]:
-    """A component of the levels that occur, and the matrix from its columns to those of all levels."""
+    """A component with only the levels that occur, and the matrix from its columns to those of all levels."""
     A = np.eye(len(component.labels))
     if count is None or count.all():
         return component, A
@@ -54,7 +54,7 @@ def _reduced(component: Component, count: np.ndarray | None) -> tuple[Component,
         level = f"a single level, {levels[there[0]]!r}" if len(there) else "no level"
         raise FormulaError(f"{component.name!r} has {level}, in all rows; drop it from the formula.")
     contrasts = np.array(component.contrasts)
-    if len(component.labels) > 1 and (contrasts[:, 0] == 1).all():  # a sum coding beside no intercept: their mean
+    if len(component.labels) > 1 and (contrasts[:, 0] == 1).all():  # sum coding without an intercept: their mean
         rest = replace(component, labels=component.labels[1:], contrasts=tuple(map(tuple, contrasts[:, 1:].tolist())))
         inner, A = _reduced(rest, count)
         rows = tuple((1.0, *row) for row in inner.contrasts or ())
@@ -63,13 +63,13 @@ def _reduced(component: Component, count: np.ndarray | None) -> tuple[Component,
     reference = [at for at, row in enumerate(contrasts) if not (row == 1).any()]
     if len(reference) > 1 or not np.isin(contrasts, (0, 1, -1)).all():
         raise FormulaError(
-            f"{component.name!r} is coded so that levels without rows cannot be left out of it; these are "
-            f"{[level for level, n in zip(levels, count, strict=True) if not n]!r}. Leave them out of its categories."
+            f"the coding of {component.name!r} does not allow levels without rows to be left out; these are "
+            f"{[level for level, n in zip(levels, count, strict=True) if not n]!r}. Remove them from its categories."
         )
     kept = there.tolist()
     if reference and reference[0] in kept:
         kept.remove(reference[0])
-    elif reference:  # another level is the one that the others are compared with: a sum's last, else the first
+    elif reference:  # another level becomes the reference: in sum coding the last, otherwise the first
         is_sum = (contrasts[reference[0]] == -1).any()
         other = kept.pop(-1 if is_sum else 0)
         A[own[other]] -= is_sum * (1 - A[own[other]])

@@ -1,4 +1,4 @@
-"""Levels of a grouping factor in two sets of rows become those of both: sorted, whatever came first."""
+"""Join the levels of a grouping factor in two sets of rows: sorted, whichever came first."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bayesmixed.design.levels import ColumnLevels, FactorLevels
 from bayesmixed.errors import FormulaError, quoted
 
 Orders = Mapping[str, np.ndarray]
-_EXACT = 2**53  # up to which every integer is a float
+_EXACT = 2**53  # up to here, every integer is a float
 
 
 def joined(a: FactorLevels, b: FactorLevels, orders: Orders) -> tuple[FactorLevels, np.ndarray, np.ndarray]:
@@ -25,12 +25,12 @@ def joined(a: FactorLevels, b: FactorLevels, orders: Orders) -> tuple[FactorLeve
     a, b : FactorLevels
         Of the same columns.
     orders : dict of str to numpy.ndarray
-        By column the order of its labels, where they have one of their own; others are sorted.
+        By column, the order of its labels if they have their own; others are sorted.
 
     Raises
     ------
     FormulaError
-        Labels of one column that are not of one type.
+        If the labels of a column are not of one type.
     """
     parts, places = [], []
     for column, mine, theirs in zip(a.columns, a.parts, b.parts, strict=True):
@@ -52,7 +52,7 @@ def joined(a: FactorLevels, b: FactorLevels, orders: Orders) -> tuple[FactorLeve
 
 
 def refuse_levels(a: FactorLevels, b: FactorLevels) -> None:
-    """Refuse levels of `b` that cannot be joined with those of `a`, without joining them if that may be seen.
+    """Reject levels of `b` that cannot be joined with those of `a`, without joining them unless that is necessary.
 
     Raises
     ------
@@ -61,11 +61,11 @@ def refuse_levels(a: FactorLevels, b: FactorLevels) -> None:
     for column, mine, theirs in zip(a.columns, a.parts, b.parts, strict=True):
         _kind(mine, theirs, column)
     if len(a.columns) > 1 and any(":" in str(label) for part in b.parts for label in part.labels.tolist()):
-        joined(a, b, {})  # texts of different levels may be alike, if a label of either has a colon
+        joined(a, b, {})  # different levels may have the same text if a label has a colon
 
 
 def selected(levels: FactorLevels, at: np.ndarray) -> FactorLevels:
-    """Some of the levels, in their order; labels of a column that are part of none of them go."""
+    """Some of the levels, in the same order; labels of a column that none of them uses are dropped."""
     combinations = levels.combinations[at]
     parts, codes = [], []
     for part, own in zip(levels.parts, combinations.T, strict=True):
@@ -76,7 +76,7 @@ def selected(levels: FactorLevels, at: np.ndarray) -> FactorLevels:
 
 
 def relabelled(levels: FactorLevels, column: str, labels: ColumnLevels) -> tuple[FactorLevels, np.ndarray]:
-    """The levels with other labels of one column, label for label, and the new code of each level."""
+    """The levels with new labels of one column, one for each old label, and the new code of each level."""
     order = np.argsort(labels.labels, kind="stable")
     rank = np.argsort(order)
     parts, codes = list(levels.parts), levels.combinations.copy()
@@ -90,23 +90,25 @@ def relabelled(levels: FactorLevels, column: str, labels: ColumnLevels) -> tuple
 
 
 def renamed(part: ColumnLevels, column: str, mapping: Mapping[Any, Any]) -> ColumnLevels:
-    """New labels of a column, by the old ones, in the order of these.
+    """New labels of a column, in the order of the old ones.
 
     Raises
     ------
     ValueError
-        A level has no new label, or two have one.
+        If a level has no new label, or two have the same.
     """
     old = part.labels.tolist() if part.labels.dtype.kind != "M" else list(part.labels)
     has_default = hasattr(type(mapping), "__missing__")
     if absent := [label for label in old if not has_default and label not in mapping]:
         raise ValueError(
-            f"with_labels needs a new label for every level of {column!r}, and has none for {quoted(absent)}."
+            f"with_labels needs a new label for every level of {column!r}, but has none for {quoted(absent)}."
         )
     new = pd.Series([mapping[label] for label in old], name=column)
     levels, codes = ColumnLevels.learn(Labels.of(new))
     if len(levels.labels) < len(old) or (codes < 0).any():
-        raise ValueError(f"with_labels gives two levels of {column!r} one label, or none; each needs its own.")
+        raise ValueError(
+            f"with_labels gives two levels of {column!r} the same label, or a missing label; each needs its own."
+        )
     return replace(levels, labels=levels.labels[codes])
 
 
@@ -128,19 +130,19 @@ def _join(
 
 
 def _kind(a: ColumnLevels, b: ColumnLevels, column: str) -> str:
-    """What the labels of both are."""
+    """The type of both sets of labels."""
     kind = a.kind if a.kind == b.kind else "float" if {a.kind, b.kind} == {"int", "float"} else ""
     if not kind:
         raise FormulaError(
-            f"column {column!r} holds {a.kind} labels in one part (such as {quoted(a.labels[:1].astype(str))}), and "
+            f"column {column!r} holds {a.kind} labels in one part (such as {quoted(a.labels[:1].astype(str))}) and "
             f"{b.kind} labels in the other ({quoted(b.labels[:1].astype(str))}); convert it to one type."
         )
     if a.kind != b.kind:
         whole = a.labels if a.kind == "int" else b.labels
         if len(large := whole[(whole <= -_EXACT) | (whole >= _EXACT)]):
             raise FormulaError(
-                f"column {column!r} holds integers in one part, and numbers with a decimal point in the other, which "
-                f"do not tell integers as large as {large[0]} apart; convert it to integers, or to text, in both."
+                f"column {column!r} holds integers in one part and floats in the other, which cannot distinguish "
+                f"integers as large as {large[0]}; convert it to integers, or to text, in both."
             )
     return kind
 
@@ -150,7 +152,7 @@ def _is_sorted(labels: np.ndarray) -> bool:
 
 
 def _merged(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sorted labels of two sorted arrays, and the place of each label of either: few join many at once."""
+    """Sorted labels of two sorted arrays, and the position of each array's labels; fast if one array is short."""
     at = np.searchsorted(a, b)
     known = np.zeros(len(b), dtype=bool)
     inside = at < len(a)

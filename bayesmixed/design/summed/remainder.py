@@ -1,8 +1,8 @@
-"""Rows taken away from sums: what is left of these, or why no rows, or none that can be told, have it.
+"""Rows subtracted from sums: what is left, or why no rows can have such sums, or rounding hides them.
 
-A difference keeps the rounding errors of what it was taken from: of a sum of squares w, about 1e-16 w. Where that hides
-what is left of a column, the difference is refused, unless it is known what the column is: 0 where no row is left of
-the level of a category that it stands for, 0 or 1 of a column of zeros and ones.
+A difference keeps the rounding errors of the minuend: for a sum of squares w, about 1e-16 w. If these hide what is left
+of a column, the difference is rejected unless the column is known: it is 0 if no row is left of the level of a category
+for which it stands, and 0 or 1 if it holds zeros and ones.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from bayesmixed.formula.terms import Component
 
 Seen = Mapping[str, np.ndarray]
 
-_ROUNDING = 1e-9  # of a sum of squares or weights: what is below zero by less may be
-_HIDDEN = 1e-10  # of a column's sum of squares: what is left of it, and less, has fewer than six digits
-_HIDDEN_IN_LEVEL = 1e-11  # the same of one level
-_CONSTANT = 1e-13  # of a column's root mean square: a spread that is rounding
-_NO_WEIGHT = 1e-12  # of a level's weight: less than any row has
+_ROUNDING = 1e-9  # times a sum of squares or weights: how far below zero a difference may be
+_HIDDEN = 1e-10  # times a column's sum of squares: if no more is left of it, fewer than six digits are right
+_HIDDEN_IN_LEVEL = 1e-11  # the same for one level
+_CONSTANT = 1e-13  # times a column's root mean square: a smaller spread is a rounding error
+_NO_WEIGHT = 1e-12  # times a level's weight: less than any row has
 
 
 def remainder(whole: Sums, part: Sums, spec: DesignSpec, seen: Seen) -> Sums:
-    """Sums over the rows of `whole` that are not those of `part`; levels that no row is left of are still there.
+    """Sums over the rows of `whole` without those of `part`; levels with no rows left are kept.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def remainder(whole: Sums, part: Sums, spec: DesignSpec, seen: Seen) -> Sums:
     Raises
     ------
     ValueError
-        Counts, weights or sums of squares show that `part` is not part of `whole`; or rounding hides what is left.
+        If counts, weights or sums of squares show that `part` is not part of `whole`, or rounding hides what is left.
     """
     left = whole - part
     if found := _by_counts(left, spec, seen) or _by_weights(whole, left, spec) or _by_squares(whole, left):
@@ -55,7 +55,7 @@ def remainder(whole: Sums, part: Sums, spec: DesignSpec, seen: Seen) -> Sums:
     known, value = _constants(whole.common, left.common, np.append(_gone(spec.common, seen), False))
     names = np.array([*spec.common_names, ""])
     zero = {name: np.zeros(1, dtype=int) for name in names[known & (value == 0)].tolist()}
-    none = {**zero, **seen}  # products with a column of zeros are zero, too
+    none = {**zero, **seen}  # products with a column of zeros are also zero
     gone = [np.append(_gone(spec.common, none), False), *(_gone_effects(group, none) for group in spec.groups)]
     moments = zip((whole.common, *whole.effects), (left.common, *left.effects), gone, strict=True)
     constants = [_constants(*each) for each in moments]
@@ -64,10 +64,10 @@ def remainder(whole: Sums, part: Sums, spec: DesignSpec, seen: Seen) -> Sums:
 
 
 def zeros_and_ones(moments: Moments) -> np.ndarray:
-    """Which columns hold zeros and ones alone, as far as sums show; bool (k,).
+    """Which columns hold only zeros and ones, as far as sums show; bool (k,).
 
-    Of these sum x^2 = sum x. As x (x - 1) > 0 for any other integer, no other column of integers has it, and one of
-    measured numbers has it to so many digits by accident alone.
+    For these, sum x^2 = sum x. As x (x - 1) > 0 for any other integer, this holds for no other column of integers, and
+    for a column of measured numbers, to so many digits, only by accident.
     """
     square = np.diag(moments.raw)
     return np.asarray(np.abs(square - moments.mean) <= _HIDDEN * square)
@@ -92,7 +92,7 @@ def _by_counts(left: Sums, spec: DesignSpec, seen: Seen) -> list[str]:
 
 
 def _by_weights(whole: Sums, left: Sums, spec: DesignSpec) -> list[str]:
-    """Weights, or squares, without rows; and rows without weight."""
+    """Weights or squares without rows, and rows without weight."""
     products, n = left.products, whole.products.n
     has_weight = products.n > _NO_WEIGHT * n if products.n_rows else abs(products.n) > _ROUNDING * n
     found = ["all rows"] if has_weight != (products.n_rows > 0) else []
@@ -109,11 +109,11 @@ def _by_weights(whole: Sums, left: Sums, spec: DesignSpec) -> list[str]:
         limit = size[f][:, None, pairs.first[none]] * size[g][None, :, pairs.second[none]]
         if np.any(np.abs(pairs.products[:, :, none]) > _ROUNDING * limit):
             found.append(f"pairs of {quoted([spec.groups[f].name, spec.groups[g].name])}")
-    return [f"{name} have other weights, or other values, in the second" for name in found]
+    return [f"{name} have different weights or values in the second" for name in found]
 
 
 def _by_squares(whole: Sums, left: Sums) -> list[str]:
-    """Sums of squares of some combination of columns that are below zero, of all rows or of a level's."""
+    """Negative sums of squares of some combination of columns, over all rows or those of a level."""
     matrices = [(left.products.VV[:, :, None], np.diag(whole.products.VV)[:, None])]
     matrices += list(zip(left.level_products, _squares(whole), strict=True))
     for products, squares in matrices:
@@ -134,7 +134,7 @@ def _squares(sums: Sums) -> list[np.ndarray]:
 
 
 def _gone(columns: ColumnsSpec, seen: Seen) -> np.ndarray:
-    """Which columns are zero because no row is left of the levels of a category that they stand for."""
+    """Which columns are zero because no row is left of the levels of a category for which they stand."""
     found = [np.empty(0, dtype=bool)]
     for term in columns.terms:
         if term[0].kind != "offset":
@@ -144,7 +144,7 @@ def _gone(columns: ColumnsSpec, seen: Seen) -> np.ndarray:
 
 
 def _is_there(component: Component, count: np.ndarray | None) -> np.ndarray:
-    """Which columns of a component the levels that occur have a number other than 0 in."""
+    """Which columns of a component are not 0 for some level that occurs."""
     if count is None or component.contrasts is None:
         return np.full(len(component.labels), count is None)
     return np.asarray(np.any(np.array(component.contrasts)[count > 0] != 0, axis=0))
@@ -155,7 +155,7 @@ def _gone_effects(group: GroupSpec, seen: Seen) -> np.ndarray:
 
 
 def _constants(whole: Moments, left: Moments, gone: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which columns are known to be constant in what is left, and the value of each that is."""
+    """Which columns are known to be constant in what is left, and the value of each of them."""
     of = whole.weight * (np.diag(whole.raw) + np.square(whole.origin))
     spread = left.weight * np.diag(left.covariance)
     value = np.where(gone, 0.0, np.round(left.mean))
@@ -163,16 +163,16 @@ def _constants(whole: Moments, left: Moments, gone: np.ndarray) -> tuple[np.ndar
     is_constant = (np.abs(spread) <= _HIDDEN * of) & (off <= _ROUNDING * np.sqrt(of * whole.weight))
     if np.any(gone & ~is_constant):
         raise ValueError(
-            "the second statistics are not part of the first: weights, or values, are left of a level of a category "
-            "that no row is left of."
+            "the second statistics are not part of the first: a level of a category has no rows left, but some weight "
+            "or values."
         )
     return gone | (is_constant & zeros_and_ones(whole)), value
 
 
 def _with_constants(left: Sums, constants: list[tuple[np.ndarray, np.ndarray]], has_intercept: bool) -> Sums:
-    """With the columns that are known to be constant made just that: the value is their origin, and sums are 0.
+    """Make columns that are known to be constant exactly so: the value becomes their origin, and sums are 0.
 
-    Without an intercept beside them, sums are about zero, and those of a column of ones have lost nothing.
+    Without an intercept, sums are about zero, and those of a column of ones have lost nothing.
     """
     (is_known, value), *effects = constants
     if not any(known.any() for known, _ in constants):
@@ -188,14 +188,14 @@ def _with_constants(left: Sums, constants: list[tuple[np.ndarray, np.ndarray]], 
 
 
 def _refuse_hidden(whole: Sums, left: Sums, spec: DesignSpec, known: list[np.ndarray]) -> None:
-    """Refuse a difference of which rounding hides what is left of a column, of all rows or of a level's.
+    """Reject a difference if rounding hides what is left of a column, over all rows or those of a level.
 
     Raises
     ------
     ValueError
-        Names the columns, and the cure.
+        Names the columns, and says what to do.
     """
-    if left.products.n_rows < 2:  # of one row, nothing is spread
+    if left.products.n_rows < 2:  # one row has no spread
         return
     names = (*spec.common_names, spec.response or "y")
     lost = _is_hidden(whole.common, left.common, np.diag(whole.products.VV)[1:], spec.has_intercept)
@@ -215,19 +215,19 @@ def _refuse_hidden(whole: Sums, left: Sums, spec: DesignSpec, known: list[np.nda
         found += [f"{name} of {group.name}" for name, wrong in zip(group.effect_names, lost, strict=True) if wrong]
     if found:
         raise ValueError(
-            f"the rows that are taken away are so far from those that stay that the difference would hold little but "
-            f"rounding errors of {quoted(found)}, or these columns are constant in what stays, which sums do not show. "
-            "Sum the rows that stay again, by SufficientStatistics.of."
+            f"the subtracted rows are so far from the remaining ones that the difference would hold little but "
+            f"rounding errors for {quoted(found)}, or these columns are constant in the remaining rows, which sums do "
+            "not show. Sum the remaining rows again, with SufficientStatistics.of."
         )
 
 
 def _is_hidden(whole: Moments, left: Moments, squares: np.ndarray, centred: bool) -> np.ndarray:
-    """Of which columns so little is left of the squares that rounding may be part of it."""
+    """Which columns have so little left of their squares that it may be mostly rounding errors."""
     own = left.weight * np.diag(left.covariance if centred else left.raw)
     return np.asarray((own <= _HIDDEN * squares) & ~_is_constant(whole, centred))
 
 
 def _is_constant(moments: Moments, centred: bool) -> np.ndarray:
-    """Which columns vary by rounding alone, so that there is nothing to hide."""
+    """Which columns vary only by rounding errors, so that there is nothing to hide."""
     spread = np.diag(moments.covariance if centred else moments.raw)
     return np.asarray(spread <= np.square(_CONSTANT) * np.diag(moments.raw))

@@ -1,4 +1,4 @@
-"""A sum of very many parts, small ones and large ones, that copies no large one for every small one."""
+"""A sum of very many parts, small and large, that does not copy a large part for every small one."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _Part = TypeVar("_Part", bound=Summed)
 
 @dataclass(frozen=True)
 class Running(Generic[_Part]):
-    """Parts whose sum is asked for later.
+    """Parts whose sum is needed later.
 
-    Each has at least twice as many levels as the next, so that together they have twice as many as their sum at most,
-    and a level is copied a number of times that grows with the logarithm of the number of levels.
+    Each has at least twice as many levels as the next, so that together they have at most twice as many as their sum,
+    and the number of times a level is copied grows with the logarithm of the number of levels.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class Running(Generic[_Part]):
         Raises
         ------
         ValueError
-            It does not add up with them.
+            If it does not add up with them.
         """
         for one in self.parts:
             one.refuse(part)
@@ -42,7 +42,7 @@ class Running(Generic[_Part]):
 
     @property
     def total(self) -> _Part:
-        """The sum; needs one part."""
+        """The sum; needs at least one part."""
         *others, total = self.parts
         for part in reversed(others):
             total = part + total

@@ -1,4 +1,4 @@
-"""Sums over rows with their formula, family and labels: a commutative monoid, whoever has summed what."""
+"""Sums over rows with their formula, family and labels: a commutative monoid, whoever summed which rows."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from bayesmixed.formula.parse import ParsedFormula, parse, terms_by_factor
 
 @dataclass(frozen=True, eq=False)
 class Summed:
-    """What a Gaussian fit learns from rows, with the labels of their groups; no rows.
+    """What a Gaussian fit learns from rows, with the labels of their groups; it holds no rows.
 
-    Wherever a fit asks a `Design` for names, factors and `statistics`, it takes one of these, too.
+    Wherever a fit needs names, factors and `statistics` of a `Design`, it also accepts one of these.
 
     Attributes
     ----------
@@ -36,13 +36,13 @@ class Summed:
     sums : Sums
         Of the working response.
     seen : dict of str to numpy.ndarray of int
-        By categoric component of the effects, the number of rows of each level.
+        By categoric component of the effects, the number of rows with each level.
     orders : dict of str to numpy.ndarray
-        By column of a grouping factor that is a Categorical, all its categories.
+        For each column of a grouping factor that is a Categorical, all its categories.
     total : float
-        Sum of the response as it was given, weighted.
+        Weighted sum of the original response.
     checksum : int or None
-        Tells these rows from others, whatever their order; None where labels, or columns, were replaced.
+        Distinguishes these rows, in any order, from others; None if labels or columns were replaced.
     """
 
     spec: DesignSpec
@@ -55,7 +55,7 @@ class Summed:
 
     @classmethod
     def of_rows(cls, spec: DesignSpec, design: Design, table: Table, family: Family) -> Self:
-        """Sum over the rows of a design, whose columns `table` has read."""
+        """Sum over the rows of a design, whose columns were read by `table`."""
         seen: dict[str, np.ndarray] = {}
         for part in spec.parts:
             seen |= part.occurrences(table)
@@ -72,11 +72,11 @@ class Summed:
             spec, sums = _with_levels(spec, there), replace(sums, products=products)
         return cls(spec, family, sums, seen, orders, total, checksum(design))
 
-    # ---- what a fit asks for
+    # ---- what a fit needs
 
     @property
     def statistics(self) -> Sums:
-        """All sums over the rows that a fit reads."""
+        """All sums over the rows that a fit uses."""
         return self.sums
 
     @property
@@ -101,7 +101,7 @@ class Summed:
 
     @property
     def common_terms(self) -> tuple[str, ...]:
-        """The formula's term that each column belongs to."""
+        """The term of the formula to which each column belongs."""
         return self.spec.common_terms
 
     @property
@@ -110,16 +110,16 @@ class Summed:
         return self.spec.common.contains
 
     def working(self, family: Family) -> Self:
-        """Itself: the response that was summed is the working one."""
+        """Itself: the summed response is the working one."""
         return self
 
     def squares(self) -> dict[str, np.ndarray]:
-        """By factor: the sum over rows of z z', weighted."""
+        """By factor: the weighted sum over rows of z z'."""
         moments = zip(self.groups, self.sums.effects, strict=True)
         return {group.name: measured.raw * measured.weight for group, measured in moments}
 
     def few(self, minimum: int = 5) -> dict[str, int]:
-        """By factor the number of groups of fewer rows, where there are any."""
+        """By factor, the number of groups with fewer than `minimum` rows, if there are any."""
         found = {
             group.name: int(np.count_nonzero(counts < minimum))
             for group, counts in zip(self.groups, self.sums.products.counts, strict=True)
@@ -148,7 +148,7 @@ class Summed:
         Raises
         ------
         ValueError
-            Parts that do not belong together.
+            If the parts do not belong together.
         """
         spec, sums = DesignSpec.from_state(state["spec"]), state["sums"]
         p, expected = len(spec.common_names), [(len(g.effect_names), len(g.levels)) for g in spec.groups]
@@ -165,7 +165,7 @@ class Summed:
         Raises
         ------
         ValueError
-            They are of another formula, family or coding; says which.
+            If they have another formula, family or coding; says which.
         """
         if not isinstance(other, Summed):
             return NotImplemented
@@ -182,17 +182,17 @@ class Summed:
         )
 
     def __radd__(self, other: int) -> Self:
-        """Nothing and these are these, so that ``sum`` takes a list of statistics."""
+        """Adding these to 0 gives these, so that ``sum`` accepts a list of statistics."""
         return self if isinstance(other, int) and other == 0 else NotImplemented
 
     def __sub__(self, other: Self) -> Self:
-        """Statistics of the rows that are not those of `other`; levels that have none left vanish.
+        """Statistics of these rows without those of `other`; levels with no rows left are dropped.
 
         Raises
         ------
         ValueError
-            As in ``+``; or counts, weights, squares or labels show that `other` is not part of these; or rounding hides
-            what is left of a column.
+            As in ``+``; also if counts, weights, squares or labels show that `other` is not part of these, or if
+            rounding hides what is left of a column.
         """
         if not isinstance(other, Summed):
             return NotImplemented
@@ -232,19 +232,19 @@ class Summed:
         return replace(self.spec, groups=tuple(groups)), orders, mine, theirs
 
     def refuse(self, other: Summed) -> None:
-        """Refuse what does not add up with these.
+        """Reject statistics that cannot be added to these.
 
         Raises
         ------
         ValueError
         """
         if difference := differences(self, other):
-            raise ValueError(f"these statistics do not add up: {difference}")
+            raise ValueError(f"these statistics cannot be added: {difference}")
         for a, b in zip(self.groups, other.groups, strict=True):
             refuse_levels(a.factor_levels, b.factor_levels)
 
     def relabelled(self, column: str, mapping: Mapping[Any, Any]) -> Self:
-        """The same with other labels of a column of grouping factors; see `SufficientStatistics.with_labels`."""
+        """The same with new labels of a column of grouping factors; see `SufficientStatistics.with_labels`."""
         groups, places = [], []
         for group in self.groups:
             levels, place = group.factor_levels, np.arange(len(group.levels))
@@ -265,12 +265,12 @@ class Summed:
     # ---- what is fitted
 
     def as_fitted(self, parsed: ParsedFormula | None, group_prior: str | Mapping[str, str]) -> Self:
-        """What a fit of the rows would have made of the formula: no levels that never came, blocks as they are asked.
+        """As a fit to the rows would have read the formula: without levels that never occur, with the requested blocks.
 
         Parameters
         ----------
         parsed : ParsedFormula, or None
-            Of these statistics; None where X's columns are the common effects.
+            Of these statistics; None if X's columns are the common effects.
         group_prior : {"lkj", "independent"} or dict by factor
         """
         terms = {} if parsed is None else terms_by_factor(parsed)
@@ -287,11 +287,11 @@ class Summed:
         same = all(len(own) == own.shape[1] for own in (A, *B))
         if same:
             return replace(self, spec=spec)
-        # rows that are evaluated without these levels have other columns, and another checksum
+        # rows evaluated without these levels have other columns, and another checksum
         return replace(self, spec=spec, sums=self.sums.of_columns(A, B), checksum=None)
 
 
-Measured = Design | Summed  # what a Gaussian fit may be made from
+Measured = Design | Summed  # what a Gaussian model can be fitted to
 Named = Design | Summed | DesignSpec  # what knows the names of columns and factors
 
 
@@ -305,7 +305,7 @@ def _with_levels(spec: DesignSpec, there: list[np.ndarray]) -> DesignSpec:
 
 
 def _of_bars(bars: Iterable[Any], maps: list[np.ndarray]) -> np.ndarray:
-    """The matrix of a factor's effects, of those of its bars' columns."""
+    """The matrix of a factor's effects, from those of its bars' columns."""
     parts = []
     for bar, own in zip(bars, maps, strict=True):
         parts += [np.eye(1), own] if bar.has_intercept else [own]
@@ -323,18 +323,18 @@ def _checksum(a: int | None, b: int | None, sign: int) -> int | None:
 
 
 def means_the_same(formula: str | None, other: str | None) -> bool:
-    """Whether two formulas differ in how they are written alone."""
+    """Whether two formulas differ only in how they are written."""
     if formula == other or formula is None or other is None:
         return formula == other
     return replace(parse(formula), text="") == replace(parse(other), text="")
 
 
 def differences(a: Summed, b: Summed) -> str:
-    """Why two statistics are not of the same model, and the cure; empty where they are."""
+    """Why two statistics do not belong to the same model, and what to do; empty if they do."""
     if (a.family.name, a.family.link.name) != (b.family.name, b.family.link.name):
-        return f"one is of family {a.family.name!r}, the other of {b.family.name!r}."
+        return f"one has family {a.family.name!r}, the other {b.family.name!r}."
     if not means_the_same(a.spec.formula, b.spec.formula):
-        return f"one is of the formula {a.spec.formula!r}, the other of {b.spec.formula!r}."
+        return f"one has the formula {a.spec.formula!r}, the other {b.spec.formula!r}."
     for mine, theirs in zip(a.spec.parts, b.spec.parts, strict=True):
         if mine == theirs:
             continue
@@ -342,14 +342,14 @@ def differences(a: Summed, b: Summed) -> str:
             for c, d in zip(term, other, strict=False):
                 if c.levels != d.levels:
                     return (
-                        f"the category {c.name!r} has levels {quoted(c.levels or ())} in one, "
+                        f"the category {c.name!r} has levels {quoted(c.levels or ())} in one and "
                         f"{quoted(d.levels or ())} in the other. State all of them, "
-                        f"categories={{{c.variables[0]!r}: [...]}}, or pass like= the other statistics."
+                        f"categories={{{c.variables[0]!r}: [...]}}, or pass the other statistics as like=."
                     )
                 if c != d:
                     return (
-                        f"{c.name!r} has learned from the rows of each, and is not the same. Pass like= the other "
-                        "statistics, so that one part's values serve for all."
+                        f"{c.name!r} has learned different values from the rows of each. Pass the other statistics as "
+                        "like=, so that one part's values are used for all."
                     )
-        return f"columns {quoted(mine.names)} in one, {quoted(theirs.names)} in the other."
+        return f"one has columns {quoted(mine.names)}, the other {quoted(theirs.names)}."
     return ""

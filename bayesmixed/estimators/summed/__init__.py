@@ -1,1 +1,1 @@
-"""Estimators that are fitted to sums over rows: the sums that users keep, send and add, and what fits them."""
+"""Fit estimators to sums over rows: the sums that users keep, send and add, and what fits them."""

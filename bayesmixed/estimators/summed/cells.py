@@ -1,8 +1,8 @@
-"""Cells of few rows whose sums are among statistics: those of a group where a column of zeros and ones is 1, or 0.
+"""Cells of few rows whose sums statistics reveal: rows, perhaps of a group, where columns of zeros and ones are 1 or 0.
 
-Of two such columns u, v, sum w u v is the weight of the rows where both are 1, and sum w u - sum w u v that of those
-where u is 1 and v is not. The response's sum over a cell is known where u v is a column itself, as it is of an
-interaction, of columns that exclude each other, and of one that the other contains.
+For two such columns u and v, sum w u v is the weight of the rows where both are 1, and sum w u - sum w u v that of the
+rows where u is 1 and v is not. The response's sum over a cell is known if u v is itself a column, as with an
+interaction, with columns that exclude each other, and if one column contains the other.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from bayesmixed.design.summed.remainder import zeros_and_ones
 from bayesmixed.design.summed.summed import Summed
 from bayesmixed.errors import quoted
 
-_ROUNDING = 1e-9  # of all weight: as good as none
+_ROUNDING = 1e-9  # share of the total weight that counts as none
 
 
 def small_cells(statistics: Summed, minimum: int) -> list[str]:
-    """Columns that have cells of fewer rows, and more than none, in words; where rows have weights, these count.
+    """Columns that have nonempty cells of fewer than `minimum` rows, in words; if rows have weights, these count.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def small_cells(statistics: Summed, minimum: int) -> list[str]:
 def _small(
     products: np.ndarray, names: Sequence[str], terms: Sequence[str], ones: int | None, limits: tuple[float, float]
 ) -> list[str]:
-    """Names of columns that have small cells; `products` of them is (k, k, J), and `ones` the column of ones."""
+    """Names of columns that have small cells; their `products` are (k, k, J), and `ones` is the column of ones."""
     found = set()
     for columns, weight in _cells(products, terms, ones):
         if np.any((weight > limits[0]) & (weight < limits[1])):
@@ -59,7 +59,7 @@ def _small(
 
 
 def _cells(products: np.ndarray, terms: Sequence[str], ones: int | None) -> Iterator[tuple[set[int], np.ndarray]]:
-    """The weight of cells, and the columns that say what they are cells of."""
+    """The weight of each kind of cells, and the columns that define them."""
     own = np.einsum("iij->ij", products)
     total = own.sum(axis=1)
     for i in range(len(own)):
@@ -68,7 +68,7 @@ def _cells(products: np.ndarray, terms: Sequence[str], ones: int | None) -> Iter
         for j in range(i):
             both = products[i, j]
             if not np.any(np.abs(np.append(total, 0.0) - both.sum()) <= _ROUNDING * total.max()):
-                continue  # the sum of their product alone is known, no other over the cell
+                continue  # only the sum of their product is known, no other over the cell
             yield {i, j} - {ones}, both if ones not in (i, j) else own[i if j == ones else j]
             yield {i, j}, own[i] - both
             yield {i, j}, own[j] - both
@@ -76,12 +76,12 @@ def _cells(products: np.ndarray, terms: Sequence[str], ones: int | None) -> Iter
                 yield {i, j}, own[ones] - own[i] - own[j] + both
     if ones is None:
         return
-    for term in set(terms) - {terms[ones]}:  # the level of a category that the others are compared with
+    for term in set(terms) - {terms[ones]}:  # the reference level of a category
         columns = [k for k, name in enumerate(terms) if name == term]
         yield set(columns), own[ones] - own[columns].sum(axis=0)
 
 
 def _about_zero(sums: Sums) -> Sums:
-    """The same sums, of the columns as they are."""
+    """The same sums, about zero: of the columns as they are."""
     zero = [np.zeros(len(origin)) for origin in (sums.origin, *sums.effect_origins)]
     return sums.about(zero[0], tuple(zero[1:]))

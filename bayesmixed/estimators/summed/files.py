@@ -1,4 +1,4 @@
-"""Statistics as one file: what a site sends."""
+"""Statistics in one file, for a site to send."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bayesmixed.estimators.summed.cells import small_cells
 
 NAME = "SufficientStatistics"
 PARTS = ("statistics",)
-FEW = 5  # rows of a group below which it is small
+FEW = 5  # a group of fewer rows is small
 
 _Sums = TypeVar("_Sums", bound=Summed)
 
@@ -24,19 +24,19 @@ def save(path: str | os.PathLike[str], statistics: Summed, minimum: int) -> None
 
     if small := _small(statistics, minimum):
         raise ValueError(
-            f"statistics of fewer than {minimum} rows would be written: {small}. Leave these rows out, or join groups, "
-            "before the statistics are made."
+            f"the file would hold statistics of fewer than {minimum} rows: {small}. Leave out these rows, or merge "
+            "groups, before making the statistics."
         )
     if minimum == 1 and (small := _small(statistics, FEW)):
         warn(
-            f"the file gives away what few rows hold: {small} of fewer than {FEW} rows. save(..., minimum={FEW}) "
-            "refuses them."
+            f"the file reveals the contents of small sets of rows: {small} of fewer than {FEW} rows. "
+            f"save(..., minimum={FEW}) raises an error instead."
         )
     archive.write(path, NAME, {"statistics": statistics.state})
 
 
 def _small(statistics: Summed, minimum: int) -> str:
-    """Groups, cells and levels of categories of fewer rows, in words."""
+    """Groups, cells and levels of categories with fewer than `minimum` rows, in words."""
     found = [f"{statistics.n_rows:,} rows in all"] if 0 < statistics.n_rows < minimum else []
     found += [f"{number:,} groups of {name!r}" for name, number in statistics.few(minimum).items()]
     names = [group.name for group in statistics.groups]
@@ -58,7 +58,7 @@ def load(path: str | os.PathLike[str], kind: type[_Sums]) -> _Sums:
 
 
 def restore(path: str | os.PathLike[str], kind: type[_Sums], tree: dict) -> _Sums:
-    """Statistics of what a file holds."""
+    """Statistics from the contents of a file."""
     from bayesmixed.estimators import archive  # noqa: PLC0415 - knows what every engine stores
 
     with archive.damaged(path):

@@ -1,4 +1,4 @@
-"""`fit` of a source of rows that are not in memory: their sums, once it is sure that sums will do."""
+"""`fit` to rows that are not in memory: their sums, after checking that sums are sufficient."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WHAT = "fit of rows that are not in memory"
 
 
 def chunked(X: Any, formula: str | None) -> Source | None:
-    """The source that X is, if its rows are not in memory; frames one after the other are one with a formula only."""
+    """X as a source, if its rows are not in memory; an iterable of frames counts as one only if there is a formula."""
     source = find_source(X)
     if source is None or source.in_memory or (formula is None and isinstance(source, (Frames, Made))):
         return None
@@ -36,9 +36,9 @@ def sum_for_fit(estimator: Any, source: Source, y: Any, sample_weight: Any) -> t
     Raises
     ------
     FormulaError, ValueError, TypeError
-        See `sum_source`; y, or weights, that are not columns of the source.
+        As in `sum_source`; and for y or weights that are not columns of the source.
     SamplerError
-        A sampler, or a prior, that needs the rows.
+        For a sampler or a prior that needs all rows at once.
     """
     family = estimator._find_family()
     parsed = _formula(estimator, y, sample_weight)
@@ -55,11 +55,11 @@ def sum_for_fit(estimator: Any, source: Source, y: Any, sample_weight: Any) -> t
 def _formula(estimator: Any, y: Any, sample_weight: Any) -> ParsedFormula:
     if y is not None:
         raise ValueError(
-            "y beside rows that are not in memory: the response has to be one of their columns, which the formula "
-            "names, 'y ~ ...'."
+            "y cannot be passed separately for rows that are not in memory: the response must be one of their "
+            "columns, named in the formula, 'y ~ ...'."
         )
     if sample_weight is not None and not isinstance(sample_weight, str):
-        raise ValueError("sample_weight of rows that are not in memory has to be the name of a column that holds it.")
+        raise ValueError("for rows that are not in memory, sample_weight must be the name of one of their columns.")
     parsed = None if estimator.formula is None else parse(estimator.formula)
     if parsed is None or parsed.response is None:
         raise FormulaError(
@@ -69,12 +69,12 @@ def _formula(estimator: Any, y: Any, sample_weight: Any) -> ParsedFormula:
 
 
 def _refuse(estimator: Any, family: Family) -> None:
-    """Refuse what no sums will do for, before anything is read."""
+    """Reject settings for which sums are not sufficient, before anything is read."""
     if not family.collapses:
         possible = [name for name, one in FAMILIES.items() if one.collapses]
         raise ValueError(
-            f"{_WHAT} is for families {quoted(possible)}, whose rows can be summed; {family.name!r} needs all rows at "
-            "once. Fit a frame in memory: a sample of the rows, or fewer columns."
+            f"{_WHAT} is only for families {quoted(possible)}, whose rows can be summed; {family.name!r} needs all "
+            "rows at once. Fit a frame in memory: a sample of the rows, or fewer columns."
         )
     if estimator.trials is not None:
         raise ValueError(f"the trials {estimator.trials!r} are for family='binomial', not for family={family.name!r}.")

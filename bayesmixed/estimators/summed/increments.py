@@ -1,4 +1,4 @@
-"""Rows that arrive in parts: their sums are added at once, and the posterior is drawn when it is asked for."""
+"""Rows that arrive in parts: their sums are added at once, and the posterior is drawn when it is needed."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from bayesmixed.design.summed.running import Running
 from bayesmixed.design.summed.summed import Summed
 from bayesmixed.errors import quoted
 from bayesmixed.estimators.inputs import Rows, read_formula, read_rows
-from bayesmixed.estimators.summed.learning import formula_of, learn_sums, refuse_settings, refuse_sums
+from bayesmixed.estimators.summed.learning import formula_of, learn_sums, refuse_settings, require_rows
 from bayesmixed.estimators.summed.reading import refuse_learning, summed
 from bayesmixed.families import FAMILIES
 from bayesmixed.formula.parse import parse
 
-# what a posterior gives an estimator
+# attributes that an estimator gets from its posterior
 OF_POSTERIOR = ("design_spec_", "priors_", "diagnostics_", "coef_", "intercept_", "_posterior", "_rows", "_idata")
 
 
 class Increments:
-    """An estimator whose posterior may wait: of rows that were added, drawn when a value of it is read.
+    """An estimator whose posterior may wait: rows are added, and it is drawn when one of its values is read.
 
     Between `partial_fit` and then, the estimator has sums and a seed, and none of `OF_POSTERIOR`.
     """
@@ -31,13 +31,13 @@ class Increments:
     _summed: Running[Summed] | None
 
     def _add_rows(self, X: Any, y: Any, sample_weight: Any) -> None:
-        """Add rows to those that were learned from; where that fails, nothing has changed.
+        """Add rows to those already learned; if that fails, nothing changes.
 
-        The lock stays from the first call on, as other threads may wait for it.
+        The lock is kept from the first call on, as other threads may be waiting for it.
         """
         est: Any = self
         own = vars(est)
-        refuse_sums(X, "partial_fit")
+        require_rows(X, "partial_fit")
         with own.setdefault("_lock", RLock()):
             before = own.copy()
             try:
@@ -62,7 +62,7 @@ class Increments:
         Raises
         ------
         ValueError
-            The fit has kept none.
+            If the fit has kept none.
         """
         if "_summed" not in vars(self):
             return None
@@ -70,8 +70,8 @@ class Increments:
             sampler = vars(self)["_posterior"].draws.diagnostics["sampler"]
             possible = [name for name, one in FAMILIES.items() if one.collapses]
             raise ValueError(
-                f"partial_fit adds to sums over rows, which families {quoted(possible)} have where effects integrate "
-                f"out; this fit is of family {vars(self)['_posterior'].family.name!r}, by the {sampler} sampler. Fit "
+                f"partial_fit adds to sums over rows, which only fits of families {quoted(possible)} without NUTS "
+                f"have; this fit is of family {vars(self)['_posterior'].family.name!r}, by the {sampler} sampler. Fit "
                 "old and new rows together, or use condition."
             )
         return self._summed
@@ -79,12 +79,14 @@ class Increments:
     def _part(self, X: Any, y: Any, sample_weight: Any, known: Running[Summed] | None) -> Summed:
         """Sums of new rows."""
         est: Any = self
-        est._validate_params()  # they may have been set since the part before
+        est._validate_params()  # they may have been changed since the previous part
         family = est._find_family()
         if not family.collapses:
             possible = [name for name, one in FAMILIES.items() if one.collapses]
-            raise ValueError(f"partial_fit is for families {quoted(possible)}; {family.name!r} needs all rows at once.")
-        # after a fit of statistics the formula may be theirs
+            raise ValueError(
+                f"partial_fit is only for families {quoted(possible)}; {family.name!r} needs all rows at once."
+            )
+        # after a fit to statistics, the formula may be theirs
         parsed = read_formula(est.formula, X) if known is None else formula_of(est.formula, known.parts[0])
         refuse_learning(parsed, "partial_fit")
         _, (frame, column, weights, _) = read_rows(est, parsed, family, (X, y, sample_weight), known is None)
@@ -99,9 +101,9 @@ class Increments:
     def _sums_with(
         self, part: Summed, rows: tuple[pd.DataFrame, pd.Series, np.ndarray | None]
     ) -> Running[Summed] | None:
-        """The fit's sums and those of more rows, `part` in the fit's columns; None where the fit has kept none.
+        """The fit's sums and those of more rows, `part` in the fit's columns; None if the fit has kept none.
 
-        Where the kept sums have levels that no row of the fit had, the rows are summed with these.
+        If the kept sums have levels that no row of the fit had, the new rows are summed with these levels.
         """
         est: Any = self
         known = self._summed
@@ -114,7 +116,7 @@ class Increments:
         return known.plus(part)
 
     def _is_waiting(self) -> bool:
-        """Whether rows were added that no posterior was drawn of yet."""
+        """Whether rows were added for which no posterior has been drawn yet."""
         return "_seed" in vars(self) and "_posterior" not in vars(self)
 
     def _draw_now(self) -> None:
@@ -130,20 +132,20 @@ class Increments:
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            """What the posterior gives, drawn now if it was not yet; by one thread, which others wait for."""
+            """Values of the posterior, which is drawn now if it was not before: by one thread, while others wait."""
             if name in OF_POSTERIOR and "_lock" in vars(self):
                 with vars(self)["_lock"]:
                     if self._is_waiting():
                         self._draw_now()
                 if name in vars(self):
                     return vars(self)[name]
-            if hasattr(type(self), name):  # a property that asks for a fit
+            if hasattr(type(self), name):  # a property that needs a fit
                 check_is_fitted(self)
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()  # type: ignore[misc, assignment]
-        if state.get("_summed") is not None:  # as large as the sum, however many parts there were
+        if state.get("_summed") is not None:  # no larger than the sum, however many parts there were
             state = state | {"_summed": Running((state["_summed"].total,))}
         return {name: value for name, value in state.items() if name != "_lock"}
 

@@ -1,4 +1,4 @@
-"""What a fit is made from where the rows were summed: the same checks as of rows, by sums."""
+"""What a fit to summed rows needs: the same checks as for rows, based on sums."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from bayesmixed.design.factors import refuse_single_levels, resolve_group_prior
+from bayesmixed.design.frames import kind_of
+from bayesmixed.design.sources.find import find_source
 from bayesmixed.design.spec import DesignSpec
 from bayesmixed.design.summed.summed import Summed
 from bayesmixed.errors import FormulaError, SamplerError, quoted
@@ -19,11 +21,11 @@ from bayesmixed.priors.resolve import stated_priors
 from bayesmixed.sampling.shared import not_normal
 
 _OF_SUMS = ("auto", "collapsed", "gibbs")  # samplers that need no rows
-_CONSTANT = 1e-14  # of y's root mean square: a spread that is rounding
+_CONSTANT = 1e-14  # times y's root mean square: a smaller spread is a rounding error
 
 
 def learn_sums(estimator: Any, statistics: Summed) -> Summed:
-    """Check statistics as the rows of a fit are checked, and take out what no row has.
+    """Check statistics in the same way as the rows of a fit, and remove what no row has.
 
     Parameters
     ----------
@@ -34,14 +36,15 @@ def learn_sums(estimator: Any, statistics: Summed) -> Summed:
     Raises
     ------
     FormulaError
-        They are of another formula.
+        If they belong to another formula.
     ValueError
-        They are of another family; the response is constant.
+        If they belong to another family, or the response is constant.
     """
     family, parsed = estimator._find_family(), formula_of(estimator.formula, statistics)
     if (family.name, family.link.name) != (statistics.family.name, statistics.family.link.name):
         raise ValueError(
-            f"the statistics are of family {statistics.family.name!r}, the estimator is of family={family.name!r}."
+            f"the statistics were made for family {statistics.family.name!r}, but the estimator has "
+            f"family={family.name!r}."
         )
     if estimator.trials is not None:
         raise ValueError(f"the trials {estimator.trials!r} are for family='binomial', not for family={family.name!r}.")
@@ -63,12 +66,12 @@ def learn_sums(estimator: Any, statistics: Summed) -> Summed:
 
 
 def formula_of(formula: str | None, statistics: Summed) -> ParsedFormula | None:
-    """The statistics' formula, which the estimator's has to be.
+    """The formula of the statistics, with which the estimator's must agree.
 
     Raises
     ------
     FormulaError
-        It is another one.
+        If it does not.
     """
     spec = statistics.spec
     theirs = None if spec.formula is None else parse(spec.formula)
@@ -77,48 +80,48 @@ def formula_of(formula: str | None, statistics: Summed) -> ParsedFormula | None:
     mine = parse(formula)
     if theirs is None or _right(mine) != _right(theirs) or mine.response not in (None, spec.response):
         raise FormulaError(
-            f"the estimator's formula is {formula!r}, and the sums over rows are of {spec.formula!r} alone. "
+            f"the estimator's formula is {formula!r}, but the sums over rows were made for {spec.formula!r}. "
             f"Write formula={spec.formula!r}, or formula=None."
         )
     return theirs
 
 
 def _right(parsed: ParsedFormula) -> tuple[Any, ...]:
-    """What a formula says beside its response."""
+    """What a formula says apart from its response."""
     return parsed.common, parsed.groups, parsed.variables
 
 
 def refuse_settings(estimator: Any, part: Summed | DesignSpec, family: Family, what: str = "partial_fit") -> None:
-    """Refuse parameters under which no posterior of sums can be drawn, whatever rows may come.
+    """Reject parameters with which no posterior can be drawn from sums, whatever the rows.
 
     Parameters
     ----------
     estimator : MixedModel
     part : Summed or DesignSpec
-        Of its formula, of some rows.
+        For its formula and some rows.
     family : Family
     what : str, default="partial_fit"
-        What keeps sums.
+        The method that keeps sums, for messages.
 
     Raises
     ------
     SamplerError
-        A sampler that needs rows, or a prior that keeps effects from integrating out.
+        For a sampler that needs rows, or a prior that prevents effects from being integrated out.
     ValueError
-        Names or values of `priors`, `lkj_eta` or `group_prior`.
+        For invalid names or values in `priors`, `lkj_eta` or `group_prior`.
     """
     resolve_group_prior(estimator.group_prior, tuple(group.name for group in part.groups))
     priors = stated_priors(part, family, estimator.priors, estimator.lkj_eta)
     refuse_sampler(estimator, what)
     if found := not_normal(priors):
         raise SamplerError(
-            f"{what} keeps sums over rows, of which only Normal priors of common effects integrate out, not "
-            f"{found}. State Normal ones, or fit all rows together."
+            f"{what} keeps only sums over rows, for which common effects need Normal priors; found {found}. Use Normal "
+            "priors, or fit all rows together."
         )
 
 
 def refuse_sampler(estimator: Any, what: str) -> None:
-    """Refuse a sampler that needs rows.
+    """Reject a sampler that needs rows.
 
     Raises
     ------
@@ -126,13 +129,13 @@ def refuse_sampler(estimator: Any, what: str) -> None:
     """
     if estimator.sampler not in _OF_SUMS:
         raise SamplerError(
-            f"{what} keeps sums over rows, and sampler={estimator.sampler!r} needs the rows themselves. Use one "
+            f"{what} keeps only sums over rows, but sampler={estimator.sampler!r} needs the rows themselves. Use one "
             f"of {quoted(_OF_SUMS)}, or fit all rows together."
         )
 
 
-def refuse_sums(X: Any, what: str = "what is asked") -> None:
-    """Refuse statistics where rows are needed.
+def require_rows(X: Any, what: str = "this method") -> None:
+    """Reject statistics, and rows that are not in one frame, if rows are needed.
 
     Parameters
     ----------
@@ -147,5 +150,11 @@ def refuse_sums(X: Any, what: str = "what is asked") -> None:
     """
     if isinstance(X, Summed):
         raise TypeError(
-            f"{what} needs rows, got {type(X).__name__}; sums over rows are for fit alone; a + b adds some to others."
+            f"{what} needs rows, got {type(X).__name__}; only fit accepts sums over rows, and a + b adds them up."
+        )
+    source = find_source(X)
+    if source is not None and not source.in_memory:
+        raise TypeError(
+            f"{what} needs rows in memory, got {kind_of(X)}: pass one frame, for example from X.collect(), "
+            "X.compute(), X.read_all() or pandas.read_parquet(X), or pass part after part in a loop."
         )

@@ -1,4 +1,4 @@
-"""What is asked of a chunk of rows: what has to be known of all, and sums."""
+"""What is computed from a chunk of rows: sums, and what must be known of all rows before."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bayesmixed.design.spec import DesignSpec
 from bayesmixed.design.summed.running import Running
 from bayesmixed.errors import FormulaError
 from bayesmixed.estimators.inputs import rows_that_count
-from bayesmixed.estimators.summed.reading import declared, summed
+from bayesmixed.estimators.summed.reading import declared, refuse_absent, summed
 from bayesmixed.families.base import Family
 from bayesmixed.formula.parse import ParsedFormula
 from bayesmixed.posterior.container import check_columns, check_names
@@ -24,7 +24,7 @@ from bayesmixed.posterior.container import check_columns, check_names
 
 @dataclass(frozen=True)
 class Reading:
-    """What is read of a source, and what it is summed to; it travels to workers.
+    """What is read from a source, and how it is summed; it is sent to workers.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class Reading:
     weights : str or None
         The column of the weights.
     categories : dict of str
-        Levels that are stated.
+        Stated levels.
     """
 
     kind: type[Any]
@@ -47,44 +47,50 @@ class Reading:
 
     @property
     def used(self) -> tuple[str, ...]:
-        """The columns that are read."""
+        """The columns that the formula uses, and that of the weights."""
         more = [name for name in (self.parsed.response, self.weights) if name is not None]
         return tuple(dict.fromkeys([*self.parsed.columns, *more]))
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that are read; stated levels are also checked for columns that the formula does not use."""
+        return tuple(dict.fromkeys([*self.used, *self.categories]))
+
     def require(self, frame: pd.DataFrame) -> None:
-        """Refuse a frame that lacks a column that is read.
+        """Reject a frame that lacks a column that is needed.
 
         Raises
         ------
         FormulaError
         """
+        refuse_absent(self.categories, frame)
         if self.weights is not None and self.weights not in frame.columns:
             raise FormulaError(f"sample_weight names {self.weights!r}, which is not a column of the source.")
         require_columns(frame, self.used, self.parsed.text)
 
     def rows(self, frame: pd.DataFrame, weights: Any = None) -> tuple[pd.DataFrame, pd.Series, np.ndarray | None]:
-        """Columns, response and weights of the rows that count; `weights` where they are no column.
+        """Columns, response and weights of the rows that count; `weights` if they are not a column.
 
         Raises
         ------
         FormulaError
-            A column is not there.
+            If a column is missing.
         """
         self.require(frame)
         if self.weights is not None:
             weights = frame[self.weights]
-            if (weights == 0).all():  # of a chunk, if not of all rows
+            if (weights == 0).all():  # in this chunk, if not in all rows
                 frame, weights = frame.head(0), None
         frame, column, w, _ = rows_that_count(np.empty(len(frame)), frame, frame[self.parsed.response], weights)
         return frame, column, w
 
     def whole(self, frame: pd.DataFrame, weights: Any, spec: DesignSpec | None) -> Any:
-        """Sums over all rows of a source, which are in memory.
+        """Sums over all rows of a source in memory.
 
         Raises
         ------
         ValueError
-            No row counts.
+            If no row counts.
         """
         rows = self.rows(frame, weights)
         if not len(rows[0]):
@@ -92,20 +98,21 @@ class Reading:
         return summed(self.kind, self.parsed, rows, self.family, spec=spec, categories=self.categories)
 
     def look(self, frame: pd.DataFrame) -> Wanted | None:
-        """What has to be known of all rows; None where none of these counts."""
+        """What must be known of all rows; None if none of these rows counts."""
         rows, _, _ = self.rows(frame)
         return Wanted.of(self.parsed, rows, self.categories) if len(rows) else None
 
     def find(self, frame: pd.DataFrame, wanted: Wanted) -> Known:
-        """What rows show of it; of all columns, only those that it needs have to be there."""
+        """What rows show of it; only the columns that it needs must be present."""
         weights = None
         if self.weights is not None:
             weights = frame[self.weights].to_numpy(dtype=float, na_value=np.nan)
-            frame, weights = frame[weights > 0], weights[weights > 0]
+            counts = (weights > 0) & (weights < np.inf)  # infinite weights raise an error when rows are summed
+            frame, weights = frame[counts], weights[counts]
         return wanted.find(frame, weights)
 
     def learn(self, frame: pd.DataFrame, known: Known | None) -> DesignSpec | None:
-        """The columns' spec; None where no row counts."""
+        """The spec of the columns; None if no row counts."""
         rows, _, _ = self.rows(frame)
         if not len(rows):
             return None
@@ -117,7 +124,7 @@ class Reading:
         return spec
 
     def add(self, frame: pd.DataFrame, spec: DesignSpec, wanted: Wanted | None) -> Total:
-        """Sums over rows, and what they show of what was known before."""
+        """Sums over rows, and what the rows show of what was known before."""
         rows = self.rows(frame)
         parts: Running[Any] = Running()
         if len(rows[0]):

@@ -1,4 +1,4 @@
-"""Rows of a frame become sums: columns read and checked as in a fit, by a formula that may have been learned before."""
+"""Sum the rows of a frame: columns are read and checked as in a fit, by a formula that may have been learned before."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def summed(
     Parameters
     ----------
     kind : type
-        `Summed`, or what is to be returned in its place.
+        `Summed`, or the subclass to return.
     parsed : ParsedFormula, or None
         None: all columns are common effects.
     rows : tuple of DataFrame, Series and numpy.ndarray or None
         Columns, response and weights of rows that count.
     family : Family
     spec : DesignSpec, optional
-        What other rows have taught of the columns. Default: learned from these.
+        What was learned about the columns from other rows. Default: learned from these.
     categories : dict of str, optional
         Levels of common categoricals.
     whole : bool, default=True
@@ -55,7 +55,7 @@ def summed(
     Raises
     ------
     FormulaError, ValueError
-        As in a fit; and for a level that `spec` does not know.
+        As in a fit; also for a level that `spec` does not have.
     """
     frame, column, weights = rows
     y = as_numbers(column)
@@ -71,12 +71,12 @@ def summed(
             spec, design = spec.releveled(table)
         except UnknownLevelsError as error:
             levels = list(error.component.levels or ())
-            name = next(name for name in error.component.variables if name in table.columns)  # a contrast is none
+            name = next(name for name in error.component.variables if name in table.columns)  # not a contrast's
             raise FormulaError(
                 f"{error.component.name!r} has levels that the first rows did not have: {quoted(error.unknown)} (known "
-                f"levels: {quoted(levels)}; a fit keeps those that its rows show). State all of them before the first "
-                f"part, categories={{{name!r}: [...]}}, or make the column a Categorical of all categories; if they "
-                f"are a sample from a population, make it a group effect, (1 | {name})."
+                f"levels: {quoted(levels)}; a fit keeps only levels that its rows have). State all levels before the "
+                f"first part, categories={{{name!r}: [...]}}, or make the column a Categorical with all categories; if "
+                f"they are a sample from a population, make it a group effect, (1 | {name})."
             ) from None
     check_units(design)
     return kind.of_rows(spec, design, table, family)
@@ -100,13 +100,13 @@ def _learn(parsed: ParsedFormula | None, frame: pd.DataFrame, table: Table) -> t
             raise
         stated = ", ".join(f"{name!r}: [...]" for name in single)
         raise FormulaError(
-            f"{error} These rows show a single level of {quoted(single)}; if others have more, state all of them, "
-            f"categories={{{stated}}}, or make the column a Categorical of all categories."
+            f"{error} These rows have a single level of {quoted(single)}; if others have more, state all of them, "
+            f"categories={{{stated}}}, or make the column a Categorical with all categories."
         ) from None
 
 
 def _of_one_level(parsed: ParsedFormula, table: Table) -> list[str]:
-    """Columns that are categories, by themselves or by C(), and of which no more than one is known."""
+    """Columns that are categories, by type or by C(), and have at most one known level."""
     text, found = parsed.text.replace(" ", ""), []
     for name, column in table.columns.items():
         if isinstance(column, Category):
@@ -119,27 +119,36 @@ def _of_one_level(parsed: ParsedFormula, table: Table) -> list[str]:
 
 
 def declared(frame: pd.DataFrame, categories: Mapping[str, Any] | None) -> pd.DataFrame:
-    """The frame with the levels of its categories as they were stated.
+    """The frame with the stated levels of its categories.
 
     Raises
     ------
     FormulaError
-        A column is not there, or has a value that is none of its levels.
+        If a column is missing, or has a value that is not one of its levels.
     """
+    refuse_absent(categories or {}, frame)
     for name, levels in (categories or {}).items():
-        if name not in frame.columns:
-            raise FormulaError(f"categories names {name!r}, which is not a column of X.")
         column, known = frame[name], list(levels)
         if unknown := column[~column.isin(known) & column.notna()].unique().tolist():
-            raise FormulaError(
-                f"column {name!r} holds {quoted(unknown)}, which categories does not name (it names {quoted(levels)})."
-            )
+            raise FormulaError(f"column {name!r} holds {quoted(unknown)}, but categories lists only {quoted(levels)}.")
         frame = frame.assign(**{name: pd.Categorical(column, categories=known)})
     return frame
 
 
+def refuse_absent(categories: Iterable[str], frame: pd.DataFrame) -> None:
+    """Reject levels that are stated for a missing column.
+
+    Raises
+    ------
+    FormulaError
+    """
+    for name in categories:
+        if name not in frame.columns:
+            raise FormulaError(f"categories names {name!r}, which is not a column of X.")
+
+
 def refuse_learning(parsed: ParsedFormula | None, where: str, calls: Iterable[str] | None = None) -> None:
-    """Refuse calls that would have to see all rows before the first is summed.
+    """Reject calls that would have to see all rows before the first is summed.
 
     Parameters
     ----------
@@ -147,22 +156,22 @@ def refuse_learning(parsed: ParsedFormula | None, where: str, calls: Iterable[st
     where : str
         Where the rows come from.
     calls : iterable of str, optional
-        The calls that are refused. Default: all that learn.
+        The calls to reject. Default: all that learn.
 
     Raises
     ------
     FormulaError
-        Names the calls, and the cure.
+        Names the calls, and says what to do.
     """
     texts: Iterable[str] = [] if parsed is None else [parsed.common, *(t.effects_formula for t in parsed.groups)]
     if calls is None:
         calls = [call for text in texts for call in calls_that_learn(text)]
     if found := list(dict.fromkeys(calls)):
         has_spline = any(call.startswith("bs(") for call in found)
-        spline = f" A spline of stated knots learns nothing: {FIXED_SPLINE}." if has_spline else ""
+        spline = f" A spline with stated knots learns nothing: {FIXED_SPLINE}." if has_spline else ""
         raise FormulaError(
-            f"{quoted(found)} would learn from the first rows of {where}, and others would have taught something else. "
+            f"{quoted(found)} would learn only from the first rows of {where}, and others would give other values. "
             "Compute the column with numbers that do not depend on the rows, X.assign(z=(X['x'] - 50) / 10), or write "
-            f"the bare column: default priors do not depend on its origin or unit.{spline} For statistics, take what "
-            "one part has learned for all: SufficientStatistics.of(..., like=first)."
+            f"the bare column: default priors do not depend on its origin or unit.{spline} For statistics, let one "
+            "part learn for all: SufficientStatistics.of(..., like=first)."
         )

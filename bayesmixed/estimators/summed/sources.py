@@ -1,4 +1,4 @@
-"""Sums over the rows of a source that are not in memory: chunks that are brought here, partitions that stay."""
+"""Sums over the rows of a source that is not in memory: chunks that are read here, partitions that stay on workers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from bayesmixed.design.sources.dask import Partitions, add_up
-from bayesmixed.design.sources.known import Known, Wanted, refuse_unknown
+from bayesmixed.design.sources.known import Known, Wanted, other_rows, refuse_unknown
 from bayesmixed.design.sources.source import Chunk, Source
 from bayesmixed.design.spec import DesignSpec
 from bayesmixed.estimators.summed.of_chunks import Reading, Total
@@ -30,30 +30,30 @@ def sum_source(
     refuse: Callable[[DesignSpec], None] | None = None,
     progressbar: bool = False,
 ) -> tuple[Any, tuple[Any, ...]]:
-    """Sum over the rows of a source that are not in memory.
+    """Sum over the rows of a source that is not in memory.
 
     Parameters
     ----------
     source : Source
     reading : Reading
     spec : DesignSpec, optional
-        What other rows have taught of the columns. Default: learned from these.
+        What was learned about the columns from other rows. Default: learned from these.
     refuse : callable, optional
-        Is told what was learned of the columns before rows are summed, and may raise.
+        Called with what was learned about the columns before rows are summed; may raise an error.
     progressbar : bool
 
     Returns
     -------
     sums : Summed
-        Of the kind that `reading` asks for.
+        Of the kind that `reading` specifies.
     columns : tuple of str
         Names of all columns of the source.
 
     Raises
     ------
     FormulaError, ValueError, TypeError
-        As in a fit, with the chunk, and the row within the source where it is one; for a source that is read once, of
-        whose rows something has to be known before; for rows that are others when they are read again.
+        As in a fit, naming the chunk and, if it is about one row, that row within the source; also if something must
+        be known about all rows of a source that can be read only once, and if rows differ when they are read again.
     """
     if source.columns is not None:
         reading.require(pd.DataFrame(columns=list(source.columns)))
@@ -74,22 +74,27 @@ def _sum(
     if spec is None:
         wanted, known = _first_pass(run, source, reading)
         spec = run.first(partial(reading.learn, known=known))
-        if spec is None and known is not None and wanted is not None:
-            known.refuse(wanted.nothing)
+        if spec is None and wanted:  # there were rows when it was looked at
+            raise ValueError(other_rows(f"{known.n_rows:,} rows, then 0" if known else "some rows, then none"))
         if spec is None:
-            raise ValueError("the source has no rows of positive weight.")
+            raise ValueError(_no_rows(source))
         if refuse is not None:
             refuse(spec)
-    total: Total | None = run.fold(partial(reading.add, spec=spec, wanted=wanted), reading.used, "Summing")
+    total: Total | None = run.fold(partial(reading.add, spec=spec, wanted=wanted), reading.columns, "Summing")
     if known is not None and total is not None and total.known is not None:
         known.refuse(total.known)
     if total is None or not total.parts.parts:
-        raise ValueError("the source has no rows of positive weight.")
+        raise ValueError(_no_rows(source))
     return total.parts.total
 
 
+def _no_rows(source: Source) -> str:
+    once = "" if source.rereadable else " It can be read only once: create it again if it has been read before."
+    return f"the source has no rows of positive weight.{once}"
+
+
 def _first_pass(run: Here | OnCluster, source: Source, reading: Reading) -> tuple[Wanted | None, Known | None]:
-    """What has to be known before columns can be built, and what the rows say of it."""
+    """What must be known before columns can be built, and what the rows say about it."""
     wanted = run.first(reading.look)
     if not wanted:
         return wanted, None
@@ -100,7 +105,7 @@ def _first_pass(run: Here | OnCluster, source: Source, reading: Reading) -> tupl
 
 
 class Here:
-    """Chunks of a source that are brought here, one after the other.
+    """Chunks of a source that are read here, one after the other.
 
     Parameters
     ----------
@@ -112,8 +117,8 @@ class Here:
     def __init__(self, source: Source, reading: Reading, progressbar: bool) -> None:
         self._source, self._reading, self._progressbar = source, reading, progressbar
         self._columns = source.columns
-        self._held: Chunk | None = None  # one that was looked at, and is summed without being read again
-        self._rest: Iterator[Chunk] = iter(())  # what comes after it
+        self._held: Chunk | None = None  # already read and looked at; summed without being read again
+        self._rest: Iterator[Chunk] = iter(())  # the chunks after it
 
     @property
     def columns(self) -> tuple[Any, ...]:
@@ -121,9 +126,9 @@ class Here:
         return self._columns or ()
 
     def first(self, task: Callable[[pd.DataFrame], _Found | None]) -> _Found | None:
-        """What a task says of the first chunk of which it says anything."""
+        """The first result of a task that is not None, chunk by chunk."""
         if self._held is None:
-            self._rest = self._source.chunks(self._reading.used)
+            self._rest = self._source.chunks(self._reading.columns)
         for chunk in self._rest if self._held is None else chain((self._held,), self._rest):
             if self._columns is None:
                 self._columns = tuple(chunk.frame.columns)
@@ -135,7 +140,7 @@ class Here:
         return None
 
     def fold(self, task: Callable[[pd.DataFrame], _Found], used: tuple[str, ...], text: str) -> _Found | None:
-        """The sum of what a task says of each chunk; None where there is none."""
+        """The sum of a task's results for all chunks; None if there are no chunks."""
         total: Any = None
         n_rows = self._source.n_rows if self._progressbar else None
         with Progress(self._progressbar, text, "rows", n_rows) as progress, closing(self._chunks(used)) as chunks:
@@ -147,7 +152,7 @@ class Here:
         return total  # type: ignore[no-any-return]
 
     def _chunks(self, used: tuple[str, ...]) -> Generator[Chunk]:
-        if self._held is None or used != self._reading.used:
+        if self._held is None or used != self._reading.columns:
             self.close()
             yield from self._source.chunks(used)
         else:
@@ -156,14 +161,14 @@ class Here:
             yield from self._rest
 
     def close(self) -> None:
-        """Leave the chunks that are not read yet."""
+        """Abandon the chunks that have not been read yet."""
         rest, self._held, self._rest = self._rest, None, iter(())
         if isinstance(rest, Generator):
             rest.close()
 
 
 class OnCluster:
-    """Partitions of a frame of Dask, of which sums travel, and no rows.
+    """Partitions of a Dask DataFrame; only sums are transferred, no rows.
 
     Parameters
     ----------
@@ -181,14 +186,14 @@ class OnCluster:
         return self._source.columns or ()
 
     def first(self, task: Callable[[pd.DataFrame], _Found | None]) -> _Found | None:
-        """What a task says of the first partition of which it says anything."""
-        for number, part in enumerate(self._each(task, self._reading.used)):
+        """The first result of a task that is not None, partition by partition."""
+        for number, part in enumerate(self._each(task, self._reading.columns)):
             if (found := said_of_partition(part.compute(), number)) is not None:
                 return found  # type: ignore[no-any-return]
         return None
 
     def fold(self, task: Callable[[pd.DataFrame], _Found], used: tuple[str, ...], text: str) -> _Found | None:
-        """The sum of what a task says of each partition."""
+        """The sum of a task's results for all partitions."""
         parts = self._each(task, used)
         bar = Progress(self._progressbar, text, "partitions", len(parts))
         return add_up(parts, said_of_partition, partial(reduce, add), bar)  # type: ignore[no-any-return]
@@ -197,4 +202,4 @@ class OnCluster:
         return self._source.each(partial(say_of_partition, task, self._reading), used)
 
     def close(self) -> None:
-        """Leave nothing: workers forget what nobody waits for."""
+        """Nothing to do: workers discard results that nobody waits for."""

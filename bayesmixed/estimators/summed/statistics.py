@@ -1,4 +1,4 @@
-"""`SufficientStatistics`: what a Gaussian mixed model needs of its rows, to be kept, sent, added and fitted."""
+"""`SufficientStatistics`: what a Gaussian mixed model needs from its rows, to be kept, sent, added and fitted."""
 
 from __future__ import annotations
 
@@ -22,35 +22,35 @@ from bayesmixed.formula.parse import parse
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SufficientStatistics(Summed):
-    """All that a Gaussian or log-normal mixed model needs of its rows: sums, which add up.
+    """All that a Gaussian or log-normal mixed model needs from its rows: sums, which add up.
 
-    ``a + b`` are the statistics of both sets of rows, in any order, with levels that only one of them has, and
-    ``(a + b) - b`` those of `a` again. ``est.fit(a + b)`` is a fit of all rows: the same model, and with the same
-    `random_state` the same draws. Nothing of a row is kept but what it adds to sums per group; yet a group of one row
-    is that row, and labels may be names of persons: see `save` and `with_labels`.
+    ``a + b`` is the statistics of both sets of rows, in any order, including levels that only one of them has, and
+    ``(a + b) - b`` is those of `a` again. ``est.fit(a + b)`` is a fit to all rows: the same model and, with the same
+    `random_state`, the same draws. All that is kept of a row is its contribution to sums per group; but the sums of a
+    group of one row are that row, and labels may be names of persons: see `save` and `with_labels`.
 
-    Make one by `of`.
+    Create one with `of`.
 
     Attributes
     ----------
     n_rows : int
         Number of rows, whatever their weight.
     groups : tuple of GroupSpec
-        The grouping factors; ``levels`` of each are its labels.
+        The grouping factors, each with its labels as ``levels``.
 
     Notes
     -----
-    Kept are per factor its labels and Z_j'WZ_j, Z_j'W[X, y] of every level j, between crossed factors the same of pairs
-    of levels that occur, and moments of X, Z and y, about an origin near the data, so that sums of many rows lose
-    nothing (Chan, Golub & LeVeque, 1983, Algorithms for computing the sample variance: analysis and recommendations,
-    The American Statistician 37). Sums tell a column from a combination of others where 1e-7 of it is left, and a
-    residual where 1e-13 of y's sum of squares is.
+    The statistics hold, per factor, its labels and Z_j'WZ_j, Z_j'W[X, y] of every level j; for crossed factors, the
+    same for pairs of levels that occur; and moments of X, Z and y. They are taken about an origin near the data, so
+    that sums over many rows stay exact (Chan, Golub & LeVeque, 1983, Algorithms for computing the sample variance:
+    analysis and recommendations, The American Statistician 37). Sums distinguish a column from a combination of others
+    if 1e-7 of it is left, and a residual from zero if 1e-13 of y's sum of squares is left.
 
-    A difference is refused where counts, weights, sums of squares or labels show that the second is not part of the
-    first. Rows that never were in the first, but might have been, are subtracted all the same. Sums of squares of what
-    is left keep the rounding errors of the whole; where less than 1e-10 of a column's is left (of one group, 1e-11 of
-    what it had), the difference is refused, too: sum the rows that stay again. A column of zeros and ones, and that of
-    a category's level, may become constant.
+    A difference raises an error if counts, weights, sums of squares or labels show that the second operand is not part
+    of the first. Rows that were never in the first, but could have been, are subtracted without an error. Sums of
+    squares of what is left keep the rounding errors of the whole. If less than 1e-10 of a column's is left (for one
+    group, 1e-11 of what it had), the difference also raises an error; sum the remaining rows again instead. A column
+    of zeros and ones, or of a category's level, may become constant.
 
     Examples
     --------
@@ -80,31 +80,32 @@ class SufficientStatistics(Summed):
         like: SufficientStatistics | None = None,
         progressbar: bool = False,
     ) -> SufficientStatistics:
-        """Sum over the rows of a frame, or of a source that is read in chunks, of which few are in memory.
+        """Sum over the rows of a frame, or of a source that is read in chunks, a few of which are in memory at a time.
 
         Parameters
         ----------
         formula : str
             Two-sided, as in `MixedModelRegressor`.
         source : DataFrame, path, stream, lazy frame, or iterable of frames
-            In this order: a path of a Parquet file, a list of paths, or a folder; a frame in memory (pandas, polars,
-            Arrow or another that narwhals reads); a DataFrame of Dask, a LazyFrame of polars, a relation of DuckDB, a
-            table of Ibis, a dataset or a `RecordBatchReader` of pyarrow, or anything else with ``__arrow_c_stream__``;
-            an iterable of frames, or a callable that returns one. Only the columns that the formula uses are read.
+            In this order: the path of a Parquet file, a list of paths, or a folder; a frame in memory (pandas, polars,
+            Arrow or any other that narwhals reads); a Dask DataFrame, a polars LazyFrame, a DuckDB relation, an Ibis
+            table, a pyarrow dataset or `RecordBatchReader`, or anything else with ``__arrow_c_stream__``; an iterable
+            of frames, or a callable that returns one. Only the columns that the formula uses are read.
 
-            What an iterator or a stream gives is read once. Of other sources a first pass reads, where the formula
-            needs it, the levels of columns of text among the effects, and the means and standard deviations of
-            ``center`` and ``scale``; splines need their knots stated. A dictionary of Arrow is text, whose levels are
-            sorted; `categories` states another order. Of Dask the workers sum their partitions, and only sums travel.
+            Iterators and streams are read once. For other sources, a first pass reads what the formula needs: the
+            levels of text columns among the effects, and the means and standard deviations of ``center`` and
+            ``scale``; knots of splines must be stated. An Arrow dictionary is read as text, whose levels are sorted;
+            `categories` states another order. With Dask, workers sum their partitions, and only sums are transferred.
         family : {"gaussian", "lognormal"}, default="gaussian"
         sample_weight : str or array-like of shape (n,), optional
-            Frequency weights, as in `MixedModelRegressor.fit`: of one frame, or the name of the column that has them.
+            Frequency weights, as in `MixedModelRegressor.fit`: for one frame an array; for any source the name of the
+            column that holds them.
         categories : dict of str, optional
-            Levels of common categoricals, for rows that may not show all of them: ``{"month": range(1, 13)}``. A
-            Categorical states its own. Levels that never come are left out of a fit.
+            Levels of common categoricals, for rows that may not contain all of them: ``{"month": range(1, 13)}``. A
+            Categorical declares its own levels. Levels that never occur are left out of a fit.
         like : SufficientStatistics, optional
-            Of other rows: what these have taught of the columns (levels of categoricals, knots, means of ``scale``)
-            holds for the new ones, too, so that both add up.
+            Statistics of other rows: what was learned about the columns from those (levels of categoricals, knots,
+            means of ``scale``) is used for the new rows as well, so that both add up.
         progressbar : bool, default=False
             Whether to show how many rows of a source have been read.
 
@@ -115,10 +116,12 @@ class SufficientStatistics(Summed):
         Raises
         ------
         FormulaError
-            The formula has no response, does not fit the columns, or learns what would have to be known of all rows.
+            If the formula has no response, does not fit the columns, or learns something that must be known of all
+            rows.
         ValueError
-            Missing or infinite values, with the chunk and the row within the source; a family that needs its rows; no
-            rows; fewer rows than the source's metadata say, or others when it is read again.
+            For missing or infinite values (the message names the chunk and the row within the source), a family that
+            needs all rows at once, or a source without rows; and if the source has fewer rows than its metadata say, or
+            different ones when it is read again.
         """
         parsed, found = parse(formula), get_family(family)
         if parsed.response is None:
@@ -127,27 +130,29 @@ class SufficientStatistics(Summed):
             )
         if not found.collapses:
             possible = [name for name, one in FAMILIES.items() if one.collapses]
-            raise ValueError(f"only families {quoted(possible)} have sufficient statistics; {family!r} needs its rows.")
+            raise ValueError(
+                f"only families {quoted(possible)} have sufficient statistics; {family!r} needs the rows themselves."
+            )
         if like is not None and not means_the_same(formula, like.spec.formula):
-            raise ValueError(f"like= has statistics of another formula: {like.spec.formula!r}, not {formula!r}.")
+            raise ValueError(f"like= has statistics made for another formula, {like.spec.formula!r}, not {formula!r}.")
         if (rows := find_source(source)) is None:
             raise TypeError(
-                "source must be a DataFrame, an iterable of these, a path, or another source of rows in columns, got "
-                f"{kind_of(source)}."
+                "source must be a DataFrame, an iterable of DataFrames, a path, or another source of rows with named "
+                f"columns, got {kind_of(source)}."
             )
         spec = None if like is None else like.spec
         named = isinstance(sample_weight, str)
         reading = Reading(cls, parsed, found, sample_weight if named else None, dict(categories or {}))
         if rows.in_memory:
-            result = reading.whole(next(rows.chunks(reading.used)).frame, None if named else sample_weight, spec)
+            result = reading.whole(next(rows.chunks(reading.columns)).frame, None if named else sample_weight, spec)
         else:
             if sample_weight is not None and not named:
-                raise ValueError("sample_weight of several frames has to be the name of a column that holds it.")
+                raise ValueError("for several frames, sample_weight must be the name of one of their columns.")
             if like is None:
                 refuse_learning(parsed, "the source", not_told(parsed))
             result, _ = sum_source(rows, reading, spec=spec, progressbar=progressbar)
         if like is not None and (difference := differences(like, result)):
-            raise ValueError(f"like= has statistics of another kind: {difference}")
+            raise ValueError(f"like= has statistics that do not match the new ones: {difference}")
         return result
 
     def with_labels(self, column: str, mapping: Mapping[Any, Any]) -> Self:
@@ -156,19 +161,19 @@ class SufficientStatistics(Summed):
         Parameters
         ----------
         column : str
-            The factor, or of ``a:b`` one of its columns. A column has its new labels in all factors that use it.
+            The factor, or one of the columns of ``a:b``. A column gets its new labels in all factors that use it.
         mapping : dict of object to object
-            For every label the new one; no two are the same. A series of labels, or a ``defaultdict``, will do.
+            A new label for every old one, no two the same. A Series of labels or a ``defaultdict`` also works.
 
         Returns
         -------
         SufficientStatistics
-            It no longer knows the rows themselves: `loo` of a fit of it takes any that are as many.
+            It can no longer recognise its rows: after a fit to it, `loo` accepts any rows of the same number.
 
         Raises
         ------
         ValueError
-            A level without a new label, or two with one; a column that effects are made of, too.
+            If a level has no new label, or two have the same; or if effects also use the column.
 
         Examples
         --------
@@ -183,7 +188,7 @@ class SufficientStatistics(Summed):
             raise ValueError(f"column must be one of {quoted(dict.fromkeys(known))}, got {column!r}.")
         if any(column in component.variables for part in self.spec.parts for term in part.terms for component in term):
             raise ValueError(
-                f"{column!r} is a column of effects, too, which would keep its labels; replace these in the rows."
+                f"effects also use the column {column!r} and would keep its labels; replace the labels in the rows."
             )
         return self.relabelled(column, mapping)
 
@@ -193,28 +198,28 @@ class SufficientStatistics(Summed):
         Parameters
         ----------
         path : path-like
-            A file of that name is replaced when the new one is complete.
+            An existing file is replaced when the new one is complete.
         minimum : int, default=1
-            Rows that all together, every group, every cell of two factors, and every level of a category must have at
-            least; and so must, unless it is empty, every other cell over which the response is summed: of a group and a
-            column of zeros and ones on the left of its bar, such as that of a category's level, and of such columns
-            with each other. Of rows with weights, these cells count the weights.
+            The fewest rows allowed in total, in every group, in every cell of two factors, and in every level of a
+            category; also in every other nonempty cell over which the response is summed: a group combined with a
+            column of zeros and ones on the left of its bar, such as that of a category's level, and such columns
+            combined with each other. If rows have weights, these cells count weights.
 
-            Not covered are numbers of rows alone, such as how many of a group are of a level, what categories coded by
-            sums or polynomials show, what any other column singles out by being 0 in all rows but few, and what several
-            statistics give away together, such as those before and after a row came.
+            This does not cover mere numbers of rows, such as how many rows of a group have a level; what categories
+            coded by sums or polynomials reveal; what any other column singles out by being 0 in all but a few rows; and
+            what several statistics reveal together, such as those before and after a row was added.
 
         Raises
         ------
         ValueError
-            Groups have fewer rows than `minimum`; says how many.
+            If groups have fewer rows than `minimum`; says how many.
         OSError
-            A path that cannot be written to.
+            If the path cannot be written to.
 
         Warns
         -----
         UserWarning
-            Groups have fewer than 5 rows, and no `minimum` was stated: sums of so few rows give these away.
+            If groups have fewer than 5 rows and no `minimum` was given: sums of so few rows reveal the rows.
 
         Examples
         --------
@@ -229,13 +234,13 @@ class SufficientStatistics(Summed):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> SufficientStatistics:
-        """Read what `save` has written, as `bayesmixed.load` does.
+        """Read a file written by `save`, as `bayesmixed.load` does.
 
         Raises
         ------
         FileNotFoundError
         StorageError
-            A file of another kind or version, or a damaged one.
+            If the file is of another kind or version, or damaged.
         """
         return files.load(path, cls)
 
@@ -245,6 +250,6 @@ class SufficientStatistics(Summed):
         small = self.few(files.FEW)
         lines = [f"{type(self).__name__}({self.spec.formula!r}): {rows}, {self.family.name}"]
         for group in self.groups:
-            few = f", {small[group.name]:,} of them of fewer than {files.FEW} rows" if group.name in small else ""
+            few = f", {small[group.name]:,} of them with fewer than {files.FEW} rows" if group.name in small else ""
             lines.append(f"  {group.name}: {len(group.levels):,} levels{few}")
         return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Errors of a chunk of rows say which chunk it is, and which row of the source."""
+"""Make errors in a chunk of rows say which chunk it is, and which row of the source."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from bayesmixed.estimators.summed.of_chunks import Reading
 
 @dataclass(frozen=True)
 class Failed:
-    """An error, and the row within the chunk that it is about, where it is one."""
+    """An error and, if it is about one row, that row within the chunk."""
 
     error: Exception
     row: int | None
 
     @classmethod
     def of(cls, error: Exception, frame: pd.DataFrame, reading: Reading) -> Failed:
-        """An error of one of three types, which a worker can send."""
+        """Convert an error to one of three types that a worker can send."""
         kind = next(kind for kind in (FormulaError, ValueError, TypeError) if isinstance(error, kind))
         return cls(kind(str(error)), _first_wrong(frame, reading))
 
     def at(self, chunk: Chunk) -> Exception:
-        """The same error, which says where the rows are."""
+        """The same error with the location of the rows."""
         return type(self.error)(f"{chunk.where(self.row)}: {self.error}")
 
 
 @contextmanager
 def naming(chunk: Chunk, reading: Reading) -> Iterator[None]:
-    """Have the errors that are raised within say where the rows are."""
+    """Make errors raised within say where the rows are."""
     try:
         yield
     except (ValueError, TypeError) as error:
@@ -43,7 +43,7 @@ def naming(chunk: Chunk, reading: Reading) -> Iterator[None]:
 
 
 def say_of_partition(task: Callable[[pd.DataFrame], Any], reading: Reading, frame: pd.DataFrame) -> Any:
-    """What a task says of a partition, whose number it does not know; an error is not raised, but said."""
+    """The result of a task for a partition of unknown number; an error is returned, not raised."""
     try:
         return task(frame)
     except (ValueError, TypeError) as error:
@@ -51,16 +51,16 @@ def say_of_partition(task: Callable[[pd.DataFrame], Any], reading: Reading, fram
 
 
 def said_of_partition(said: Any, number: int) -> Any:
-    """What was said of a partition; an error is raised, and says which it is."""
+    """The result for a partition; a returned error is raised, naming the partition."""
     if isinstance(said, Failed):
         raise said.at(Chunk(pd.DataFrame(), number, unit="partition"))
     return said
 
 
 def _first_wrong(frame: pd.DataFrame, reading: Reading) -> int | None:
-    """The first row with a value that is missing or infinite, beside text and no text, or no response of the family.
+    """The first row with a missing or infinite value, a value that mixes text with other types, or an invalid response.
 
-    None: there is none.
+    None if there is none.
     """
     used = [name for name in reading.used if list(frame.columns).count(name) == 1]
     found = [np.flatnonzero(_is_odd(frame[name]) & _counts(frame, reading))[:1] for name in used]
@@ -85,15 +85,15 @@ def _is_odd(column: pd.Series) -> np.ndarray:
 
 
 def _counts(frame: pd.DataFrame, reading: Reading) -> np.ndarray:
-    """Which rows count: a weight that is missing is wrong itself."""
+    """Which rows count; those with a missing weight do, as that is an error itself."""
     if reading.weights not in frame.columns:
         return np.ones(len(frame), dtype=bool)
     return (frame[reading.weights] != 0).to_numpy(dtype=bool, na_value=True)
 
 
 def _first_refused(values: np.ndarray, check: Callable[[np.ndarray], None]) -> int | None:
-    """The first value that a check refuses, by halves."""
-    low, high = 0, len(values) + 1  # values[:low] are taken, values[:high] are not
+    """The first value that a check rejects, by bisection."""
+    low, high = 0, len(values) + 1  # values[:low] are accepted, values[:high] are not
     while high - low > 1:
         middle = (low + high) // 2
         try:

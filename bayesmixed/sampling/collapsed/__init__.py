@@ -1,1 +1,1 @@
-"""Gaussian models sampled with all effects integrated out: see `engine`, and `density` for the mathematics."""
+"""Sample Gaussian models with all effects integrated out: see `engine`, and `density` for the mathematics."""

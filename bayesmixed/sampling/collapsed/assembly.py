@@ -1,4 +1,4 @@
-"""Points of the chains become `Draws`: effects are drawn back, and everything is brought to the user's scale."""
+"""Turn points of the chains into `Draws`: draw the effects back, and bring everything to the user's scale."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def assemble(
         For the sample statistics.
     diagnostics : dict of str to object
     advance : callable
-        Told the number of points after every chunk.
+        Called with the number of points after every chunk.
     """
     density, shape, points = state.density, state.which.shape, state.points()
     names = [factor.name for factor in design.groups]

@@ -1,7 +1,7 @@
 """Exact moments of linear predictors given parts of the covariances' draws, for models with one factor.
 
-Given the covariances and sigma of a draw, gamma and the effects b_j of a level are jointly normal. With g and V mean
-and covariance of gamma, M_j = (Sigma^-1 + S_j)^-1 and A = -M_j Z_j'W X,
+Given the covariances and sigma of a draw, gamma and the effects b_j of a level are jointly normal. With g and V the
+mean and covariance of gamma, M_j = (Sigma^-1 + S_j)^-1 and A = -M_j Z_j'W X,
 
     E[b_j] = M_j Z_j'W y + A g,    Cov[gamma, b_j] = V A',    Cov[b_j] = sigma^2 M_j + A V A'.
 
@@ -24,7 +24,7 @@ from bayesmixed.gaussian.effects import Points
 
 @dataclass(frozen=True)
 class ConditionalMoments:
-    """Moments of gamma at the points of the chains, and what those of the effects follow from; working units.
+    """Moments of gamma at the points of the chains, and what is needed for those of the effects; working units.
 
     Attributes
     ----------
@@ -57,9 +57,9 @@ class ConditionalMoments:
         Parameters
         ----------
         design : Design
-            Effects of new levels, and those of a factor that is not there, are 0.
+            Effects of new levels, and of a factor that is absent, are 0.
         rows : numpy.ndarray of int, shape (n,)
-            Fastest where rows of one level stand together.
+            Fastest if rows of one level are adjacent.
         label : numpy.ndarray of int, shape (S,)
             The part of every draw, 0 to K - 1.
         """
@@ -80,7 +80,7 @@ class ConditionalMoments:
     def _add_effects(
         self, factor: GroupFactor, rows: np.ndarray, common: _Common, x: np.ndarray, to: tuple[np.ndarray, np.ndarray]
     ) -> None:
-        """Take the effects of known levels into means and variances of rows, whose common columns are `x`."""
+        """Add the effects of known levels to means and variances of rows, whose common columns are `x`."""
         mean, variance = to
         z = self.density.units.group_columns(0, factor, rows)
         codes = factor.codes[rows]
@@ -130,7 +130,7 @@ class _Common:
     ----------
     averages : _Averages
     centre : numpy.ndarray of shape (P - 1,)
-        Mean of gamma, off which the other means are, so that squares do not cancel.
+        Mean of gamma; the other means are relative to it, so that squares do not cancel.
     g, V : numpy.ndarray of shape (P - 1, N) and (P (P - 1) / 2, N)
         At the points.
     mean, covariance : numpy.ndarray of shape (P - 1, K) and (P (P - 1) / 2, K)
@@ -157,16 +157,16 @@ class _Common:
 
 @dataclass(frozen=True)
 class _Averages:
-    """Means over parts of the draws, of what is known at points.
+    """Means over parts of the draws, of values known at points.
 
     Attributes
     ----------
     at : numpy.ndarray of int, shape (N,)
         Points, part after part.
     weight : numpy.ndarray of shape (N,)
-        Share of the point in the draws of its part.
+        Share of the point among the draws of its part.
     share : numpy.ndarray of shape (N,)
-        The same in all draws.
+        Its share among all draws.
     starts : numpy.ndarray of int, shape (K,)
         Where each part begins.
     """
@@ -195,6 +195,6 @@ def _packed_square(v: np.ndarray) -> np.ndarray:
 
 
 def _packed_rows(x: np.ndarray) -> np.ndarray:
-    """What a packed symmetric C is multiplied by for x'C x, row by row of x (n, p)."""
+    """What a packed symmetric C is multiplied by to get x'C x, for each row of x (n, p)."""
     pairs = [x[:, i] * x[:, j] * (1 if i == j else 2) for i, j in lower(x.shape[1])]
     return np.stack(pairs, axis=1) if pairs else np.empty((len(x), 0))

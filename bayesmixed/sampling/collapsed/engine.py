@@ -1,11 +1,11 @@
-"""The collapsed sampler: the order of its steps, what it is not for, and its draws on the user's scale.
+"""The collapsed sampler: the order of its steps, its limits, and its draws on the user's scale.
 
 1. One pass over the rows (`statistics`).
 2. Modes of the density of the group covariances, sigma integrated out (`modes`).
 3. A t distribution adapted to it (`proposal`).
-4. Chains of independence Metropolis-Hastings over fresh proposals (`chains`), now with sigma, whose exact density
-   they follow. Where Pareto k-hat or the longest expected stay tell against the proposal, it learns from the proposals
-   and step 4 is done again (`search`).
+4. Chains of independence Metropolis-Hastings over fresh proposals (`chains`), now with sigma and the exact density. If
+   Pareto k-hat or the longest expected stay are too large, the proposal distribution learns from the proposals and
+   step 4 is repeated (`search`).
 5. Exact draws of the effects (`effects`); those of the first factor wait until they are read (`Values`).
 
 A model without groups has only sigma to sample: `no_groups`.
@@ -31,12 +31,12 @@ NAME = "collapsed"
 
 
 def takes(family: Family) -> bool:
-    """Those that collapse."""
+    """Whether the sampler supports a family: those that collapse."""
     return family.collapses
 
 
 def refuses(model: Model, design: Measured, settings: Settings) -> str:
-    """Why the model does not collapse; empty where it does."""
+    """Why the model does not collapse; empty if it does."""
     return prior_in_the_way(model.priors) or too_large(design)
 
 
@@ -69,5 +69,5 @@ def sample(model: Model, design: Measured, settings: Settings) -> Draws:
 
 
 def advice(design: Measured, settings: Settings, diverged: bool, mixes: bool) -> tuple[list[str], list[str]]:
-    """Nothing diverges here; see `Engine.advice`."""
+    """See `Engine.advice`; nothing can diverge here."""
     return ([], []) if mixes else (["chains too short"], ["raise draws"])

@@ -7,7 +7,7 @@ W^(1/2) X V0^(1/2), the marginal density of the data given sigma is a product ov
                        + rss / sigma^2) / 2 + const,      c = U'W^(1/2)(y - X m),
 
 (e.g. Hastie, Tibshirani & Friedman, 2009, The Elements of Statistical Learning, section 3.4.1, for the rotation).
-It is tabulated on a grid, and sigma is drawn by inverting the distribution function.
+The density is tabulated on a grid, and sigma is drawn by inverting the distribution function.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from bayesmixed.priors.priors import Priors
 from bayesmixed.sampling.clock import Clock
 from bayesmixed.sampling.shared import common_values
 
-_COARSE, _FINE = 2000, 4000  # points of the grid: to find the mass, and to invert its distribution function
+_COARSE, _FINE = 2000, 4000  # points of the grids: to find the mass, and to invert its distribution function
 _NEGLIGIBLE = 40.0  # below the maximum of the log density
-_WIDEST = 12.0  # log(sigma) goes from its floor to this, in units of sd(y)
+_WIDEST = 12.0  # log(sigma) ranges from its floor to this, in units of sd(y)
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Rotated:
     a, c : numpy.ndarray of shape (r,)
         Singular values, and the response in these directions.
     rss : float
-        What no direction reaches.
+        The part of the response that no direction reaches.
     directions : numpy.ndarray of shape (P - 1, r)
         Q.
     mean, scale : numpy.ndarray of shape (P - 1,) and (P - 1, P - 1)
@@ -67,7 +67,7 @@ class Rotated:
 
     @classmethod
     def of(cls, design: Measured, priors: Priors, units: Units) -> Rotated:
-        """State the priors, and decompose the weighted rows."""
+        """Apply the priors, and decompose the weighted rows."""
         stated = units.stated_prior(design, priors)
         root, shift = stated[:, :-1], stated[:, -1]
         scale = solve_triangular(root, np.eye(len(root))) if len(root) else root
@@ -76,7 +76,7 @@ class Rotated:
         return nothing.with_rows(working_products(design, units))
 
     def with_rows(self, products: CrossProducts) -> Rotated:
-        """Take in new rows; what is known of those before are ``r`` rows in the singular directions."""
+        """Add new rows; the earlier ones are represented by ``r`` rows in the singular directions."""
         V = _few_rows(products.VV)
         rows = np.vstack([self.a[:, None] * self.directions.T, V[:, :-1] @ self.scale])
         residual = np.concatenate([self.c, V[:, -1] - V[:, :-1] @ self.mean])
@@ -109,9 +109,9 @@ class Rotated:
 
 
 def _few_rows(products: np.ndarray) -> np.ndarray:
-    """As few rows as have the cross-products of all, (r, P).
+    """The smallest set of rows with the cross-products of all, (r, P).
 
-    A singular value of columns of size one is known to 1e-8 from their cross-products; less than that is nothing.
+    Cross-products determine a singular value of columns of size one to 1e-8; anything smaller counts as zero.
     """
     size = np.sqrt(np.maximum(np.diag(products), 0.0))
     size = np.where(size > 0, size, 1.0)
@@ -180,7 +180,7 @@ class Regression:
         """None; see `FitState.coefficients`."""
 
     def sample(self, design: Named, shape: tuple[int, int], seed: int) -> Draws:
-        """Independent draws, in `shape` (chain, draw)."""
+        """Independent draws, of `shape` (chain, draw)."""
         rotated, scaling = self.rotated, self.units.scaling
         floor = float(np.log(SIGMA_FLOOR))
         total = shape[0] * shape[1]
@@ -197,7 +197,7 @@ class Regression:
         return Draws(values, stats, {"sampler": "collapsed", "acceptance": 1.0}, means, self)
 
     def update(self, draws: Draws, spec: DesignSpec, design: Design, *, seed: int, progressbar: bool) -> Draws:
-        """Learn from new rows: draws are independent, and made anew; see `FitState.update`."""
+        """Learn from new rows by making independent draws anew; see `FitState.update`."""
         clock = Clock()
         more = replace(self, rotated=self.rotated.with_rows(working_products(design, self.units)))
         result = more.sample(spec, draws.shape, seed)

@@ -27,13 +27,13 @@ from bayesmixed.sampling.resampling import K_HAT_LIMIT
 
 # ---- the constants of the sampler, the same for every model
 STARTS = (0.02, 0.5, 3.0)  # lambda where the search for modes begins
-GRID = 4  # axes at most that take these values one by one
+GRID = 4  # most axes that take these values one by one
 ROUND = (500, 100, 4000)  # points of the first round of adaptation: at least, per dimension, at most
-PROPOSALS, FEWER = 1.2, 0.6  # per kept draw, over the proposal's efficiency; where evaluations are expensive
-THIN = 10  # proposals per kept draw at most
-MIN_PROPOSALS = 1000  # in a run, whatever few draws are kept: what the gates judge by
-PASSES = 3  # final runs at most
-K_HAT_WANTED = 0.5  # above it the run is done again, above `K_HAT_LIMIT` it is refused
+PROPOSALS, FEWER = 1.2, 0.6  # per kept draw, divided by the proposal's efficiency; if evaluations are expensive
+THIN = 10  # most proposals per kept draw
+MIN_PROPOSALS = 1000  # in a run, even if few draws are kept: the gates need them
+PASSES = 3  # most final runs
+K_HAT_WANTED = 0.5  # above it the run is repeated, above `K_HAT_LIMIT` it is rejected
 STAY_WANTED, STAY_LIMIT = 0.01, 0.05  # share of a chain that the heaviest point may be expected to last; as above
 ACCEPTANCE_LIMIT = 0.15
 EDGE_LIMIT = 0.001  # share of the draws at the edge of what can be computed
@@ -80,7 +80,7 @@ class Run:
 
     @property
     def refusal(self) -> str:
-        """What tells against the chains, for a reader; empty where nothing does."""
+        """Why the chains cannot be trusted, in words; empty if they can."""
         found = []
         if not self.k_hat <= K_HAT_LIMIT:
             found.append(f"Pareto k-hat is {self.k_hat:.2f} (limit {K_HAT_LIMIT})")
@@ -105,7 +105,7 @@ class Sampled:
     run : Run
         The last one.
     passes, modes, evaluations : int
-        Runs that were needed, modes that were found, points at which the density was evaluated.
+        Number of runs, of modes found, and of points at which the density was evaluated.
     """
 
     density: CollapsedDensity
@@ -127,7 +127,7 @@ def sample_covariances(
         Kept draws per chain, number of chains.
     rng : numpy.random.Generator
     advance : callable
-        Told the number of points after every chunk of evaluations.
+        Called with the number of points after every chunk of evaluations.
     """
     density, modes, used = locate(density, advance)
     warp = Warp(modes[0].x[: density.covariances.n_sds])
@@ -153,7 +153,7 @@ def round_size(density: CollapsedDensity) -> int:
 def locate(density: CollapsedDensity, advance: Callable[[int], None]) -> tuple[CollapsedDensity, list[Mode], int]:
     """Find the modes; the weakest effect of a block goes last in its vine.
 
-    An effect whose sd the data hardly know has correlations that the data hardly know; where it is last, they do not
+    If the data say little about an effect's sd, they say little about its correlations; if it is last, these do not
     enter the other rows of the Cholesky factor.
     """
     target = Target(density, None, advance)
@@ -177,8 +177,8 @@ def locate(density: CollapsedDensity, advance: Callable[[int], None]) -> tuple[C
 def _axes(density: CollapsedDensity) -> list[tuple[np.ndarray, tuple[float, ...]]]:
     """Directions of the grid of starts, with log(lambda) along each: every sd, every factor's sds, or all sds.
 
-    A slope whose covariance is sampled far from zero has one more start, where it adds about as much at zero as the
-    intercept's sd: the prior of the correlation, stated at zero, may put a mode there.
+    A slope whose covariance is sampled far from zero gets an additional start, where its contribution at zero is about
+    the intercept's sd: the prior of the correlation, stated at zero, may put a mode there.
     """
     d, K = density.dimension, density.covariances.n_sds
     single = [[k] for k in range(K)]
@@ -206,7 +206,7 @@ def _warped(mode: Mode, warp: Warp) -> Mode:
 
 @dataclass(frozen=True)
 class Shape:
-    """Size of a run: draws that are kept per chain, chains, proposals per kept draw, kept draws per proposal."""
+    """Size of a run: kept draws per chain, chains, proposals per kept draw, kept draws per proposal."""
 
     draws: int
     chains: int
@@ -225,12 +225,12 @@ class Shape:
 
     @property
     def proposals(self) -> int:
-        """Per chain."""
+        """Number of proposals per chain."""
         return -(-self.draws // self.hold) * self.thin
 
 
 def walk_run(target: Target, proposal: StudentMixture, pool: Pool, shape: Shape, rng: np.random.Generator) -> Run:
-    """Evaluate fresh proposals with sigma, and walk the chains over them; the pool takes the proposals in."""
+    """Evaluate fresh proposals with sigma, walk the chains over them, and add the proposals to the pool."""
     chains, n = shape.chains, shape.proposals
     weights = pool.weights()
     # a chain starts at a point of the adaptation, not at one of its own proposals
@@ -259,7 +259,7 @@ def walk_run(target: Target, proposal: StudentMixture, pool: Pool, shape: Shape,
 def learn(
     target: Target, pool: Pool, centres: Centres, rng: np.random.Generator, size: int
 ) -> tuple[StudentMixture, Centres, float]:
-    """Fit the proposal to all points, the last run's too; one more round; fit again.
+    """Fit the proposal to all points, including the last run's; do one more round; fit again.
 
     Returns
     -------

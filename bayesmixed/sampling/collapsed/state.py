@@ -1,14 +1,14 @@
 """What a fit keeps, and what can be done with it: sample, learn from new rows, leave rows out.
 
-New rows need no new fit: the draws that are there are weighted, or chains started anew.
+New rows need no new fit: the existing draws are weighted, or new chains are started.
 
-The statistics of old and new rows add up, so that the density of all of them is at hand. With theta and s the group
+The statistics of old and new rows add up, so the density of all of them is available. With theta and s the group
 covariances and log(sigma) of a draw, its weight is
 
     p(y_old, y_new | theta, s) / p(y_old | theta, s) = p(y_new | y_old, theta, s),
 
-with all effects integrated out. The draws are resampled by it, and the effects are drawn anew, exactly. Where the
-weights cannot carry that, the sampler runs on the merged statistics.
+with all effects integrated out. The draws are resampled with these weights, and the effects are drawn anew, exactly. If
+the weights are too uneven, the sampler runs on the merged statistics.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class State:
     which : numpy.ndarray of int, shape (chain, draw)
         The point of every draw.
     common : numpy.ndarray of shape (k, n), optional
-        Conditional means of the common effects at the points, then their packed covariances; kept where the effects
-        are too many to store, and computed anew else, and from a file.
+        Conditional means of the common effects at the points, then their packed covariances; kept if the effects are
+        too many to store, and otherwise, or after loading a file, computed again.
     """
 
     STORED: ClassVar[tuple[str, ...]] = ("density", "theta", "s", "log_joint", "which")
@@ -70,7 +70,7 @@ class State:
     common: np.ndarray | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """What follows from the fields is made again when it is needed."""
+        """Cached values are left out: they are recomputed from the fields when needed."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @classmethod
@@ -81,7 +81,7 @@ class State:
         return every.visited()
 
     def visited(self) -> State:
-        """The same draws, without points that none of them is at."""
+        """The same draws, without the points that no draw is at."""
         at, which = np.unique(self.which, return_inverse=True)
         which = which.reshape(self.which.shape)
         return State(self.density, self.theta[:, at], self.s[at], self.log_joint[at], which)
@@ -92,7 +92,7 @@ class State:
 
     @cached_property
     def coefficients(self) -> ConditionalMoments | None:
-        """Exact moments given the covariances, of a model with one factor; see `FitState.coefficients`."""
+        """Exact moments given the covariances, for a model with one factor; see `FitState.coefficients`."""
         if len(self.density.statistics.S) > 1:
             return None
         if self.common is None:
@@ -101,7 +101,7 @@ class State:
         return ConditionalMoments(self.density, self.points(), self.common[:p], self.common[p:])
 
     def update(self, draws: Draws, spec: DesignSpec, design: Design, *, seed: int, progressbar: bool) -> Draws:
-        """Learn from new rows; see `FitState.update`. ``diagnostics["reason"]`` says which way it went."""
+        """Learn from new rows; see `FitState.update`. ``diagnostics["reason"]`` says how it was done."""
         clock = Clock()
         chains, n_draws = draws.shape
         statistics = self.density.statistics + working_products(design, self.density.units)
@@ -121,7 +121,7 @@ class State:
     def _weighted(
         self, draws: Draws, spec: DesignSpec, density: CollapsedDensity, seed: int, clock: Clock
     ) -> tuple[Draws, str]:
-        """The draws resampled for the density of all rows, and why they are not good enough; empty where they are."""
+        """The draws resampled for the density of all rows, and why they are not good enough; empty if they are."""
         log_joint = density.log_joint(self.theta, self.s)
         log_weights = np.nan_to_num(log_joint - self.log_joint, nan=-np.inf)[self.which]
         k_hat = pareto_k(log_weights.ravel())
@@ -143,7 +143,7 @@ class State:
         }
         result = assemble(spec, resampled, seed, acceptance, diagnostics)
         clock.lap("effects")
-        # what a warning complains of is not accepted here
+        # draws that would cause a warning are not accepted here
         result.diagnostics.update(summary := summarise(result))
         return result, "; ".join(shortcomings(summary, result))
 
@@ -168,7 +168,7 @@ def sample_density(
     progressbar: bool,
     clock: Clock,
 ) -> Draws:
-    """Steps 2 to 5 for a density that is prepared; parameters as in `sample`."""
+    """Steps 2 to 5 for a prepared density; parameters as in `sample`."""
     rng = np.random.default_rng(seed)
     bar = Progress(progressbar, f"Sampling {density.dimension + 1} parameters")
     with bar as progress, one_blas_thread(are_small(density)):
@@ -177,7 +177,7 @@ def sample_density(
             clock.lap("sample")
             run = sampled.run
             if run.refusal:
-                raise SamplerError(f"the proposal does not cover the posterior: {run.refusal}")
+                raise SamplerError(f"the proposal distribution does not cover the posterior: {run.refusal}")
             diagnostics = {
                 "sampler": "collapsed",
                 "k_hat": run.k_hat,

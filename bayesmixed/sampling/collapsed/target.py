@@ -11,11 +11,11 @@ from scipy.special import gammaln
 from bayesmixed.gaussian.density import CollapsedDensity
 from bayesmixed.sampling.independence.proposal import Warp
 
-_LOG_LAMBDA = (-40.0, 12.0)  # beyond, rounding would decide
+_LOG_LAMBDA = (-40.0, 12.0)  # beyond these, rounding errors would dominate
 _V = 40.0
 _NOWHERE = -1e300  # log density outside; finite, so that differences stay numbers
-# Of the t proposal of log(sigma), in Laplace's standard deviations. Its tails cover the exponential one to the left
-# that log(sigma) has where common columns are as many as rows; those of 8 degrees of freedom do not
+# The t proposal of log(sigma), in Laplace's standard deviations. Its tails cover the exponential left tail that
+# log(sigma) has if there are as many common columns as rows; with 8 degrees of freedom they would not
 _SIGMA_SPREAD, _SIGMA_NU = 1.03, 6
 
 
@@ -32,7 +32,7 @@ class Evaluated:
     log_joint : numpy.ndarray of shape (N,)
         log p(y, theta, s).
     log_weight : numpy.ndarray of shape (N,)
-        The same in warped coordinates, less the log density of the proposal of s.
+        The same in warped coordinates, minus the log density of the proposal of s.
     log_integrated : numpy.ndarray of shape (N,)
         As `Target.integrated`.
     at_edge : numpy.ndarray of bool, shape (N,)
@@ -57,7 +57,7 @@ class Target:
     warp : Warp or None
         None: the coordinates of `Covariances` themselves.
     advance : callable
-        Told the number of points after every chunk.
+        Called with the number of points after every chunk.
     evaluations : int
         Points so far.
     """
@@ -68,7 +68,7 @@ class Target:
     evaluations: int = field(default=0)
 
     def integrated(self, u: np.ndarray) -> np.ndarray:
-        """Log density at (d, N) with sigma integrated out by Laplace's method, which adaptation may do, (N,)."""
+        """Log density at (d, N), (N,), with sigma integrated out by Laplace's method: exact enough for adaptation."""
         theta, log_jacobian, inside = self._unwarp(u)
         result = np.empty(u.shape[1])
         residual = self.density.residual

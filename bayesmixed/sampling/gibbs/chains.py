@@ -1,8 +1,8 @@
 """The chains, as columns of every array, and their updates: all of one large factor, the shared effects and sigma.
 
 An update draws (theta_f, theta_small, sigma) with the effects of f and the shared ones integrated out, then these
-effects, given those of the other large factors: one block, so that what is left of dependence between the effects is
-that of large factors (Papaspiliopoulos, Roberts & Zanella, 2020, Scalable inference for crossed random effects models,
+effects, given those of the other large factors. As this is one block, the only dependence left between effects is that
+between large factors (Papaspiliopoulos, Roberts & Zanella, 2020, Scalable inference for crossed random effects models,
 Biometrika 107, 25-40; van Dyk & Park, 2008, Partially collapsed Gibbs samplers, Journal of the American Statistical
 Association 103, 790-796).
 """
@@ -18,12 +18,12 @@ from bayesmixed.sampling.gibbs.factor import Given
 from bayesmixed.sampling.gibbs.model import Arrangement
 from bayesmixed.sampling.gibbs.proposal import LogDensity
 
-Move = Callable[[int, np.ndarray, LogDensity], np.ndarray]  # of a factor's points (D, C)
+Move = Callable[[int, np.ndarray, LogDensity], np.ndarray]  # moves a factor's points (D, C)
 
 
 @dataclass(frozen=True)
 class Updated:
-    """What an update has drawn, and the means of it.
+    """The conditional means of what an update has drawn.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class Chains:
     Attributes
     ----------
     deviations : list of numpy.ndarray of shape (q, J, C)
-        Effects of every large factor less its centre.
+        Effects of every large factor, minus its centre.
     shared : numpy.ndarray of shape (K - 1, C)
         The small factors' effects, then the common ones.
     """
@@ -59,7 +59,7 @@ class Chains:
         C, K = len(s), arrangement.columns.total
         self.deviations = [np.zeros((factor.q, factor.J, C)) for factor in arrangement.factors]
         self.shared = np.zeros((K - 1, C))
-        # of every factor: Z_f'W Z_g d_g by g, [shared columns, y']'W Z_f d_f, and d_f'Z_f'W Z_f d_f
+        # for every factor: Z_f'W Z_g d_g by g, [shared columns, y']'W Z_f d_f, and d_f'Z_f'W Z_f d_f
         self._met = {pair: np.zeros((A.shape[0], C)) for pair, A in arrangement.crossing.items()}
         self._products = [np.zeros((K, C)) for _ in arrangement.factors]
         self._square = [np.zeros(C) for _ in arrangement.factors]
@@ -73,7 +73,7 @@ class Chains:
         return self.deviations[i] + self.arrangement.factors[i].centre[..., None]
 
     def place(self, i: int, deviations: np.ndarray) -> None:
-        """Put effects, as deviations from the centre, in their place; (q, J, C)."""
+        """Set effects, as deviations from the centre, (q, J, C), and update what depends on them."""
         factor = self.arrangement.factors[i]
         flat = deviations.reshape(-1, deviations.shape[2])
         self.deviations[i] = deviations
@@ -85,7 +85,7 @@ class Chains:
         self._square[i] = factor.S[0, 0] @ np.square(deviations[0]) if own is None else own
 
     def left_to(self, i: int, without: tuple[int, ...] = ()) -> np.ndarray:
-        """Z_i'W of y' less the deviations of all other large factors but those at `without`, (q, J, C)."""
+        """Z_i'W times y' minus the deviations of all other large factors except those at `without`, (q, J, C)."""
         factor = self.arrangement.factors[i]
         r = np.repeat(factor.T[-1][:, None], len(self.s), axis=1)
         for j in range(len(self.deviations)):
@@ -94,7 +94,7 @@ class Chains:
         return r.reshape(factor.q, factor.J, -1)
 
     def given(self, i: int, without: tuple[int, ...] = ()) -> Given:
-        """What the other large factors, but those at `without`, leave to factor i."""
+        """What the other large factors, except those at `without`, leave to factor i."""
         others = [j for j in range(len(self.deviations)) if j != i and j not in without]
         products = np.repeat(self.arrangement.VV[:, -1:], len(self.s), axis=1)
         for j in others:
@@ -109,13 +109,13 @@ class Chains:
         return self.arrangement.factors[i].given(self.left_to(i, without), products)
 
     def update(self, i: int, move: Move, normals: np.ndarray, noise: np.ndarray) -> Updated:
-        """Draw all of one factor.
+        """Draw everything that belongs to one factor.
 
         Parameters
         ----------
         i : int
         move : callable
-            Of the coordinates: given the factor, its points and their log density, returns points.
+            Moves the coordinates: given the factor, its points and their log density, returns new points.
         normals : numpy.ndarray of shape (K - 1, C)
         noise : numpy.ndarray of shape (q, J, C)
             Standard normal; zeros give the conditional means.

@@ -1,14 +1,14 @@
-"""The Gibbs sampler: the order of its steps, and the models it does not take.
+"""The Gibbs sampler: the order of its steps, and the models it does not support.
 
 1. One pass over the rows (`statistics`); factors of few levels join the common columns (`model`), the others are large.
-2. Chains start about a ridge fit, walk, and make a t proposal for every large factor's covariance (`warmup`).
-3. How fast the effects of large factors move (`joint.redraw.rate`); where it is slowly, they are drawn once more in a
-   sweep, and their sds with them; found out in the warm-up. A factor that is nested in another is drawn with it
+2. Chains start around a ridge fit, walk, and make a t proposal for every large factor's covariance (`warmup`).
+3. The warm-up measures how fast the effects of large factors move (`joint.redraw.rate`); if they move slowly, each
+   sweep draws them once more, together with their sds. A factor that is nested in another is drawn with it
    (`joint.nest`).
-4. Sweeps with frozen proposals (`sweep`, `chains`, `proposal`); where the chains do not agree, or say too little, they
-   run on, and are thinned (`run`).
+4. Sweeps with frozen proposals (`sweep`, `chains`, `proposal`); if the chains do not agree or have too few effective
+   draws, they run on and are thinned (`run`).
 
-No matrix of all columns is ever formed, so that there is no limit on their number.
+No matrix of all columns is ever formed, so there is no limit on their number.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ NAME = "gibbs"
 
 
 def takes(family: Family) -> bool:
-    """Those that collapse."""
+    """Whether the sampler supports a family: those that collapse."""
     return family.collapses
 
 
 def refuses(model: Model, design: Measured, settings: Settings) -> str:
-    """Why the model is none for the sampler; empty where it is one."""
+    """Why the sampler does not support the model; empty if it does."""
     if not design.groups:
         return "there are no group effects to draw"
     return prior_in_the_way(model.priors) or too_large(design, settings.draws * settings.chains)
@@ -64,6 +64,6 @@ def sample(model: Model, design: Measured, settings: Settings) -> Draws:
 
 
 def advice(design: Measured, settings: Settings, diverged: bool, mixes: bool) -> tuple[list[str], list[str]]:
-    """Nothing diverges here; see `Engine.advice`."""
+    """See `Engine.advice`; nothing can diverge here."""
     causes, remedies = ["crossed factors that are nearly nested", "chains too short"], ["raise draws"]
     return ([], []) if mixes else (causes, remedies)

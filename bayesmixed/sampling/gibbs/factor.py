@@ -1,11 +1,11 @@
-"""One large factor: what the data say of its effects and of the shared ones, given the other large factors.
+"""One large factor: what the data say about its effects and the shared ones, given the other large factors.
 
 With r_j = Z_j'W (y - sum_g Z_g b_g) over the other large factors g, integrating b_j ~ N(0, sigma^2 Sigma) out of the
 residual e leaves the cross-products of [Z_small, V_x, e], as in `bayesmixed.gaussian.first_factor`,
 
     G(Sigma) = E + sum_j c_j' (I + R_j Sigma R_j')^-1 c_j,      c_j = w^(-1/2) Q' [T_j, r_j],
 
-where groups of equal S_j share an inverse. Only what has to do with e changes from sweep to sweep.
+where groups of equal S_j share an inverse. Only the parts that involve e change from sweep to sweep.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class Given:
     Attributes
     ----------
     t, c : numpy.ndarray of shape (q, J, C)
-        r_j about the centre, and the whitened r_j less it.
+        r_j about the centre, and the whitened r_j minus the centre's part.
     own : numpy.ndarray of shape (K, C)
         The last column of E.
     moments : numpy.ndarray of shape (C, K, q (q + 1) / 2 * U)
-        By chain, the matrix from packed inverses to the last column of G less `own`.
+        By chain, the matrix from packed inverses to the last column of G minus `own`.
     """
 
     t: np.ndarray
@@ -43,7 +43,7 @@ class Given:
 
 @dataclass(frozen=True)
 class LargeFactor:
-    """The constants of a factor of J levels with q effects; K columns are shared, the response the last of them.
+    """The constants of a factor with J levels and q effects; K columns are shared, the last of them the response.
 
     Attributes
     ----------
@@ -52,17 +52,17 @@ class LargeFactor:
     inverses : Inverses
     S : numpy.ndarray of shape (q, q, J)
     T : numpy.ndarray of shape (K, q * J)
-        Z'W [Z_small, V_x, y'], y' being the response less all large factors' centres.
+        Z'W [Z_small, V_x, y'], where y' is the response minus all large factors' centres.
     centre : numpy.ndarray of shape (q, J)
-        Effects off which deviations are small where sigma is.
+        Effects from which deviations are small if sigma is.
     own : numpy.ndarray of shape (K (K - 1) / 2,)
-        Packed E of the explaining columns.
+        Packed E of the explanatory columns.
     products : numpy.ndarray of shape (K (K - 1) / 2, q (q + 1) / 2 * U)
-        From packed inverses to packed G of these columns less `own`.
+        From packed inverses to packed G of these columns minus `own`.
     white : numpy.ndarray of shape (K - 1, q * J)
-        c of the explaining columns.
+        c of the explanatory columns.
     spread : sparse array of shape ((K - 1) * q (q + 1) / 2 * U, q * J)
-        From c of a column to its moments with the explaining ones.
+        From c of a column to its moments with the explanatory ones.
     by_kind : sparse array of shape (U, J)
         Sums over the levels of equal S_j.
     """
@@ -102,21 +102,21 @@ class LargeFactor:
 
     @property
     def q(self) -> int:
-        """Effects of a level."""
+        """Number of effects of a level."""
         return len(self.S)
 
     @property
     def J(self) -> int:  # noqa: N802 - its name in the equations
-        """Levels."""
+        """Number of levels."""
         return self.S.shape[2]
 
     def given(self, r: np.ndarray, products: np.ndarray) -> Given:
-        """Take a residual in.
+        """What a residual leaves to this factor.
 
         Parameters
         ----------
         r : numpy.ndarray of shape (q, J, C)
-            Z'W e', e' being y' less the deviations of the other factors' effects.
+            Z'W e', where e' is y' minus the deviations of the other factors' effects.
         products : numpy.ndarray of shape (K, C)
             [Z_small, V_x, e']'W e'.
         """
@@ -137,7 +137,7 @@ class LargeFactor:
         return Given(t, c, own, moments)
 
     def about_centre(self, c: np.ndarray) -> np.ndarray:
-        """C of r as that of t, which the centre's part of the residual joins; (q, J, C)."""
+        """Turn c of r into that of t, by adding the centre's part of the residual; (q, J, C)."""
         return c + _each(_of_levels(self.inverses, self.inverses.R), self.centre[..., None])
 
     def inverses_at(self, root: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -173,7 +173,7 @@ class LargeFactor:
         return conditional_effects(F, t, noise)
 
     def roots(self, root: np.ndarray) -> np.ndarray:
-        """F of `conditional_root` of all levels, (q, q, J, C); levels of equal S_j are done once."""
+        """F of `conditional_root` for all levels, (q, q, J, C); levels of equal S_j are computed once."""
         kinds = self.inverses.kinds
         F, _ = conditional_root(unpack(kinds.S, self.q)[..., None], root[:, :, None])
         return F[:, :, kinds.of_level]
@@ -195,7 +195,7 @@ def _each(matrices: np.ndarray, t: np.ndarray) -> np.ndarray:
 
 
 def _spread(c: np.ndarray, kinds: Kinds) -> sparse.csr_array:
-    """See `LargeFactor.spread`; c of the explaining columns is (q, J, K - 1)."""
+    """See `LargeFactor.spread`; c of the explanatory columns is (q, J, K - 1)."""
     q, J, k = c.shape
     U = kinds.S.shape[1]
     rows, columns, values = [], [], []

@@ -1,4 +1,4 @@
-"""What the sampler is not for."""
+"""The limits of the sampler."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from bayesmixed.sampling.shared import not_normal
 
 
 def prior_in_the_way(priors: Priors) -> str:
-    """Why the priors keep the effects from being drawn exactly; empty where they do not."""
+    """Why the priors prevent effects from being drawn exactly; empty if they do not."""
     found = not_normal(priors)
-    return f"only Normal priors of common effects can be drawn exactly, not {found}" if found else ""
+    return f"common effects need Normal priors to be drawn exactly; found {found}" if found else ""
 
 
 def too_large(design: Named, draws: int, statistics: CrossProducts | None = None) -> str:
-    """Why a run of so many draws is beyond the sampler; empty where it is not, as far as can be told so far."""
+    """Why a run of so many draws is beyond the sampler; empty if it is not, as far as can be told yet."""
     n_effects = tuple(len(factor.effect_names) for factor in design.groups)
     large, small = split(n_effects, tuple(len(factor.levels) for factor in design.groups))
     own = [len(factor.effect_names) + len(factor.pairs) for factor in design.groups]
     dimension = max(own[f] for f in large) + sum(own[f] for f in small)
     if dimension > MAX_DIMENSION:
-        return f"{dimension} standard deviations and correlations of one update are more than {MAX_DIMENSION}"
+        return f"one update would have {dimension} standard deviations and correlations, more than {MAX_DIMENSION}"
     effects = sum(n_effects[f] * len(design.groups[f].levels) for f in large[:-1])
     if effects * draws > allowed().kept:
         names = quoted(design.groups[f].name for f in large[:-1])
-        return f"{draws:,} draws of the {effects:,} effects of {names} would take too much memory: all of them are kept"
+        return f"{draws:,} draws of the {effects:,} effects of {names} must all be kept and would take too much memory"
     if statistics is None:
         return ""
     shared = len(statistics.VV) + sum(n_effects[f] * len(design.groups[f].levels) for f in small)
@@ -41,15 +41,15 @@ def too_large(design: Named, draws: int, statistics: CrossProducts | None = None
         h, U = Kinds.of(statistics.S[f]).S.shape
         if (products := shared * (shared + 1) // 2 * h * U) > allowed().products:
             name = design.groups[f].name
-            return f"the groups of {name!r} differ so much that {products:.1e} cross-products would be kept"
+            return f"the groups of {name!r} differ so much that {products:.1e} cross-products would have to be kept"
     return ""
 
 
 def is_large_crossed(design: Measured) -> bool:
-    """Whether the sampler is faster than a dense elimination of all factors beside the largest, and as good.
+    """Whether the sampler is faster than a dense elimination of all factors other than the largest, and as good.
 
-    That is where these have many effects, unless all factors are nested; more of them where a large factor is nested in
-    another, as a sweep then takes longer.
+    That is so if these have many effects, unless all factors are nested; it takes more effects if a large factor is
+    nested in another, as a sweep then takes longer.
     """
     groups = design.groups
     sizes = [len(factor.effect_names) * len(factor.levels) for factor in groups]

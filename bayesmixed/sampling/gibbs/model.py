@@ -1,4 +1,4 @@
-"""A model as the sampler sees it: large factors, and the shared columns, which the small factors' effects join."""
+"""A model as the sampler sees it: large factors, and the shared columns, which include the small factors' effects."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bayesmixed.sampling.gibbs.factor import Given, LargeFactor
 
 
 def split(n_effects: tuple[int, ...], n_levels: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Large factors, the largest last, and small ones, which have `SHARED` effects together at most."""
+    """Large factors, the largest last, and small ones, which together have at most `SHARED` effects."""
     size = [q * J for q, J in zip(n_effects, n_levels, strict=True)]
     order = sorted(range(len(size)), key=lambda f: (size[f], f))
     few = int(np.searchsorted(np.cumsum([size[f] for f in order[:-1]]), SHARED, side="right"))
@@ -40,7 +40,7 @@ class Evaluated:
     small : list of numpy.ndarray of shape (q, q, C * N)
         Of the small factors' Sigma itself.
     reduced : Reduced
-        G of the shared columns, the small factors' multiplied by their roots.
+        G of the shared columns, those of small factors multiplied by their roots.
     """
 
     root: np.ndarray
@@ -57,11 +57,11 @@ class Block:
     columns : Columns
         The shared ones.
     covariances : Covariances
-        Of the block's own factors, then the small ones.
+        Of the block's own factors, then of the small ones.
     residual : Residual
         Of the small factors' u, the common effects and sigma.
     index : numpy.ndarray of int, shape (D - 1,)
-        Where the coordinates stand among those of all factors.
+        Positions of the coordinates among those of all factors.
     """
 
     columns: Columns
@@ -71,7 +71,7 @@ class Block:
 
     @property
     def dimension(self) -> int:
-        """D, of the coordinates with log(sigma)."""
+        """D, the number of coordinates including log(sigma)."""
         return len(self.index) + 1
 
     def point(self, theta: np.ndarray, s: np.ndarray) -> np.ndarray:
@@ -79,15 +79,15 @@ class Block:
         return np.vstack([theta[self.index], s])
 
     def reduced(self, G: np.ndarray, log_det: np.ndarray, absolute: Relative, s: np.ndarray) -> Reduced:
-        """What `Residual` reads, of cross-products of the shared columns in which the small factors' are not scaled."""
+        """The input of `Residual`, from cross-products of the shared columns with those of small factors unscaled."""
         small = absolute.roots[len(absolute.roots) - len(self.columns.factors) :]
         for _ in range(2):  # rows, then columns
             G = scaled(G, self.columns, small).swapaxes(0, 1)
-        log_prior = absolute.log_prior - self.covariances.n_sds * s  # `Residual` takes its sds to be relative
+        log_prior = absolute.log_prior - self.covariances.n_sds * s  # `Residual` expects relative sds
         return Reduced(G, log_det, absolute.sds / np.exp(s), log_prior)
 
     def density(self, x: np.ndarray, reduce: Callable[[np.ndarray], Reduced]) -> np.ndarray:
-        """Log density, (C, N), at coordinates x of shape (D, C, N); none where rounding would decide."""
+        """Log density, (C, N), at coordinates x of shape (D, C, N); -inf where rounding errors would dominate."""
         K, flat = self.covariances.n_sds, x.reshape(len(x), -1)
         inside = (np.abs(flat[K:-1]) < V).all(axis=0) & (flat[-1] >= self.residual.log_floor) & (flat[-1] < LOG_SD[1])
         inside &= ((flat[:K] > LOG_SD[0]) & (flat[:K] < LOG_SD[1])).all(axis=0)
@@ -111,7 +111,7 @@ class Conditional(Block):
     factor: LargeFactor
 
     def at(self, given: Given, x: np.ndarray) -> Evaluated:
-        """Integrate the factor's effects out at points x, (D, C * N), chain after chain."""
+        """Integrate out the factor's effects at points x, (D, C * N), chain after chain."""
         absolute = self.covariances.at(x[:-1])
         root = absolute.roots[0] / np.exp(x[-1])
         inverse, log_det = self.factor.inverses_at(root)
@@ -119,7 +119,7 @@ class Conditional(Block):
         return Evaluated(root, absolute.roots[1:], self.reduced(G, log_det, absolute, x[-1]))
 
     def log_density(self, given: Given, x: np.ndarray) -> np.ndarray:
-        """Log density, (C, N), at points x of shape (D, C, N), but for a constant."""
+        """Log density, (C, N), at points x of shape (D, C, N), up to a constant."""
         return self.density(x, lambda flat: self.at(given, flat).reduced)
 
     def draw(
@@ -151,9 +151,9 @@ class Conditional(Block):
 
 
 def scaled(values: np.ndarray, columns: Columns, roots: list[np.ndarray]) -> np.ndarray:
-    """L'values of the small factors' rows, (K, ..., N), or of effects u, (K - 1, N), L u; others as they are."""
+    """L'values for the small factors' rows, (K, ..., N), or L u for effects u, (K - 1, N); others are unchanged."""
     result = values.copy()
-    transposed = values.ndim == 3  # of cross-products
+    transposed = values.ndim == 3  # cross-products
     for root, at, q, J in zip(roots, columns.offsets, columns.n_effects, columns.n_levels, strict=True):
         mine = values[at : at + q * J].reshape(J, q, *values.shape[1:])
         new = [total((root[k, e] if transposed else root[e, k]) * mine[:, k] for k in range(q)) for e in range(q)]
@@ -168,7 +168,7 @@ class Arrangement:
     Attributes
     ----------
     density : CollapsedDensity
-        Of its statistics, units and priors.
+        With its statistics, units and priors.
     columns : Columns
         The shared ones: the small factors' effects, then V.
     VV : numpy.ndarray of shape (K, K)
@@ -176,7 +176,7 @@ class Arrangement:
     factors : tuple of LargeFactor
         The largest last.
     conditionals : tuple of Conditional
-        Of each.
+        One for each.
     crossing : dict of (int, int) to sparse array of shape (q_f * J_f, q_g * J_g)
         Z_f'W Z_g of the large factors at positions f and g in `factors`, effect after effect.
     """
@@ -212,7 +212,7 @@ class Arrangement:
         for i, factor in enumerate(self.factors):
             T_y[i] -= np.einsum("ekj,kj->ej", factor.S, centres[i]).ravel()
             T_y[i] -= sum(self.crossing[i, j] @ flat[j] for j in range(len(flat)) if j != i)
-        # y'y less twice Z'y b and plus b'Z'Z b is y'y - b'(Z'y + Z'y')
+        # y'y minus twice Z'y b plus b'Z'Z b is y'y - b'(Z'y + Z'y')
         for factor, left, b in zip(self.factors, T_y, flat, strict=True):
             VV[-1, -1] -= b @ (factor.T[-1] + left)
             taken = factor.T[:-1] @ b
@@ -227,7 +227,7 @@ class Arrangement:
         return self._with(VV, new, self.conditionals)
 
     def silent(self) -> Arrangement:
-        """The same with y = 0, and prior means of 0: what is left of an update is its dependence on the others."""
+        """The same with y = 0 and prior means of 0: all that is left of an update is its dependence on the others."""
         VV, prior = self.VV.copy(), self.conditionals[0].residual.prior.copy()
         for matrix in (VV, prior):
             matrix[-1] = matrix[:, -1] = 0.0
@@ -260,7 +260,7 @@ def shared_columns(columns: Columns, units: Units, design: Design, at: np.ndarra
 
 
 def _conditional(density: CollapsedDensity, factor: LargeFactor, columns: Columns) -> Conditional:
-    """The conditional of one factor, of the priors of the whole model."""
+    """The conditional of one factor, with the priors of the whole model."""
     return Conditional(*block_of(density, (factor.position,), columns), factor)
 
 
@@ -276,7 +276,7 @@ def block_of(
 
 
 def coordinates(covariances: Covariances, factors: tuple[int, ...]) -> np.ndarray:
-    """Where the coordinates of some factors stand among those of all, in the order of `Covariances` of these."""
+    """Positions of the coordinates of some factors among those of all, in the order of `Covariances` of the former."""
     sds, vines, at, where = [], [], 0, covariances.n_sds
     for factor in covariances.factors:
         n = sum(len(block) * (len(block) - 1) // 2 for block in factor.blocks)

@@ -1,6 +1,6 @@
 """Moves of one conditional's coordinates: a random walk, and iterated sampling importance resampling (i-SIR).
 
-i-SIR picks among the current point and N fresh ones of a fixed distribution, in proportion to density over proposal;
+i-SIR picks among the current point and N fresh ones from a fixed distribution, in proportion to density over proposal;
 it leaves the density invariant (Andrieu, Lee & Vihola, 2018, Uniform ergodicity of the iterated conditional SMC and
 geometric ergodicity of particle Gibbs samplers, Bernoulli 24, 842-872, whose one-step case it is).
 """
@@ -19,7 +19,7 @@ LogDensity = Callable[[np.ndarray], np.ndarray]  # of points (D, C, N), (C, N)
 
 @dataclass(frozen=True)
 class Spread:
-    """A location, and a root of a covariance, of D coordinates.
+    """A location and the root of a covariance of D coordinates.
 
     Attributes
     ----------
@@ -33,15 +33,15 @@ class Spread:
 
     @classmethod
     def fitted(cls, points: np.ndarray, wider: float) -> Spread:
-        """That of points (D, n), the covariance `wider` times theirs."""
+        """Fitted to points (D, n), with `wider` times their covariance."""
         D, n = points.shape
         covariance = np.cov(points).reshape(D, D)
         own = np.diag(np.diag(covariance)) + 1e-10 * np.eye(D)
-        share = D / (D + n / 10)  # of few points, their correlations are hardly known
+        share = D / (D + n / 10)  # few points say little about correlations
         return cls(points.mean(axis=1), np.linalg.cholesky(wider * ((1 - share) * covariance + share * own)))
 
     def leading(self, q: int) -> Spread:
-        """That of the first q coordinates."""
+        """The spread of the first q coordinates."""
         return Spread(self.mean[:q], self.root[:q, :q])
 
     def about(self, x: np.ndarray, normals: np.ndarray) -> np.ndarray:
@@ -55,7 +55,7 @@ class Spread:
         return self.about(self.mean.reshape(-1, *(1,) * len(shape)), normals / size)
 
     def log_density(self, x: np.ndarray) -> np.ndarray:
-        """Of the t distribution at (D, ...), but for a constant."""
+        """Log density of the t distribution at (D, ...), up to a constant."""
         flat = x.reshape(len(x), -1) - self.mean[:, None]
         square = np.square(np.linalg.solve(self.root, flat)).sum(axis=0)
         return -0.5 * (DEGREES + len(x)) * np.log1p(square / DEGREES).reshape(x.shape[1:])
@@ -64,7 +64,7 @@ class Spread:
 def walk(
     x: np.ndarray, log_density: LogDensity, step: Spread, steps: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Some steps of a random walk of points x, (D, C); returns them, and the share of steps that moved each, (C,)."""
+    """Some steps of a random walk from points x, (D, C); returns the points and each one's share of moves, (C,)."""
     now, moved = log_density(x[:, :, None])[:, 0], np.zeros(x.shape[1])
     for _ in range(steps):
         new = step.about(x, rng.standard_normal(x.shape))

@@ -1,8 +1,7 @@
-"""Effects of the largest factor that are too many to store: each draw is made again when it is asked for.
+"""Effects of the largest factor that are too many to store: each draw is made again when it is requested.
 
-Within a sweep the largest factor comes last, so that its effects depend on what is stored of the same draw alone: the
-other factors' effects, the shared ones, covariances and sigma; and on noise that is keyed by (seed, factor, sweep) and
-level.
+Within a sweep the largest factor comes last, so its effects depend only on what is stored of the same draw (the other
+factors' effects, the shared ones, covariances and sigma) and on noise that is keyed by (seed, factor, sweep) and level.
 """
 
 from __future__ import annotations
@@ -44,15 +43,15 @@ class ReplayedEffects:
     shared : numpy.ndarray of shape (K - 1, S)
         The small factors' effects, then the common ones, working units.
     others : dict of int to numpy.ndarray of shape (chain, draw, J, q)
-        Effects of the other large factors, by position, on the user's scale: the arrays that are stored of them.
+        Effects of the other large factors, by position, on the user's scale: the same arrays as in the draws.
     key : tuple of int and str
         Of the noise.
     sweeps : numpy.ndarray of int, shape (draw,)
-        That each draw is of.
+        The sweep of each draw.
     running : int
-        Chains that ran.
+        Number of chains that ran.
     mean : numpy.ndarray of shape (J, q)
-        Posterior means, averaged from conditional ones.
+        Posterior means, averages of conditional ones.
     """
 
     STORED: ClassVar[tuple[str, ...]] = (
@@ -78,18 +77,18 @@ class ReplayedEffects:
     mean: np.ndarray
 
     def __getstate__(self) -> dict[str, Any]:
-        """What follows from the fields is made again when it is needed."""
+        """Cached values are left out: they are recomputed from the fields when needed."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @cached_property
     def position(self) -> int:
-        """Of the factor."""
+        """Position of the factor."""
         statistics = self.density.statistics
         return split(statistics.n_effects, statistics.n_levels)[0][-1]
 
     @property
     def n_effects(self) -> int:
-        """Effects of each level, q."""
+        """Number of effects of each level, q."""
         return self.density.statistics.n_effects[self.position]
 
     @cached_property
@@ -137,7 +136,7 @@ class ReplayedEffects:
         return result
 
     def _draw(self, levels: np.ndarray) -> np.ndarray:
-        """Working units, (q, k, S)."""
+        """As `draw`, in working units, (q, k, S)."""
         T = self._T[:, :, levels]
         t = np.repeat(T[:, -1, :, None], len(self.s), axis=2)
         for i, known in enumerate(self.shared):
@@ -161,7 +160,7 @@ class ReplayedEffects:
         return ndtri(z).transpose(3, 1, 2, 0).reshape(q, len(levels), -1)
 
     def draw_each(self, levels: np.ndarray) -> np.ndarray:
-        """Effects of one level per draw, those that `draw` gives it there; (S, q)."""
+        """Effects of one level per draw, equal to those from `draw`; (S, q)."""
         levels = np.asarray(levels)
         T = self._T[:, :, levels]
         t = T[:, -1].copy()

@@ -1,4 +1,4 @@
-"""The final run: sweeps with frozen proposals, kept until they agree and say enough; and `Draws` of them."""
+"""The final run: sweeps with frozen proposals until the chains agree and have enough effective draws; and `Draws`."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class Kept:
     ----------
     chains : Chains
     draws, kept : int
-        Per chain, and chains of those that run.
+        Draws per chain, and how many of the running chains are kept.
 
     Attributes
     ----------
     theta, s, shared : numpy.ndarray of shape (..., kept, draws)
     moved, log_density : numpy.ndarray of shape (kept, draws)
     effects : dict of int to numpy.ndarray of shape (kept, draws, J, q)
-        Of the large factors that are stored, by position.
+        Effects of the large factors that are stored, by position.
     squares : list of numpy.ndarray of shape (q (q + 1) / 2, kept, draws)
         Packed sums over levels of b b' of every large factor, working units.
     sweeps : numpy.ndarray of int, shape (draws,)
@@ -66,7 +66,7 @@ class Kept:
         self.total = 0
 
     def count(self, updates: list[Updated]) -> None:
-        """Take in a sweep's conditional means."""
+        """Add a sweep's conditional means."""
         for so_far, update in zip(self.means, updates, strict=True):
             so_far += update.mean.mean(axis=2)  # noqa: PLW2901 - in place
         self.shared_mean += updates[-1].shared_mean.mean(axis=1)
@@ -90,7 +90,7 @@ class Kept:
                 self.effects[factor.position][:, at] = units.group_effects(factor.position, b).transpose(2, 1, 0)
 
     def thin(self, every: int) -> int:
-        """Keep one draw of every so many, at the front; returns how many these are."""
+        """Keep one draw in `every`, at the front; returns how many are kept."""
         arrays = [self.theta, self.s, self.moved, self.log_density, self.shared, self.sweeps, *self.squares]
         for array in arrays:
             some = array[..., every - 1 :: every].copy()
@@ -108,12 +108,12 @@ class Run:
     Attributes
     ----------
     design : Design, Summed or DesignSpec
-        Of the names.
+        For the names.
     chains : Chains
     sampler : Sampler
     steps : Steps
     key : tuple of int and str
-        Of the noise of the largest factor's effects, where they are not stored.
+        Of the noise of the largest factor's effects, if they are not stored.
     advance : callable
         Told the number of chains after every sweep.
     """
@@ -126,15 +126,15 @@ class Run:
     advance: Callable[[int], None]
 
     def __call__(self, draws: int, kept_chains: int, diagnostics: dict[str, Any]) -> tuple[Draws, Kept]:
-        """Run, and run on while the gates want more.
+        """Run, and continue while the gates require it.
 
         Raises
         ------
         SamplerError
-            The draws are not to be trusted; says why.
+            If the draws cannot be trusted; says why.
         """
         kept, at, iterations = Kept(self.chains, draws, kept_chains), 0, 0
-        judged = draws >= MIN_DRAWS  # fewer tell nothing, and the fit's warning says so
+        judged = draws >= MIN_DRAWS  # fewer cannot be judged, and the fit's warning says so
         for thin in THINNING:
             if at:
                 self._refit(kept)
@@ -157,14 +157,14 @@ class Run:
     def _refit(self, kept: Kept) -> None:
         """Fit the proposals to all draws so far, and freeze them again.
 
-        The warm-up may have missed the tail of an sd towards zero, where chains then stick.
+        The warm-up may have missed the tail of an sd towards zero, where chains then get stuck.
         """
         arrangement, theta = self.chains.arrangement, kept.theta.reshape(len(kept.theta), -1)
         points = self.steps.points(arrangement, theta, kept.s.ravel())
         self.sampler.proposals = [Spread.fitted(one, WIDE) for one in points]
 
     def _sweep(self, kept: Kept) -> int:
-        """A sweep that counts; returns the conjugate gradients' iterations."""
+        """A sweep of the final run; returns the iterations of the conjugate gradients."""
         chains, sampler, last = self.chains, self.sampler, None
         sampler.moved = np.zeros(len(chains.s))
         if kept.lazy:
@@ -176,7 +176,7 @@ class Run:
         return iterations
 
     def _assemble(self, kept: Kept) -> Draws:
-        """Draws of what is kept, on the user's scale."""
+        """Assemble `Draws` from what is kept, on the user's scale."""
         density, design = self.chains.arrangement.density, self.design
         units, columns, factors = density.units, self.chains.arrangement.columns, self.chains.arrangement.factors
         shape, m, names = kept.s.shape, columns.m, [factor.name for factor in design.groups]
@@ -210,7 +210,7 @@ class Run:
         return Draws(ordered, stats, {"sampler": "gibbs"}, means, lazy=lazy)
 
     def _others_log_prior(self, kept: Kept, roots: list[np.ndarray]) -> np.ndarray:
-        """Log of p(b_g, theta_g) of all large factors but the last, which the last conditional takes as given."""
+        """Log of p(b_g, theta_g) for all large factors except the last, whose conditional takes them as given."""
         density, total = self.chains.arrangement.density, np.zeros(kept.s.shape)
         theta = kept.theta.reshape(len(kept.theta), -1)
         for factor, squares in list(zip(self.chains.arrangement.factors, kept.squares, strict=True))[:-1]:

@@ -1,6 +1,6 @@
 """What a fit keeps, and what can be done with it: sample, learn from new rows, leave rows out.
 
-New rows' statistics add up with those of the old ones, and the chains run anew on all of them.
+The statistics of new rows are added to those of the old ones, and new chains run on all of them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class State:
     s : numpy.ndarray of shape (S,)
         log(sigma), working units.
     cells : Cells or None
-        Of the rows, where the step for nearly nested factors needs them.
+        Of the rows, if the step for nearly nested factors needs them.
     """
 
     STORED: ClassVar[tuple[str, ...]] = ("density", "theta", "s", "cells")
@@ -56,12 +56,12 @@ class State:
     cells: Cells | None
 
     def __getstate__(self) -> dict[str, Any]:
-        """What follows from the fields is made again when it is needed."""
+        """Cached values are left out: they are recomputed from the fields when needed."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
     def coefficients(self) -> None:
-        """Not known; see `FitState.coefficients`."""
+        """Unknown; see `FitState.coefficients`."""
         return None
 
     def update(self, draws: Draws, spec: DesignSpec, design: Design, *, seed: int, progressbar: bool) -> Draws:
@@ -86,7 +86,7 @@ class State:
     def leave_one_out(self, draws: Draws, design: Design, keep: np.ndarray) -> np.ndarray:
         """Log density of each row given all others; see `FitState.leave_one_out`.
 
-        Covariances, sigma and the effects of all large factors but the largest are those of the draw; the rest is
+        Covariances, sigma and the effects of all large factors except the largest are those of the draw; the rest is
         integrated out.
         """
         arrangement = Arrangement.of(self.density)
@@ -137,9 +137,9 @@ def _left_out(chains: Chains, design: Design) -> np.ndarray:
 def _eliminated(
     factor: LargeFactor, t: np.ndarray, F: np.ndarray, V: np.ndarray, rows: tuple[np.ndarray, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What is left of rows V (K, n, C) without a factor's effects, and these effects' variance over sigma^2.
+    """What is left of rows V (K, n, C) after removing a factor's effects, and these effects' variance over sigma^2.
 
-    `rows` are the factor's columns and codes of the rows, (q, n) and (n,).
+    `rows` holds the factor's columns and codes for the rows, (q, n) and (n,).
     """
     z, codes = rows
     g, variance = quadratic_form(F[:, :, codes], z[..., None])

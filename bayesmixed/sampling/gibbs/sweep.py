@@ -1,4 +1,4 @@
-"""A sweep: an update of every large factor, with the steps that go before it, and how all of them move."""
+"""A sweep: an update of every large factor, with the steps that precede it, and how all of them move."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from bayesmixed.sampling.gibbs.proposal import LogDensity, Spread, resample
 
 @dataclass
 class Steps:
-    """What a sweep is made of: blocks of coordinates, numbered, each with a proposal of its own.
+    """The parts of a sweep: numbered blocks of coordinates, each with its own proposal.
 
     Attributes
     ----------
     nests : tuple of Nest
         The blocks that follow the arrangement's conditionals.
     redraw : Redraw or None
-        Where factors are nearly nested.
+        For nearly nested factors.
     """
 
     nests: tuple[Nest, ...]
     redraw: Redraw | None = None
 
     def points(self, arrangement: Arrangement, theta: np.ndarray, s: np.ndarray) -> list[np.ndarray]:
-        """Coordinates of every block, (D, C), of theta, (d, C), and log(sigma), (C,)."""
+        """Coordinates of every block, (D, C), from theta, (d, C), and log(sigma), (C,)."""
         return [block.point(theta, s) for block in (*arrangement.conditionals, *self.nests)]
 
 
 @dataclass
 class Sampler:
-    """Moves by i-SIR with the proposals that the warm-up has made.
+    """Moves by i-SIR with the proposals from the warm-up.
 
     Attributes
     ----------
     proposals : list of Spread
     candidates : list of int
-        Fresh points of an update.
+        Number of fresh points of an update.
     rng : numpy.random.Generator
     moved : numpy.ndarray of shape (C,)
         Share of the last sweep's updates that moved.
@@ -57,7 +57,7 @@ class Sampler:
     log_density: np.ndarray
 
     def __call__(self, i: int, x: np.ndarray, log_density: LogDensity) -> np.ndarray:
-        """A step of i-SIR, of all coordinates of a conditional or of its first ones."""
+        """A step of i-SIR, for all coordinates of a conditional or for its first ones."""
         whole = len(x) == len(self.proposals[i].mean)
         proposal = self.proposals[i].leading(len(x))
         new, moved, density = resample(x, log_density, proposal, self.candidates[i], self.rng)
@@ -69,13 +69,13 @@ class Sampler:
 def sweep(
     chains: Chains, move: Move, steps: Steps, rng: np.random.Generator, last: np.ndarray | None = None
 ) -> tuple[list[Updated], int]:
-    """An update of every large factor, each after the steps that leave its effects behind.
+    """An update of every large factor, each after the steps that make its effects outdated.
 
     Parameters
     ----------
     chains : Chains
     move : callable
-        See `Chains.update`; it is told the block's number.
+        See `Chains.update`; called with the block's number.
     steps : Steps
     rng : numpy.random.Generator
     last : numpy.ndarray of shape (q, J, C), optional

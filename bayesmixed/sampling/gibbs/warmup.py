@@ -30,14 +30,14 @@ from bayesmixed.sampling.gibbs.sweep import Sampler, Steps, sweep
 
 Read = Callable[[], Cells | None]  # cells of the rows
 
-_TARGET = 0.3  # share of the random walk's steps to be accepted
+_TARGET = 0.3  # target share of accepted steps of the random walk
 
 
 def centred(density: CollapsedDensity) -> tuple[Arrangement, np.ndarray, float]:
-    """The model about a fit of its effects, and from the fit: root mean squares of all effects (K,), and sigma.
+    """The model centred at a fit of its effects, and from the fit: root mean squares of all effects (K,), and sigma.
 
-    The fit is of all columns by ridge regression. Where sigma is small beside the effects, residuals are, and sums of
-    squares of them do not cancel: the ridge is then made smaller.
+    All columns are fitted by ridge regression. If sigma turns out small compared with the effects, the ridge is made
+    smaller, so that residuals are small as well and their sums of squares do not cancel.
     """
     plain, ridge = Arrangement.of(density), 1.0
     sizes, total, sigma = np.ones(density.covariances.n_sds), None, 1.0
@@ -76,7 +76,7 @@ def _ridge_fit(arrangement: Arrangement, ridge: float) -> tuple[list[np.ndarray]
     scale = 1 / np.sqrt(np.maximum(diagonal, 1e-8 * diagonal.max()))
     right = np.concatenate([arrangement.VV[:-1, -1], *(factor.T[-1] for factor in factors)])
     operator = LinearOperator((ends[-1], ends[-1]), matvec=lambda x: scale * product(scale * x), dtype=float)
-    found, _ = cg(operator, scale * right, maxiter=100)  # as near as it gets: any centre is right
+    found, _ = cg(operator, scale * right, maxiter=100)  # as close as it gets: any centre is valid
     shared, *flat = np.split(scale * found, ends[:-1])
     return [b.reshape(factor.q, factor.J) for b, factor in zip(flat, factors, strict=True)], shared
 
@@ -96,7 +96,7 @@ def _sizes(
 
 
 def start(density: CollapsedDensity, chains: int, rng: np.random.Generator) -> Chains:
-    """Chains about what the fit says of the covariances, apart from each other."""
+    """Chains scattered around the fit's covariances."""
     arrangement, sizes, sigma = centred(density)
     theta = np.zeros((density.dimension, chains))
     n_sds = density.covariances.n_sds
@@ -110,8 +110,8 @@ def warm_up(
 ) -> tuple[Sampler, Steps, Cells | None]:
     """Bring the chains to the posterior, and make the proposals.
 
-    `advance` is told of every sweep; `cells` reads those of the rows where factors are nearly nested, so that their
-    effects have to be redrawn.
+    `advance` is called after every sweep; `cells` reads the cells of the rows if factors are nearly nested, so that
+    their effects have to be redrawn.
     """
     arrangement = chains.arrangement
     steps = Steps(nests_of(arrangement))
@@ -139,7 +139,7 @@ def warm_up(
 
 
 def _first_sizes(density: CollapsedDensity) -> np.ndarray:
-    """What J effects tell of their log sd and correlations, and n rows of log(sigma), (d + 1,)."""
+    """How precisely J effects determine their log sd and correlations, and n rows log(sigma), (d + 1,)."""
     statistics, sds, vines = density.statistics, [], []
     for factor, J in zip(density.covariances.factors, statistics.n_levels, strict=True):
         sds += [1 / np.sqrt(J)] * len(factor.sds)
@@ -162,7 +162,7 @@ def _walk_part(
     sweeps: int,
     advance: Callable[[int], None],
 ) -> list[np.ndarray]:
-    """Sweeps of the random walk; the points of the last two thirds of every block, (D, n)."""
+    """Sweeps of the random walk; returns each block's points in the last two thirds, (D, n)."""
     seen, scale = [], np.ones(len(walks))
 
     def move(i: int, x: np.ndarray, log_density: LogDensity) -> np.ndarray:

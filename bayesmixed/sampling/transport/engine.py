@@ -33,10 +33,13 @@ def takes(family: Family) -> bool:
 def refuses(model: Model, design: Measured, settings: Settings) -> str:
     """Why transport cannot sample the model; empty if it can."""
     if found := not_normal(model.priors):
-        return f"only Normal priors of common effects can be transported, not {found}"
+        return f"common effects need Normal priors for the transport sampler; found {found}"
     dimension = n_covariance_parameters(design) + len(model.family.auxiliary)
     if dimension > MAX_COORDINATES:
-        return f"{dimension} standard deviations, correlations and auxiliary parameters are more than {MAX_COORDINATES}"
+        return (
+            f"the model has {dimension} standard deviations, correlations and auxiliary parameters, more than "
+            f"{MAX_COORDINATES}"
+        )
     return NEEDS_ROWS if isinstance(design, Summed) else _too_wide(design)
 
 

@@ -69,6 +69,14 @@ def test_a_chunk_that_is_not_like_the_others_is_named_with_its_row(source, error
             take(source)
 
 
+def test_a_column_of_text_that_becomes_a_number_is_named():
+    for source in ([FRAME[:50], FRAME[50:].assign(k=1)], [FRAME[:50].assign(k=1.5).astype({"k": object}), FRAME[50:]]):
+        with pytest.raises(
+            FormulaError, match=r"^chunk 1: .*'k' (is text in one part and not|was a number in fit but)"
+        ):
+            of(source, FORMULA)
+
+
 def test_a_response_that_the_family_cannot_have_is_named_with_its_row():
     with pytest.raises(ValueError, match=r"^row 103 of the source, in chunk 1: family='lognormal' needs positive"):
         of(changed(103, wait=-1.0), "wait ~ x + (1 | pupil)", family="lognormal")
@@ -83,6 +91,8 @@ def test_a_row_of_weight_zero_is_not_the_wrong_one():
         of(source, sample_weight="w")
     with pytest.raises(ValueError, match=r"^row 55 of the source, in chunk 1: Input sample_weight contains NaN"):
         of(changed(55, w=np.nan), sample_weight="w")
+    with pytest.raises(ValueError, match=r"^row 55 of the source, in chunk 1: Input sample_weight contains infinity"):
+        of(changed(55, w=np.inf), "y ~ scale(x) + k + (1 | pupil)", sample_weight="w")
 
 
 def test_the_first_pass_names_rows_too():
@@ -154,7 +164,7 @@ def test_fewer_rows_than_the_metadata_say_are_refused(tmp_path, monkeypatch):
     est = estimator()
     with (
         allow(chunk=8 * 50),
-        pytest.raises(ValueError, match=r"rows\.parquet has delivered 100 rows, and its metadata"),
+        pytest.raises(ValueError, match=r"rows\.parquet has delivered 100 rows, but its metadata"),
     ):
         est.fit(ds.dataset(tmp_path / "rows.parquet"))
     assert not hasattr(est, "coef_")
@@ -191,7 +201,7 @@ def again(*passes):
     ],
 )
 def test_a_second_pass_that_differs_is_refused(second, message):
-    with pytest.raises(ValueError, match=f"has given other rows when it was read again: {message}.*a new iterator"):
+    with pytest.raises(ValueError, match=f"gave different rows when it was read again: {message}.*a new iterator"):
         of(again(HALVES, HALVES, second), FORMULA)
 
 
@@ -203,30 +213,42 @@ def test_a_second_pass_of_other_moments_is_refused():
 
 def test_a_callable_that_returns_one_generator_for_ever_is_refused_where_rows_are_read_again():
     rows = iter(HALVES)
-    with pytest.raises(ValueError, match="A callable has to return a new iterator"):
+    with pytest.raises(ValueError, match="A callable must return a new iterator"):
+        of(lambda: rows, FORMULA)
+    rows = iter([FRAME])
+    with pytest.raises(ValueError, match="different rows when it was read again: some rows, then none"):
         of(lambda: rows, FORMULA)
     rows = iter(HALVES)
 
     assert of(lambda: rows).n_rows == 120  # nothing has to be known before
 
 
+def test_a_stream_that_was_read_before_is_refused_with_the_cure():
+    reader = pa.table(FRAME).to_reader()
+    est = estimator().fit(reader)
+
+    with pytest.raises(ValueError, match=r"no rows of positive weight\. It can be read only once: create it again"):
+        est.fit(reader)
+    assert est.predict(FRAME).shape == (120,)
+
+
 @pytest.mark.parametrize("make", [lambda: iter(HALVES), lambda: pa.table(FRAME).to_reader()], ids=["frames", "batches"])
 def test_a_source_that_is_read_once_is_refused_with_the_cure_where_two_passes_are_needed(make):
     with pytest.raises(
-        FormulaError, match=r"the levels of 'k' have .*State them, categories={'k': \[\.\.\.\]}.*callable"
+        FormulaError, match=r"the levels of 'k' must .*State them, categories={'k': \[\.\.\.\]}.*callable"
     ):
         of(make(), FORMULA)
-    with pytest.raises(FormulaError, match=r"mean and standard deviation of 'x' have to be known before"):
+    with pytest.raises(FormulaError, match=r"mean and standard deviation of 'x' must be known before"):
         of(make(), "y ~ scale(x) + (1 | pupil)")
-    with pytest.raises(FormulaError, match=r"the levels of 'town' have to be known"):
+    with pytest.raises(FormulaError, match=r"the levels of 'town' must be known"):
         estimator("y ~ C(town) + (1 | pupil)").fit(make())
-    with pytest.raises(FormulaError, match=r"'bs\(z, df=5\)' would learn from the first rows .*knots=\[2, 5\]"):
+    with pytest.raises(FormulaError, match=r"'bs\(z, df=5\)' would learn only from the first rows .*knots=\[2, 5\]"):
         estimator("y ~ bs(z, df=5) + (1 | pupil)").fit(make())
 
 
 @pytest.mark.parametrize("call", ["bs(z, df=5)", "poly(z, 2)", "scale(center(z))"])
 def test_what_a_first_pass_does_not_find_is_refused_for_every_source(call):
-    with pytest.raises(FormulaError, match="would learn from the first rows of the source"):
+    with pytest.raises(FormulaError, match="would learn only from the first rows of the source"):
         of(HALVES, f"y ~ {call} + (1 | pupil)")
 
 
@@ -246,11 +268,11 @@ def never():
             estimator(family="t"),
             {},
             ValueError,
-            "is for families 'gaussian', 'lognormal', .*'t' needs all rows at once",
+            "is only for families 'gaussian', 'lognormal', .*'t' needs all rows at once",
         ),
         (estimator(trials="w"), {}, ValueError, "the trials 'w' are for family='binomial'"),
-        (estimator(), {"y": FRAME["y"]}, ValueError, "the response has to be one of their columns"),
-        (estimator(), {"sample_weight": FRAME["w"]}, ValueError, "has to be the name of a column that holds it"),
+        (estimator(), {"y": FRAME["y"]}, ValueError, "the response must be one of their columns"),
+        (estimator(), {"sample_weight": FRAME["w"]}, ValueError, "must be the name of one of their columns"),
         (estimator("x + (1 | pupil)"), {}, FormulaError, "need a formula that names the response"),
         (bm.MixedModelClassifier(PLAIN), {}, ValueError, "'bernoulli' needs all rows at once"),
     ],
@@ -264,7 +286,7 @@ def test_a_prior_that_does_not_integrate_out_is_refused_before_rows_are_summed()
     read = []
     source = lambda: (read.append(1) or frame for frame in HALVES)  # noqa: E731
 
-    with pytest.raises(bm.SamplerError, match=r"only Normal priors .* not 'x': StudentT"):
+    with pytest.raises(bm.SamplerError, match=r"need Normal priors; found 'x': StudentT"):
         estimator(priors={"x": bm.StudentT(3, 0, 1)}).fit(source)
     assert len(read) == 1
     with pytest.raises(bm.PriorError, match="unknown prior 'nobody'"):

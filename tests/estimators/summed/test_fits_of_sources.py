@@ -149,6 +149,14 @@ def test_levels_and_moments_are_those_of_all_rows(formula):
     assert largest_difference(fit(formula, source), in_memory(formula, frame)) < 1e-8
 
 
+@pytest.mark.parametrize("formula", ["y ~ x*scale(year) + (1 | pupil)", "y ~ x + (scale(year) | pupil)"])
+def test_a_column_that_is_scaled_may_be_constant_in_a_chunk(formula):
+    frame = FRAME.sort_values("year", ignore_index=True)
+    by_year = [rows for _, rows in frame.groupby("year")]
+
+    assert largest_difference(fit(formula, by_year), in_memory(formula, frame)) < 1e-8
+
+
 @pytest.mark.parametrize("weights", [[0.0, 1.0, 3.0], [0.0, 0.5, 1.7]])
 def test_rows_of_weight_zero_teach_nothing_and_others_as_often_as_they_count(weights):
     frame = FRAME.assign(w=np.resize(weights, 120))
@@ -171,6 +179,30 @@ def test_levels_are_known_from_the_types_of_columns(folder):
     assert largest_difference(fit(formula, enum.lazy()), in_memory(formula, enum)) < 1e-8
     assert in_memory(formula, enum).design_spec_.common_names == ("k[a]", "k[b]")
     assert largest_difference(fit(formula, dd.from_pandas(ordered, npartitions=3)), in_memory(formula, ordered)) < 1e-8
+
+
+def test_levels_of_columns_that_no_formula_uses_may_be_stated(folder):
+    levels = {"k": ["a", "b", "c"]}
+    for make in (*AGAIN.values(), *ONCE.values()):
+        assert (
+            largest_difference(fit(NOTHING_TO_KNOW, make(folder), categories=levels), of_frame(NOTHING_TO_KNOW)) < 1e-8
+        )
+        with pytest.raises(bm.FormulaError, match="categories names 'nope', which is not a column of X"):
+            fit(NOTHING_TO_KNOW, make(folder), categories={"nope": [1, 2]})
+
+
+def test_a_dataset_has_the_types_that_were_stated(tmp_path):
+    formula = "y ~ x + (1 | item)"
+    frame = FRAME.assign(item=FRAME["item"].map("0{}".format).where(FRAME["town"] == 0, FRAME["item"].astype(str)))
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    columns = {"y": pa.float64(), "x": pa.float64(), "item": pa.string()}
+    stated = pa.schema([(name, columns.get(name, pa.string())) for name in frame])
+    dataset = ds.dataset(tmp_path / "rows.csv", schema=stated, format="csv")  # "01" is not "1"
+    known = in_memory(formula, frame)
+
+    assert len(known.design_spec_.groups[0].levels) > FRAME["item"].nunique()
+    assert largest_difference(fit(formula, dataset), known) < 1e-8
+    assert largest_difference(fit(formula, dataset.filter(ds.field("w") != "0")), known) < 1e-8
 
 
 def test_a_dictionary_of_arrow_is_text_even_where_batches_have_their_own(tmp_path):

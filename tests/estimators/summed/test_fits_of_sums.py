@@ -161,9 +161,9 @@ def test_labels_may_be_replaced_before_they_are_sent():
         (
             {"family": "lognormal"},
             ValueError,
-            "statistics are of family 'gaussian', the estimator is of family='lognormal'",
+            "made for family 'gaussian', but the estimator has family='lognormal'",
         ),
-        ({"family": "t"}, ValueError, "statistics are of family 'gaussian', the estimator is of family='t'"),
+        ({"family": "t"}, ValueError, "made for family 'gaussian', but the estimator has family='t'"),
         ({"sampler": "nuts"}, bm.SamplerError, "needs the rows, not sums over them"),
         ({"priors": {"x": bm.StudentT(3, 0, 1)}}, bm.SamplerError, "Only NUTS is left, but it needs the rows"),
     ],
@@ -187,7 +187,7 @@ def test_columns_of_which_sums_hold_nothing_are_refused():
 def test_the_response_and_weights_are_in_the_statistics():
     whole = sums(SLOPES, FRAME, {})
     for more in ({"y": FRAME["y"]}, {"sample_weight": FRAME["w"]}):
-        with pytest.raises(ValueError, match="y and sample_weight are in the statistics already"):
+        with pytest.raises(ValueError, match="the statistics already contain y and sample_weight"):
             bm.MixedModelRegressor().fit(whole, **more)
     with pytest.raises(TypeError, match="score needs rows, got SufficientStatistics"):
         fit_sums(whole, {}, {}).score(whole)

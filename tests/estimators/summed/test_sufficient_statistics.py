@@ -139,7 +139,7 @@ def test_a_categorical_factor_keeps_its_order():
 
 def test_categories_are_stated_or_learned_from_another_part():
     ab, c = FRAME[FRAME["k"] != "c"], FRAME[FRAME["k"] == "c"]
-    with pytest.raises(ValueError, match=r"category 'k' has levels 'a', 'b' in one, 'a', 'b', 'c' in the other"):
+    with pytest.raises(ValueError, match=r"category 'k' has levels 'a', 'b' in one and 'a', 'b', 'c' in the other"):
         of(ab) + of(FRAME)
     with pytest.raises(
         FormulaError, match=r"levels that the first rows did not have: 'c' .* categories={'k': \[...\]}"
@@ -149,7 +149,7 @@ def test_categories_are_stated_or_learned_from_another_part():
     assert_same(of(ab, categories=stated) + of(c, categories=stated), WHOLE)
     typed = FRAME.assign(k=pd.Categorical(FRAME["k"]))
     assert_same(of(typed[FRAME["k"] != "c"]) + of(typed[FRAME["k"] == "c"]), WHOLE)
-    with pytest.raises(FormulaError, match=r"column 'k' holds 'c', which categories does not name"):
+    with pytest.raises(FormulaError, match=r"column 'k' holds 'c', but categories lists only"):
         of(FRAME, categories={"k": ["a", "b"]})
     with pytest.raises(FormulaError, match="categories names 'q'"):
         of(FRAME, categories={"q": [1]})
@@ -161,12 +161,12 @@ def test_categories_are_stated_or_learned_from_another_part():
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        (lambda: of(FRAME, "y ~ x + (x | pupil)"), "one is of the formula 'y ~ k.*, the other of 'y ~ x"),
-        (lambda: of(FRAME, FORMULA.replace("y", "wait", 1)), "one is of the formula"),
-        (lambda: of(FRAME.assign(y=FRAME["wait"]), family="lognormal"), "family 'gaussian', the other of 'lognormal'"),
+        (lambda: of(FRAME, "y ~ x + (x | pupil)"), "one has the formula 'y ~ k.*, the other 'y ~ x"),
+        (lambda: of(FRAME, FORMULA.replace("y", "wait", 1)), "one has the formula"),
+        (lambda: of(FRAME.assign(y=FRAME["wait"]), family="lognormal"), "family 'gaussian', the other 'lognormal'"),
         (
             lambda: of(FRAME, categories={"k": ["b", "a", "c"]}),
-            "levels 'a', 'b', 'c' in one, 'b', 'a', 'c' in the other",
+            "levels 'a', 'b', 'c' in one and 'b', 'a', 'c' in the other",
         ),
         (lambda: of(FRAME.assign(item="i" + FRAME["item"].astype(str))), "column 'item' holds int labels"),
     ],
@@ -183,7 +183,7 @@ def test_what_does_not_add_up_is_refused(other, message):
 
 def test_columns_that_learned_from_other_rows_are_refused():
     formula = "y ~ scale(x) + (1 | pupil)"
-    with pytest.raises(ValueError, match=r"'scale\(x\)' has learned from the rows of each, and is not the same"):
+    with pytest.raises(ValueError, match=r"'scale\(x\)' has learned different values from the rows of each"):
         of(FRAME[:60], formula) + of(FRAME[60:], formula)
     a = of(FRAME[:60], formula)
     assert (a + of(FRAME[60:], formula, like=a)).n_rows == 120
@@ -219,16 +219,20 @@ def test_what_never_was_added_is_not_taken_away_as_far_as_sums_show():
         (lambda: of([FRAME, 3]), TypeError, "part 1 of source must be a DataFrame, got a int"),
         (lambda: of(FRAME, sample_weight="nope"), FormulaError, "sample_weight names 'nope', which is not a column"),
         (lambda: of([FRAME], sample_weight="nope"), FormulaError, "sample_weight names 'nope', which is not a column"),
-        (lambda: of([FRAME], sample_weight=np.ones(120)), ValueError, "has to be the name of a column"),
+        (lambda: of([FRAME], sample_weight=np.ones(120)), ValueError, "must be the name of one of their columns"),
         (
             lambda: of(FRAME, "y ~ x + (1 | pupil)", like=WHOLE),
             ValueError,
-            "like= has statistics of another formula: 'y ~ k",
+            "like= has statistics made for another formula, 'y ~ k",
         ),
         (lambda: of(FRAME.assign(y=1.0), family="lognormal", like=WHOLE), ValueError, "like= has .* family 'gaussian'"),
         (lambda: WHOLE.with_labels("x", {}), ValueError, "column must be one of 'pupil', 'item', got 'x'"),
         (lambda: WHOLE.with_labels("item", {0: 1}), ValueError, "has none for 1, 2, 3"),
-        (lambda: WHOLE.with_labels("item", dict.fromkeys(range(6), 1)), ValueError, "two levels of 'item' one label"),
+        (
+            lambda: WHOLE.with_labels("item", dict.fromkeys(range(6), 1)),
+            ValueError,
+            "two levels of 'item' the same label",
+        ),
         (lambda: of(FRAME.assign(x=FRAME["x"] * 1e200)), FormulaError, "express it in another unit"),
     ],
 )
@@ -255,10 +259,12 @@ def test_a_file_holds_the_statistics(tmp_path):
 def test_small_groups_are_counted_and_refused(tmp_path):
     frame = FRAME.assign(pupil=np.where(np.arange(120) < 3, "rare", FRAME["pupil"]))
     found = of(frame, "y ~ x + (1 | pupil)")
-    assert repr(found).endswith("120 rows, gaussian\n  pupil: 15 levels, 3 of them of fewer than 5 rows")
-    with pytest.raises(ValueError, match="fewer than 5 rows would be written: 3 groups of 'pupil'"):
+    assert repr(found).endswith("120 rows, gaussian\n  pupil: 15 levels, 3 of them with fewer than 5 rows")
+    with pytest.raises(ValueError, match="statistics of fewer than 5 rows: 3 groups of 'pupil'"):
         found.save(tmp_path / "a.bms", minimum=5)
-    with pytest.warns(UserWarning, match="gives away what few rows hold: 3 groups of 'pupil' of fewer than 5 rows"):
+    with pytest.warns(
+        UserWarning, match="reveals the contents of small sets of rows: 3 groups of 'pupil' of fewer than 5 rows"
+    ):
         found.save(tmp_path / "a.bms")
     with pytest.raises(ValueError, match=r"pairs of 'pupil', 'item'"):
         of(frame, FORMULA).save(tmp_path / "b.bms", minimum=5)
@@ -288,7 +294,7 @@ def test_small_cells_of_a_group_and_a_category_are_refused(formula, tmp_path):
     for rare in (1, 4, 6, 9):
         if formula == "y ~ x + (0 + new | hospital)" and rare > 5:
             continue  # there, the sums of the others are not in the file
-        with pytest.raises(ValueError, match=r"fewer than 5 rows would be written: cells of .* in groups of 'hos"):
+        with pytest.raises(ValueError, match=r"statistics of fewer than 5 rows: cells of .* in groups of 'hos"):
             of(arms(rare), formula).save(tmp_path / "a.bms", minimum=5)
     for rare in (0, 5, 10):
         of(arms(rare), formula).save(tmp_path / "a.bms", minimum=5)
@@ -300,7 +306,7 @@ def test_small_cells_of_two_columns_are_refused(formula, new, tmp_path):
     frame = arms(5).assign(sex=np.where(np.arange(40) < 20, "f", "m"))
     is_new = np.isin(np.arange(40), new)
     rare = frame.assign(arm=np.where(is_new, "new", "standard"), new=is_new.astype(int))
-    with pytest.raises(ValueError, match=r"fewer than 5 rows would be written: .*cells of"):
+    with pytest.raises(ValueError, match=r"statistics of fewer than 5 rows: .*cells of"):
         of(rare, formula).save(tmp_path / "a.bms", minimum=5)
     of(frame, formula).save(tmp_path / "a.bms", minimum=5)
 
@@ -321,7 +327,7 @@ def test_numbers_of_rows_alone_are_no_cells(tmp_path):
 
 
 def test_few_rows_without_groups_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="fewer than 5 rows would be written: 4 rows in all"):
+    with pytest.raises(ValueError, match="statistics of fewer than 5 rows: 4 rows in all"):
         of(FRAME.head(4), "y ~ x").save(tmp_path / "a.bms", minimum=5)
     with pytest.warns(UserWarning, match="4 rows in all"):
         of(FRAME.head(4), "y ~ x").save(tmp_path / "a.bms")
@@ -338,7 +344,7 @@ def stored(tmp_path_factory):
     "formula", ["y ~ x + item + (1 | item)", "y ~ C(item) + (1 | item)", "y ~ (item | pupil:item)"]
 )
 def test_labels_that_columns_hold_too_are_not_replaced(formula):
-    with pytest.raises(ValueError, match="'item' is a column of effects, too, which would keep its labels"):
+    with pytest.raises(ValueError, match="effects also use the column 'item' and would keep its labels"):
         of(FRAME, formula).with_labels("item", {at: 100 - at for at in range(6)})
 
 
@@ -353,7 +359,7 @@ def test_a_cut_file_is_refused_wherever_it_ends(stored, tmp_path):
     short = tmp_path / "short.bms"
     for size in np.linspace(0, len(stored) - 1, 120).astype(int):
         short.write_bytes(stored[:size])
-        with pytest.raises(StorageError, match=r"short\.bms' is not a file"):
+        with pytest.raises(StorageError, match=r"short\.bms' was not written"):
             bm.load(short)
 
 

@@ -174,14 +174,14 @@ def test_proposals_are_fitted_to_the_first_draws_before_it_runs_on(data, monkeyp
 
 
 def test_what_stands_in_the_way_is_named(data):
-    with pytest.raises(SamplerError, match="only Normal priors of common effects can be drawn exactly"):
+    with pytest.raises(SamplerError, match="common effects need Normal priors to be drawn exactly"):
         fit("x + (1 | a) + (1 | b)", *data, priors={"x": StudentT(3, 0, 1)})
     with pytest.raises(SamplerError, match="no group effects"):
         fit("x", *data)
     with pytest.raises(SamplerError, match="the gibbs sampler does not take family 'poisson'"):
         fit("x + (1 | a)", data[0], np.arange(len(data[0])) % 3, family="poisson")
     frame = data[0].assign(**{f"z{k}": np.random.default_rng(k + 10).normal(size=1500) for k in range(6)})
-    with pytest.raises(SamplerError, match="36 standard deviations and correlations of one update are more than 21"):
+    with pytest.raises(SamplerError, match="36 standard deviations and correlations, more than 21"):
         fit(f"({'+'.join(f'z{k}' for k in range(6))} + x | a) + (1 | b)", frame, data[1])
     assert "gibbs" in SAMPLERS
 
@@ -522,7 +522,7 @@ def test_sums_over_pairs_of_levels_are_enough_for_the_step(movers, nearly_nested
     assert found.diagnostics_["iterations"] > 1
     for name, draws in nearly_nested._posterior.draws.values.items():
         np.testing.assert_allclose(found._posterior.draws.values[name], draws, atol=1e-8)
-    with pytest.raises(SamplerError, match="nearly nested, and have slopes or are three: that needs the rows"):
+    with pytest.raises(SamplerError, match="slopes or more than two factors: that needs the rows"):
         fit(None, SufficientStatistics.of("y ~ (x | w) + (1 | f)", frame), None, sampler="gibbs")
 
 

@@ -134,7 +134,7 @@ def test_conjugate_gradients_solve_every_column_or_say_that_they_do_not():
     x, iterations = conjugate_gradients(lambda x: np.einsum("cij,jc->ic", A, x), right, diagonal, goal)
     np.testing.assert_allclose(x.T, np.linalg.solve(A, right.T[..., None])[..., 0], rtol=1e-6)
     assert 0 < iterations < 100
-    with pytest.raises(np.linalg.LinAlgError, match="do not converge"):
+    with pytest.raises(np.linalg.LinAlgError, match="did not converge"):
         conjugate_gradients(lambda x: np.full_like(x, np.nan), right, diagonal, goal)
 
 

@@ -211,10 +211,10 @@ def test_after_the_last_thinning_it_gives_up_and_nuts_takes_over(monkeypatch, fa
 def test_what_it_is_not_for():
     with pytest.raises(SamplerError, match="does not take family 'gaussian'"):
         fit("gaussian")
-    with pytest.raises(SamplerError, match="only Normal priors of common effects can be transported, not 'x'"):
+    with pytest.raises(SamplerError, match="common effects need Normal priors for the transport sampler; found 'x'"):
         fit(priors={"x": StudentT(3, 0, 1)})
     wide = FRAME.assign(**{f"z{k}": np.random.default_rng(k).normal(size=len(FRAME)) for k in range(6)})
-    with pytest.raises(SamplerError, match="28 standard deviations, correlations and auxiliary parameters are more"):
+    with pytest.raises(SamplerError, match="28 standard deviations, correlations and auxiliary parameters, more"):
         fit(formula=f"x + ({' + '.join(f'z{k}' for k in range(6))} | a)", frame=wide)
     many = pd.DataFrame({"i": np.arange(700) % 350, "j": np.arange(700) % 349, "x": 0.0})
     many["poisson"] = 1

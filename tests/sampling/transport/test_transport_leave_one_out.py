@@ -129,7 +129,9 @@ def test_rows_of_large_k_hat_are_fitted_without(monkeypatch):
     est = counts(frame)
     found = est.loo(frame, frame["y"])  # and warns of no row
     monkeypatch.setattr(after_fit, "_REFITS", 0)
-    with pytest.warns(UserWarning, match=r"k-hat. is greater than 0.70 for the rows labelled 113.*: the others say"):
+    with pytest.warns(
+        UserWarning, match=r"k-hat. is greater than 0.70 for the rows labelled 113.*: the other rows say"
+    ):
         before = est.loo(frame, frame["y"])
     (each, total), (smoothed, _) = rowwise(found), rowwise(before)
     k_hat = np.asarray(before.pareto_k)
@@ -151,7 +153,7 @@ def test_rows_of_large_k_hat_are_fitted_without(monkeypatch):
 
 def test_where_both_posteriors_hardly_overlap_the_row_stays_doubtful():
     frame = outlying(count=60)
-    with pytest.warns(UserWarning, match="rows labelled 113.*: the others say little of them"):
+    with pytest.warns(UserWarning, match="rows labelled 113.*: the other rows say little about them"):
         found = counts(frame).loo(frame, frame["y"])
 
     assert found.log_likelihood.attrs["refitted"] == [113]
@@ -166,7 +168,7 @@ def test_a_row_whose_fit_is_refused_stays_doubtful(monkeypatch):
     frame = outlying()
     est = counts(frame)
     monkeypatch.setattr(state, "sample_prepared", refused)
-    with pytest.warns(UserWarning, match="rows labelled 113.*: the others say little of them"):
+    with pytest.warns(UserWarning, match="rows labelled 113.*: the other rows say little about them"):
         found = est.loo(frame, frame["y"])
 
     assert found.pareto_k.values[13] > 0.7

@@ -1,1 +1,1 @@
-"""Steps that move what belongs to several large factors at once, where an update of one would hardly move."""
+"""Steps that move the coordinates of several large factors at once, where an update of one would hardly move."""

@@ -1,6 +1,6 @@
-"""A factor and the one it is nested in, as one block: classes and their schools, beside the items that both meet.
+"""A factor and the one in which it is nested, as one block: classes and their schools, crossed with items.
 
-Where w is nested in h, the sds of both are hardly told apart given either's effects. Given those of all other large
+If w is nested in h, their sds can hardly be told apart given the effects of either. Given those of all other large
 factors, b_w and then b_h integrate out in linear time, as in `bayesmixed.gaussian.nested`: without b_w, a level s of h
 has the cross-products
 
@@ -8,7 +8,7 @@ has the cross-products
 
 with its own and the shared columns, the levels are independent of each other, and M_s = (Sigma_h^-1 + S_s)^-1 is all
 that is inverted. (theta_h, theta_w, theta_small, sigma) are drawn with both factors' and the shared effects integrated
-out, then b_h with b_w integrated out; b_w belongs to what was there before: its update has to follow at once.
+out, then b_h with b_w integrated out; this leaves b_w outdated, so its update must follow immediately.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class Left:
     inner : Given
         To w.
     own : numpy.ndarray of shape (q_h, J_h, C)
-        T_s of the residual, but for what the inverses add.
+        T_s of the residual, without what the inverses add.
     products : numpy.ndarray of shape (q_h, q (q + 1) / 2, k, C)
-        Of c of Z_s and of the residual, by cell of `Nest.cell`, packed over the effects of w.
+        Products of c of Z_s and of the residual, by cell of `Nest.cell`, packed over the effects of w.
     """
 
     inner: Given
@@ -60,7 +60,7 @@ class Reached:
     Te : numpy.ndarray of shape (q_h, J_h, N)
         T_s of the residual about the centre of h.
     pulled : numpy.ndarray of shape (q_h, J_h, N)
-        (I + Sigma_h S_s)^-1 times the centre: what of it is not in the conditional mean of b_h.
+        (I + Sigma_h S_s)^-1 times the centre: the part of it that is not in the conditional mean of b_h.
     small : list of numpy.ndarray
         As in `Evaluated`.
     reduced : Reduced
@@ -82,15 +82,15 @@ class Nest(Block):
     ----------
     arrangement : Arrangement
     inner, outer : int
-        Where w and h stand among its factors.
+        Positions of w and h among its factors.
     c : numpy.ndarray of shape (q_w, q_h, J_w)
         Whitened C_j.
     constant : numpy.ndarray of shape (q_h (q_h + 1) / 2 * J_h + q_h * (K - 1) * J_h,)
-        Packed S_s, then T_s of the shared columns, but for what the inverses add.
+        Packed S_s, then T_s of the shared columns, without what the inverses add.
     linear : sparse array of shape (len(constant), q (q + 1) / 2 * U)
         What they add.
     cell : sparse array of shape (k, J_w)
-        Sums over the levels of w of the same level of h and with the same S_j.
+        Sums over the levels of w in the same level of h and with the same S_j.
     kind : numpy.ndarray of int, shape (k,)
         Which S_j that is.
     of_cells, of_levels : sparse array of shape (J_h, k), (J_h, J_w)
@@ -122,7 +122,7 @@ class Nest(Block):
         cells, place = np.unique(parent * kinds.S.shape[1] + kinds.of_level, return_inverse=True)
         level, kind = np.divmod(cells, kinds.S.shape[1])
         cell = sums_by(place, len(cells))
-        # products that are summed within levels of h: of its own columns, then of these and the shared ones
+        # products to sum within levels of h: of its own columns, then of these with the shared ones
         white, T = w.white.reshape(-1, w.q, w.J), h.T[:-1].reshape(-1, h.q, h.J)
         sums = [(h.S[e, k], c[:, e], c[:, k]) for e, k in lower(h.q)]
         sums += [(T[k, e], c[:, e], white[k]) for e in range(h.q) for k in range(len(white))]
@@ -145,7 +145,7 @@ class Nest(Block):
         return Left(given, own, np.array([[self.cell @ one for one in _products(c, about)] for c in mine]))
 
     def at(self, left: Left, x: np.ndarray) -> Reached:
-        """Integrate both factors out at points x, (D, C * N), chain after chain."""
+        """Integrate out both factors at points x, (D, C * N), chain after chain."""
         w, h = self.arrangement.factors[self.inner], self.arrangement.factors[self.outer]
         s, C = x[-1], left.own.shape[2]
         absolute = self.covariances.at(x[:-1])
@@ -168,11 +168,11 @@ class Nest(Block):
         return Reached(F, Tx, Te, pulled, absolute.roots[2:], reduced)
 
     def log_density(self, left: Left, x: np.ndarray) -> np.ndarray:
-        """Log density, (C, N), at points x of shape (D, C, N), but for a constant."""
+        """Log density, (C, N), at points x of shape (D, C, N), up to a constant."""
         return self.density(x, lambda flat: self.at(left, flat).reduced)
 
     def __call__(self, chains: Chains, number: int, move: Move, rng: np.random.Generator) -> None:
-        """Draw the coordinates and b_h; the update of w has to follow. `number` is that of the step's proposal."""
+        """Draw the coordinates and b_h; the update of w must follow. `number` is that of the step's proposal."""
         h, left = self.arrangement.factors[self.outer], self.left(chains)
         x = move(number, self.point(chains.theta, chains.s), partial(self.log_density, left))
         chains.theta[self.index], chains.s = x[:-1], x[-1]
@@ -185,12 +185,12 @@ class Nest(Block):
 
 
 def _products(a: np.ndarray, b: np.ndarray) -> list[np.ndarray]:
-    """What a' X b has beside every packed entry of a symmetric X, for a and b of shape (q, ...)."""
+    """The coefficients in a' X b of the packed entries of a symmetric X, for a and b of shape (q, ...)."""
     return [a[i] * b[j] + (a[j] * b[i] if i != j else 0.0) for i, j in lower(len(a))]
 
 
 def _linear(values: list[np.ndarray], level: np.ndarray, kind: np.ndarray, shape: tuple[int, int]) -> sparse.csr_array:
-    """The matrix from packed inverses to sums by level, of what cells have beside each of their entries."""
+    """The matrix from packed inverses to sums by level, from the cells' coefficients of each entry."""
     rows, at = np.tile(level, len(values)), np.concatenate([shape[1] * e + kind for e in range(len(values))])
     return sparse.csr_array((np.concatenate(values), (rows, at)), (shape[0], shape[1] * len(values)))
 
@@ -198,7 +198,7 @@ def _linear(values: list[np.ndarray], level: np.ndarray, kind: np.ndarray, shape
 def _pulled(F: np.ndarray, root: np.ndarray, centre: np.ndarray) -> np.ndarray:
     """(I + Sigma S)^-1 b = M Sigma^-1 b of centres b, (q, J, N)."""
     q, b = len(F), list(centre)
-    with np.errstate(all="ignore"):  # a Sigma that rounding has spoilt: such a point has no density
+    with np.errstate(all="ignore"):  # rounding may have spoilt Sigma: such a point has no density
         for i in range(q):
             b[i] = (b[i] - sum(root[i, k] * b[k] for k in range(i))) / root[i, i]
         for i in reversed(range(q)):
@@ -207,9 +207,9 @@ def _pulled(F: np.ndarray, root: np.ndarray, centre: np.ndarray) -> np.ndarray:
 
 
 def _eliminate(G: np.ndarray, reached: tuple[np.ndarray, ...], pulled: np.ndarray, centre: np.ndarray) -> np.ndarray:
-    """G without b_h, of which the centre is taken off the residual; `reached` are F, S_s and T_s of all columns.
+    """G without b_h, whose centre is subtracted from the residual; `reached` is F, S_s and T_s of all columns.
 
-    With e the residual less Z b of centres b, e'e loses T_e'M T_e and gains what is left of Z b without M's part:
+    With e the residual minus Z b for centres b, e'e loses T_e'M T_e and gains what is left of Z b without M's part:
     2 T_e'p + p'S b, p = (I + Sigma S)^-1 b; x'e loses T_x'M T_e and gains T_x'p. Nothing cancels.
     """
     F, S, T = reached
@@ -224,7 +224,7 @@ def _eliminate(G: np.ndarray, reached: tuple[np.ndarray, ...], pulled: np.ndarra
 
 
 def nests_of(arrangement: Arrangement) -> tuple[Nest, ...]:
-    """A step for every large factor that is nested in another: in the one of most levels, where there are several."""
+    """A step for every large factor that is nested in another; among several, in the one with most levels."""
     statistics, factors = arrangement.density.statistics, arrangement.factors
     found = []
     for i, w in enumerate(factors):

@@ -1,6 +1,6 @@
 """Factors that are nearly nested: how slowly their effects move, and the step that moves them all at once.
 
-Where few levels of one factor meet several of another, b_f and b_w hold each other in place. The effects of all factors
+If few levels of one factor meet several of another, b_f and b_w hold each other in place. The effects of all factors
 but the largest, w, are then drawn once more, given theta, sigma and the shared effects, with all of b_w integrated out:
 from the normal distribution with the precision, over sigma^2,
 
@@ -8,7 +8,7 @@ from the normal distribution with the precision, over sigma^2,
 
 by solving Q b = right-hand side + N(0, sigma^2 Q) with conjugate gradients (Papandreou & Yuille, 2010, Gaussian
 sampling by local perturbations, NIPS 23; for crossed effects Pandolfi, Papaspiliopoulos & Zanella, 2024, arXiv
-2411.04729). b_w belongs to the effects that were there before: the update of w has to follow before anything is read.
+2411.04729). This leaves b_w outdated: the update of w must follow before anything is read.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from bayesmixed.sampling.gibbs.model import Arrangement
 
 
 def rate(chains: Chains, rng: np.random.Generator) -> float:
-    """Share of the effects' deviations that a sweep leaves, at the mean of the chains' coordinates.
+    """Share of the effects' deviations that survives a sweep, at the mean of the chains' coordinates.
 
-    Conditional means are linear in the other factors' effects, and with y = 0 and no noise nothing else is left of
-    sweeps: a power iteration.
+    Conditional means are linear in the other factors' effects, so with y = 0 and no noise sweeps become a power
+    iteration.
     """
     quiet = Chains(chains.arrangement.silent(), chains.theta.mean(axis=1, keepdims=True), chains.s.mean(keepdims=True))
     if len(quiet.deviations) == 1:
@@ -51,16 +51,16 @@ def rate(chains: Chains, rng: np.random.Generator) -> float:
 
 @dataclass(frozen=True)
 class Cells:
-    """Rows of all factors' columns, those that are alike joined: what noise of the precision Z'WZ is made of.
+    """Rows of all factors' columns, with equal rows joined: the source of noise with precision Z'WZ.
 
-    New rows may make another factor the largest, or a small one large: hence all, in the model's order.
+    New rows may make another factor the largest, or a small one large: so all are kept, in the model's order.
 
     Attributes
     ----------
     codes : tuple of numpy.ndarray of int, shape (m,)
         Of every factor.
     Z : tuple of numpy.ndarray of shape (q, m)
-        Times the root of the cell's weight.
+        Multiplied by the root of the cell's weight.
     """
 
     STORED: ClassVar[tuple[str, ...]] = ("codes", "Z")
@@ -75,7 +75,7 @@ class Cells:
         Raises
         ------
         SamplerError
-            Sums do not say which rows there are.
+            If the sums do not determine the rows.
         """
         if isinstance(design, Summed):
             return cls._of_pairs(design, units)
@@ -87,7 +87,9 @@ class Cells:
     @classmethod
     def _of_pairs(cls, design: Summed, units: Units) -> Cells:
         if len(design.groups) != 2 or any(group.effect_names != ("Intercept",) for group in design.groups):
-            raise SamplerError("its factors are nearly nested, and have slopes or are three: that needs the rows")
+            raise SamplerError(
+                "its factors are nearly nested, and there are slopes or more than two factors: that needs the rows"
+            )
         pairs = design.statistics.products.between(0, 1)
         Z = [np.full((1, len(pairs.first)), 1 / scale) for scale in units.scale]
         return cls._joined([pairs.first, pairs.second], Z, pairs.products[0, 0])
@@ -108,7 +110,7 @@ class Cells:
         return Cells(*(tuple(np.concatenate(pair, axis=-1) for pair in pairs) for pairs in paired))
 
     def load(self, f: int, n_levels: int) -> sparse.csr_array:
-        """The matrix from cells to Z' of them of the factor at position f, (q * J, m)."""
+        """The matrix from cells to Z' of the factor at position f, (q * J, m)."""
         codes, Z = self.codes[f], self.Z[f]
         rows = np.concatenate([e * n_levels + codes for e in range(len(Z))])
         columns = np.tile(np.arange(len(codes)), len(Z))
@@ -137,12 +139,12 @@ class Redraw:
             self._squares.append([(1 + (k != m)) * parts[k].multiply(parts[m]).tocsr() for k, m in lower(q)])
 
     def __call__(self, chains: Chains, rng: np.random.Generator) -> int:
-        """Draw the effects, and put them in their place; returns the iterations that it took.
+        """Draw the effects and set them; returns the number of iterations.
 
         Raises
         ------
         numpy.linalg.LinAlgError
-            The iterations do not converge.
+            If the iterations do not converge.
         """
         factors, sigma = self._arrangement.factors, np.exp(chains.s)
         roots = self._arrangement.density.covariances.at(chains.theta).roots
@@ -165,11 +167,12 @@ class Redraw:
         return iterations
 
     def _goal(self, right: np.ndarray, roots: list[np.ndarray], sigma: np.ndarray) -> np.ndarray:
-        """Length of the residual r, (C,), at which an error is small beside the right-hand side, and beside the noise.
+        """Length of the residual r, (C,), at which an error is small relative to the right-hand side and to the noise.
 
-        An error e = Q^-1 r has e'Qe <= r'r / lambda, lambda being the smallest eigenvalue of Q, at least that of the
-        prior precisions, 1 / |L|^2 at least. Q has such directions: what one factor's effects gain another's may lose.
-        They are but a small part of the right-hand side where sds are large beside sigma, and all of their spread.
+        An error e = Q^-1 r has e'Qe <= r'r / lambda, where lambda is the smallest eigenvalue of Q, at least that of the
+        prior precisions, which is at least 1 / |L|^2. Q has such directions, as one factor's effects may gain what
+        another's lose. If sds are large compared with sigma, these directions are only a small part of the right-hand
+        side, but all of their spread.
         """
         redrawn = [roots[factor.position] for factor in self._arrangement.factors[:-1]]
         largest = np.max([np.square(root).sum(axis=(0, 1)) for root in redrawn], axis=0)
@@ -179,12 +182,12 @@ class Redraw:
     def _right_hand_sides(
         self, chains: Chains, inverse: list[np.ndarray], rng: np.random.Generator
     ) -> list[np.ndarray]:
-        """Z'W (y' - shared) - Sigma^-1 centre + noise of the joint precision's covariance, per factor (q * J, C)."""
+        """Z'W (y' - shared) - Sigma^-1 centre + noise with the joint precision as covariance, per factor (q * J, C)."""
         sigma, C = np.exp(chains.s), len(chains.s)
         e = rng.standard_normal((self._loads[0].shape[1], C))
         found = []
         for factor, load, own in zip(self._arrangement.factors, self._loads, inverse, strict=True):
-            # in rows of L^-1: of its own precision L'^-1 (z - L^-1 centre)
+            # in rows of L^-1: with its own precision L'^-1 (z - L^-1 centre)
             z = sigma * rng.standard_normal((factor.q, factor.J, C))
             z -= total(own[:, k, None] * factor.centre[k][:, None] for k in range(factor.q))
             prior = total(own[k, :, None] * z[k] for k in range(factor.q))
@@ -209,7 +212,7 @@ class Redraw:
         return result
 
     def _diagonal(self, precision: list[np.ndarray], F: np.ndarray) -> np.ndarray:
-        """Of Q, (., C)."""
+        """The diagonal of Q, (., C)."""
         M = [total(F[i, k] * F[j, k] for k in range(len(F))) for i, j in lower(len(F))]
         found = []
         for g, squares in enumerate(self._squares):
@@ -234,14 +237,14 @@ def _shrink(F: np.ndarray, t: np.ndarray) -> np.ndarray:
 def conjugate_gradients(
     product: Callable[[np.ndarray], np.ndarray], right: np.ndarray, diagonal: np.ndarray, goal: np.ndarray
 ) -> tuple[np.ndarray, int]:
-    """Solve one system per column, (m, C), with the diagonal as preconditioner; returns the iterations, too.
+    """Solve one system per column, (m, C), with the diagonal as preconditioner; also returns the number of iterations.
 
-    `goal` has the length at which a residual is small enough, (C,).
+    `goal` is the length at which a residual is small enough, (C,).
 
     Raises
     ------
     numpy.linalg.LinAlgError
-        After `MAX_ITERATIONS` a residual is not small enough.
+        If a residual is not small enough after `MAX_ITERATIONS`.
     """
     x, left = np.zeros_like(right), right.copy()
     z = left / diagonal
@@ -257,4 +260,4 @@ def conjugate_gradients(
         z = left / diagonal
         before, size = size, (left * z).sum(axis=0)
         direction = z + np.divide(size, before, out=np.zeros_like(size), where=before > 0) * direction
-    raise np.linalg.LinAlgError(f"conjugate gradients do not converge in {MAX_ITERATIONS} iterations")
+    raise np.linalg.LinAlgError(f"conjugate gradients did not converge in {MAX_ITERATIONS} iterations")

@@ -1,4 +1,4 @@
-"""Standard deviations that move together with their effects, the largest factor's integrated out."""
+"""Move standard deviations together with their effects, with the largest factor's effects integrated out."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from bayesmixed.sampling.gibbs.model import covariance_log_prior
 
 
 def rescale(chains: Chains, move: Move, without: Collection[int]) -> None:
-    """Move the sds of all large factors but the last together with their effects; the update of w has to follow.
+    """Move the sds of all large factors but the last together with their effects; the update of w must follow.
 
-    b_w and the shared effects are integrated out. Where few rows tell b_g from b_w, sds that are drawn given effects
-    hardly move. Here effects are in units of their sds, b_g = D u_g, and u_g stays (Yu & Meng, 2011, To center or not
+    b_w and the shared effects are integrated out. If few rows distinguish b_g from b_w, sds drawn given effects hardly
+    move. Here effects are in units of their sds, b_g = D u_g, and u_g stays fixed (Yu & Meng, 2011, To center or not
     to center: that is not the question, Journal of Computational and Graphical Statistics 20, 531-570). Factors at
-    `without` stay, as another step moves them.
+    `without` are skipped, as another step moves them.
     """
     for g, conditional in enumerate(chains.arrangement.conditionals[:-1]):
         if g in without:
@@ -31,7 +31,7 @@ def rescale(chains: Chains, move: Move, without: Collection[int]) -> None:
 
 
 def scaled_log_density(chains: Chains, g: int, points: np.ndarray) -> np.ndarray:
-    """Log density, (C, N), of log sds of factor g, (q, C, N), the effects scaled with them."""
+    """Log density, (C, N), of log sds of factor g, (q, C, N), with the effects scaled along."""
     arrangement, (q, C, N) = chains.arrangement, points.shape
     last, factor = len(arrangement.factors) - 1, arrangement.factors[g]
     inside = ((points > LOG_SD[0]) & (points < LOG_SD[1])).all(axis=0)
