@@ -28,7 +28,6 @@ from bayesmixed.families.base import Family
 from bayesmixed.formula.parse import ParsedFormula, terms_by_factor
 
 State = dict[str, Any]
-MAX_REPEATED = 10_000_000  # rows
 
 
 @dataclass(frozen=True)
@@ -279,17 +278,29 @@ class DesignSpec:
         trials: str | None = None,
     ) -> tuple[DesignSpec, Design]:
         """As `learn`, from columns already read; a factor may have a single level, and there are no warnings."""
-        text, counts = parsed.text, _counts(table.weights)
+        spec, codes = cls.learn_columns(parsed, table, group_prior, trials)
+        factors = [group.evaluate(table, own, ()) for group, own in zip(spec.groups, codes, strict=True)]
+        return spec, spec._design(table, tuple(factors))
+
+    @classmethod
+    def learn_columns(
+        cls,
+        parsed: ParsedFormula,
+        table: Table,
+        group_prior: str | Mapping[str, str] = "lkj",
+        trials: str | None = None,
+    ) -> tuple[DesignSpec, list[np.ndarray]]:
+        """The spec that `learn_from` returns, and the codes of each factor; nothing is evaluated yet."""
+        text, counts = parsed.text, table.counts
         common = ColumnsSpec.learn(parsed.common, parsed.variables, table, counts)
         by_factor = terms_by_factor(parsed)
         correlated = resolve_group_prior(group_prior, tuple(by_factor))
-        groups, factors = [], []
+        groups, codes = [], []
         for factor, terms in by_factor.items():
-            group, codes = learn_group(factor, terms, table, text, correlated=correlated[factor], counts=counts)
+            group, own = learn_group(factor, terms, table, text, correlated=correlated[factor], counts=counts)
             groups.append(group)
-            factors.append(group.evaluate(table, codes, ()))
-        spec = cls(text, parsed.response, trials, common, tuple(groups))
-        return spec, spec._design(table, tuple(factors))
+            codes.append(own)
+        return cls(text, parsed.response, trials, common, tuple(groups)), codes
 
     @classmethod
     def plain(
@@ -434,10 +445,3 @@ class DesignSpec:
         return cls(
             state["formula"], state["response"], state["trials"], ColumnsSpec.from_state(state["common"]), groups
         )
-
-
-def _counts(weights: np.ndarray | None) -> np.ndarray | None:
-    """Weights as numbers of rows, if they are whole and small enough to repeat the rows."""
-    if weights is None or np.any(weights != np.floor(weights)) or weights.sum() > MAX_REPEATED:
-        return None
-    return weights.astype(np.int64)

@@ -15,6 +15,8 @@ from bayesmixed.design.frames import plain, require_columns
 from bayesmixed.design.labels import Labels, label_text
 from bayesmixed.errors import FormulaError
 
+MAX_REPEATED = 10_000_000  # rows
+
 
 @dataclass(frozen=True)
 class Category:
@@ -121,6 +123,14 @@ class Table:
         counted = None if trials is None else _numbers(_read(frame[trials], trials), trials)
         mixed = tuple(name for name, column in typed.items() if _was_mixed(frame[name], column))
         return cls(len(frame), typed, coded, y, weights, counted, mixed)
+
+    @property
+    def counts(self) -> np.ndarray | None:
+        """Weights as numbers of rows, if they are whole and small enough to repeat the rows."""
+        weights = self.weights
+        if weights is None or np.any(weights != np.floor(weights)) or weights.sum() > MAX_REPEATED:
+            return None
+        return weights.astype(np.int64)
 
     def of_levels_that_occur(self) -> Table:
         """The same without categories that no row has; the table itself if there are none."""

@@ -138,7 +138,7 @@ def test_transformations_take_every_row_once_where_weights_are_no_counts(case, m
 
     assert state(COUNTS + 1) != state(None)
     assert state(COUNTS + 1.5) == state(None)
-    monkeypatch.setattr("bayesmixed.design.spec.MAX_REPEATED", (COUNTS + 1).sum() - 1)
+    monkeypatch.setattr("bayesmixed.design.table.MAX_REPEATED", (COUNTS + 1).sum() - 1)
     assert state(COUNTS + 1) == state(None)
 
 

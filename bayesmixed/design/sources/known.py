@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from bayesmixed.design.columns import ColumnsSpec
-from bayesmixed.design.spec import MAX_REPEATED, DesignSpec
-from bayesmixed.design.table import Table
+from bayesmixed.design.spec import DesignSpec
+from bayesmixed.design.table import MAX_REPEATED, Table
 from bayesmixed.errors import FormulaError, quoted
 from bayesmixed.formula.known import calls_not_told, calls_of_moments, columns_of_levels, told
 from bayesmixed.formula.parse import ParsedFormula
@@ -224,7 +224,8 @@ def learned(parsed: ParsedFormula, frame: pd.DataFrame, known: Known | None) -> 
             rows, dtype = frame.iloc[[0] * len(absent)], frame[name].dtype
             more.append(rows.assign(**{name: pd.Series(absent, rows.index, dtype=dtype)}))
     every = pd.concat(more, ignore_index=True)
-    spec, _ = DesignSpec.learn_from(parsed, DesignSpec.table_of(parsed, every, all_categories=True))
+    # evaluated with what is known of all rows: in these, a column that is scaled may be constant
+    spec, _ = DesignSpec.learn_columns(parsed, DesignSpec.table_of(parsed, every, all_categories=True))
     if known is None:
         return spec
     groups = [replace(group, bars=tuple(map(known.told, group.bars))) for group in spec.groups]

@@ -149,6 +149,14 @@ def test_levels_and_moments_are_those_of_all_rows(formula):
     assert largest_difference(fit(formula, source), in_memory(formula, frame)) < 1e-8
 
 
+@pytest.mark.parametrize("formula", ["y ~ x*scale(year) + (1 | pupil)", "y ~ x + (scale(year) | pupil)"])
+def test_a_column_that_is_scaled_may_be_constant_in_a_chunk(formula):
+    frame = FRAME.sort_values("year", ignore_index=True)
+    by_year = [rows for _, rows in frame.groupby("year")]
+
+    assert largest_difference(fit(formula, by_year), in_memory(formula, frame)) < 1e-8
+
+
 @pytest.mark.parametrize("weights", [[0.0, 1.0, 3.0], [0.0, 0.5, 1.7]])
 def test_rows_of_weight_zero_teach_nothing_and_others_as_often_as_they_count(weights):
     frame = FRAME.assign(w=np.resize(weights, 120))
