@@ -54,7 +54,7 @@ class Parquet:
         several = not isinstance(self.paths, (str, os.PathLike))
         paths = [os.fspath(path) for path in self.paths] if several else os.fspath(self.paths)
         try:
-            return Dataset(ds.dataset(paths, format="parquet", partitioning=None if several else "hive"))
+            return Dataset(ds.dataset(paths, format="parquet", partitioning=None if several else "hive"), by_file=True)
         except pa.ArrowInvalid as error:
             raise ValueError(
                 f"{quoted(paths if several else [paths], 3)} cannot be read as Parquet: {error}. Rows of other files "
@@ -69,9 +69,13 @@ class Dataset:
     Attributes
     ----------
     dataset : pyarrow.dataset.Dataset
+    by_file : bool, default=False
+        Whether types of columns are those of each file, not of the dataset: nobody has stated them, they are the first
+        file's.
     """
 
     dataset: Any
+    by_file: bool = False
     rereadable = True
     in_memory = False
 
@@ -118,6 +122,7 @@ class Dataset:
                     f"{quoted(schema.names, 30)})."
                 )
             read = 0
+            schema = schema if self.by_file else self.dataset.schema
             for batch in fragment.to_batches(schema=schema, columns=names, batch_size=size, **_FEW):
                 read += len(batch)
                 yield batch, path
@@ -125,7 +130,7 @@ class Dataset:
                 refuse_other_number(read, fragment.count_rows(), path or "a part of the dataset")
 
     def _schema(self, fragment: Any) -> Any:
-        """Types as the file has them, which the dataset's first may not share; and what its path says."""
+        """The columns of a file as it has them; and what its path says."""
         import pyarrow.dataset as ds  # noqa: PLC0415 - only of those who have one
 
         schema = fragment.physical_schema

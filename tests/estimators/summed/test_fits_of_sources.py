@@ -181,6 +181,20 @@ def test_levels_are_known_from_the_types_of_columns(folder):
     assert largest_difference(fit(formula, dd.from_pandas(ordered, npartitions=3)), in_memory(formula, ordered)) < 1e-8
 
 
+def test_a_dataset_has_the_types_that_were_stated(tmp_path):
+    formula = "y ~ x + (1 | item)"
+    frame = FRAME.assign(item=FRAME["item"].map("0{}".format).where(FRAME["town"] == 0, FRAME["item"].astype(str)))
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    columns = {"y": pa.float64(), "x": pa.float64(), "item": pa.string()}
+    stated = pa.schema([(name, columns.get(name, pa.string())) for name in frame])
+    dataset = ds.dataset(tmp_path / "rows.csv", schema=stated, format="csv")  # "01" is not "1"
+    known = in_memory(formula, frame)
+
+    assert len(known.design_spec_.groups[0].levels) > FRAME["item"].nunique()
+    assert largest_difference(fit(formula, dataset), known) < 1e-8
+    assert largest_difference(fit(formula, dataset.filter(ds.field("w") != "0")), known) < 1e-8
+
+
 def test_a_dictionary_of_arrow_is_text_even_where_batches_have_their_own(tmp_path):
     formula = "y ~ k + (1 | pupil)"
     for at, rows in enumerate((FRAME[FRAME["k"] != "a"], FRAME[FRAME["k"] == "a"])):
