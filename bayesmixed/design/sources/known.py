@@ -162,6 +162,8 @@ class Known:
         for name, own in other.counts.items():
             for level, n in own.items():
                 counts[name][level] = counts[name].get(level, 0) + n
+            if len({isinstance(level, str) for level in counts[name]}) > 1:
+                raise FormulaError(f"column {name!r} is text in one part and none in another; convert it to one type.")
         moments = {
             name: (once + other.moments[name][0], often + other.moments[name][1])
             for name, (once, often) in self.moments.items()
@@ -183,10 +185,7 @@ class Known:
             if not found and not spread.is_near(again.moments[name][0]):
                 found = f"{name!r} with mean {spread.mean:.6g}, then {again.moments[name][0].mean:.6g}"
         if found:
-            raise ValueError(
-                f"the source has given other rows when it was read again: {found}. A callable has to return a new "
-                "iterator of the same rows whenever it is called; files must not change while they are read."
-            )
+            raise ValueError(other_rows(found))
 
     def told(self, columns: ColumnsSpec) -> ColumnsSpec:
         """Columns whose calls have learned from these rows.
@@ -230,6 +229,14 @@ def learned(parsed: ParsedFormula, frame: pd.DataFrame, known: Known | None) -> 
         return spec
     groups = [replace(group, bars=tuple(map(known.told, group.bars))) for group in spec.groups]
     return replace(spec, common=known.told(spec.common), groups=tuple(groups))
+
+
+def other_rows(found: str) -> str:
+    """What is wrong with a source whose second pass differs, and the cure."""
+    return (
+        f"the source has given other rows when it was read again: {found}. A callable has to return a new iterator of "
+        "the same rows whenever it is called; files must not change while they are read."
+    )
 
 
 def texts_of(parsed: ParsedFormula) -> list[str]:

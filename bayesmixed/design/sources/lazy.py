@@ -37,7 +37,7 @@ class Lazy:
     def reader(self) -> Any:
         """All columns, as a `pyarrow.RecordBatchReader`."""
         if not hasattr(self.query, "collect_batches"):
-            return reader_of(self.query)
+            return _reader(self.query, rows_at_once(len(self.columns or ())))
         schema = self.query.head(0).collect().to_arrow().schema
         frames = self.query.collect_batches(chunk_size=rows_at_once(len(schema)), maintain_order=True)
         batches = (batch for frame in frames for batch in frame.to_arrow().to_batches())
@@ -53,8 +53,12 @@ class Lazy:
 
 def _batches(query: Any, rows: int) -> Iterator[tuple[Any, None]]:
     """Batches of a query; a connection may have no other while its result is open."""
-    # DuckDB's own reader, by its name of today and that before: from a stream old versions hold the whole result
-    own = getattr(query, "to_arrow_reader", None) or getattr(query, "fetch_arrow_reader", None)
-    with reader_of(query) if own is None else own(rows) as reader:
+    with _reader(query, rows) as reader:
         for batch in reader:
             yield batch, None
+
+
+def _reader(query: Any, rows: int) -> Any:
+    """DuckDB's own reader, by its name of today and that before: from a stream old versions hold the whole result."""
+    own = getattr(query, "to_arrow_reader", None) or getattr(query, "fetch_arrow_reader", None)
+    return reader_of(query) if own is None else own(rows)

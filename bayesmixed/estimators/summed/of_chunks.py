@@ -101,7 +101,8 @@ class Reading:
         weights = None
         if self.weights is not None:
             weights = frame[self.weights].to_numpy(dtype=float, na_value=np.nan)
-            frame, weights = frame[weights > 0], weights[weights > 0]
+            counts = (weights > 0) & (weights < np.inf)  # what is infinite is refused where rows are summed
+            frame, weights = frame[counts], weights[counts]
         return wanted.find(frame, weights)
 
     def learn(self, frame: pd.DataFrame, known: Known | None) -> DesignSpec | None:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from bayesmixed.design.sources.dask import Partitions, add_up
-from bayesmixed.design.sources.known import Known, Wanted, refuse_unknown
+from bayesmixed.design.sources.known import Known, Wanted, other_rows, refuse_unknown
 from bayesmixed.design.sources.source import Chunk, Source
 from bayesmixed.design.spec import DesignSpec
 from bayesmixed.estimators.summed.of_chunks import Reading, Total
@@ -74,18 +74,23 @@ def _sum(
     if spec is None:
         wanted, known = _first_pass(run, source, reading)
         spec = run.first(partial(reading.learn, known=known))
-        if spec is None and known is not None and wanted is not None:
-            known.refuse(wanted.nothing)
+        if spec is None and wanted:  # there were rows when it was looked at
+            raise ValueError(other_rows(f"{known.n_rows:,} rows, then 0" if known else "some rows, then none"))
         if spec is None:
-            raise ValueError("the source has no rows of positive weight.")
+            raise ValueError(_no_rows(source))
         if refuse is not None:
             refuse(spec)
     total: Total | None = run.fold(partial(reading.add, spec=spec, wanted=wanted), reading.used, "Summing")
     if known is not None and total is not None and total.known is not None:
         known.refuse(total.known)
     if total is None or not total.parts.parts:
-        raise ValueError("the source has no rows of positive weight.")
+        raise ValueError(_no_rows(source))
     return total.parts.total
+
+
+def _no_rows(source: Source) -> str:
+    once = "" if source.rereadable else " It is read once: make it anew if it was read before."
+    return f"the source has no rows of positive weight.{once}"
 
 
 def _first_pass(run: Here | OnCluster, source: Source, reading: Reading) -> tuple[Wanted | None, Known | None]:

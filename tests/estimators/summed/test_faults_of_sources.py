@@ -69,6 +69,14 @@ def test_a_chunk_that_is_not_like_the_others_is_named_with_its_row(source, error
             take(source)
 
 
+def test_a_column_of_text_that_becomes_a_number_is_named():
+    for source in ([FRAME[:50], FRAME[50:].assign(k=1)], [FRAME[:50].assign(k=1.5).astype({"k": object}), FRAME[50:]]):
+        with pytest.raises(
+            FormulaError, match=r"^chunk 1: .*'k' (is text in one part and none|was a number in fit and)"
+        ):
+            of(source, FORMULA)
+
+
 def test_a_response_that_the_family_cannot_have_is_named_with_its_row():
     with pytest.raises(ValueError, match=r"^row 103 of the source, in chunk 1: family='lognormal' needs positive"):
         of(changed(103, wait=-1.0), "wait ~ x + (1 | pupil)", family="lognormal")
@@ -83,6 +91,8 @@ def test_a_row_of_weight_zero_is_not_the_wrong_one():
         of(source, sample_weight="w")
     with pytest.raises(ValueError, match=r"^row 55 of the source, in chunk 1: Input sample_weight contains NaN"):
         of(changed(55, w=np.nan), sample_weight="w")
+    with pytest.raises(ValueError, match=r"^row 55 of the source, in chunk 1: Input sample_weight contains infinity"):
+        of(changed(55, w=np.inf), "y ~ scale(x) + k + (1 | pupil)", sample_weight="w")
 
 
 def test_the_first_pass_names_rows_too():
@@ -205,9 +215,21 @@ def test_a_callable_that_returns_one_generator_for_ever_is_refused_where_rows_ar
     rows = iter(HALVES)
     with pytest.raises(ValueError, match="A callable has to return a new iterator"):
         of(lambda: rows, FORMULA)
+    rows = iter([FRAME])
+    with pytest.raises(ValueError, match="other rows when it was read again: some rows, then none"):
+        of(lambda: rows, FORMULA)
     rows = iter(HALVES)
 
     assert of(lambda: rows).n_rows == 120  # nothing has to be known before
+
+
+def test_a_stream_that_was_read_before_is_refused_with_the_cure():
+    reader = pa.table(FRAME).to_reader()
+    est = estimator().fit(reader)
+
+    with pytest.raises(ValueError, match=r"no rows of positive weight\. It is read once: make it anew"):
+        est.fit(reader)
+    assert est.predict(FRAME).shape == (120,)
 
 
 @pytest.mark.parametrize("make", [lambda: iter(HALVES), lambda: pa.table(FRAME).to_reader()], ids=["frames", "batches"])
