@@ -78,6 +78,8 @@ def _columns(est: Any, method: str, arguments: dict[str, Any]) -> dict[str, np.d
         names = ["lower", "upper"]
     else:
         names = [f"q{p:g}" for p in np.atleast_1d(arguments["quantiles"])]
+        if again := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+            raise ValueError(f"quantiles come to several columns called {quoted(again)}; ask for each in its own call.")
     if est._posterior.family.mean_shape and arguments["kind"] == "mean":  # of every class
         names = [f"{name}_{label}" for label in est.classes_ for name in names]
     return dict.fromkeys(names, number)
