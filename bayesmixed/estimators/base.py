@@ -28,7 +28,7 @@ from bayesmixed.estimators.storage import Storage
 from bayesmixed.estimators.summaries import Summaries
 from bayesmixed.estimators.summed.fitting import chunked, sum_for_fit
 from bayesmixed.estimators.summed.increments import Increments
-from bayesmixed.estimators.summed.learning import learn_sums, refuse_sums
+from bayesmixed.estimators.summed.learning import learn_sums, require_rows
 from bayesmixed.estimators.summed.statistics import SufficientStatistics
 from bayesmixed.families.base import Family
 from bayesmixed.formula.parse import parse
@@ -264,7 +264,7 @@ class MixedModel(Predictions, Summaries, Storage, Display, Increments, BaseEstim
         True
         """
         check_is_fitted(self)
-        refuse_sums(X, "condition")
+        require_rows(X, "condition")
         frame = as_frame(self, X, self.design_spec_.columns, reset=False)
         y = read_response(frame, y, self.design_spec_.response, type(self).__name__)
         obs, weights = row_labels(X, start=self._rows.n_rows), read_weights(X, sample_weight, self.design_spec_.formula)
@@ -334,7 +334,7 @@ class MixedModel(Predictions, Summaries, Storage, Display, Increments, BaseEstim
         180
         """
         check_is_fitted(self)
-        refuse_sums(X, "loo")
+        require_rows(X, "loo")
         design, obs = fitted_rows(self, X, y, sample_weight)
         after_fit.check_rows(design, self._rows)
         return after_fit.loo(self._posterior, design, obs, progressbar=self.progressbar)
@@ -353,7 +353,7 @@ class MixedModel(Predictions, Summaries, Storage, Display, Increments, BaseEstim
             Variables and dims named as in `idata_`, on the user's scale.
         """
         self._validate_params()
-        refuse_sums(X, "build_model")
+        require_rows(X, "build_model")
         learned = learn(self, X, y, sample_weight, reset=None)
         return build_model(self._model(learned.model, learned.design), learned.design, learned.obs)
 

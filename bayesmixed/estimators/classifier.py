@@ -10,12 +10,12 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from bayesmixed.design.frames import read_column, read_response
+from bayesmixed.design.frames import read_column
 from bayesmixed.design.summed.running import Running
 from bayesmixed.design.summed.summed import Summed
 from bayesmixed.estimators.base import CONSTRAINTS, MixedModel, showing_what_it_inherits
 from bayesmixed.estimators.chunked import in_chunks
-from bayesmixed.estimators.inputs import Rows, read_weights, rows_of_weight
+from bayesmixed.estimators.inputs import Rows, rows_to_score
 from bayesmixed.estimators.labels import learn_classes, positions
 from bayesmixed.families import get_class_family
 from bayesmixed.families.base import ClassFamily, Family
@@ -422,8 +422,7 @@ class MixedModelClassifier(ClassifierMixin, MixedModel):
             A label that is none of `classes_`.
         """
         check_is_fitted(self)
-        y = read_response(X, y, self.design_spec_.response, type(self).__name__)
-        X, y, sample_weight = rows_of_weight(X, y, read_weights(X, sample_weight, self.design_spec_.formula))
+        X, y, sample_weight = rows_to_score(self, X, y, sample_weight)
         predicted = self.predict(X)
         truth = self._read_response(read_column(y, len(predicted)))
         return float(np.average(predicted == self.classes_[truth.astype(int)], weights=sample_weight))

@@ -41,7 +41,7 @@ from bayesmixed.estimators.identification.undetermined import (
     warn_undetermined,
 )
 from bayesmixed.estimators.identification.weights import warn_few_rows
-from bayesmixed.estimators.summed.learning import refuse_sums
+from bayesmixed.estimators.summed.learning import require_rows
 from bayesmixed.estimators.summed.reading import declared
 from bayesmixed.families.base import Family
 from bayesmixed.formula.names import cure_of_names
@@ -229,8 +229,12 @@ def rows_that_count(
     return frame.loc[counts], read_column(y, len(frame), counts), weights[counts], obs[counts]
 
 
-def rows_of_weight(X: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, np.ndarray | None]:
-    """Rows to score, as they came, with their weights: a row of weight 0 is no row, whatever is in it."""
+def rows_to_score(estimator: Any, X: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, np.ndarray | None]:
+    """Rows as they came, with response and weights: a row of weight 0 is no row, whatever is in it."""
+    require_rows(X, "score")
+    spec = estimator.design_spec_
+    y = read_response(X, y, spec.response, type(estimator).__name__)
+    sample_weight = read_weights(X, sample_weight, spec.formula)
     if sample_weight is None:
         return X, y, None
     check_consistent_length(X, y, sample_weight)
@@ -251,7 +255,7 @@ def as_frame(estimator: Any, X: Any, used: Collection[str] | None, reset: bool |
     reset : bool or None
         True: record X's columns. False: compare them with those of the fit. None: neither.
     """
-    refuse_sums(X)
+    require_rows(X)
     X = to_pandas(X, used)
     if used is not None:
         if not isinstance(X, pd.DataFrame):

@@ -9,12 +9,12 @@ from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
-from bayesmixed.design.frames import read_response, to_pandas
+from bayesmixed.design.frames import to_pandas
 from bayesmixed.errors import warn
 from bayesmixed.estimators.base import CONSTRAINTS, MixedModel, showing_what_it_inherits
 from bayesmixed.estimators.chunked import in_chunks
-from bayesmixed.estimators.inputs import read_weights, rows_of_weight
-from bayesmixed.estimators.summed.learning import refuse_sums
+from bayesmixed.estimators.inputs import rows_to_score
+from bayesmixed.estimators.summed.learning import require_rows
 from bayesmixed.families import get_family
 from bayesmixed.families.base import Family
 from bayesmixed.prediction import predict as prediction
@@ -296,7 +296,7 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
         >>> [round(est.predict(new, return_std=True, new_groups=mode)[1][0]) for mode in ("zero", "sample")]
         [30, 69]
         """
-        refuse_sums(X, "predict")
+        require_rows(X, "predict")
         design, modes = self._new_design(X, include_groups, new_groups)
         mean = prediction.mean(self._posterior, design, modes)
         if not return_std:
@@ -327,9 +327,7 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
             1 is perfect; 0 is as good as the mean of `y`.
         """
         check_is_fitted(self)
-        refuse_sums(X, "score")
-        y = read_response(X, y, self.design_spec_.response, type(self).__name__)
-        X, y, sample_weight = rows_of_weight(X, y, read_weights(X, sample_weight, self.design_spec_.formula))
+        X, y, sample_weight = rows_to_score(self, X, y, sample_weight)
         predicted = self.predict(X)
         if (column := self.design_spec_.trials) is not None:
             trials = np.asarray(to_pandas(X, (column,))[column], dtype=float)

@@ -163,6 +163,29 @@ def test_a_column_of_a_predictions_name_is_not_lost():
         regressor().predict(pa.Table.from_pandas(rows).to_reader())
 
 
+@pytest.mark.parametrize("quantiles", [[0.5, 0.5], [0.1, 0.25, 0.1 + 1e-12]])
+def test_quantiles_of_one_name_are_refused(quantiles):
+    for source in (dd.from_pandas(new_rows(), npartitions=2), pa.Table.from_pandas(new_rows()).to_reader()):
+        with pytest.raises(ValueError, match=r"several columns called 'q0\.[15]'"):
+            regressor().predict_quantiles(source, quantiles)
+
+
+METHODS = ["predict_draws", "sample_posterior_predictive", "sample_prior", "bayes_r2", "loo", "build_model", "score"]
+
+
+@pytest.mark.parametrize("method", [*METHODS, "condition", "partial_fit"])
+def test_methods_that_need_rows_in_memory_say_so(method, tmp_path):
+    parts = [new_rows()[:90], new_rows()[90:]]
+    for source in (*sources(tmp_path).values(), dd.from_pandas(new_rows(), npartitions=2), parts, str(tmp_path)):
+        with pytest.raises(TypeError, match=r"needs rows in memory, got .*X\.compute\(\).* part after part in a loop"):
+            getattr(regressor(), method)(source)
+    for name in ("predict", "predict_interval"):
+        with pytest.raises(TypeError, match="needs rows in memory, got a list"):
+            getattr(regressor(), name)(parts)
+    with pytest.raises(TypeError, match=r"^score needs rows in memory, got a RecordBatchReader"):
+        classifier().score(sources(tmp_path)["reader"])
+
+
 def test_a_new_group_under_error_is_an_error_of_its_batch():
     found = regressor().predict(pa.Table.from_pandas(new_rows()).to_reader(), new_groups="error")
 

@@ -13,7 +13,7 @@ from bayesmixed.design.summed.running import Running
 from bayesmixed.design.summed.summed import Summed
 from bayesmixed.errors import quoted
 from bayesmixed.estimators.inputs import Rows, read_formula, read_rows
-from bayesmixed.estimators.summed.learning import formula_of, learn_sums, refuse_settings, refuse_sums
+from bayesmixed.estimators.summed.learning import formula_of, learn_sums, refuse_settings, require_rows
 from bayesmixed.estimators.summed.reading import refuse_learning, summed
 from bayesmixed.families import FAMILIES
 from bayesmixed.formula.parse import parse
@@ -37,7 +37,7 @@ class Increments:
         """
         est: Any = self
         own = vars(est)
-        refuse_sums(X, "partial_fit")
+        require_rows(X, "partial_fit")
         with own.setdefault("_lock", RLock()):
             before = own.copy()
             try:

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from bayesmixed.design.factors import refuse_single_levels, resolve_group_prior
+from bayesmixed.design.frames import kind_of
+from bayesmixed.design.sources.find import find_source
 from bayesmixed.design.spec import DesignSpec
 from bayesmixed.design.summed.summed import Summed
 from bayesmixed.errors import FormulaError, SamplerError, quoted
@@ -131,8 +133,8 @@ def refuse_sampler(estimator: Any, what: str) -> None:
         )
 
 
-def refuse_sums(X: Any, what: str = "what is asked") -> None:
-    """Refuse statistics where rows are needed.
+def require_rows(X: Any, what: str = "what is asked") -> None:
+    """Refuse statistics, and rows that are not in one frame, where rows are needed.
 
     Parameters
     ----------
@@ -148,4 +150,10 @@ def refuse_sums(X: Any, what: str = "what is asked") -> None:
     if isinstance(X, Summed):
         raise TypeError(
             f"{what} needs rows, got {type(X).__name__}; sums over rows are for fit alone; a + b adds some to others."
+        )
+    source = find_source(X)
+    if source is not None and not source.in_memory:
+        raise TypeError(
+            f"{what} needs rows in memory, got {kind_of(X)}: hand in one frame, such as X.collect(), X.compute(), "
+            "X.read_all() or pandas.read_parquet(X) returns, or part after part in a loop."
         )
