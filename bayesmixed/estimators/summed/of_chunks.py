@@ -16,7 +16,7 @@ from bayesmixed.design.spec import DesignSpec
 from bayesmixed.design.summed.running import Running
 from bayesmixed.errors import FormulaError
 from bayesmixed.estimators.inputs import rows_that_count
-from bayesmixed.estimators.summed.reading import declared, summed
+from bayesmixed.estimators.summed.reading import declared, refuse_absent, summed
 from bayesmixed.families.base import Family
 from bayesmixed.formula.parse import ParsedFormula
 from bayesmixed.posterior.container import check_columns, check_names
@@ -47,9 +47,14 @@ class Reading:
 
     @property
     def used(self) -> tuple[str, ...]:
-        """The columns that are read."""
+        """The columns that the formula uses, and that of the weights."""
         more = [name for name in (self.parsed.response, self.weights) if name is not None]
         return tuple(dict.fromkeys([*self.parsed.columns, *more]))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that are read: levels are checked of columns that no formula uses, too."""
+        return tuple(dict.fromkeys([*self.used, *self.categories]))
 
     def require(self, frame: pd.DataFrame) -> None:
         """Refuse a frame that lacks a column that is read.
@@ -58,6 +63,7 @@ class Reading:
         ------
         FormulaError
         """
+        refuse_absent(self.categories, frame)
         if self.weights is not None and self.weights not in frame.columns:
             raise FormulaError(f"sample_weight names {self.weights!r}, which is not a column of the source.")
         require_columns(frame, self.used, self.parsed.text)

@@ -126,9 +126,8 @@ def declared(frame: pd.DataFrame, categories: Mapping[str, Any] | None) -> pd.Da
     FormulaError
         A column is not there, or has a value that is none of its levels.
     """
+    refuse_absent(categories or {}, frame)
     for name, levels in (categories or {}).items():
-        if name not in frame.columns:
-            raise FormulaError(f"categories names {name!r}, which is not a column of X.")
         column, known = frame[name], list(levels)
         if unknown := column[~column.isin(known) & column.notna()].unique().tolist():
             raise FormulaError(
@@ -136,6 +135,18 @@ def declared(frame: pd.DataFrame, categories: Mapping[str, Any] | None) -> pd.Da
             )
         frame = frame.assign(**{name: pd.Categorical(column, categories=known)})
     return frame
+
+
+def refuse_absent(categories: Iterable[str], frame: pd.DataFrame) -> None:
+    """Refuse levels of a column that is not there.
+
+    Raises
+    ------
+    FormulaError
+    """
+    for name in categories:
+        if name not in frame.columns:
+            raise FormulaError(f"categories names {name!r}, which is not a column of X.")
 
 
 def refuse_learning(parsed: ParsedFormula | None, where: str, calls: Iterable[str] | None = None) -> None:

@@ -80,7 +80,7 @@ def _sum(
             raise ValueError(_no_rows(source))
         if refuse is not None:
             refuse(spec)
-    total: Total | None = run.fold(partial(reading.add, spec=spec, wanted=wanted), reading.used, "Summing")
+    total: Total | None = run.fold(partial(reading.add, spec=spec, wanted=wanted), reading.columns, "Summing")
     if known is not None and total is not None and total.known is not None:
         known.refuse(total.known)
     if total is None or not total.parts.parts:
@@ -128,7 +128,7 @@ class Here:
     def first(self, task: Callable[[pd.DataFrame], _Found | None]) -> _Found | None:
         """What a task says of the first chunk of which it says anything."""
         if self._held is None:
-            self._rest = self._source.chunks(self._reading.used)
+            self._rest = self._source.chunks(self._reading.columns)
         for chunk in self._rest if self._held is None else chain((self._held,), self._rest):
             if self._columns is None:
                 self._columns = tuple(chunk.frame.columns)
@@ -152,7 +152,7 @@ class Here:
         return total  # type: ignore[no-any-return]
 
     def _chunks(self, used: tuple[str, ...]) -> Generator[Chunk]:
-        if self._held is None or used != self._reading.used:
+        if self._held is None or used != self._reading.columns:
             self.close()
             yield from self._source.chunks(used)
         else:
@@ -187,7 +187,7 @@ class OnCluster:
 
     def first(self, task: Callable[[pd.DataFrame], _Found | None]) -> _Found | None:
         """What a task says of the first partition of which it says anything."""
-        for number, part in enumerate(self._each(task, self._reading.used)):
+        for number, part in enumerate(self._each(task, self._reading.columns)):
             if (found := said_of_partition(part.compute(), number)) is not None:
                 return found  # type: ignore[no-any-return]
         return None

@@ -139,7 +139,7 @@ class SufficientStatistics(Summed):
         named = isinstance(sample_weight, str)
         reading = Reading(cls, parsed, found, sample_weight if named else None, dict(categories or {}))
         if rows.in_memory:
-            result = reading.whole(next(rows.chunks(reading.used)).frame, None if named else sample_weight, spec)
+            result = reading.whole(next(rows.chunks(reading.columns)).frame, None if named else sample_weight, spec)
         else:
             if sample_weight is not None and not named:
                 raise ValueError("sample_weight of several frames has to be the name of a column that holds it.")

@@ -181,6 +181,16 @@ def test_levels_are_known_from_the_types_of_columns(folder):
     assert largest_difference(fit(formula, dd.from_pandas(ordered, npartitions=3)), in_memory(formula, ordered)) < 1e-8
 
 
+def test_levels_of_columns_that_no_formula_uses_may_be_stated(folder):
+    levels = {"k": ["a", "b", "c"]}
+    for make in (*AGAIN.values(), *ONCE.values()):
+        assert (
+            largest_difference(fit(NOTHING_TO_KNOW, make(folder), categories=levels), of_frame(NOTHING_TO_KNOW)) < 1e-8
+        )
+        with pytest.raises(bm.FormulaError, match="categories names 'nope', which is not a column of X"):
+            fit(NOTHING_TO_KNOW, make(folder), categories={"nope": [1, 2]})
+
+
 def test_a_dataset_has_the_types_that_were_stated(tmp_path):
     formula = "y ~ x + (1 | item)"
     frame = FRAME.assign(item=FRAME["item"].map("0{}".format).where(FRAME["town"] == 0, FRAME["item"].astype(str)))
