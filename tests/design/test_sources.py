@@ -1,5 +1,7 @@
 """Sources of rows are told apart, and give the rows that were put in, in chunks that fit."""
 
+from collections import deque
+
 import dask.dataframe as dd
 import duckdb
 import numpy as np
@@ -97,13 +99,21 @@ def test_what_can_be_read_again_gives_the_same_rows(kind, folder):
 @pytest.mark.parametrize(
     "X",
     [
-        *(None, 3, [[1.0, 2.0]], {"a": [1]}, {"a"}, int, b"rows"),
+        *(None, 3, [[1.0, 2.0]], {"a": [1]}, {"a"}, int, b"rows", range(3), deque([[1.0]])),
         *(np.zeros((2, 2)), FRAME["a"], pl.Series([1]), pa.array([1]), pa.chunked_array([[1]])),
     ],
     ids=lambda X: type(X).__name__,
 )
 def test_what_has_no_named_columns_is_no_source(X):
     assert find_source(X) is None
+
+
+def test_a_stream_may_have_a_shape():
+    class Table(Stream):
+        shape = (N, 3)
+
+    for X in (Table(FRAME), pa.RecordBatch.from_pandas(FRAME)):
+        assert [len(chunk.frame) for chunk in find_source(X).chunks(["a"])] == [N]
 
 
 def test_a_path_is_read_as_parquet_and_the_folders_name_columns(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import narwhals as nw
@@ -67,21 +67,22 @@ def _of_one_frame(X: Any) -> Source | None:
 def _of_a_stream(X: Any) -> Source | None:
     if (datasets := sys.modules.get("pyarrow.dataset")) and isinstance(X, datasets.Dataset):
         return Dataset(X)
-    return Stream(X) if hasattr(X, "__arrow_c_stream__") and not _is_array(X) else None
+    is_column = hasattr(X, "dtype") or hasattr(X, "type")  # a table of another library may have a shape
+    return Stream(X) if hasattr(X, "__arrow_c_stream__") and not is_column else None
 
 
 def _of_frames(X: Any) -> Source | None:
-    """A callable, or an iterable; of a list the first tells whether it holds frames."""
+    """A callable, or an iterable; of a sequence the first tells whether it holds frames."""
     if callable(X):
         return None if isinstance(X, type) else Made(X, find_source)
     if isinstance(X, (str, bytes, Mapping, Set)) or not isinstance(X, Iterable) or _is_array(X):
         return None
-    return None if isinstance(X, (list, tuple)) and X and not _is_frame(X[0]) else Frames(X)
+    return None if isinstance(X, Sequence) and X and not _is_frame(X[0]) else Frames(X)
 
 
 def _is_array(X: Any) -> bool:
-    """One array, also of Arrow, which is a stream, and iterable."""
-    return any(hasattr(X, name) for name in ("dtype", "type", "shape"))
+    """One array, which may be iterable, too."""
+    return any(hasattr(X, name) for name in ("dtype", "type", "shape", "__array__"))
 
 
 def _is_frame(X: Any) -> bool:
