@@ -72,7 +72,7 @@ def test_a_chunk_that_is_not_like_the_others_is_named_with_its_row(source, error
 def test_a_column_of_text_that_becomes_a_number_is_named():
     for source in ([FRAME[:50], FRAME[50:].assign(k=1)], [FRAME[:50].assign(k=1.5).astype({"k": object}), FRAME[50:]]):
         with pytest.raises(
-            FormulaError, match=r"^chunk 1: .*'k' (is text in one part and none|was a number in fit and)"
+            FormulaError, match=r"^chunk 1: .*'k' (is text in one part and none|was a number in fit but)"
         ):
             of(source, FORMULA)
 
