@@ -124,10 +124,16 @@ def _of_stream(est: Any, batches: pa.RecordBatchReader, call: _Call, columns: di
         schema = schema.append(pa.field(name, pa.array(np.empty(0, dtype)).type))
 
     def with_predictions() -> Iterator[pa.RecordBatch]:
-        for batch in batches:
+        start = 0
+        for number, batch in enumerate(batches):
             if not batch.num_rows:
                 continue
-            found = [pa.array(column) for column in call(est, pa.Table.from_batches([batch]))]
+            try:
+                found = [pa.array(column) for column in call(est, pa.Table.from_batches([batch]))]
+            except ValueError as error:
+                error.add_note(f"This is batch {number} of the stream; its first row is row {start} of all.")
+                raise
+            start += batch.num_rows
             yield pa.RecordBatch.from_arrays([*batch.columns, *found], schema=schema)
 
     return pa.RecordBatchReader.from_batches(schema, with_predictions())

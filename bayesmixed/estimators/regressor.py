@@ -248,6 +248,8 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
             lazy Dask Series (a DataFrame of ``prediction`` and ``std``, if `return_std`) with the same index; for a
             stream (``pyarrow.RecordBatchReader`` or dataset, path of Parquet files, DuckDB relation, polars LazyFrame)
             it is a ``pyarrow.RecordBatchReader`` of the same batches, with these columns appended to theirs.
+            A `RecordBatchReader` can be read once: one that a fit has read has no rows left. The effect of a missing
+            label, if it is drawn, depends on the row's position within its batch or partition.
         return_std : bool, default=False
             Also return the predictive standard deviation.
         include_groups : bool or list of str, default=True

@@ -168,3 +168,16 @@ def test_a_part_that_is_no_frame_is_refused():
         list(find_source([FRAME, "x"]).chunks())
     with pytest.raises(TypeError, match="a callable source must return frames or another source, got a int"):
         list(find_source(lambda: 3).chunks())
+
+
+def test_a_file_in_a_folder_named_like_a_column_is_that_file(tmp_path):
+    folder = tmp_path / "year=3"
+    folder.mkdir()
+    FRAME.assign(year=7.5).to_parquet(folder / "a.parquet")
+
+    assert find_source(folder / "a.parquet").columns == (*FRAME.columns, "year")
+
+
+def test_a_folder_without_files_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="has no files to read"):
+        find_source(tmp_path).columns  # noqa: B018

@@ -193,6 +193,16 @@ def test_a_new_group_under_error_is_an_error_of_its_batch():
         found.read_all()
 
 
+def test_an_error_in_a_batch_says_which_it_is():
+    rows = new_rows()
+    rows.loc[70, "Days"] = np.nan
+    found = regressor().predict(pa.Table.from_pandas(rows).to_reader(max_chunksize=60))
+
+    with pytest.raises(ValueError, match="'Days' has 1 missing") as error:
+        found.read_all()
+    assert error.value.__notes__ == ["This is batch 1 of the stream; its first row is row 60 of all."]
+
+
 def test_partitions_without_rows_have_no_predictions():
     est = bm.MixedModelRegressor(random_state=0).fit(sleepstudy()[["Days"]], sleepstudy()["Reaction"])
     lazy = dd.from_pandas(new_rows()[["Days"]].sort_values("Days", ignore_index=True), npartitions=6)

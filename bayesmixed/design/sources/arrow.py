@@ -53,13 +53,18 @@ class Parquet:
 
         several = not isinstance(self.paths, (str, os.PathLike))
         paths = [os.fspath(path) for path in self.paths] if several else os.fspath(self.paths)
+        named = quoted(paths if several else [paths], 3)
+        hive = not several and os.path.isdir(paths)  # the names of its folders may be columns
         try:
-            return Dataset(ds.dataset(paths, format="parquet", partitioning=None if several else "hive"), by_file=True)
-        except pa.ArrowInvalid as error:
+            found = ds.dataset(paths, format="parquet", partitioning="hive" if hive else None)
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
             raise ValueError(
-                f"{quoted(paths if several else [paths], 3)} cannot be read as Parquet: {error}. For other "
-                "files, pass pyarrow.dataset.dataset(path, format='csv')."
+                f"{named} cannot be read as Parquet: {str(error).rstrip('.')}. For other files, pass "
+                "pyarrow.dataset.dataset(path, format='csv')."
             ) from None
+        if hive and not found.files:
+            raise ValueError(f"the folder {named} has no files to read.")
+        return Dataset(found, by_file=True)
 
 
 @dataclass(frozen=True)
