@@ -1,23 +1,57 @@
-"""The figures of README, from the results of full runs that are kept in ``benchmarks/results``.
+"""Tables of README and of ``benchmarks/README.md``, from the results of full runs that ``benchmarks/results`` keeps.
 
     python benchmarks/front_page.py
 
-prints the tables as they stand in README; a test compares them. The files of ``results`` are those that
-`sleepstudy_thread.py` and `peers.py` wrote into ``benchmarks/output``.
+prints the tables as they stand in README, and with ``--long`` those of ``benchmarks/README.md``; tests compare them.
+The files of ``results`` are those that `sleepstudy_thread.py`, `peers.py` and `scoreboard.py` wrote into
+``benchmarks/output``.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
 import pandas as pd
-from peer_report import CONTAINER, cell, markdown, number, read_runs
+from peer_report import CONTAINER, cell, label, markdown, number, read_runs
+from scoreboard_report import shares_of
 
 RESULTS = Path(__file__).parent / "results"
 # libraries of the tables, from those that sample to those that only estimate
 SAMPLERS = ("PyMC", "Bambi", "Bambi, nutpie", "rstanarm")
-PEERS = (*SAMPLERS, "lme4", "GPBoost", "statsmodels")
+PEERS = (*SAMPLERS, "lme4", "glmmTMB", "glmm", "GPBoost", "statsmodels")
+HEADLINE = ("sleepstudy", "InstEval", "1e6 rows, 1e4 slopes", "VerbAgg", "1e8 rows, in chunks")
+ESTIMATORS = ("lme4", "GPBoost", "glmm")
+
+
+def versions() -> dict[str, dict[str, str]]:
+    """Of every library of the run of `peers.py`."""
+    return json.loads((RESULTS / "peers.json").read_text())["versions"]
+
+
+def headline_table() -> list[list[str]]:
+    """A few problems: seconds of a fresh process; the Bayesian library that is named was the fastest of its kind."""
+    runs = read_runs(RESULTS / "peers.csv")
+    lines = [["seconds of a fresh process", "bayesmixed", "fastest other posterior", *ESTIMATORS]]
+    for problem in HEADLINE:
+        here = runs[runs["problem"] == problem]
+        finished = here[here["library"].isin(SAMPLERS) & here["fresh_container"].notna()]
+        fastest = "none in time"
+        if len(finished):
+            name = finished.groupby("library")["fresh_container"].median().idxmin()
+            fastest = f"{seconds_of(here, name)} ({name})"
+        others = [seconds_of(here, name) for name in ESTIMATORS]
+        lines.append([problem, seconds_of(here, CONTAINER), fastest, *others])
+    return lines
+
+
+def seconds_of(here: pd.DataFrame, library: str) -> str:
+    """Median seconds of a fresh process, or what stands for them."""
+    mine = here[here["library"] == library]
+    if mine["fresh_container"].isna().all() and mine["status"].str.startswith(("not tried", "out of memory")).any():
+        return mine["status"].iloc[0].partition(":")[0]
+    return cell(mine, mine, "fresh_container")[0].partition(" (")[0]
 
 
 def thread_table() -> list[list[str]]:
@@ -36,7 +70,9 @@ def thread_table() -> list[list[str]]:
 def ratio_table(measure: str, libraries: tuple[str, ...], ours: str) -> list[list[str]]:
     """A line per problem: ours as measured, then how many times that the libraries take (of ESS: have less)."""
     runs = read_runs(RESULTS / "peers.csv")
-    lines = [["", ours, *libraries]]
+    has_run = set(runs.loc[runs["status"] == "ok", "library"])
+    libraries = tuple(library for library in libraries if library in has_run)
+    lines = [["", ours, *(label(library, versions()) for library in libraries)]]
     for problem, here in runs.groupby("problem", sort=False):
         reference = here[here["library"] == CONTAINER]
         if reference[measure].notna().any():
@@ -47,20 +83,31 @@ def ratio_table(measure: str, libraries: tuple[str, ...], ours: str) -> list[lis
 
 def measured_on() -> str:
     """Day, machine and versions of the run of `peers.py`."""
-    about = json.loads((RESULTS / "peers.json").read_text())
-    versions = [f"{name} {about['versions'][name][name.lower()]}" for name in ("bayesmixed", *PEERS) if "," not in name]
-    return f"{about['date']}; {about['machine']}; {', '.join(versions)}"
+    about, known = json.loads((RESULTS / "peers.json").read_text()), versions()
+    packages = {name: name.partition(",")[0].lower() for name in ("bayesmixed", *PEERS) if "," not in name}
+    packages["glmmTMB"] = "glmmTMB"
+    named = [f"{name} {known[name][package]}" for name, package in packages.items() if name in known]
+    return f"{about['date']}; {about['machine']}; {', '.join(named)}"
+
+
+def scoreboard_table() -> str:
+    """What became of the models that other people documented."""
+    return shares_of(RESULTS / "scoreboard.csv")
 
 
 def main() -> None:
-    """Print all."""
-    tables = [
-        thread_table(),
-        ratio_table("fresh_container", PEERS, "bayesmixed, s"),
-        ratio_table("refit_container", PEERS, "bayesmixed, s"),
-        ratio_table("ess_bulk_per_s", SAMPLERS, "bayesmixed, per s"),
-    ]
-    print("\n\n".join([*map(markdown, tables), measured_on()]))
+    """Print the tables of README, or the long ones."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--long", action="store_true", help="those of benchmarks/README.md")
+    if parser.parse_args().long:
+        tables = [
+            ratio_table("fresh_container", PEERS, "bayesmixed, s"),
+            ratio_table("refit_container", PEERS, "bayesmixed, s"),
+            ratio_table("ess_bulk_per_s", SAMPLERS, "bayesmixed, per s"),
+        ]
+        print("\n\n".join([*map(markdown, tables), measured_on(), scoreboard_table()]))
+    else:
+        print("\n\n".join([markdown(thread_table()), markdown(headline_table()), measured_on()]))
 
 
 if __name__ == "__main__":

@@ -58,6 +58,6 @@ run(list(
   packages = c("rstanarm", "rstan", "lme4"),
   note = "prior of the group sds relative to sigma",
   fit = fit,
-  predict = function(model, rows) colMeans(posterior_epred(model, rows)),
+  predict = function(model, rows, spec) colMeans(posterior_epred(model, rows)),
   draws = draws
 ))

@@ -4,7 +4,7 @@
 #   packages    names, for the versions
 #   note        how its model differs from ours
 #   fit         function(frame, spec): the fitted model
-#   predict     function(model, rows): mean of rows; levels that were not fitted count as zero, or average to it
+#   predict     function(model, rows, spec): mean of rows; levels that were not fitted count as zero, or average to it
 #   draws       function(model, spec): list of arrays (iteration, chain) or (iteration, chain, k) by our names; or NULL
 #   estimates   function(model, spec): named list of point estimates, where there are no draws
 
@@ -65,8 +65,16 @@ r_formula <- function(spec) {
     if (group$correlated || length(effects) == 1) return(sprintf("(%s | %s)", paste(effects, collapse = " + "), name))
     paste(sprintf("(%s | %s)", c("1", paste("0 +", effects[-1])), name), collapse = " + ")
   })
-  as.formula(paste(spec$response, "~", paste(c("1", unlist(spec$common), bars), collapse = " + ")))
+  left <- if (is.null(spec$trials)) spec$response else sprintf("cbind(%s, %s - %s)", spec$response, spec$trials, spec$response)
+  as.formula(paste(left, "~", paste(c("1", unlist(spec$common), bars), collapse = " + ")))
 }
+
+r_family <- function(spec) {
+  switch(spec$family, bernoulli = binomial(), binomial = binomial(), poisson = poisson(), NULL)
+}
+
+# of a share the expected number of successes
+of_trials <- function(mean, rows, spec) if (is.null(spec$trials)) mean else mean * rows[[spec$trials]]
 
 cross_validate <- function(library, frame, spec) {
   started <- proc.time()[["elapsed"]]
@@ -75,7 +83,7 @@ cross_validate <- function(library, frame, spec) {
     test <- unlist(spec$folds) == fold
     train <- droplevels(frame[!test, ])
     model <- library$fit(train, spec)
-    errors <- c(errors, frame[test, spec$response] - library$predict(model, frame[test, ]))
+    errors <- c(errors, frame[test, spec$response] - library$predict(model, frame[test, ], spec))
     seconds <- proc.time()[["elapsed"]] - started
     if (seconds > spec$fold_seconds) break
   }
@@ -114,7 +122,7 @@ run <- function(library) {
   set.seed(0)
   for (n in c(1, 1000)) {
     rows <- frame[sample(nrow(frame), n, replace = TRUE), ]
-    do.call(add, setNames(list(latency(function() library$predict(model, rows))), paste0("predict_", n)))
+    do.call(add, setNames(list(latency(function() library$predict(model, rows, spec))), paste0("predict_", n)))
   }
   if (spec$refit) add(refit = seconds_of(function() model <<- library$fit(frame, spec)), recontainer = 0)
   if (!is.null(spec$folds)) do.call(add, cross_validate(library, frame, spec))
