@@ -112,9 +112,9 @@ class Benchmark:
 
     def _turn(self, problem: PeerProblem, peer: Peer, run: int, spec: dict[str, Any], folder: Path) -> None:
         before = self.rows_of(problem.name, peer)
-        status, limit = self.refused(problem, peer, spec["family"])
+        status, limits = self.refused(problem, peer, spec["family"])
         if status and run == 0:
-            self.rows.append(self._row(problem, peer, run, status=status, limit=limit))
+            self.rows.append(self._row(problem, peer, run, status=status, **limits))
         spent = sum(row["wall"] for row in before if "wall" in row)
         if status or any(row["status"] != "ok" for row in before) or spent > self.options.patience:
             return
@@ -131,21 +131,22 @@ class Benchmark:
         again = before[0]["fit"] <= SLOW if before else peer.name == OURS or not self.options.quick
         return {"refit": again, **left_out}
 
-    def refused(self, problem: PeerProblem, peer: Peer, family: str) -> tuple[str, float]:
-        """Why a library is not run on a problem, empty if it is; and the limit of time that this is about."""
+    def refused(self, problem: PeerProblem, peer: Peer, family: str) -> tuple[str, dict[str, float]]:
+        """Why a library is not run on a problem, empty if it is; and the limits of time that this is about."""
         if family not in peer.families:
-            return f"not offered: family {family!r}", math.nan
+            return f"not offered: family {family!r}", {}
         if not is_installed(self.interpreters[peer.environment], peer):
-            return "not installed", math.nan
+            return "not installed", {}
         for name in () if self.options.all else problem.smaller:
             for row in self.rows_of(name, peer):
                 if row["status"] in ("over the limit", "out of memory"):
-                    return f"not run: {row['status']} on {name}", row["limit"]
+                    limits = {key: row.get(key, math.nan) for key in ("limit", "cpu_process")}
+                    return f"not run: {row['status']} on {name}", limits
         if problem.only and peer.name not in problem.only:
             held = [row.get("peak_fit_mb") for row in self.rows_of(problem.sample, peer)]
             needed = f", {held[0]:,.0f} MB of {problem.sample}" if held and held[0] == held[0] and held[0] else ""
-            return f"not tried: needs all rows in memory{needed}", math.nan
-        return "", math.nan
+            return f"not tried: needs all rows in memory{needed}", {}
+        return "", {}
 
     def rows_of(self, problem: str, peer: Peer) -> list[dict[str, Any]]:
         """The runs so far of one library on one problem."""
@@ -178,6 +179,7 @@ class Benchmark:
         log = Path(f"{result}.log").read_text(errors="replace")
         row = {"status": status_of(process, result.exists(), log, options.limit), "wall": process["wall"]}
         row["limit"], row["peak_process_mb"] = options.limit, process["peak_mb"]
+        row["cpu_process"] = process["cpu"]
         if not result.exists():
             return row
         values = json.loads(result.read_text())
@@ -193,7 +195,9 @@ class Benchmark:
         if process["code"]:
             row["rest"] = last_line(log) if process["code"] > 0 else "stopped before the end"
         seconds = row["fit"] + row.get("container", 0.0)
-        return row | sample_sizes(result.with_suffix(".npy"), seconds, values.get("population"))
+        return row | sample_sizes(
+            result.with_suffix(".npy"), seconds, row["cpu_fit_container"], values.get("population")
+        )
 
 
 def status_of(process: dict[str, Any], has_result: bool, log: str, limit: float) -> str:
@@ -215,7 +219,7 @@ def last_line(log: str) -> str:
     return (lines or ["no message"])[-1][:110]
 
 
-def sample_sizes(path: Path, seconds: float, population: int | None) -> dict[str, float]:
+def sample_sizes(path: Path, seconds: float, cpu: float, population: int | None) -> dict[str, float]:
     """Worst R-hat and effective sample sizes of an array (chain, draw, parameter).
 
     Of the first `population` parameters, the others being group effects, also alone.
@@ -231,6 +235,7 @@ def sample_sizes(path: Path, seconds: float, population: int | None) -> dict[str
         "ess_tail": tail,
         "ess_bulk_per_s": bulk / seconds,
         "ess_tail_per_s": tail / seconds,
+        "ess_bulk_per_cpu_s": bulk / cpu,
         "ess_bulk_population": float(np.nanmin(found.ess_bulk[:population])),
     }
 

@@ -13,7 +13,6 @@ effects of a random fitted one (``sample_new_groups``).
 
 from __future__ import annotations
 
-import time
 import warnings
 from typing import Any, NamedTuple
 
@@ -44,7 +43,6 @@ class Bambi(Library):
         super().__init__(spec)
         if spec.variant == "nutpie":
             self.packages = (*self.packages, "nutpie")
-            self._time_nutpie()
         if any(group.correlated for group in spec.groups):
             self.note = "group effects independent: it has no correlated ones"
 
@@ -62,20 +60,6 @@ class Bambi(Library):
             progressbar=False,
         )
         return Fitted(model, idata)
-
-    def _time_nutpie(self) -> None:
-        """Have nutpie's sampling timed alone: `Model.fit` compiles before it, each time."""
-        import nutpie  # noqa: PLC0415 (only this variant needs it)
-
-        sample = nutpie.sample
-
-        def timed(*args: Any, **options: Any) -> Any:
-            started, cpu = time.perf_counter(), time.process_time()
-            draws = sample(*args, **options)
-            self.sampling, self.sampling_cpu = time.perf_counter() - started, time.process_time() - cpu
-            return draws
-
-        nutpie.sample = timed
 
     def _terms(self) -> dict[str, list[str]]:
         """Our labels of the columns of each common term, ``period[2]`` of ``period``."""

@@ -16,6 +16,9 @@ seconds_of <- function(task) {
   proc.time()[["elapsed"]] - started
 }
 
+# of processors, by this process and those that it has started and seen end
+processor_seconds <- function() sum(proc.time()[c("user.self", "sys.self", "user.child", "sys.child")])
+
 # R's clock counts milliseconds: short calls are repeated until they last
 latency <- function(task) {
   first <- seconds_of(task)
@@ -110,11 +113,14 @@ run <- function(library) {
   }
   frame <- read_frame(arguments[1], spec)
   read <- proc.time()[["elapsed"]]
+  cpu <- processor_seconds()
   model <- library$fit(frame, spec)
+  used <- processor_seconds()
   usable_at <- as.numeric(Sys.time())
   fitted <- proc.time()[["elapsed"]]
   peak <- peak_mb()
   add(usable_at = usable_at, inside = fitted - imported, read = read - imported, fit = fitted - read)
+  add(cpu_fresh = used, cpu_fit = used - cpu, cpu_fresh_container = used, cpu_fit_container = used - cpu)
   add(container = 0, container_at = usable_at, peak_fit_mb = peak, peak_container_mb = peak)
   versions <- lapply(setNames(library$packages, library$packages), function(name) as.character(packageVersion(name)))
   add(note = library$note, versions = c(list(R = paste(R.version$major, R.version$minor, sep = ".")), versions))
@@ -124,6 +130,11 @@ run <- function(library) {
     rows <- frame[sample(nrow(frame), n, replace = TRUE), ]
     do.call(add, setNames(list(latency(function() library$predict(model, rows, spec))), paste0("predict_", n)))
   }
-  if (spec$refit) add(refit = seconds_of(function() model <<- library$fit(frame, spec)), recontainer = 0)
+  if (spec$refit) {
+    cpu <- processor_seconds()
+    add(refit = seconds_of(function() model <<- library$fit(frame, spec)), recontainer = 0)
+    used <- processor_seconds() - cpu
+    add(cpu_refit = used, cpu_refit_container = used)
+  }
   if (!is.null(spec$folds)) do.call(add, cross_validate(library, frame, spec))
 }

@@ -12,10 +12,12 @@ a run that is stopped keeps what it has:
 3. estimates; all draws into ``result.npy`` (chain, draw, parameter), for the runner
    to compute convergence with one and the same code for all; not timed;
 4. the mean of 1 row and of 1,000 rows: median seconds of a few calls after a first one;
-5. fit again in this process: ``refit``, ``recontainer``, ``recpu``, and of these seconds ``sampling`` where the
-   library compiles;
+5. fit again in this process: ``refit``, ``recontainer``;
 6. ten folds by group, a fit and a prediction each. No further fold starts after ``spec.fold_seconds``: ``folds``
    says how many there were, ``cv`` is their mean seconds times ten.
+
+Beside the seconds of fits those of processors, of all threads and processes together: ``cpu_fresh``, ``cpu_fit`` and
+``cpu_refit``, and with the container ``cpu_fresh_container`` and so on.
 """
 
 from __future__ import annotations
@@ -117,8 +119,6 @@ class Library:
 
     packages: tuple[str, ...] = ()
     note = ""  # how its model differs from ours
-    sampling: float | None = None  # seconds that the last fit drew, nothing compiled in them, where it is known
-    sampling_cpu: float | None = None
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
@@ -170,25 +170,25 @@ def run(make: Callable[[Spec], Library]) -> None:
     library = make(spec)
     frame, source = (pd.read_csv(data),) * 2 if spec.made is None else made(spec.made, library)
     read = time.perf_counter()
-    cpu = time.process_time()
+    cpu = processor_seconds()
     model = library.fit(source)
-    usable_at, fitted = time.time(), time.perf_counter()
+    usable_at, fitted, used = time.time(), time.perf_counter(), processor_seconds()
     record.add(usable_at=usable_at, inside=fitted - imported, read=read - imported, fit=fitted - read)
-    record.add(cpu=time.process_time() - cpu)
+    record.add(cpu_fresh=used, cpu_fit=used - cpu)
     record.add(peak_fit_mb=peak_mb())
     seconds = timed(lambda: library.container(model))
     record.add(container_at=time.time(), container=seconds, peak_container_mb=peak_mb())
+    record.add(cpu_fresh_container=processor_seconds(), cpu_fit_container=processor_seconds() - cpu)
     record.add(note=library.note, versions={name: version(name) for name in library.packages})
     record.add(**keep_draws(library, model, Path(result_path).with_suffix(".npy")))
     for n in (1, 1000):
         rows = frame.sample(n, replace=True, random_state=0).reset_index(drop=True)
         record.add(**{f"predict_{n}": latency(lambda rows=rows: library.predict(model, rows))})
     if spec.refit:
-        started, cpu = time.perf_counter(), time.process_time()
+        started, cpu = time.perf_counter(), processor_seconds()
         model = library.fit(source)
-        refit, cpu = time.perf_counter() - started, time.process_time() - cpu
-        record.add(sampling=library.sampling, sampling_cpu=library.sampling_cpu, recpu=cpu)
-        record.add(refit=refit, recontainer=timed(lambda: library.container(model)))
+        record.add(refit=time.perf_counter() - started, cpu_refit=processor_seconds() - cpu)
+        record.add(recontainer=timed(lambda: library.container(model)), cpu_refit_container=processor_seconds() - cpu)
     if spec.folds is not None:
         record.add(**cross_validate(library, frame, np.array(spec.folds)))
 
@@ -206,6 +206,12 @@ def timed(task: Callable[[], Any]) -> float:
     started = time.perf_counter()
     task()
     return time.perf_counter() - started
+
+
+def processor_seconds() -> float:
+    """Of this process, all of its threads, and of those that it has started and seen end."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
 
 
 def latency(task: Callable[[], Any]) -> float:
