@@ -28,22 +28,29 @@ def r_fits(folder: Path) -> dict[str, Row]:
 
 def compare(est: Any, frame: pd.DataFrame, fit: Row | None) -> Row:
     """Columns of the comparison, `OF_COMPARISON`: differences are ours less R's, in R's standard errors."""
-    if fit is None or fit["status"] != "ok":
-        return {
-            "compared": "no: R has no fit" + (f": {first_words(fit['message'])}" if fit and fit.get("message") else "")
-        }
-    continuous = "X" in fit
-    if continuous and est.family != "gaussian":
-        return {"compared": f"no: lmer has no family {est.family!r}"}
-    if est.link is not None:
-        return {"compared": f"no: R's fit has another link than {est.link!r}"}
-    rows = fit["n"] if continuous else fit["rows"]
-    if len(frame) != rows:
-        return {"compared": f"no: {len(frame)} rows, R used {rows}"}
-    if continuous:
+    if why := incomparable(est, frame, fit):
+        return {"compared": f"no: {why}"}
+    if "X" in fit:
         return compare_common(est, frame, fit) | compare_sds(matched_sds(est, fit), len(fit["sds"]))
     best = fit.get("quadrature", fit["laplace"])
     return compare_by_name(est, fit) | compare_sds(single_sds(est, best), len(best["sds"]))
+
+
+def incomparable(est: Any, frame: pd.DataFrame, fit: Row | None) -> str:
+    """Why R's fit is not of the same model and rows, or is none; empty if it is."""
+    if fit is None or fit["status"] != "ok":
+        return "R has no fit" + (f": {first_words(fit['message'])}" if fit and fit.get("message") else "")
+    is_lmer = "X" in fit
+    if is_lmer and est.family != "gaussian":
+        return f"lmer has no family {est.family!r}"
+    if est.link is not None:
+        return f"R's fit has another link than {est.link!r}"
+    rows = fit["n"] if is_lmer else fit["rows"]
+    if len(frame) != rows:
+        return f"{len(frame)} rows, R used {rows}"
+    said = [] if is_lmer else fit.get("quadrature", fit["laplace"])["messages"]
+    late = [message for message in said if "without convergence" in message]
+    return f"R has not converged: {first_words(late[0])}" if late else ""
 
 
 # ---- lme4

@@ -41,10 +41,10 @@ ten sets of groups (≈: scaled up from those folds that fitted into the time gi
 size, is the least over all parameters: common effects, standard deviations, correlations, sigma and group effects (of
 3,000 levels of a factor at most), R-hat the greatest, computed by one code for all; per second of the fit. Memory is
 the peak until then, of the largest process; chains of PyMC, Bambi and rstanarm run in several. Predictions are means.
-rstanarm and metabeta have no line: the first could not be installed beside R's other packages, and the second
-downloads the weights of its networks at its first use, without which it ends in `LocalEntryNotFoundError: An error
-happened while trying to locate the file on the Hub and we cannot find the requested files in the local cache`. ">
-120" was stopped after 120 seconds, or not run because a smaller problem had been.
+metabeta has no line: it downloads the weights of its networks at its first use, and without these it ends in
+`LocalEntryNotFoundError: An error happened while trying to locate the file on the Hub and we cannot find the
+requested files in the local cache`. "> 120" was stopped after 120 seconds, or not run because a smaller problem had
+been.
 """
 
 

@@ -68,7 +68,7 @@ PEERS = [
     Peer("PyMC", "pymc", "run_pymc.py", "", ("pymc",)),
     Peer("Bambi", "bambi", "run_bambi.py", "pymc", ("bambi",), ALL),
     Peer("Bambi, nutpie", "bambi", "run_bambi.py", "nutpie", ("bambi", "nutpie"), ALL),
-    Peer("rstanarm", "R", "run_rstanarm.R", "", ("rstanarm", "jsonlite", "data.table")),
+    Peer("rstanarm", "R", "run_rstanarm.R", "", ("rstanarm", "jsonlite", "data.table"), OF_R),
     Peer("statsmodels", "statsmodels", "run_statsmodels.py", "", ("statsmodels",)),
     Peer("GPBoost", "gpboost", "run_gpboost.py", "", ("gpboost",), ALL),
     Peer("glmm", "glmm", "run_glmm.py", "", ("glmm",), OF_R),

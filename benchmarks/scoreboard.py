@@ -121,7 +121,10 @@ def hold_out(formula: str, frame: pd.DataFrame, family: dict[str, Any], seed: in
         train, test = known(frame[~is_out], frame[is_out], set(parsed.variables) - factors)
         if not len(test):
             continue
-        for column, text in ((f"{name}_density", formula), (f"{name}_density_pooled", pooled)):
+        texts = {f"{name}_density": formula, f"{name}_density_pooled": pooled}
+        if parsed.common.strip().lstrip("~").strip() == "0":
+            del texts[f"{name}_density_pooled"]  # nothing is left
+        for column, text in texts.items():
             est = make(text, family, 1000 if len(frame) < MANY else 250)
             row[column] = float(log_densities(est, train, test).mean())
     return row
