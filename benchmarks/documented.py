@@ -1,4 +1,4 @@
-"""What `documented_models.py` and `documented_glmms.py` share: tables, formulas, and fits in another process.
+"""Models that other people documented: their tables and formulas in our grammar, and fits in another process.
 
 Tables and formulas are those of the public registry MixedBench, in R's types and R's syntax.
 """
@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tables import show
 
 import bayesmixed as bm
 from bayesmixed.errors import FormulaError, SamplerError
@@ -28,10 +27,20 @@ from bayesmixed.formula.parse import parse
 
 Row = dict[str, Any]
 FITTED = ("status", "message", "engine", "reason", "seconds", "cpu_seconds", "max_r_hat", "min_ess_bulk")
-FITTED += ("n_warnings", "warnings", "formula")  # what `timed_fit` and `Worker` say
+FITTED += ("n_warnings", "warnings", "of_convergence", "formula")  # what `timed_fit` and `Worker` say
 # what R writes otherwise
 _IN_R = ((r"\b(as\.)?factor\(", "C("), (r"\^", "**"), (r"\bTRUE\b", "True"), (r"\bFALSE\b", "False"))
-_QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
+# by the type of a response: a binary one is binomial with one trial in each row
+_FAMILIES = {"continuous": "gaussian", "binary": "binomial", "binomial": "binomial", "count": "poisson"}
+_FAMILIES |= {"ordinal": "cumulative"}
+_DOCUMENTED = {"Gamma(log)": {"family": "gamma"}, "Beta": {"family": "beta"}}
+_DOCUMENTED |= {"cumulative(probit)": {"family": "cumulative", "link": "probit"}}
+_ELSEWHERE = {"cox": "a survival model", "acat": "an adjacent-category model"}
+OUTCOME, SUCCESSES, TRIALS, CLASSES = "outcome", "successes", "number_of_trials", "ordered_classes"
+
+
+class NotOfferedError(ValueError):
+    """A model of a kind that none of our families is."""
 
 
 # ---- tables and formulas
@@ -123,6 +132,64 @@ def translate(left: str, right: str, frame: pd.DataFrame) -> tuple[str, pd.DataF
     return parsed.text, frame[[*parsed.left, *parsed.columns]].dropna()
 
 
+def family_of(model: Row) -> dict[str, Any]:
+    """Family, and link where it is not the usual one.
+
+    Raises
+    ------
+    NotOfferedError
+        None of ours is the documented one.
+    """
+    if model["family"] in _ELSEWHERE:
+        raise NotOfferedError(f"documented with family {model['family']!r}: {_ELSEWHERE[model['family']]}")
+    if model["response_type"] not in _FAMILIES:
+        raise NotOfferedError("unordered classes")
+    return _DOCUMENTED.get(model["family"], {"family": _FAMILIES[model["response_type"]]})
+
+
+def translate_model(model: Row, frame: pd.DataFrame) -> tuple[str, pd.DataFrame]:
+    """A documented model in our grammar, and the rows and columns that it uses; see `translate`."""
+    left, right = sides(model["formula"])
+    kind = model["response_type"]
+    if kind == "continuous" and left in frame:
+        return translate(left, right, frame)
+    if kind == "continuous":
+        return translate(OUTCOME, right, frame.assign(**{OUTCOME: evaluate_left(left, frame)}))
+    if kind == "ordinal":
+        if left not in frame:
+            raise FormulaError(f"no column {left!r} in the table")
+        ordered = pd.Categorical(frame[left], ordered=True)
+        return translate(CLASSES, right, frame.assign(**{CLASSES: ordered.remove_unused_categories()}))
+    if kind == "count":
+        return translate(SUCCESSES, right, frame.assign(**{SUCCESSES: evaluate_left(left, frame)}))
+    successes, trials = successes_and_trials(left, model, frame)
+    counted = frame.assign(**{SUCCESSES: successes, TRIALS: trials})
+    return translate(f"p({SUCCESSES}, {TRIALS})", right, counted)
+
+
+def successes_and_trials(left: str, model: Row, frame: pd.DataFrame) -> tuple[Any, Any]:
+    """Of the left side ``cbind(successes, failures)``, ``successes/trials``, or a binary response.
+
+    The second level of a factor is the success, as in R.
+    """
+    if model["response_type"] == "binary":
+        if left not in frame:
+            raise FormulaError(f"no column {left!r} in the table")
+        values = frame[left]
+        if isinstance(values.dtype, pd.CategoricalDtype):
+            values = values.cat.codes.where(values.notna()).astype(float)
+        if values.dropna().nunique() != 2:
+            raise FormulaError(f"response {left!r} has {values.nunique()} values, not 2")
+        return values.astype(float), 1
+    if pair := re.fullmatch(r"cbind\((.+?),(.+)\)", left):
+        successes, failures = (evaluate_left(side.strip(), frame) for side in pair.groups())
+        return successes, successes + failures
+    successes, _, trials = (side.strip() for side in left.partition("/"))
+    if trials != model["trials"]:
+        raise FormulaError(f"left side {left!r} is neither cbind() nor a share of {model['trials']!r}")
+    return evaluate_left(successes, frame), evaluate_left(trials, frame)
+
+
 # ---- fits
 
 
@@ -150,6 +217,7 @@ def timed_fit(est: bm.MixedModelRegressor, frame: pd.DataFrame) -> Row:
         "max_r_hat": found["max_r_hat"],
         "min_ess_bulk": found["min_ess_bulk"],
         "n_warnings": len(caught),
+        "of_convergence": any(issubclass(warning.category, bm.ConvergenceWarning) for warning in caught),
         "warnings": " | ".join(dict.fromkeys(first_words(warning.message) for warning in caught)),
     }
 
@@ -166,6 +234,8 @@ def serve(requests: Connection, warm: Callable[[], Any], fit: Callable[..., Row]
             row = fit(*arguments)
         except SamplerError as error:
             row = {"status": "given up", "message": str(error), "seconds": time.perf_counter() - started}
+        except NotOfferedError as error:
+            row = {"status": "not ours", "message": str(error)}
         except ValueError as error:  # FormulaError is one
             row = {"status": "refused", "message": str(error)}
         except Exception as error:
@@ -228,32 +298,3 @@ def append(row: Row, columns: tuple[str, ...], out: Path) -> None:
         if is_new:
             writer.writeheader()
         writer.writerow(row)
-
-
-# ---- summary
-
-
-def quantiles(values: pd.Series) -> pd.DataFrame:
-    """Quantiles of a column as a table of one line."""
-    values = values.dropna()
-    named = {f"{100 * q:g} %": values.quantile(q) for q in _QUANTILES}
-    return pd.DataFrame([{"models": len(values), **named}])
-
-
-def summarise_fits(table: pd.DataFrame) -> pd.DataFrame:
-    """Print what became of the models; those that were fitted."""
-    fitted = table[table["status"] == "fitted"]
-    print("\nmodels:", ", ".join(f"{count} {status}" for status, count in table["status"].value_counts().items()))
-    print("engines:", ", ".join(f"{count} {engine}" for engine, count in fitted["engine"].value_counts().items()))
-    print(f"largest R-hat {fitted['max_r_hat'].max():.3f}, smallest bulk ESS {fitted['min_ess_bulk'].min():.0f}")
-    print(f"{(fitted['n_warnings'] > 0).sum()} models with warnings")
-    print("\nseconds of fit")
-    show(quantiles(fitted["seconds"]))
-    return fitted
-
-
-def tell_of_others(table: pd.DataFrame) -> None:
-    """Print the models that were not fitted, and why."""
-    for row in table[table["status"] != "fitted"].itertuples():
-        print(f"\n{row.status}: {row.id}: {row.message}", end="")
-    print()

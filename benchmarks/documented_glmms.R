@@ -1,8 +1,8 @@
-# lme4's fits, and ordinal's, of the models of documented_glmms.py, which reads them from documented_glmms.jsonl:
+# lme4's fits, and ordinal's, of the models of scoreboard.py, which reads them from documented_glmms.jsonl:
 #
 #     Rscript benchmarks/documented_glmms.R FOLDER benchmarks/documented_glmms.jsonl
 #
-# FOLDER holds tables of the public registry MixedBench (documented_models.py says which). One line a model, which is
+# FOLDER holds tables of the public registry MixedBench (scoreboard.py says which). One line a model, which is
 # kept where the file has it. Maximum likelihood by Laplace's approximation, as glmer has it by default; where the only
 # group effects are intercepts of one factor also by 25 adaptive quadrature points. Ordered responses go to clmm, logit
 # link, whose names of thresholds are ours. Categories are coded by treatment

@@ -1,6 +1,6 @@
-"""What the largest distances of `documented_glmms.py` from glmer are made of.
+"""What the largest distances of `scoreboard.py` from glmer are made of.
 
-    python benchmarks/documented_glmms_far.py FOLDER --rows benchmarks/results/documented_glmms.csv
+    python benchmarks/documented_glmms_far.py FOLDER --rows benchmarks/results/scoreboard.csv
 
 Signed steps in glmer's standard errors, from its estimate to the mean of our draws, for the effect that is farthest:
 
@@ -26,8 +26,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from documented import Row, read_table
-from documented_glmms import FAMILIES, compare, glmer_fits, plain, translate_model
+from documented import Row, family_of, read_table, translate_model
+from documented_r import plain, r_fits
 from families_vs_lme4 import STEPS, common_effects, the_likelihood, the_maximum, the_means
 from tables import OUTPUT, markdown
 
@@ -40,9 +40,9 @@ LINKS = {"binomial": "logit", "poisson": "log"}
 
 
 def fit(model: Row, folder: Path, **options: Any) -> tuple[bm.MixedModelRegressor, pd.DataFrame]:
-    """As in `documented_glmms`; the estimator, and its rows."""
+    """As in `scoreboard`; the estimator, and its rows."""
     formula, frame = translate_model(model, read_table(folder, model["file"], model["types"]))
-    est = bm.MixedModelRegressor(formula, family=FAMILIES[model["response_type"]], random_state=1, **options)
+    est = bm.MixedModelRegressor(formula, **family_of(model), random_state=1, **options)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return est.fit(frame), frame
@@ -79,29 +79,32 @@ def by_quadrature(est: bm.MixedModelRegressor, frame: pd.DataFrame, laplace: Row
     return [the_maximum(likelihood, peer), *the_means(est, likelihood, draws.to_numpy())]
 
 
-def by_nuts(model: Row, folder: Path) -> list[np.ndarray]:
-    """No maximum, the means under wide priors and under those of the fit, and the error of these."""
+def by_nuts(model: Row, folder: Path) -> tuple[list[str], list[np.ndarray]]:
+    """Names; no maximum, the means under wide priors and under those of the fit, and the error of these."""
     est, _ = fit(model, folder, sampler="nuts", draws=2000)
     flat, draws = (
         common_effects(one) for one in (fit(model, folder, sampler="nuts", priors=wide(est.priors_))[0], est)
     )
-    return [np.full(draws.shape[1], np.nan), flat.mean().to_numpy(), draws.mean().to_numpy(), mean_errors(draws, 4)]
+    names = [plain(name) for name in draws]
+    none = np.full(len(names), np.nan)
+    return names, [none, flat.mean().to_numpy(), draws.mean().to_numpy(), mean_errors(draws, 4)]
 
 
 def explain(row: Row, model: Row, folder: Path, glmer: Row) -> Row:
     """A line of the table."""
     one, laplace = "quadrature" in glmer, glmer["laplace"]
-    at = list(json.loads(row["common"])).index(next(k for k in json.loads(row["common"]) if plain(k) == row["effect"]))
     of_glmer = list(map(plain, laplace["names"])).index(row["effect"])
     theirs, error = laplace["estimates"][of_glmer], laplace["errors"][of_glmer]
     if one:
         est, frame = fit(model, folder, sampler="transport", draws=4000)
         draws = common_effects(est)
+        at = [plain(name) for name in draws].index(row["effect"])
         ours, own_error = draws.mean().to_numpy()[at], mean_errors(draws, est.chains)[at]
         highest, flat, posterior, mc = by_quadrature(est, frame, laplace)
     else:  # the draws of the row
         ours, own_error = row["ours"], row["our_sd"] / np.sqrt(row["min_ess_bulk"])
-        highest, flat, posterior, mc = by_nuts(model, folder)
+        names, (highest, flat, posterior, mc) = by_nuts(model, folder)
+        at = names.index(row["effect"])
     steps = np.diff([theirs, highest[at], flat[at], posterior[at], ours]) / error
     if not one:
         steps[1] = (flat[at] - theirs) / error
@@ -119,14 +122,13 @@ def main() -> None:
     """Explain the largest, one by one; lines that are there are kept."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--rows", type=Path, default=OUTPUT / "documented_glmms.csv")
+    parser.add_argument("--rows", type=Path, default=OUTPUT / "scoreboard.csv")
     parser.add_argument("--number", type=int, default=10)
     arguments = parser.parse_args()
-    fits = glmer_fits()
+    fits = r_fits(arguments.folder)
     models = pd.read_csv(arguments.folder / "models.csv", keep_default_na=False).set_index("id", drop=False)
     rows = pd.read_csv(arguments.rows)
-    rows = [row | compare(row, fits[row["id"]]) for row in rows[rows["status"] == "fitted"].to_dict("records")]
-    rows = [row for row in rows if "difference" in row]
+    rows = rows[rows["difference"].notna() & rows["type"].isin(("binary", "binomial", "count"))].to_dict("records")
     rows.sort(key=lambda row: -abs(row["difference"]))
     out = OUTPUT / "documented_glmms_far.csv"
     lines = pd.read_csv(out).to_dict("records") if out.exists() else []

@@ -2,7 +2,7 @@
 #
 #     Rscript benchmarks/families_vs_lme4.R FOLDER > benchmarks/families_vs_lme4.json
 #
-# FOLDER holds tables of the public registry MixedBench (documented_models.py says which); grouseticks and cbpp are
+# FOLDER holds tables of the public registry MixedBench (scoreboard.py says which); grouseticks and cbpp are
 # lme4's own. Maximum likelihood throughout. lme4's glmer where it has the family, with 25 adaptive quadrature points:
 # each model has one scalar effect. glmmTMB, by Laplace's approximation, where lme4 has none (beta, t), or none that
 # estimates the auxiliary parameter by maximum likelihood with the rest (negative binomial, gamma).

@@ -25,6 +25,8 @@ STYLE: dict[str, tuple[str, str, bool]] = {
     "lme4": ("0.25", "v", False),
     "statsmodels": ("0.25", "s", False),
     "GPBoost": ("0.25", "D", False),
+    "glmm": ("#CC79A7", "o", False),
+    "glmmTMB": ("#CC79A7", "v", False),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,24 +11,37 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from crossed import simulated
 from problems import SMALL, Problem, insteval, large_intercepts, large_slopes
 from sklearn.model_selection import GroupKFold
+from transport_cases import many_rows, sleepstudy_t, slopes
 
 import bayesmixed as bm
 from bayesmixed.estimators.inputs import learn
+from bayesmixed.formula.parse import parse
 from bayesmixed.priors.defaults import default_priors
+
+sys.path.append(str(Path(__file__).parent / "adapters"))
+from stages import CHUNK, chunks
 
 LKJ_ETA = 2.0
 
 
 @dataclass(frozen=True)
 class PeerProblem:
-    """A problem, and which smaller ones foretell that a library will not finish it."""
+    """A problem, and which smaller ones foretell that a library will not finish it.
+
+    One of more rows than a file should hold is made in chunks, of rows and groups as `made` says, in the process of
+    each library (`stages.chunks`); `make` has the first.
+    """
 
     name: str
     make: Callable[[], Problem]
     folds: bool = False  # small enough for ten fits more
     smaller: tuple[str, ...] = ()  # same model, fewer rows or groups
+    made: tuple[int, int] | None = None
+    only: tuple[str, ...] = ()  # libraries that are tried; of the others `sample` says what they need
+    sample: str = ""  # a smaller problem
 
     @property
     def missing(self) -> str:
@@ -41,6 +55,47 @@ def _insteval() -> Problem:
     """With service as the number 0 or 1, which every library reads alike."""
     problem = insteval()
     return problem._replace(frame=problem.frame.astype({"service": int}))
+
+
+def _ones(frame: pd.DataFrame, column: str, **levels: Any) -> pd.DataFrame:
+    """A column of 0 and 1 for each level named, in place of a category: every library reads these alike."""
+    return frame.assign(**{name: (frame[column] == level).astype(int) for name, level in levels.items()})
+
+
+def _cbpp() -> Problem:
+    """Serological incidents of cattle, herds."""
+    frame = bm.datasets.load_cbpp()
+    frame = frame.assign(period=frame["period"].astype(int))
+    frame = _ones(frame, "period", second=2, third=3, fourth=4)
+    return Problem("p(incidence, size) ~ second + third + fourth + (1 | herd)", frame, {"family": "binomial"})
+
+
+def _grouseticks() -> Problem:
+    """Ticks on chicks, of broods at locations, and an effect of each row."""
+    frame = bm.datasets.load_grouseticks()
+    frame = _ones(frame.assign(YEAR=frame["YEAR"].astype(int)), "YEAR", year96=96, year97=97)
+    formula = "TICKS ~ year96 + year97 + cHEIGHT + (1 | BROOD) + (1 | INDEX) + (1 | LOCATION)"
+    return Problem(formula, frame, {"family": "poisson"})
+
+
+def _verbagg() -> Problem:
+    """Answers of persons to items, crossed."""
+    frame = bm.datasets.load_verbagg()
+    frame = frame.assign(yes=(frame["r2"] == "Y").astype(int), male=(frame["Gender"] == "M").astype(int))
+    frame = _ones(_ones(frame, "btype", scold="scold", shout="shout"), "situ", oneself="self")
+    formula = "yes ~ Anger + male + scold + shout + oneself + (1 | id) + (1 | item)"
+    return Problem(formula, frame, {"family": "bernoulli"})
+
+
+def _bernoulli(problem: Problem) -> Problem:
+    """Of one trial in each row."""
+    return problem._replace(options={"family": "bernoulli"})
+
+
+def _ratings(rows: int, levels: dict[str, int]) -> Problem:
+    """Crossed factors whose levels are not as frequent as each other."""
+    formula, frame = simulated(rows, levels, even=False)
+    return Problem(formula, frame, {})
 
 
 def _slopes(rows: int, groups: int) -> PeerProblem:
@@ -70,18 +125,36 @@ PROBLEMS = [
         large_intercepts,
         smaller=(_name(10_000, 10_000, "slopes"), _name(1_000_000, 100, "slopes")),
     ),
+    PeerProblem("sleepstudy, t", sleepstudy_t, folds=True),
+    PeerProblem("cbpp", _cbpp, folds=True),
+    PeerProblem("grouseticks", _grouseticks),
+    PeerProblem("VerbAgg", _verbagg),
+    PeerProblem("Bernoulli, 500 groups", lambda: _bernoulli(slopes([3] * 500, 25))),
+    PeerProblem(
+        "Bernoulli, 1e4 groups", lambda: _bernoulli(many_rows("bernoulli", 10_000)), smaller=("Bernoulli, 500 groups",)
+    ),
+    PeerProblem("Poisson, 1e5 rows", lambda: many_rows("poisson", 2_000), smaller=("Bernoulli, 500 groups",)),
+    PeerProblem("1e5 ratings", lambda: _ratings(100_000, {"a": 943, "b": 1682})),
+    PeerProblem("1e6 ratings", lambda: _ratings(1_000_000, {"a": 6040, "b": 3706}), smaller=("1e5 ratings",)),
+    PeerProblem(
+        "1e8 rows, in chunks",
+        lambda: Problem("y ~ x + (x | g)", next(chunks(CHUNK, 10_000)), {}),
+        made=(100_000_000, 10_000),
+        smaller=tuple(_name(rows, 10_000, "slopes") for rows in SIZES_OF_ROWS),
+        only=("bayesmixed", "glmm", "GPBoost"),
+        sample=_name(1_000_000, 10_000, "slopes"),
+    ),
 ]
 
 
 def describe(problem: Problem, folds: bool) -> dict[str, Any]:
     """What `adapters/stages.py` reads as a `Spec`: names and priors, and folds by the first factor."""
-    group_prior = problem.options.get("group_prior", "lkj")
     name = problem.options.get("family", "gaussian")
-    estimator = bm.MixedModelRegressor(problem.formula, family=name, group_prior=group_prior)
-    learned = learn(estimator, problem.frame, None, None, reset=True)
+    parsed = parse(problem.formula)
+    learned = learn(problem.estimator(), problem.frame, None, None, reset=True)
     design, (_, family) = learned.design, learned.model
     priors = default_priors(design, family, LKJ_ETA)
-    independent = bm.MixedModelRegressor(problem.formula, family=name, group_prior="independent")
+    independent = problem._replace(options=problem.options | {"group_prior": "independent"}).estimator()
     at_zero = default_priors(learn(independent, problem.frame, None, None, reset=True).design, family)
     groups = [
         {
@@ -95,10 +168,11 @@ def describe(problem: Problem, folds: bool) -> dict[str, Any]:
         }
         for factor in design.groups
     ]
-    sigma = priors.auxiliary.get("sigma")
+    sigma, nu = priors.auxiliary.get("sigma"), priors.auxiliary.get("nu")
     return {
         "formula": problem.formula,
-        "response": problem.formula.split("~")[0].strip(),
+        "response": parsed.response,
+        "trials": parsed.trials,
         "common": list(design.common_names),
         "groups": groups,
         "intercept": {"mu": priors.intercept.mu, "sigma": priors.intercept.sigma},
@@ -106,6 +180,7 @@ def describe(problem: Problem, folds: bool) -> dict[str, Any]:
         "common_sds": {name: prior.sigma for name, prior in priors.common.items()},
         "lkj_eta": LKJ_ETA,
         "sigma": sigma and {"nu": sigma.nu, "sigma": sigma.sigma},
+        "nu": nu and {"alpha": nu.prior.alpha, "beta": nu.prior.beta},
         "family": name,
         "folds": fold_of_rows(problem.frame, groups[0]["columns"][0]) if folds else None,
     }

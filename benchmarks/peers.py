@@ -12,11 +12,12 @@ The libraries take turns, so that other load on the machine falls on all. A libr
 memory or failed gets no second run; one that did not finish a smaller problem of the same kind in time is not given the
 larger one, unless ``--all`` is given, and the tables say so. Written to ``benchmarks/output/``: ``peers.csv`` (a line
 per run), ``peers_estimates.csv``, ``peers.json`` (machine and versions), ``peers.md`` and ``peers.png``; the last two
-can be made again from the others with ``--report``. A long run can be made in parts: ``--problems ... --append``.
+can be made again from the others with ``--report``. A long run can be made in parts: ``--problems ... --append``; one
+that was stopped goes on with ``--resume``, which leaves out the problems that are in the files.
 
     python benchmarks/peers.py --quick
 
-is for continuous integration: the two smallest problems, what this interpreter has of bayesmixed and PyMC, one run,
+is for continuous integration: three small problems, what this interpreter has of bayesmixed and PyMC, one run,
 into ``peers_quick.csv`` and its kin; fails if a library fails, an output is missing or the estimates disagree.
 """
 
@@ -55,22 +56,26 @@ class Peer(NamedTuple):
     script: str
     variant: str = ""
     needs: tuple[str, ...] = ()  # packages
+    families: tuple[str, ...] = ("gaussian",)
 
 
+OF_R = ("gaussian", "bernoulli", "binomial", "poisson")
+ALL = (*OF_R, "t")
 PEERS = [
-    Peer(OURS, "bayesmixed", "run_bayesmixed.py", "auto", ("bayesmixed",)),
-    Peer("bayesmixed, NUTS", "bayesmixed", "run_bayesmixed.py", "nuts-pymc", ("bayesmixed", "pymc")),
-    Peer("bayesmixed, nutpie", "bayesmixed", "run_bayesmixed.py", "nuts-nutpie", ("bayesmixed", "nutpie")),
+    Peer(OURS, "bayesmixed", "run_bayesmixed.py", "auto", ("bayesmixed",), ALL),
+    Peer("bayesmixed, NUTS", "bayesmixed", "run_bayesmixed.py", "nuts-pymc", ("bayesmixed", "pymc"), ALL),
+    Peer("bayesmixed, nutpie", "bayesmixed", "run_bayesmixed.py", "nuts-nutpie", ("bayesmixed", "nutpie"), ALL),
     Peer("PyMC", "pymc", "run_pymc.py", "", ("pymc",)),
-    Peer("Bambi", "bambi", "run_bambi.py", "pymc", ("bambi",)),
-    Peer("Bambi, nutpie", "bambi", "run_bambi.py", "nutpie", ("bambi", "nutpie")),
-    Peer("rstanarm", "R", "run_rstanarm.R", "", ("rstanarm", "jsonlite", "data.table")),
+    Peer("Bambi", "bambi", "run_bambi.py", "pymc", ("bambi",), ALL),
+    Peer("Bambi, nutpie", "bambi", "run_bambi.py", "nutpie", ("bambi", "nutpie"), ALL),
+    Peer("rstanarm", "R", "run_rstanarm.R", "", ("rstanarm", "jsonlite", "data.table"), OF_R),
     Peer("statsmodels", "statsmodels", "run_statsmodels.py", "", ("statsmodels",)),
-    Peer("GPBoost", "gpboost", "run_gpboost.py", "", ("gpboost",)),
-    Peer("glmm", "glmm", "run_glmm.py", "", ("glmm",)),
-    Peer("lme4", "R", "run_lme4.R", "", ("lme4", "jsonlite", "data.table")),
+    Peer("GPBoost", "gpboost", "run_gpboost.py", "", ("gpboost",), ALL),
+    Peer("glmm", "glmm", "run_glmm.py", "", ("glmm",), OF_R),
+    Peer("glmmTMB", "R", "run_glmmTMB.R", "", ("glmmTMB", "jsonlite", "data.table"), OF_R),
+    Peer("lme4", "R", "run_lme4.R", "", ("lme4", "jsonlite", "data.table"), OF_R),
 ]
-QUICK = ("sleepstudy", "Pastes"), (OURS, "bayesmixed, NUTS", "PyMC")
+QUICK = ("sleepstudy", "Pastes", "cbpp"), (OURS, "bayesmixed, NUTS", "PyMC")
 
 
 @dataclass
@@ -90,23 +95,26 @@ class Benchmark:
             return
         with tempfile.TemporaryDirectory() as folder:
             made = problem.make()
-            made.frame.to_csv(Path(folder) / "problem.csv", index=False)
+            if problem.made is None:
+                made.frame.to_csv(Path(folder) / "problem.csv", index=False)
             spec = describe(made, problem.folds and not self.options.quick) | {
                 "draws": 1000,
                 "tune": 1000,
                 "chains": 4,
                 "cores": min(4, os.cpu_count() or 1),
                 "fold_seconds": self.options.fold_seconds,
+                "made": problem.made,
             }
+
             for run in range(self.options.runs):
                 for peer in peers:
                     self._turn(problem, peer, run, spec, Path(folder))
 
     def _turn(self, problem: PeerProblem, peer: Peer, run: int, spec: dict[str, Any], folder: Path) -> None:
         before = self.rows_of(problem.name, peer)
-        status, limit = self.refused(problem, peer)
+        status, limits = self.refused(problem, peer, spec["family"])
         if status and run == 0:
-            self.rows.append(self._row(problem, peer, run, status=status, limit=limit))
+            self.rows.append(self._row(problem, peer, run, status=status, **limits))
         spent = sum(row["wall"] for row in before if "wall" in row)
         if status or any(row["status"] != "ok" for row in before) or spent > self.options.patience:
             return
@@ -123,15 +131,22 @@ class Benchmark:
         again = before[0]["fit"] <= SLOW if before else peer.name == OURS or not self.options.quick
         return {"refit": again, **left_out}
 
-    def refused(self, problem: PeerProblem, peer: Peer) -> tuple[str, float]:
-        """Why a library is not run on a problem, empty if it is; and the limit of time that this is about."""
+    def refused(self, problem: PeerProblem, peer: Peer, family: str) -> tuple[str, dict[str, float]]:
+        """Why a library is not run on a problem, empty if it is; and the limits of time that this is about."""
+        if family not in peer.families:
+            return f"not offered: family {family!r}", {}
         if not is_installed(self.interpreters[peer.environment], peer):
-            return "not installed", math.nan
+            return "not installed", {}
         for name in () if self.options.all else problem.smaller:
             for row in self.rows_of(name, peer):
                 if row["status"] in ("over the limit", "out of memory"):
-                    return f"not run: {row['status']} on {name}", row["limit"]
-        return "", math.nan
+                    limits = {key: row.get(key, math.nan) for key in ("limit", "cpu_process")}
+                    return f"not run: {row['status']} on {name}", limits
+        if problem.only and peer.name not in problem.only:
+            held = [row.get("peak_fit_mb") for row in self.rows_of(problem.sample, peer)]
+            needed = f", {held[0]:,.0f} MB of {problem.sample}" if held and held[0] == held[0] and held[0] else ""
+            return f"not tried: needs all rows in memory{needed}", {}
+        return "", {}
 
     def rows_of(self, problem: str, peer: Peer) -> list[dict[str, Any]]:
         """The runs so far of one library on one problem."""
@@ -164,6 +179,7 @@ class Benchmark:
         log = Path(f"{result}.log").read_text(errors="replace")
         row = {"status": status_of(process, result.exists(), log, options.limit), "wall": process["wall"]}
         row["limit"], row["peak_process_mb"] = options.limit, process["peak_mb"]
+        row["cpu_process"] = process["cpu"]
         if not result.exists():
             return row
         values = json.loads(result.read_text())
@@ -179,7 +195,9 @@ class Benchmark:
         if process["code"]:
             row["rest"] = last_line(log) if process["code"] > 0 else "stopped before the end"
         seconds = row["fit"] + row.get("container", 0.0)
-        return row | sample_sizes(result.with_suffix(".npy"), seconds, values.get("population"))
+        return row | sample_sizes(
+            result.with_suffix(".npy"), seconds, row["cpu_fit_container"], values.get("population")
+        )
 
 
 def status_of(process: dict[str, Any], has_result: bool, log: str, limit: float) -> str:
@@ -201,7 +219,7 @@ def last_line(log: str) -> str:
     return (lines or ["no message"])[-1][:110]
 
 
-def sample_sizes(path: Path, seconds: float, population: int | None) -> dict[str, float]:
+def sample_sizes(path: Path, seconds: float, cpu: float, population: int | None) -> dict[str, float]:
     """Worst R-hat and effective sample sizes of an array (chain, draw, parameter).
 
     Of the first `population` parameters, the others being group effects, also alone.
@@ -217,6 +235,7 @@ def sample_sizes(path: Path, seconds: float, population: int | None) -> dict[str
         "ess_tail": tail,
         "ess_bulk_per_s": bulk / seconds,
         "ess_tail_per_s": tail / seconds,
+        "ess_bulk_per_cpu_s": bulk / cpu,
         "ess_bulk_population": float(np.nanmin(found.ess_bulk[:population])),
     }
 
@@ -275,6 +294,7 @@ def parse() -> argparse.Namespace:
     add("--problems", nargs="+", help="by name; default: all")
     add("--libraries", nargs="+", help="by name; default: all")
     add("--append", action="store_true", help="keep what the files have of other problems: a long run in parts")
+    add("--resume", action="store_true", help="as --append, and leave out problems that the files have")
     add("--all", action="store_true", help="try large problems also where a smaller one was over the limit")
     options = parser.parse_args()
     options.stem = "peers_quick" if options.quick else "peers"
@@ -290,6 +310,10 @@ def main() -> None:
         benchmark = Benchmark(options, find_interpreters(options.python))
         peers = chosen(options.libraries, PEERS)
         problems = chosen(options.problems, PROBLEMS)
+        if options.resume and (OUTPUT / f"{options.stem}.csv").exists():
+            done = set(pd.read_csv(OUTPUT / f"{options.stem}.csv")["problem"])
+            problems = [problem for problem in problems if problem.name not in done]
+            options.append = True
         if options.append:
             benchmark.keep_others(problems)
         for problem in problems:

@@ -22,19 +22,23 @@ import bayesmixed as bm
 class Bayesmixed(Library):
     """The estimator, with its defaults."""
 
-    packages = ("bayesmixed", "numpy", "scipy", "pandas", "scikit-learn", "formulae")
+    packages = ("bayesmixed", "arviz", "numpy", "scipy", "pandas", "scikit-learn", "formulae")
+    takes_chunks = True
 
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
+        if spec.made is not None:
+            self.note = "in chunks; seconds of a fit include those of making the rows"
         self.sampler, _, self.backend = spec.variant.partition("-")
         if self.sampler == "nuts":
             self.packages = (*self.packages, "pymc", "pytensor", *(["nutpie"] if self.backend == "nutpie" else []))
 
-    def fit(self, frame: pd.DataFrame) -> Any:
-        """One call."""
+    def fit(self, frame: Any) -> Any:
+        """One call; of chunks the sums before it."""
         correlated = {group.name: "lkj" if group.correlated else "independent" for group in self.spec.groups}
         slopes = any(len(group.effects) > 1 for group in self.spec.groups)
-        model = bm.MixedModelRegressor(
+        kind = bm.MixedModelClassifier if self.spec.family == "bernoulli" else bm.MixedModelRegressor
+        model = kind(
             self.spec.formula,
             family=self.spec.family,
             group_prior=correlated if slopes else "lkj",
@@ -44,7 +48,7 @@ class Bayesmixed(Library):
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", bm.ConvergenceWarning)  # convergence is in the table
-            return model.fit(frame)
+            return model.fit(bm.SufficientStatistics.of(self.spec.formula, frame) if callable(frame) else frame)
 
     def container(self, model: Any) -> None:
         """Assemble it."""
@@ -52,7 +56,7 @@ class Bayesmixed(Library):
 
     def predict(self, model: Any, rows: pd.DataFrame) -> np.ndarray:
         """The mean; new groups average to the population's."""
-        return model.predict(rows)
+        return model.predict_proba(rows)[:, 1] if self.spec.family == "bernoulli" else model.predict(rows)
 
     def draws(self, model: Any) -> dict[str, np.ndarray]:
         """From the container; effects that are not stored are drawn."""
@@ -64,8 +68,7 @@ class Bayesmixed(Library):
             draws |= {f"sd_{group.name}[{effect}]": sd[..., k] for k, effect in enumerate(group.effects)}
             if f"corr_{group.name}" in posterior:
                 draws[f"corr_{group.name}"] = posterior[f"corr_{group.name}"].values[..., 0]
-        if self.spec.sigma is not None:
-            draws["sigma"] = posterior["sigma"].values
+        draws |= {name: posterior[name].values for name in ("sigma", "nu") if name in posterior}
         for group in self.spec.groups:
             levels = next(fitted.levels for fitted in model.design_spec_.groups if fitted.name == group.name)
             kept = [levels[k] for k in group.kept(len(levels))]

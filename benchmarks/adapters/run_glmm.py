@@ -1,4 +1,4 @@
-"""glmm (a Rust kernel with a Python front): restricted maximum likelihood, its defaults.
+"""glmm (a Rust kernel with a Python front): restricted maximum likelihood, or Laplace's approximation; its defaults.
 
 No priors, no draws: estimates and standard errors only, so no effective sample size. Group effects of a factor are
 always correlated: on a problem with independent ones it fits the larger model. It has no function that predicts: the
@@ -23,12 +23,19 @@ class Glmm(Library):
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
         independent = any(len(group.effects) > 1 and not group.correlated for group in spec.groups)
-        self.note = "REML" + ("; group effects correlated: it has no independent ones" if independent else "")
+        self.note = ("REML" if spec.family == "gaussian" else "Laplace's approximation") + (
+            "; group effects correlated: it has no independent ones" if independent else ""
+        )
 
     def fit(self, frame: pd.DataFrame) -> Any:
         """One call, with the formula of R's."""
         bars = [f"({' + '.join(['1', *group.effects[1:]])} | {':'.join(group.columns)})" for group in self.spec.groups]
-        return glmm.fit(frame, f"{self.spec.response} ~ {' + '.join(['1', *self.spec.common, *bars])}")
+        spec = self.spec
+        left = spec.response if spec.trials is None else f"cbind({spec.response}, failures)"
+        if spec.trials is not None:
+            frame = frame.assign(failures=frame[spec.trials] - frame[spec.response])
+        family = "binomial" if spec.family == "bernoulli" else spec.family
+        return glmm.fit(frame, f"{left} ~ {' + '.join(['1', *spec.common, *bars])}", family)
 
     def predict(self, model: Any, rows: pd.DataFrame) -> np.ndarray:
         """Mean, new groups at zero."""
@@ -38,7 +45,11 @@ class Glmm(Library):
             modes = pd.DataFrame(block["values"], index=block["levels"])
             effects = modes.reindex(group.labels(rows).astype(str)).fillna(0.0).to_numpy()
             mean += (group.z(rows) * effects).sum(axis=1)
-        return mean
+        if self.spec.family == "poisson":
+            return np.exp(mean)
+        if self.spec.family in ("bernoulli", "binomial"):
+            mean = 1 / (1 + np.exp(-mean))
+        return mean if self.spec.trials is None else mean * rows[self.spec.trials].to_numpy()
 
     def estimates(self, model: Any) -> dict[str, float]:
         """Under our names; it may order the groups by size."""
@@ -49,7 +60,7 @@ class Glmm(Library):
             found |= {f"sd_{group.name}[{effect}]": sd for effect, sd in zip(group.effects, sds, strict=True)}
             if group.correlated:
                 found[f"corr_{group.name}"] = correlations[1, 0]
-        return found | {"sigma": np.sqrt(model.dispersion)}
+        return found | ({"sigma": np.sqrt(model.dispersion)} if self.spec.sigma is not None else {})
 
     @staticmethod
     def _block(model: Any, group: Group) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""GPBoost: maximum likelihood by its `GPModel`, its defaults.
+"""GPBoost: maximum likelihood by its `GPModel`, or Laplace's approximation of it; its defaults.
 
 No priors, no draws: estimates only, so no effective sample size. Random coefficients are independent of the
 intercepts and of each other: on a problem with correlated effects it fits the smaller model. Standard errors are not
@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 from stages import Library, Spec, run
 
+LIKELIHOODS = {"bernoulli": "bernoulli_logit", "binomial": "binomial_logit"}
+
 
 class GPBoost(Library):
     """A linear mixed model."""
@@ -23,14 +25,20 @@ class GPBoost(Library):
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
         correlated = any(group.correlated for group in spec.groups)
-        self.note = "ML" + ("; group effects independent: it has no correlated ones" if correlated else "")
+        self.note = ("ML" if spec.family == "gaussian" else "Laplace's approximation") + (
+            "; group effects independent: it has no correlated ones" if correlated else ""
+        )
 
     def fit(self, frame: pd.DataFrame) -> Any:
         """Groups, then coefficients that vary with them."""
         groups, slopes, of_group = self._parts(frame)
         settings = {} if slopes is None else {"group_rand_coef_data": slopes, "ind_effect_group_rand_coef": of_group}
-        model = gpboost.GPModel(group_data=groups, likelihood="gaussian", **settings)
-        model.fit(y=frame[self.spec.response].to_numpy(float), X=self._x(frame))
+        y, spec = frame[self.spec.response].to_numpy(float), self.spec
+        if spec.trials is not None:
+            settings["weights"] = frame[spec.trials].to_numpy(float)
+            y = y / settings["weights"]
+        model = gpboost.GPModel(group_data=groups, likelihood=LIKELIHOODS.get(spec.family, spec.family), **settings)
+        model.fit(y=y, X=self._x(frame))
         return model
 
     def _x(self, frame: pd.DataFrame) -> np.ndarray:
@@ -46,17 +54,22 @@ class GPBoost(Library):
         """Mean, new groups at zero."""
         groups, slopes, _ = self._parts(rows)
         settings = {} if slopes is None else {"group_rand_coef_data_pred": slopes}
-        return model.predict(X_pred=self._x(rows), group_data_pred=groups, **settings)["mu"]
+        mean = model.predict(X_pred=self._x(rows), group_data_pred=groups, **settings)["mu"]
+        return mean if self.spec.trials is None else mean * rows[self.spec.trials].to_numpy()
 
     def estimates(self, model: Any) -> dict[str, float]:
         """Under our names: it lists sigma's variance, those of the intercepts, those of the coefficients."""
         coefficients = np.ravel(model.get_coef(std_err=False))
         found = dict(zip(["Intercept", *self.spec.common], coefficients, strict=True))
-        sigma, *sds = np.sqrt(np.ravel(model.get_cov_pars(std_err=False)))
+        sds = list(np.sqrt(np.ravel(model.get_cov_pars(std_err=False))))
+        if self.spec.family == "gaussian":
+            own = {"sigma": sds.pop(0)}
+        else:  # of Student's t scale and degrees of freedom, of the others nothing
+            own = dict(zip(("sigma", "nu"), np.ravel(model.get_aux_pars()), strict=True)) if self.spec.nu else {}
         order = [(group.name, "Intercept") for group in self.spec.groups]
         order += [(group.name, name) for group in self.spec.groups for name in group.effects[1:]]
         found |= {f"sd_{factor}[{effect}]": sd for (factor, effect), sd in zip(order, sds, strict=True)}
-        return found | {"sigma": sigma}
+        return found | own
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-# lme4: restricted maximum likelihood, its defaults.
+# lme4: restricted maximum likelihood, or Laplace's approximation where the response is not normal; its defaults.
 #
 # No priors, no draws: estimates only, so no effective sample size. Correlated and independent effects, nested and
 # crossed factors are as in our formulas, which come from it.
@@ -20,13 +20,22 @@ estimates <- function(model, spec) {
     }
     if (group$correlated) found[[paste0("corr_", group$name)]] <- mine$sdcor[!is.na(mine$var2)][1] # the first pair
   }
-  c(found, list(sigma = sigma(model)))
+  c(found, if (is.null(spec$sigma)) NULL else list(sigma = sigma(model)))
+}
+
+fit <- function(frame, spec) {
+  family <- r_family(spec)
+  suppressMessages(suppressWarnings(
+    if (is.null(family)) lmer(r_formula(spec), frame) else glmer(r_formula(spec), frame, family)
+  ))
 }
 
 run(list(
   packages = c("lme4", "Matrix"),
-  note = "REML",
-  fit = function(frame, spec) suppressMessages(suppressWarnings(lmer(r_formula(spec), frame))),
-  predict = function(model, rows) predict(model, rows, allow.new.levels = TRUE),
+  note = "REML; Laplace's approximation where the response is not normal",
+  fit = fit,
+  predict = function(model, rows, spec) {
+    of_trials(predict(model, rows, type = "response", allow.new.levels = TRUE), rows, spec)
+  },
   estimates = estimates
 ))

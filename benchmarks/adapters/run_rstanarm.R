@@ -14,12 +14,16 @@ suppressPackageStartupMessages(library(rstanarm))
 fit <- function(frame, spec) {
   priors <- list(
     prior_intercept = normal(spec$intercept$mu, spec$intercept$sigma),
-    prior_aux = student_t(spec$sigma$nu, 0, spec$sigma$sigma),
     prior_covariance = decov(regularization = spec$lkj_eta)
   )
   if (length(spec$common)) priors$prior <- normal(0, unlist(spec$common_sds))
   settings <- list(chains = spec$chains, iter = spec$tune + spec$draws, warmup = spec$tune, cores = spec$cores)
-  suppressWarnings(do.call(stan_lmer, c(
+  if (is.null(spec$sigma)) {
+    settings$family <- r_family(spec)
+  } else {
+    priors$prior_aux <- student_t(spec$sigma$nu, 0, spec$sigma$sigma)
+  }
+  suppressWarnings(do.call(if (is.null(spec$sigma)) stan_glmer else stan_lmer, c(
     list(formula = r_formula(spec), data = frame, seed = spec$seed, refresh = 0), priors, settings
   )))
 }
@@ -48,7 +52,7 @@ draws <- function(model, spec) {
       found[[paste0("corr_", group$name)]] <- covariance / sqrt(variances[[1]] * variances[[2]])
     }
   }
-  found$sigma <- all[, , "sigma"]
+  if (!is.null(spec$sigma)) found$sigma <- all[, , "sigma"]
   # all of them, not only as many as are kept of others: it does not get to problems of more levels in time
   found$b_all <- all[, , grep("^b\\[", dimnames(all)[[3]]), drop = FALSE]
   found
@@ -58,6 +62,6 @@ run(list(
   packages = c("rstanarm", "rstan", "lme4"),
   note = "prior of the group sds relative to sigma",
   fit = fit,
-  predict = function(model, rows) colMeans(posterior_epred(model, rows)),
+  predict = function(model, rows, spec) of_trials(colMeans(posterior_epred(model, rows)), rows, spec),
   draws = draws
 ))

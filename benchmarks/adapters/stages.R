@@ -4,7 +4,7 @@
 #   packages    names, for the versions
 #   note        how its model differs from ours
 #   fit         function(frame, spec): the fitted model
-#   predict     function(model, rows): mean of rows; levels that were not fitted count as zero, or average to it
+#   predict     function(model, rows, spec): mean of rows; levels that were not fitted count as zero, or average to it
 #   draws       function(model, spec): list of arrays (iteration, chain) or (iteration, chain, k) by our names; or NULL
 #   estimates   function(model, spec): named list of point estimates, where there are no draws
 
@@ -15,6 +15,9 @@ seconds_of <- function(task) {
   force(task())
   proc.time()[["elapsed"]] - started
 }
+
+# of processors, by this process and those that it has started and seen end
+processor_seconds <- function() sum(proc.time()[c("user.self", "sys.self", "user.child", "sys.child")])
 
 # R's clock counts milliseconds: short calls are repeated until they last
 latency <- function(task) {
@@ -65,8 +68,16 @@ r_formula <- function(spec) {
     if (group$correlated || length(effects) == 1) return(sprintf("(%s | %s)", paste(effects, collapse = " + "), name))
     paste(sprintf("(%s | %s)", c("1", paste("0 +", effects[-1])), name), collapse = " + ")
   })
-  as.formula(paste(spec$response, "~", paste(c("1", unlist(spec$common), bars), collapse = " + ")))
+  left <- if (is.null(spec$trials)) spec$response else sprintf("cbind(%s, %s - %s)", spec$response, spec$trials, spec$response)
+  as.formula(paste(left, "~", paste(c("1", unlist(spec$common), bars), collapse = " + ")))
 }
+
+r_family <- function(spec) {
+  switch(spec$family, bernoulli = binomial(), binomial = binomial(), poisson = poisson(), NULL)
+}
+
+# of a share the expected number of successes
+of_trials <- function(mean, rows, spec) if (is.null(spec$trials)) mean else mean * rows[[spec$trials]]
 
 cross_validate <- function(library, frame, spec) {
   started <- proc.time()[["elapsed"]]
@@ -75,7 +86,7 @@ cross_validate <- function(library, frame, spec) {
     test <- unlist(spec$folds) == fold
     train <- droplevels(frame[!test, ])
     model <- library$fit(train, spec)
-    errors <- c(errors, frame[test, spec$response] - library$predict(model, frame[test, ]))
+    errors <- c(errors, frame[test, spec$response] - library$predict(model, frame[test, ], spec))
     seconds <- proc.time()[["elapsed"]] - started
     if (seconds > spec$fold_seconds) break
   }
@@ -102,11 +113,14 @@ run <- function(library) {
   }
   frame <- read_frame(arguments[1], spec)
   read <- proc.time()[["elapsed"]]
+  cpu <- processor_seconds()
   model <- library$fit(frame, spec)
+  used <- processor_seconds()
   usable_at <- as.numeric(Sys.time())
   fitted <- proc.time()[["elapsed"]]
   peak <- peak_mb()
   add(usable_at = usable_at, inside = fitted - imported, read = read - imported, fit = fitted - read)
+  add(cpu_fresh = used, cpu_fit = used - cpu, cpu_fresh_container = used, cpu_fit_container = used - cpu)
   add(container = 0, container_at = usable_at, peak_fit_mb = peak, peak_container_mb = peak)
   versions <- lapply(setNames(library$packages, library$packages), function(name) as.character(packageVersion(name)))
   add(note = library$note, versions = c(list(R = paste(R.version$major, R.version$minor, sep = ".")), versions))
@@ -114,8 +128,13 @@ run <- function(library) {
   set.seed(0)
   for (n in c(1, 1000)) {
     rows <- frame[sample(nrow(frame), n, replace = TRUE), ]
-    do.call(add, setNames(list(latency(function() library$predict(model, rows))), paste0("predict_", n)))
+    do.call(add, setNames(list(latency(function() library$predict(model, rows, spec))), paste0("predict_", n)))
   }
-  if (spec$refit) add(refit = seconds_of(function() model <<- library$fit(frame, spec)), recontainer = 0)
+  if (spec$refit) {
+    cpu <- processor_seconds()
+    add(refit = seconds_of(function() model <<- library$fit(frame, spec)), recontainer = 0)
+    used <- processor_seconds() - cpu
+    add(cpu_refit = used, cpu_refit_container = used)
+  }
   if (!is.null(spec$folds)) do.call(add, cross_validate(library, frame, spec))
 }

@@ -4,17 +4,20 @@ An adapter is a script, ``python run_x.py problem.csv spec.json result.json``, i
 needs NumPy and pandas beside that library, and not bayesmixed. Stages, each recorded as soon as it is over, so that
 a run that is stopped keeps what it has:
 
-1. read the file, fit: ``fit`` is the fit alone, ``inside`` counts from after the imports, ``usable_at`` is the clock
-   then (the runner subtracts the clock at the start of the process); `result.json` appears at this moment;
+1. read the file, or make the rows (a fit of `chunks` makes them itself), fit: ``fit`` is the fit alone, ``inside``
+   counts from after the imports, ``usable_at`` is the clock then (the runner subtracts the clock at the start of the
+   process); `result.json` appears at this moment;
 2. ask for ArviZ's container, where that is work of its own (bayesmixed): ``container``, ``container_at``; memory at
    its highest so far is ``peak_fit_mb`` after the fit, ``peak_container_mb`` now;
 3. estimates; all draws into ``result.npy`` (chain, draw, parameter), for the runner
    to compute convergence with one and the same code for all; not timed;
 4. the mean of 1 row and of 1,000 rows: median seconds of a few calls after a first one;
-5. fit again in this process: ``refit``, ``recontainer``, ``recpu``, and of these seconds ``sampling`` where the
-   library compiles;
+5. fit again in this process: ``refit``, ``recontainer``;
 6. ten folds by group, a fit and a prediction each. No further fold starts after ``spec.fold_seconds``: ``folds``
    says how many there were, ``cv`` is their mean seconds times ten.
+
+Beside the seconds of fits those of processors, of all threads and processes together: ``cpu_fresh``, ``cpu_fit`` and
+``cpu_refit``, and with the container ``cpu_fresh_container`` and so on.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -33,6 +36,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+CHUNK = 1_000_000  # rows
 MAX_LEVELS = 3000  # of a factor whose effects are put into result.npy, evenly spread
 
 
@@ -87,6 +91,9 @@ class Spec:
     fold_seconds: float
     refit: bool
     family: str = "gaussian"
+    trials: str | None = None  # column of their number
+    nu: dict[str, float] | None = None  # alpha, beta of the Gamma prior, of Student's t
+    made: list[int] | None = None  # rows and groups that are made in chunks, in place of a file
 
     @classmethod
     def read(cls, path: str) -> Spec:
@@ -95,13 +102,23 @@ class Spec:
         return cls(**values | {"groups": [Group(**group) for group in values["groups"]]})
 
 
+def chunks(rows: int, groups: int, seed: int = 0) -> Iterator[pd.DataFrame]:
+    """Rows with intercept and slope in groups, `CHUNK` of them at a time, the same at every pass."""
+    b = np.random.default_rng(seed).normal(size=(groups, 2)) * [1.0, 0.5]
+    for number in range(rows // CHUNK):
+        rng = np.random.default_rng([seed, number])
+        g, x = rng.integers(0, groups, CHUNK, dtype=np.int32), rng.normal(size=CHUNK)
+        y = 1 + 0.5 * x + b[g, 0] + b[g, 1] * x + 2 * rng.normal(size=CHUNK)
+        yield pd.DataFrame({"x": x, "g": g, "y": y})
+
+
 class Library:
     """What an adapter says of its library; subclasses override what theirs can do."""
 
+    takes_chunks = False  # whether `fit` takes a callable of frames in place of one
+
     packages: tuple[str, ...] = ()
     note = ""  # how its model differs from ours
-    sampling: float | None = None  # seconds that the last fit drew, nothing compiled in them, where it is known
-    sampling_cpu: float | None = None
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
@@ -151,29 +168,37 @@ def run(make: Callable[[Spec], Library]) -> None:
     data, spec_path, result_path = sys.argv[1:]
     spec, record = Spec.read(spec_path), Record(result_path)
     library = make(spec)
-    frame = pd.read_csv(data)
+    frame, source = (pd.read_csv(data),) * 2 if spec.made is None else made(spec.made, library)
     read = time.perf_counter()
-    cpu = time.process_time()
-    model = library.fit(frame)
-    usable_at, fitted = time.time(), time.perf_counter()
+    cpu = processor_seconds()
+    model = library.fit(source)
+    usable_at, fitted, used = time.time(), time.perf_counter(), processor_seconds()
     record.add(usable_at=usable_at, inside=fitted - imported, read=read - imported, fit=fitted - read)
-    record.add(cpu=time.process_time() - cpu)
+    record.add(cpu_fresh=used, cpu_fit=used - cpu)
     record.add(peak_fit_mb=peak_mb())
     seconds = timed(lambda: library.container(model))
     record.add(container_at=time.time(), container=seconds, peak_container_mb=peak_mb())
+    record.add(cpu_fresh_container=processor_seconds(), cpu_fit_container=processor_seconds() - cpu)
     record.add(note=library.note, versions={name: version(name) for name in library.packages})
     record.add(**keep_draws(library, model, Path(result_path).with_suffix(".npy")))
     for n in (1, 1000):
         rows = frame.sample(n, replace=True, random_state=0).reset_index(drop=True)
         record.add(**{f"predict_{n}": latency(lambda rows=rows: library.predict(model, rows))})
     if spec.refit:
-        started, cpu = time.perf_counter(), time.process_time()
-        model = library.fit(frame)
-        refit, cpu = time.perf_counter() - started, time.process_time() - cpu
-        record.add(sampling=library.sampling, sampling_cpu=library.sampling_cpu, recpu=cpu)
-        record.add(refit=refit, recontainer=timed(lambda: library.container(model)))
+        started, cpu = time.perf_counter(), processor_seconds()
+        model = library.fit(source)
+        record.add(refit=time.perf_counter() - started, cpu_refit=processor_seconds() - cpu)
+        record.add(recontainer=timed(lambda: library.container(model)), cpu_refit_container=processor_seconds() - cpu)
     if spec.folds is not None:
         record.add(**cross_validate(library, frame, np.array(spec.folds)))
+
+
+def made(sizes: list[int], library: Library) -> tuple[pd.DataFrame, Any]:
+    """Rows to predict, and what is fitted: chunks where the library takes them, else all rows in one frame."""
+    first = next(chunks(*sizes))
+    if library.takes_chunks:
+        return first, lambda: chunks(*sizes)
+    return first, pd.concat(chunks(*sizes), ignore_index=True)
 
 
 def timed(task: Callable[[], Any]) -> float:
@@ -181,6 +206,12 @@ def timed(task: Callable[[], Any]) -> float:
     started = time.perf_counter()
     task()
     return time.perf_counter() - started
+
+
+def processor_seconds() -> float:
+    """Of this process, all of its threads, and of those that it has started and seen end."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
 
 
 def latency(task: Callable[[], Any]) -> float:
