@@ -15,7 +15,7 @@ import json
 from pathlib import Path
 
 import pandas as pd
-from peer_report import CONTAINER, cell, label, markdown, number, read_runs
+from peer_report import CONTAINER, cell, label, markdown, number, read_runs, stack
 from scoreboard_report import shares_of
 
 RESULTS = Path(__file__).parent / "results"
@@ -44,7 +44,7 @@ def headline_table() -> list[list[str]]:
         fastest = "none in time"
         if len(finished):
             name = finished.groupby("library")[FRESH].median().idxmin()
-            fastest = f"{seconds_of(here, name)} ({label(name, versions())})"
+            fastest = f"{seconds_of(here, name)} ({stack(name, versions())})"
         others = [seconds_of(here, name) for name in ESTIMATORS]
         lines.append([problem, seconds_of(here, CONTAINER), fastest, *others])
     return lines

@@ -21,14 +21,32 @@ MEASURES: dict[str, tuple[str, float, bool]] = {
     "fresh_container": ("fresh process, s", 1, False),
     "fit_container": ("fit, s", 1, False),
     "refit_container": ("refit, s", 1, False),
+    "cpu_fresh_container": ("fresh process, CPU s", 1, False),
+    "cpu_refit_container": ("refit, CPU s", 1, False),
     "cv": ("10 folds, s", 1, False),
     "ess_bulk_per_s": ("bulk ESS per s", 1, True),
-    "ess_tail_per_s": ("tail ESS per s", 1, True),
+    "ess_bulk_per_cpu_s": ("bulk ESS per CPU s", 1, True),
     "peak_container_mb": ("memory, MB", 1, False),
     "predict_1": ("1 row, ms", 1000, False),
     "predict_1000": ("1,000 rows, ms", 1000, False),
 }
-OTHERS = ("fresh", "fit", "refit", "container", "recontainer", "peak_fit_mb", "folds", "note", "rest", "limit")
+OTHERS = (
+    "cpu_process",
+    "cpu_fresh",
+    "cpu_fit",
+    "cpu_refit",
+    "fresh",
+    "fit",
+    "refit",
+    "container",
+    "recontainer",
+    "peak_fit_mb",
+    "folds",
+    "note",
+    "rest",
+    "limit",
+)
+LIMITED = {"fresh_container": "limit", "cpu_fresh_container": "cpu_process"}  # of what was stopped, what is known
 PLAIN = {"ess_bulk": "bulk ESS", "ess_tail": "tail ESS", "max_r_hat": "R-hat"}
 PLAIN_FORMATS = {"ess_bulk": "{:.0f}", "ess_tail": "{:.0f}", "max_r_hat": "{:.3f}"}
 
@@ -39,9 +57,11 @@ reading the file, compilation and all, until there is a posterior (of libraries 
 the call alone in that process, *refit* the same call once more in it, *10 folds* a fit and a prediction for each of
 ten sets of groups (≈: scaled up from those folds that fitted into the time given to them). ESS, effective sample
 size, is the least over all parameters: common effects, standard deviations, correlations, sigma and group effects (of
-3,000 levels of a factor at most), R-hat the greatest, computed by one code for all; per second of the fit. Memory is
-the peak until then, of the largest process; chains of PyMC, Bambi and rstanarm run in several. Predictions are means.
-metabeta has no line: it downloads the weights of its networks at its first use, and without these it ends in
+3,000 levels of a factor at most), R-hat the greatest, computed by one code for all; per second of the fit. CPU
+seconds are those of processors, of all threads and processes together: they depend less on what else the machine
+does, but of libraries whose chains run side by side they are more than the seconds on an idle one. Memory is the peak
+until then, of the largest process; chains of PyMC, Bambi and rstanarm run in several. Predictions are means. metabeta
+has no line: it downloads the weights of its networks at its first use, and without these it ends in
 `LocalEntryNotFoundError: An error happened while trying to locate the file on the Hub and we cannot find the
 requested files in the local cache`. "> 120" was stopped after 120 seconds, or not run because a smaller problem had
 been.
@@ -74,11 +94,12 @@ def read_runs(path: Path) -> pd.DataFrame:
     runs["fit_container"] = runs["fit"] + runs["container"].fillna(0)
     runs["refit_container"] = runs["refit"] + runs["recontainer"].fillna(0)
     of_fit = {"fresh_container": "fresh", "fit_container": "fit", "refit_container": "refit"}
-    of_fit["peak_container_mb"] = "peak_fit_mb"
+    of_fit |= {"peak_container_mb": "peak_fit_mb", "cpu_fresh_container": "cpu_fresh"}
+    of_fit["cpu_refit_container"] = "cpu_refit"
     ours = runs[runs["library"] == OURS]
     alone = ours.assign(**{with_it: ours[without] for with_it, without in of_fit.items()})
-    for size in ("bulk", "tail"):
-        alone[f"ess_{size}_per_s"] = alone[f"ess_{size}"] / alone["fit"]
+    for rate, seconds in (("ess_bulk_per_s", "fit"), ("ess_bulk_per_cpu_s", "cpu_fit")):
+        alone[rate] = alone["ess_bulk"] / alone[seconds]
     runs.loc[runs["library"] == OURS, "library"] = CONTAINER
     return pd.concat([alone, runs], ignore_index=True)
 
@@ -93,12 +114,17 @@ BAYESIAN = (
 )  # packages whose versions stand in every table
 
 
-def label(library: str, versions: dict[str, dict[str, str]]) -> str:
-    """A library's name, of a Bayesian one with the versions of what samples and of what holds the draws."""
-    mine = versions.get(library, {})
+def stack(library: str, versions: dict[str, dict[str, str]]) -> str:
+    """Versions of what samples in a Bayesian library, and of what holds the draws."""
     named = {"pymc": "PyMC", "arviz": "ArviZ", "bambi": "Bambi"}
-    said = [f"{named.get(name, name)} {mine[name]}" for name in BAYESIAN if name in mine and name != "bayesmixed"]
-    return f"{library} ({', '.join(said)})" if said and library != OURS else library
+    mine = versions.get(library, {})
+    return ", ".join(f"{named.get(name, name)} {mine[name]}" for name in BAYESIAN if name in mine)
+
+
+def label(library: str, versions: dict[str, dict[str, str]]) -> str:
+    """A library's name, of another Bayesian one than ours with its stack."""
+    said = "" if library.startswith(OURS) else stack(library, versions)
+    return f"{library} ({said})" if said else library
 
 
 def number(value: float) -> str:
@@ -119,8 +145,8 @@ def cell(mine: pd.DataFrame, reference: pd.DataFrame, measure: str) -> tuple[str
     _, factor, more_is_better = MEASURES[measure]
     values, ours = mine[measure].dropna() * factor, reference[measure].dropna() * factor
     cut = mine["status"].str.contains("over the limit").any()
-    if values.empty and cut and measure == "fresh_container":
-        limit = mine["limit"].iloc[0]
+    if values.empty and cut and measure in LIMITED:
+        limit = mine[LIMITED[measure]].iloc[0]
         return f"> {number(limit)}", f"> {number(limit / ours.median())}" if len(ours) else ""
     if values.empty:
         return "-", ""

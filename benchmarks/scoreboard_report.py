@@ -17,7 +17,7 @@ that only NUTS has fitted; *warned* one whose fit has warned about convergence; 
 more than 3 of R's standard errors from R's estimate, without a warning; *not ours* is a model that R has not fitted
 from the documented formula either (text instead of a formula, columns that the table does not have, R's own failure),
 or of a kind that none of our families is, with the reason. Seconds are those of `fit` alone, in a process that has
-fitted before.
+fitted before, beside other work of the machine: CPU seconds depend less on that.
 
 *Difference* is ours less R's, in R's standard errors, of the common effect where it is largest. R is lme4 (REML) for
 continuous responses, else glmer or clmm, by quadrature where there is one scalar group effect, else by Laplace's
@@ -121,7 +121,7 @@ def all_rows(table: pd.DataFrame) -> str:
             "R-hat": table["max_r_hat"],
             "ESS": table["min_ess_bulk"],
             "difference": table["difference"],
-            "effect": table["effect"],
+            "effect": table["effect"].str.replace("|", "\\|"),
             "sds": sds,
             "rows": gain["rows"],
             "levels": gain["levels"],
