@@ -112,6 +112,11 @@ def learn(estimator: Any, X: Any, y: Any, sample_weight: Any, reset: bool | None
         refuse_single_levels(spec.groups)
         warn_doubtful(spec.parts, table)
         check_names(spec, family)
+    if not (spec.has_intercept or spec.common_names or spec.groups or family.auxiliary):
+        raise FormulaError(
+            f"formula {estimator.formula!r} leaves nothing to estimate: there is no intercept, effect or group, and "
+            f"family={family.name!r} has no parameter of its own. Write 1 for an intercept."
+        )
     family.check_fit(design.observed, design.trials)
     check_units(design)
     warn_few_rows(design, family)

@@ -175,7 +175,8 @@ class Target:
         Q, where g is the residual's derivative with respect to w and Q the sum of the rows' quadratics.
         """
         size, C = base.w.shape
-        change = np.einsum("sc,skc->kc", rows.by_effect, moved.w.reshape(size, -1, C) - base.w[:, None])
+        steps = moved.w.shape[1] // C
+        change = np.einsum("sc,skc->kc", rows.by_effect, moved.w.reshape(size, steps, C) - base.w[:, None])
         change += moved.log_gaussian.reshape(-1, C) - base.log_gaussian
         return change - (moved.kappa.reshape(-1, C) - base.kappa) * rows.quadratic
 

@@ -5,6 +5,7 @@ import pickle
 from dataclasses import fields
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import bayesmixed as bm
@@ -98,3 +99,20 @@ def test_draws_too_few_for_an_r_hat_are_returned_with_a_warning(draws):
 
     assert est.diagnostics_["thinning"] == 1
     assert est._posterior.draws.shape == (4, draws)
+
+
+def test_a_model_with_nothing_but_the_familys_parameter_is_sampled():
+    counts = pd.DataFrame({"y": [0, 3, 1, 7, 0, 2, 12, 0, 1, 4]})
+
+    est = bm.MixedModelRegressor("y ~ 0", family="negativebinomial", draws=200, random_state=0).fit(counts)
+
+    assert np.array_equal(est.predict(counts), np.ones(10))
+    assert est.diagnostics_["sampler"] == "transport"
+
+
+@pytest.mark.parametrize("formula", ["y ~ 0", "y ~ 0 + offset(z)"])
+def test_a_model_without_any_parameter_is_an_error(formula):
+    counts = pd.DataFrame({"y": [0, 3, 1, 7], "z": [0.0, 1.0, 0.5, 2.0]})
+
+    with pytest.raises(bm.FormulaError, match="leaves nothing to estimate"):
+        bm.MixedModelRegressor(formula, family="poisson").fit(counts)
