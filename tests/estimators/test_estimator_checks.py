@@ -117,8 +117,11 @@ EXCEPTED = {
 # and what "nuts" cannot: partial_fit keeps sums over rows, of which NUTS can sample nothing
 BY_NUTS = {
     "check_fit_score_takes_y": ("partial_fit needs a fit that has kept sums", "partial_fit adds to sums over rows"),
-    "check_n_features_in_after_fitting": ("partial_fit refuses the sampler", "partial_fit keeps sums over rows"),
-    "check_estimators_partial_fit_n_features": ("partial_fit refuses the sampler", "partial_fit keeps sums over rows"),
+    "check_n_features_in_after_fitting": ("partial_fit refuses the sampler", "partial_fit keeps only sums over rows"),
+    "check_estimators_partial_fit_n_features": (
+        "partial_fit refuses the sampler",
+        "partial_fit keeps only sums over rows",
+    ),
 }
 
 
