@@ -119,6 +119,7 @@ PROBLEMS = [
     PeerProblem("Pastes", SMALL["Pastes"], folds=True),
     PeerProblem("InstEval", _insteval),
     *(_slopes(rows, groups) for groups in SIZES_OF_GROUPS for rows in SIZES_OF_ROWS),
+    _slopes(10_000_000, 100_000),
     # whoever does not finish the smallest problem with 10,000 slopes is not asked for 100,000 intercepts of 1e6 rows
     PeerProblem(
         _name(1_000_000, 100_000, "intercepts"),
