@@ -51,11 +51,12 @@ class Parquet:
         pa = import_arrow("Parquet files")
         import pyarrow.dataset as ds  # noqa: PLC0415 - only needed to read files
 
-        several = not isinstance(self.paths, (str, os.PathLike))
-        paths = [os.fspath(path) for path in self.paths] if several else os.fspath(self.paths)
-        named = quoted(paths if several else [paths], 3)
-        hive = not several and os.path.isdir(paths)  # the names of its folders may be columns
+        one = isinstance(self.paths, (str, os.PathLike))
+        every = [os.fspath(path) for path in ([self.paths] if one else self.paths)]
+        named = quoted(every, 3)
+        hive = one and os.path.isdir(every[0])  # the names of its folders may be columns
         try:
+            paths = every[0] if one else every
             found = ds.dataset(paths, format="parquet", partitioning="hive" if hive else None)
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
             raise ValueError(
