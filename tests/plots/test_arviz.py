@@ -1,4 +1,4 @@
-"""What README says of ArviZ's own plots holds on ArviZ 0.x and on 1.x."""
+"""What the guide says of ArviZ's own plots holds on ArviZ 0.x and on 1.x."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ from bayesmixed._compat import import_arviz
 from bayesmixed.datasets import load_sleepstudy
 
 mpl.use("Agg")
-README = (Path(__file__).parents[2] / "README.md").read_text()
+GUIDE = (Path(__file__).parents[2] / "examples/README.md").read_text()
 DATA = load_sleepstudy()
 # ArviZ warns of its own affairs
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
@@ -30,8 +30,8 @@ def az():
     plt.close("all")
 
 
-def test_the_call_of_the_readme_draws(est, az):
-    calls = re.findall(r"^az\.plot_\w+\(.*\)$", README, flags=re.MULTILINE)
+def test_the_call_of_the_guide_draws(est, az):
+    calls = re.findall(r"^az\.plot_\w+\(.*\)$", GUIDE, flags=re.MULTILINE)
 
     assert 'az.plot_trace(est.idata_, var_names=["~b_Subject"])' in calls
     for call in calls:
