@@ -101,7 +101,7 @@ def all_rows(table: pd.DataFrame) -> str:
     """Every model, failures first, then by the size of its table."""
     gain = {name: table[f"{name}_density"] - table[f"{name}_density_pooled"] for name in ("rows", "levels")}
     said = table["message"].where(table["status"] != "fitted", table["reason"].where(table["engine"] == "nuts"))
-    apart = table["compared"].where(table["compared"].str.startswith("no", na=False))
+    apart = table["compared"].where(table["compared"].astype("string").str.startswith("no", na=False))
     said = said.fillna(table["warnings"]).fillna(apart)
     matched = table["sds_matched"] - table["sds_zero"]
     sds = [
@@ -121,7 +121,7 @@ def all_rows(table: pd.DataFrame) -> str:
             "R-hat": table["max_r_hat"],
             "ESS": table["min_ess_bulk"],
             "difference": table["difference"],
-            "effect": table["effect"].str.replace("|", "\\|"),
+            "effect": table["effect"].astype("string").str.replace("|", "\\|", regex=False),
             "sds": sds,
             "rows": gain["rows"],
             "levels": gain["levels"],
