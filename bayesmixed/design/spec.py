@@ -255,11 +255,10 @@ class DesignSpec:
         all_categories: bool | Collection[str] = False,
     ) -> Table:
         """Read the columns of a frame that a formula needs; other parameters as in `Table.read`."""
-        of_effects = [*parsed.variables, *(name for term in parsed.groups for name in term.variables)]
         of_groups = [name for term in parsed.groups for name in term.columns]
         return Table.read(
             frame,
-            tuple(of_effects),
+            parsed.of_effects,
             tuple(of_groups),
             formula=parsed.text,
             trials=trials,

@@ -22,6 +22,8 @@ from bayesmixed.families.student import StudentT
 FAMILIES: dict[str, type[Family]] = {
     family.name: family for family in (Gaussian, StudentT, LogNormal, Gamma, Beta, Poisson, NegativeBinomial, Binomial)
 }
+# those whose effects can be integrated out, so that sums over rows are all that a fit needs
+COLLAPSING = tuple(name for name, family in FAMILIES.items() if family.collapses)
 CLASS_FAMILIES: dict[str, type[ClassFamily]] = {family.name: family for family in (Bernoulli, Cumulative)}
 
 # names that other packages use, and what to do here instead

@@ -73,6 +73,16 @@ class ParsedFormula:
         return tuple(dict.fromkeys([*self.variables, *of_groups]))
 
     @property
+    def of_effects(self) -> tuple[str, ...]:
+        """The columns from which effects are computed, common or of groups."""
+        return tuple(dict.fromkeys([*self.variables, *(name for term in self.groups for name in term.variables)]))
+
+    @property
+    def texts(self) -> list[str]:
+        """The parts of the right side without bars: the common one, then the effects of each bar."""
+        return [self.common, *(term.effects_formula for term in self.groups)]
+
+    @property
     def left(self) -> tuple[str, ...]:
         """The columns that the left side uses."""
         return tuple(name for name in (self.response, self.trials) if name is not None)

@@ -47,10 +47,10 @@ class Wanted:
         stated : dict of str
             Levels by column.
         """
-        texts = texts_of(parsed)
+        texts = parsed.texts
         said = {name for text in texts for name in columns_of_levels(text)}
         levels = []
-        for name in _of_effects(parsed):
+        for name in parsed.of_effects:
             column = frame[name]
             if name not in stated and not isinstance(column.dtype, pd.CategoricalDtype):
                 kind = Table.read(frame, (name,)).values(name).dtype.kind
@@ -216,7 +216,7 @@ def learned(parsed: ParsedFormula, frame: pd.DataFrame, known: Known | None) -> 
     """
     counts = {} if known is None else known.counts
     more = [frame]
-    for name in _of_effects(parsed):
+    for name in parsed.of_effects:
         values = Table.read(frame, (name,)).values(name)
         levels = [False, True] if values.dtype.kind == "b" else list(counts.get(name, ()))
         shown = set(values) if levels else set()
@@ -240,14 +240,9 @@ def other_rows(found: str) -> str:
     )
 
 
-def texts_of(parsed: ParsedFormula) -> list[str]:
-    """The parts of a formula without bars."""
-    return [parsed.common, *(term.effects_formula for term in parsed.groups)]
-
-
 def not_told(parsed: ParsedFormula) -> list[str]:
     """The calls that learn more about all rows than a first pass finds out."""
-    return list(dict.fromkeys(call for text in texts_of(parsed) for call in calls_not_told(text)))
+    return list(dict.fromkeys(call for text in parsed.texts for call in calls_not_told(text)))
 
 
 def refuse_unknown(wanted: Wanted) -> None:
@@ -273,8 +268,3 @@ def refuse_unknown(wanted: Wanted) -> None:
         f"{' and '.join(what)} must be known before the first row is summed, and this source can be read only once. "
         f"{cure[0].upper()}{cure[1:]}."
     )
-
-
-def _of_effects(parsed: ParsedFormula) -> tuple[str, ...]:
-    """Columns from which effects are computed."""
-    return tuple(dict.fromkeys([*parsed.variables, *(name for term in parsed.groups for name in term.variables)]))

@@ -15,7 +15,7 @@ from bayesmixed.estimators.summed.of_chunks import Reading
 from bayesmixed.estimators.summed.reading import refuse_learning
 from bayesmixed.estimators.summed.sources import sum_source
 from bayesmixed.estimators.summed.statistics import SufficientStatistics
-from bayesmixed.families import FAMILIES
+from bayesmixed.families import COLLAPSING
 from bayesmixed.families.base import Family
 from bayesmixed.formula.parse import ParsedFormula, parse
 
@@ -71,9 +71,8 @@ def _formula(estimator: Any, y: Any, sample_weight: Any) -> ParsedFormula:
 def _refuse(estimator: Any, family: Family) -> None:
     """Reject settings for which sums are not sufficient, before anything is read."""
     if not family.collapses:
-        possible = [name for name, one in FAMILIES.items() if one.collapses]
         raise ValueError(
-            f"{_WHAT} is only for families {quoted(possible)}, whose rows can be summed; {family.name!r} needs all "
+            f"{_WHAT} is only for families {quoted(COLLAPSING)}, whose rows can be summed; {family.name!r} needs all "
             "rows at once. Fit a frame in memory: a sample of the rows, or fewer columns."
         )
     if estimator.trials is not None:

@@ -15,7 +15,7 @@ from bayesmixed.errors import quoted
 from bayesmixed.estimators.inputs import Rows, read_formula, read_rows
 from bayesmixed.estimators.summed.learning import formula_of, learn_sums, refuse_settings, require_rows
 from bayesmixed.estimators.summed.reading import refuse_learning, summed
-from bayesmixed.families import FAMILIES
+from bayesmixed.families import COLLAPSING
 from bayesmixed.formula.parse import parse
 
 # attributes that an estimator gets from its posterior
@@ -68,9 +68,8 @@ class Increments:
             return None
         if self._summed is None:
             sampler = vars(self)["_posterior"].draws.diagnostics["sampler"]
-            possible = [name for name, one in FAMILIES.items() if one.collapses]
             raise ValueError(
-                f"partial_fit adds to sums over rows, which only fits of families {quoted(possible)} without NUTS "
+                f"partial_fit adds to sums over rows, which only fits of families {quoted(COLLAPSING)} without NUTS "
                 f"have; this fit is of family {vars(self)['_posterior'].family.name!r}, by the {sampler} sampler. Fit "
                 "old and new rows together, or use condition."
             )
@@ -82,9 +81,8 @@ class Increments:
         est._validate_params()  # they may have been changed since the previous part
         family = est._find_family()
         if not family.collapses:
-            possible = [name for name, one in FAMILIES.items() if one.collapses]
             raise ValueError(
-                f"partial_fit is only for families {quoted(possible)}; {family.name!r} needs all rows at once."
+                f"partial_fit is only for families {quoted(COLLAPSING)}; {family.name!r} needs all rows at once."
             )
         # after a fit to statistics, the formula may be theirs
         parsed = read_formula(est.formula, X) if known is None else formula_of(est.formula, known.parts[0])

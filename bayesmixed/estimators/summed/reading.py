@@ -163,9 +163,8 @@ def refuse_learning(parsed: ParsedFormula | None, where: str, calls: Iterable[st
     FormulaError
         Names the calls, and says what to do.
     """
-    texts: Iterable[str] = [] if parsed is None else [parsed.common, *(t.effects_formula for t in parsed.groups)]
     if calls is None:
-        calls = [call for text in texts for call in calls_that_learn(text)]
+        calls = [] if parsed is None else [call for text in parsed.texts for call in calls_that_learn(text)]
     if found := list(dict.fromkeys(calls)):
         has_spline = any(call.startswith("bs(") for call in found)
         spline = f" A spline with stated knots learns nothing: {FIXED_SPLINE}." if has_spline else ""

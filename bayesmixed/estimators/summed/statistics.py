@@ -16,7 +16,7 @@ from bayesmixed.estimators.summed import files
 from bayesmixed.estimators.summed.of_chunks import Reading
 from bayesmixed.estimators.summed.reading import refuse_learning
 from bayesmixed.estimators.summed.sources import sum_source
-from bayesmixed.families import FAMILIES, get_family
+from bayesmixed.families import COLLAPSING, get_family
 from bayesmixed.formula.parse import parse
 
 
@@ -129,9 +129,8 @@ class SufficientStatistics(Summed):
                 f"formula {formula!r} has no response; write 'y ~ {formula.strip().lstrip('~').strip()}'."
             )
         if not found.collapses:
-            possible = [name for name, one in FAMILIES.items() if one.collapses]
             raise ValueError(
-                f"only families {quoted(possible)} have sufficient statistics; {family!r} needs the rows themselves."
+                f"only families {quoted(COLLAPSING)} have sufficient statistics; {family!r} needs the rows themselves."
             )
         if like is not None and not means_the_same(formula, like.spec.formula):
             raise ValueError(f"like= has statistics made for another formula, {like.spec.formula!r}, not {formula!r}.")
