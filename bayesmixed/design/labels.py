@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bayesmixed.errors import FormulaError
+
 SCALARS = (bool, int, float, str, np.number, np.bool_, np.datetime64, pd.Timestamp)
 
 
@@ -85,7 +87,13 @@ class Labels:
 
     @classmethod
     def of(cls, column: pd.Series) -> Labels:
-        """Factorise a column."""
+        """Factorise a column.
+
+        Raises
+        ------
+        FormulaError
+            For labels that cannot be compared, such as lists.
+        """
         name, dtype = str(column.name), str(column.dtype)
         if isinstance(column.dtype, pd.CategoricalDtype):
             used = column.cat.remove_unused_categories()
@@ -97,7 +105,13 @@ class Labels:
             present, first = np.unique(codes, return_index=True)
             distinct = column.to_numpy(dtype=object)[first[present >= 0]]
         else:
-            codes, uniques = pd.factorize(column)
+            try:
+                codes, uniques = pd.factorize(column)
+            except TypeError:  # "unhashable type"
+                raise FormulaError(
+                    f"column {name!r} holds labels of groups that cannot be compared, such as {column.iloc[0]!r}; "
+                    f"make them text, X[{name!r}].astype(str)."
+                ) from None
             distinct = np.asarray(uniques)
         return cls(name, np.asarray(codes, dtype=np.int64), distinct, False, dtype)
 

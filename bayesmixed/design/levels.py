@@ -16,6 +16,7 @@ from bayesmixed.errors import FormulaError, quoted
 
 State = dict[str, Any]
 _INT64 = np.iinfo(np.int64)
+_EXACT = 2**53  # from here on, several integers are one float
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class ColumnLevels:
     def learn(cls, column: Labels) -> tuple[ColumnLevels, np.ndarray]:
         """Find the levels of a column without missing labels; return them and each row's code, int (n,)."""
         labels, kind = canonical(column.distinct)
+        _refuse_inexact(labels, kind, column.name)
         # labels that are known by their text are ordered by it, so that it does not matter which came first
         order = np.arange(len(labels)) if column.ordered else np.argsort(labels, kind="stable")
         labels = labels[order]
@@ -68,14 +70,11 @@ class ColumnLevels:
         """
         codes, uniques = column.by_appearance
         labels, kind = (_texts(uniques), "other") if self.kind == "other" else canonical(uniques)
-        if (
-            kind == "float"
-            and self.kind == "int"
-            and np.all(labels == np.floor(labels))
-            and np.all(np.abs(labels) < 2**53)
-        ):
-            labels, kind = labels.astype(np.int64), "int"  # integers that became floats because of a missing label
         numbers = {"int", "float"}
+        if self.kind in numbers:
+            _refuse_inexact(labels, kind, column.name)
+        if kind == "float" and self.kind == "int" and np.all(np.isfinite(labels) & (labels == np.floor(labels))):
+            labels, kind = labels.astype(np.int64), "int"  # integers that became floats because of a missing label
         if kind == self.kind or {kind, self.kind} <= numbers:
             known = pd.Index(self.labels).get_indexer(pd.Index(labels))
         else:  # 308 is not "308", but a column of both keeps them apart
@@ -224,9 +223,14 @@ class FactorLevels:
         for column, part in zip(self.columns, self.parts, strict=True):
             uniques, dtype = table.labels[column].distinct, table.labels[column].dtype
             _, kind = canonical(uniques)
-            if {kind, part.kind} <= {"int", "float"} or kind == part.kind:
+            if {kind, part.kind} <= {"int", "float"}:
                 continue
-            if {str(u) for u in uniques} & {str(label) for label in part.labels}:
+            if kind == part.kind == "str" and (alike := _spelled_alike(uniques, part.labels)):
+                return (
+                    f"All labels of {column!r} are new, yet {alike[0]!r} differs from the fitted label {alike[1]!r} "
+                    "only in how it is written. Write the labels as in fit."
+                )
+            if kind != part.kind and {*map(_reading, uniques)} & {*map(_reading, part.labels)}:
                 return (
                     f"All labels of {column!r} are new, yet their text matches fitted labels: fit saw {part.kind} "
                     f"labels, but the new data hold {kind} labels (dtype {dtype}). Convert the column to the type used "
@@ -280,11 +284,46 @@ def canonical(uniques: np.ndarray) -> tuple[np.ndarray, str]:
     return uniques.astype(types[kind]), kind
 
 
+def _refuse_inexact(labels: np.ndarray, kind: str, column: str) -> None:
+    """Reject floats that may have been several integers.
+
+    Raises
+    ------
+    FormulaError
+    """
+    if kind == "float" and np.any(large := np.isfinite(labels) & (np.abs(labels) >= _EXACT)):
+        raise FormulaError(
+            f"column {column!r} holds labels of groups as floats, which cannot distinguish integers as large as "
+            f"{int(labels[large][0])}: different groups would be one. Read the column as integers (the dtype 'Int64' "
+            "has missing ones, too) or as text."
+        )
+
+
+def _reading(label: Any) -> str:
+    """How a label reads whatever its type: 1, 1.0, True and "1" alike, and so a date and its text."""
+    if isinstance(label, bytes):
+        label = label.decode(errors="replace")
+    if isinstance(label, np.datetime64):
+        label = pd.Timestamp(label)
+    text = str(label).strip().removesuffix(".0").removesuffix(" 00:00:00")
+    return {"True": "1", "False": "0"}.get(text, text)
+
+
+def _spelled_alike(labels: np.ndarray, known: np.ndarray) -> tuple[str, str] | None:
+    """A label and a known one that differ only in blanks around them or in a ".0" at the end; None if one is known."""
+    there = pd.Index(known.astype(object))
+    for write in (str, str.strip, lambda text: text.strip().removesuffix(".0"), lambda text: f"{text}.0"):
+        written = [write(str(label)) for label in labels]
+        if (found := np.flatnonzero(there.get_indexer(pd.Index(written, dtype=object)) >= 0)).size:
+            return None if write is str else (str(labels[found[0]]), written[found[0]])
+    return None
+
+
 def _is_of_kind(label: Any, kind: str) -> bool:
     """Whether a label may be a level of a column of this kind; a number has to be whole, as in fit."""
     if kind in ("int", "float"):
         whole = isinstance(label, (int, float)) and not isinstance(label, bool) and float(label).is_integer()
-        return whole and _INT64.min <= label <= _INT64.max
+        return whole and (_INT64.min <= label <= _INT64.max if kind == "int" else abs(label) < _EXACT)
     return isinstance(label, {"bool": bool, "datetime": np.datetime64}.get(kind, str))
 
 

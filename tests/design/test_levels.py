@@ -378,6 +378,15 @@ def test_the_state_of_a_factor_survives_json():
         ([308, 309], ["308", "309"], "fit saw int labels, but the new data hold str labels"),
         (["308", "309"], [308, 309], "fit saw str labels, but the new data hold int labels .dtype int64."),
         ([True, False], ["True", "x"], "fit saw bool labels, but the new data hold str labels"),
+        ([True, False], [0, 1], "fit saw bool labels, but the new data hold int labels"),
+        ([0, 1], [True, False], "fit saw int labels, but the new data hold bool labels"),
+        (["308", "309"], [308.0, np.nan], "fit saw str labels, but the new data hold float labels"),
+        (["308", "309"], [b"308", b"1"], "fit saw str labels, but the new data hold other labels"),
+        (pd.to_datetime(["2024-01-01", "2024-02-01"]), ["2024-01-01"] * 2, "fit saw datetime labels, but"),
+        (["2024-01-01", "2024-02-01"], pd.to_datetime(["2024-01-01"] * 2), "fit saw str labels, but"),
+        (["308", "309"], ["308.0", "310.0"], "'308.0' differs from the fitted label '308' only in how it is written"),
+        (["308.0", "309.0"], ["308", "310"], "'308' differs from the fitted label '308.0' only in how"),
+        (["a", "b"], ["c", " b"], "' b' differs from the fitted label 'b' only in how it is written"),
     ],
 )
 def test_labels_new_by_their_type_alone_are_explained(fitted, new, message):
@@ -395,6 +404,39 @@ def test_labels_that_are_known_or_new_by_value_need_no_explanation(new):
     frame = pd.DataFrame({"g": new})
 
     assert levels.type_mismatch(table(frame), levels.code(table(frame))[0]) is None
+
+
+def test_new_combinations_of_known_texts_need_no_explanation():
+    levels, _ = factor({"a": ["x", "y"], "b": ["p", "q"]}, "a", "b")
+    frame = pd.DataFrame({"a": ["x", "y "], "b": ["q", "r"]})
+
+    assert levels.type_mismatch(table(frame), levels.code(table(frame))[0]) is None
+
+
+@pytest.mark.parametrize("large", [2.0**53, -(2.0**60)])
+def test_floats_that_may_have_been_several_integers_are_refused(large):
+    """They would have been coded as another group, or several groups as one."""
+    message = rf"'g' holds labels of groups as floats, which cannot distinguish integers as large as {int(large)}"
+    with pytest.raises(FormulaError, match=message):
+        factor({"g": [large, 1.0]}, "g")
+    for fitted in (int(large) + np.arange(3), [1.0, 2.0]):
+        levels, _ = factor({"g": fitted}, "g")
+        with pytest.raises(FormulaError, match=message):
+            levels.code(table(pd.DataFrame({"g": [large, np.nan]})))
+    levels, _ = factor({"g": ["a", "b"]}, "g")
+    assert levels.code(table(pd.DataFrame({"g": [large]})))[1] == (large,)
+
+
+def test_large_integers_with_missing_ones_are_told_apart():
+    levels, _ = factor({"g": 2**53 + np.arange(3)}, "g")
+    codes, new = levels.code(table(pd.DataFrame({"g": pd.array([2**53 + 1, None, 2**53 + 5], dtype="Int64")})))
+
+    assert (codes.tolist(), new) == ([1, -1, 3], (2**53 + 5,))
+
+
+def test_labels_that_cannot_be_compared_are_refused():
+    with pytest.raises(FormulaError, match=r"'g' holds labels of groups that cannot be compared, such as \[1\]"):
+        factor({"g": [[1], [2]]}, "g")
 
 
 # Further levels
