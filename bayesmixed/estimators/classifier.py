@@ -10,7 +10,6 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from bayesmixed.design.frames import read_column
 from bayesmixed.design.summed.running import Running
 from bayesmixed.design.summed.summed import Summed
 from bayesmixed.estimators.base import CONSTRAINTS, MixedModel, showing_what_it_inherits
@@ -422,10 +421,8 @@ class MixedModelClassifier(ClassifierMixin, MixedModel):
             For a label that is not among `classes_`.
         """
         check_is_fitted(self)
-        X, y, sample_weight = rows_to_score(self, X, y, sample_weight)
-        predicted = self.predict(X)
-        truth = self._read_response(read_column(y, len(predicted)))
-        return float(np.average(predicted == self.classes_[truth.astype(int)], weights=sample_weight))
+        X, truth, weights = rows_to_score(self, X, y, sample_weight)
+        return float(np.average(self.predict(X) == self.classes_[truth.astype(int)], weights=weights))
 
     def _find_family(self) -> ClassFamily:
         return get_class_family(self.family, self.link)

@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-from sklearn.utils import _safe_indexing, check_consistent_length
+from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import (
     _check_feature_names,
     _check_n_features,
     _check_sample_weight,
+    _num_samples,
     check_array,
     validate_data,
 )
@@ -234,18 +235,28 @@ def rows_that_count(
     return frame.loc[counts], read_column(y, len(frame), counts), weights[counts], obs[counts]
 
 
-def rows_to_score(estimator: Any, X: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, np.ndarray | None]:
-    """Rows to score, unconverted, with response and weights; rows of weight 0 are left out, whatever they contain."""
+def rows_to_score(estimator: Any, X: Any, y: Any, sample_weight: Any) -> tuple[Any, np.ndarray, np.ndarray | None]:
+    """Rows to score, unconverted, with response and weights; rows of weight 0 are left out, whatever they contain.
+
+    Raises
+    ------
+    ValueError
+        For weights that `fit` rejects, a response of another kind than in fit, or if no rows are left.
+    """
     require_rows(X, "score")
     spec = estimator.design_spec_
     y = read_response(X, y, spec.response, type(estimator).__name__)
     sample_weight = read_weights(X, sample_weight, spec.formula)
-    if sample_weight is None:
-        return X, y, None
-    check_consistent_length(X, y, sample_weight)
-    weights = np.asarray(sample_weight)
-    rows = np.flatnonzero(weights != 0)
-    return _safe_indexing(X, rows), np.asarray(y)[rows], weights[rows]
+    n_rows, weights, counts = _num_samples(X), None, None
+    if sample_weight is not None and n_rows:
+        every = np.empty(n_rows)
+        weights = _check_sample_weight(sample_weight, every, dtype=np.float64, ensure_non_negative=True)
+        counts = weights > 0
+        X, weights = _safe_indexing(X, np.flatnonzero(counts)), weights[counts]
+    if not _num_samples(X):
+        kind = "" if counts is None else " with a positive weight"
+        raise ValueError(f"score needs at least one row{kind}, got {n_rows} rows.")
+    return X, estimator._read_response(read_column(y, n_rows, counts)), weights
 
 
 def as_frame(estimator: Any, X: Any, used: Collection[str] | None, reset: bool | None) -> pd.DataFrame:

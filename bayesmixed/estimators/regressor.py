@@ -329,15 +329,21 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
         -------
         float
             1 is perfect; 0 is as good as the mean of `y`.
+
+        Raises
+        ------
+        ValueError
+            If no row has a positive weight, or if `y` has missing values or, with trials, does not count successes.
         """
         check_is_fitted(self)
-        X, y, sample_weight = rows_to_score(self, X, y, sample_weight)
+        X, truth, weights = rows_to_score(self, X, y, sample_weight)
         predicted = self.predict(X)
         if (column := self.design_spec_.trials) is not None:
             trials = np.asarray(to_pandas(X, (column,))[column], dtype=float)
-            y, predicted = np.asarray(y) / trials, predicted / trials
-            sample_weight = trials if sample_weight is None else sample_weight * trials
-        return float(r2_score(y, predicted, sample_weight=sample_weight))
+            self._posterior.family.check(truth, trials)  # a share that was passed as y would be divided again
+            truth, predicted = truth / trials, predicted / trials
+            weights = trials if weights is None else weights * trials
+        return float(r2_score(truth, predicted, sample_weight=weights))
 
     def _find_family(self) -> Family:
         return get_family(self.family, self.link)

@@ -331,6 +331,8 @@ def test_successes_and_trials_may_stand_in_the_formula(fake_nuts):
     expected = r2_score(shares, one.predict(DATA) / DATA["n"], sample_weight=weights)
     assert one.score(DATA, DATA["binomial"]) == pytest.approx(expected)
     assert two.score(DATA) == pytest.approx(expected)
+    with pytest.raises(ValueError, match="needs non-negative integers"):
+        one.score(DATA, shares)
 
 
 @HAND_MADE
