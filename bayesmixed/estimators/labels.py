@@ -12,6 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from bayesmixed.errors import quoted
 
 Labels = tuple[Any, ...]  # of str, bool, int or float, all of one kind
+_EXACT = 2**53  # from here on, several integers are one float
 MAX_UNSTATED = 20  # most distinct numbers taken as classes without being stated, and not as a numeric response
 
 
@@ -139,7 +140,13 @@ def _plain(column: pd.Series) -> np.ndarray:
     """Labels as an object array of text, or as float64."""
     labels = column.astype(object).infer_objects()
     if pd.api.types.is_numeric_dtype(labels.dtype) and labels.dtype.kind != "c":
-        return labels.to_numpy(dtype=np.float64)
+        numbers = labels.to_numpy(dtype=np.float64)
+        if np.any(large := np.abs(numbers) >= _EXACT):
+            raise ValueError(
+                f"y holds classes as large as {labels[large].iloc[0]}, which cannot be told apart as numbers; make "
+                "them text, y.astype(str)."
+            )
+        return numbers
     values = labels.to_numpy(dtype=object)
     if not all(isinstance(value, str) for value in values):
         kinds = sorted({type(value).__name__ for value in values})
