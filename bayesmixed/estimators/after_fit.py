@@ -62,7 +62,11 @@ def condition(
         kind = "" if weights is None else " of positive weight"
         raise ValueError(f"condition needs at least one row, got a frame of 0 rows{kind}.")
     posterior.family.check(design.observed, design.trials)
-    spec, design = posterior.spec.extended(design)
+    spec, extended = posterior.spec.extended(design)
+    for group, factor in zip(posterior.spec.groups, design.groups, strict=True):
+        if mismatch := group.factor_levels.type_mismatch(table, factor.codes):
+            warn(mismatch)
+    design = extended
     fitted = as_fitted(posterior, design)
     draws = sampling.update(posterior.draws, spec, fitted, seed=posterior.seed, progressbar=progressbar)
     summed = Summed.of_rows(spec, design, table, posterior.family) if posterior.family.collapses else None

@@ -984,3 +984,12 @@ def test_rows_of_an_array_are_counted_on():
     updated = MixedModelRegressor(random_state=0).fit(X[:30], Y[:30]).condition(X[30:], Y[30:])
 
     assert dataset(updated.idata_, "observed_data")["obs"].values.tolist() == list(range(40))
+
+
+def test_labels_that_are_new_only_by_how_they_are_written_are_named():
+    """They become levels of their own, beside the ones that were meant."""
+    est = fit("x + (1 | g)", FRAME.assign(g="s" + FRAME["school"].astype(str)), draws=100)
+    frame, y = further(g=["s0 ", "s1 ", "s0 ", "s1 ", "s1 ", "s0 "])
+
+    with pytest.warns(UserWarning, match="'s0 ' differs from the fitted label 's0' only in how it is written"):
+        est.condition(frame, y)
