@@ -9,9 +9,10 @@ from typing import Any
 import narwhals as nw
 import numpy as np
 import pandas as pd
+from sklearn.exceptions import DataConversionWarning
 from sklearn.utils.validation import _num_samples, column_or_1d
 
-from bayesmixed.errors import FormulaError, quoted
+from bayesmixed.errors import FormulaError, quoted, warn
 from bayesmixed.formula.names import cure_of_names
 
 
@@ -127,6 +128,7 @@ def require_columns(frame: pd.DataFrame, names: tuple[str, ...], formula: str | 
 def read_response(X: Any, y: Any, column: str | None, name: str) -> Any:
     """Take the given response, or the formula's left-hand column of X."""
     if y is not None:
+        warn_other_order(X, y, "y")
         return y
     if column is None:
         raise ValueError(f"This {name} estimator requires y to be passed, but the target y is None.")
@@ -136,6 +138,29 @@ def read_response(X: Any, y: Any, column: str | None, name: str) -> Any:
         raise FormulaError(f"the formula's response {column!r} is not a column of X; pass y. {meant}".rstrip())
     refuse_repeated(frame.columns, (column,))
     return frame[column]
+
+
+def warn_other_order(X: Any, given: Any, name: str) -> None:
+    """Warn if the rows of `given` have the labels of X's in another order: they are paired by position."""
+    X, given = nw.to_native(X, pass_through=True), nw.to_native(given, pass_through=True)
+    if not (isinstance(X, pd.DataFrame) and isinstance(given, (pd.Series, pd.DataFrame))):
+        return
+    ours, theirs = X.index, given.index
+    if len(ours) != len(theirs) or ours.equals(theirs) or not (ours.is_unique and theirs.is_unique):
+        return
+    if ours.isin(theirs).all():
+        warn(
+            f"the index of {name} has the same labels as that of X in another order, and rows are paired by position, "
+            f"as in scikit-learn. If the labels belong together, pass {name}.loc[X.index]; if the positions do, "
+            f"{name}.to_numpy()."
+        )
+
+
+def unmasked(values: Any) -> Any:
+    """A masked array with NaN for what is masked, which NumPy would uncover; anything else as it is."""
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        return values.astype(object).filled(np.nan)
+    return values
 
 
 def row_labels(X: Any, start: int = 0) -> np.ndarray:
@@ -185,15 +210,15 @@ def read_column(y: Any, n_rows: int, counts: np.ndarray | None = None) -> pd.Ser
     ValueError
         Wrong length or shape.
     """
-    y = nw.to_native(y, pass_through=True)
+    y = _only_column(unmasked(nw.to_native(y, pass_through=True)))
     series = nw.from_native(y, series_only=True, pass_through=True)
     if isinstance(y, (list, tuple)):
         y = np.array(y, dtype=object)  # otherwise a number next to text would become text
     values: Any = None
     if isinstance(series, nw.Series) and isinstance(series.dtype, nw.Enum):  # which has an order
         values = pd.Categorical(series.to_list(), categories=series.dtype.categories, ordered=True)
-    elif isinstance(y, pd.Series) and isinstance(y.dtype, pd.CategoricalDtype):
-        values = y.array
+    elif isinstance(getattr(y, "dtype", None), pd.CategoricalDtype):  # a Series, an index, or pd.cut of an array
+        values = pd.Categorical(y)
     elif isinstance(y, pd.Series) and not isinstance(y.dtype, np.dtype) and not y.hasnans:
         values = y.to_numpy(dtype=object)  # keeps pandas' nullable integers and booleans as they are
     if values is None:
@@ -201,6 +226,18 @@ def read_column(y: Any, n_rows: int, counts: np.ndarray | None = None) -> pd.Ser
     if len(values) != n_rows:
         raise ValueError(f"X and y have inconsistent numbers of rows: {n_rows} and {len(values)}.")
     return plain(pd.Series(values if counts is None else values[counts]))
+
+
+def _only_column(y: Any) -> Any:
+    """The column of a frame that has one, which an array would strip of its type; anything else as it is."""
+    frame = nw.from_native(y, eager_only=True, pass_through=True)
+    if not isinstance(frame, nw.DataFrame) or frame.shape[1] != 1:
+        return y
+    warn(
+        "A column-vector y was passed when a 1d array was expected. Please pass the column itself, y[name].",
+        DataConversionWarning,
+    )
+    return y.iloc[:, 0] if isinstance(y, pd.DataFrame) else frame[frame.columns[0]].to_native()
 
 
 def as_numbers(column: pd.Series) -> np.ndarray:

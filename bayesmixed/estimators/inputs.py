@@ -29,6 +29,8 @@ from bayesmixed.design.frames import (
     refuse_repeated,
     row_labels,
     to_pandas,
+    unmasked,
+    warn_other_order,
 )
 from bayesmixed.design.spec import Design, DesignSpec
 from bayesmixed.design.summed.checksum import checksum
@@ -162,9 +164,8 @@ def read_rows(
     trials = _trials(estimator.trials, parsed, family)
     used = None if parsed is None else tuple(name for name in (*parsed.columns, parsed.response, trials) if name)
     frame = as_frame(estimator, X, used, reset)
-    if parsed is None and (name := _name(y)) in list(frame.columns):
-        raise FormulaError(f"X has a column {name!r}, the name of y: the response would predict itself. Drop it.")
-    y = read_response(frame, y, None if parsed is None else parsed.response, type(estimator).__name__)
+    _refuse_leak(parsed, frame, y)
+    y = read_response(X, y, None if parsed is None else parsed.response, type(estimator).__name__)
     weights = read_weights(X, sample_weight, estimator.formula)
     return trials, rows_that_count(row_labels(X), frame, y, weights)
 
@@ -195,7 +196,7 @@ def fitted_rows(estimator: Any, X: Any, y: Any, sample_weight: Any) -> tuple[Des
     """
     spec = estimator.design_spec_
     frame = as_frame(estimator, X, spec.columns, reset=False)
-    y = read_response(frame, y, spec.response, type(estimator).__name__)
+    y = read_response(X, y, spec.response, type(estimator).__name__)
     weights = read_weights(X, sample_weight, spec.formula)
     frame, column, weights, obs = rows_that_count(row_labels(X), frame, y, weights)
     return spec.evaluate(spec.read(frame, y=estimator._read_response(column), weights=weights)), obs
@@ -210,7 +211,8 @@ def read_weights(X: Any, sample_weight: Any, formula: str | None) -> Any:
         If there is no such column, or if it would be a common effect because there is no formula.
     """
     if not isinstance(sample_weight, str):
-        return sample_weight
+        warn_other_order(X, sample_weight, "sample_weight")
+        return unmasked(sample_weight)
     names = column_names(X)
     if sample_weight not in names:
         columns = f"columns: {quoted(map(str, names), 30)}" if names else f"X is {kind_of(X)}"
@@ -298,6 +300,9 @@ def as_frame(estimator: Any, X: Any, used: Collection[str] | None, reset: bool |
             text = quoted(X.columns[~np.array(numeric)])
             raise FormulaError(f"columns {text} of X are not numeric; write a formula that says how to use them.")
         names = list(X.columns)
+    if isinstance(X, np.ndarray) and X.dtype.names:
+        raise FormulaError("X is an array of records, whose fields are not columns; pass pd.DataFrame(X).")
+    X = unmasked(X)
     rules = {"dtype": np.float64, "ensure_all_finite": False}  # `Table.read` counts NaN by column
     X = check_array(X, **rules) if reset is None else validate_data(estimator, X, reset=reset, **rules)
     if reset is False:  # scikit-learn compared the names, or warned; the columns are those of fit, in the same order
@@ -305,6 +310,25 @@ def as_frame(estimator: Any, X: Any, used: Collection[str] | None, reset: bool |
     if not names or not all(isinstance(name, str) for name in names):
         names = [f"x{i}" for i in range(X.shape[1])]
     return pd.DataFrame(X, columns=names)
+
+
+def _refuse_leak(parsed: ParsedFormula | None, frame: pd.DataFrame, y: Any) -> None:
+    """Reject a given response that is among the columns from which it would be predicted.
+
+    Without a formula the name decides; with one, which may use an earlier value of the response, the values do, too.
+
+    Raises
+    ------
+    FormulaError
+    """
+    name = _name(y)
+    if parsed is None and name in list(frame.columns):
+        raise FormulaError(f"X has a column {name!r}, the name of y: the response would predict itself. Drop it.")
+    if parsed is None or name not in parsed.columns or list(frame.columns).count(name) != 1:
+        return
+    column, given = (pd.Series(np.asarray(values).ravel()) for values in (frame[name], to_pandas(y)))
+    if len(column) == len(given) and column.eq(given).eq(True).all():  # a missing value is equal to none
+        raise FormulaError(f"the formula uses {name!r}, which is y: the response would explain itself. Drop the term.")
 
 
 def _name(y: Any) -> Any:

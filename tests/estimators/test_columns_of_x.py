@@ -201,6 +201,24 @@ def test_without_a_formula_all_columns_are_used():
         make(None).fit(DATA[["Days"]], Y.to_numpy()).predict(frame)
 
 
+# ---- the response among the columns
+
+
+@pytest.mark.parametrize("formula", ["Days + m", "Days + log(m) + (1 | Subject)", "Days + (m | Subject)", "s ~ m"])
+def test_a_response_that_the_formula_uses_is_refused(formula):
+    """A one-sided formula does not say what y is called, and families without residuals fit it silently."""
+    frame = DATA.assign(m=np.arange(180) % 4 + 1, s=1)
+
+    for y in (frame["m"], pl.Series("m", frame["m"].to_numpy())):
+        assert "the formula uses 'm', which is y" in refusal(formula, frame, y, family="poisson")
+
+
+def test_an_earlier_value_of_the_response_may_be_used():
+    lagged = make("Reaction").fit(DATA.iloc[:-1], Y.iloc[1:])
+
+    np.testing.assert_array_equal(lagged.predict(DATA), make("Reaction").fit(DATA[:-1], Y.to_numpy()[1:]).predict(DATA))
+
+
 # ---- categories of any kind, from fit to file
 
 

@@ -37,7 +37,12 @@ def est():
     [
         (TEXT, {"classes": WORDS}, list(WORDS)),
         (pd.Series(pd.Categorical(TEXT, WORDS, ordered=True)), {}, list(WORDS)),
+        (pd.Categorical(TEXT, WORDS, ordered=True), {}, list(WORDS)),  # as pd.cut of an array returns
+        (pd.Categorical(CODES, [2, 1, 0], ordered=True), {}, [2, 1, 0]),  # as numbers they would lose their order
+        (pd.CategoricalIndex(pd.Categorical(TEXT, WORDS, ordered=True)), {}, list(WORDS)),
+        (pd.DataFrame({"y": pd.Categorical(CODES, [2, 1, 0], ordered=True)}), {}, [2, 1, 0]),
         (pl.Series(TEXT, dtype=pl.Enum(WORDS)), {}, list(WORDS)),
+        (pl.DataFrame({"y": pl.Series(TEXT, dtype=pl.Enum(WORDS))}), {}, list(WORDS)),
         (pd.Series(pd.Categorical(TEXT, ["none", *WORDS], ordered=True)), {}, ["none", *WORDS]),
         (CODES, {}, [0, 1, 2]),
         (CODES * 2.0, {}, [0.0, 2.0, 4.0]),
@@ -50,6 +55,7 @@ def est():
     ],
     ids=str,
 )
+@pytest.mark.filterwarnings("ignore:A column-vector y")
 def test_the_order_is_stated_or_that_of_numbers(y, options, classes):
     fitted = make(**options, draws=60).fit(X, y)
 

@@ -8,7 +8,15 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from bayesmixed import Exponential, HalfNormal, HalfStudentT, MixedModelClassifier, MixedModelRegressor, Normal, StudentT
+from bayesmixed import (
+    Exponential,
+    HalfNormal,
+    HalfStudentT,
+    MixedModelClassifier,
+    MixedModelRegressor,
+    Normal,
+    StudentT,
+)
 from bayesmixed._compat import dataset
 from bayesmixed.design.spec import DesignSpec
 from bayesmixed.estimators.identification.weights import warn_few_rows
@@ -285,7 +293,7 @@ def test_score_reads_no_row_of_weight_zero(library):
 
     assert est.score(library(spoilt), y, counts) == est.score(FRAME[3:], Y[3:], counts[3:])
     assert est.score(library(spoilt), y.tolist(), counts.tolist()) == est.score(FRAME[3:], Y[3:])
-    with pytest.raises(ValueError, match="sample_weight.shape == "):
+    with pytest.raises(ValueError, match=r"sample_weight\.shape == "):
         est.score(FRAME, Y, counts[3:])
 
 
@@ -299,11 +307,11 @@ def test_score_rejects_weights_that_fit_rejects_and_rows_that_do_not_count(kind)
         est.score(FRAME, y, -np.ones(40))
     with pytest.raises(ValueError, match="contains NaN"):
         est.score(FRAME, y, np.full(40, np.nan))
-    with pytest.raises(ValueError, match="at least one (row with a positive weight|non-zero number)"):
+    with pytest.raises(ValueError, match=r"at least one (row with a positive weight|non-zero number)"):
         est.score(FRAME, y, np.zeros(40))
     with pytest.raises(ValueError, match="score needs at least one row, got 0 rows"):
         est.score(FRAME[:0], y[:0])
-    with pytest.raises(ValueError, match="must be numeric|y holds text"):
+    with pytest.raises(ValueError, match=r"must be numeric|y holds text"):
         est.score(FRAME, y.astype(str))
     with pytest.raises(ValueError, match="Input y contains NaN or infinity in 1 of 40 rows"):
         est.score(FRAME, np.r_[np.nan, y[1:]])
