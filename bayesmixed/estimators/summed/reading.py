@@ -124,11 +124,20 @@ def declared(frame: pd.DataFrame, categories: Mapping[str, Any] | None) -> pd.Da
     Raises
     ------
     FormulaError
-        If a column is missing, or has a value that is not one of its levels.
+        If a column is missing, or has a value that is not one of its levels; if levels are stated without an order or
+        twice.
     """
     refuse_absent(categories or {}, frame)
     for name, levels in (categories or {}).items():
+        if isinstance(levels, (str, set, frozenset)):
+            raise FormulaError(
+                f"categories needs a list of the levels of {name!r}, in order (the first is the one that others are "
+                f"compared with), got {levels!r}."
+            )
         column, known = frame[name], list(levels)
+        stated = pd.Series(known, dtype=object)
+        if again := stated[stated.duplicated()].tolist():
+            raise FormulaError(f"categories lists {quoted(again)} of {name!r} twice; state each level once.")
         if unknown := column[~column.isin(known) & column.notna()].unique().tolist():
             raise FormulaError(f"column {name!r} holds {quoted(unknown)}, but categories lists only {quoted(levels)}.")
         frame = frame.assign(**{name: pd.Categorical(column, categories=known)})

@@ -155,6 +155,18 @@ def test_categories_are_stated_or_learned_from_another_part():
         of(FRAME, categories={"q": [1]})
 
 
+@pytest.mark.parametrize("levels", ["abc", {"a", "b", "c"}, frozenset("abc")])
+def test_categories_without_an_order_are_refused(levels):
+    """The first level of a set, with which the others are compared, differs from process to process."""
+    with pytest.raises(FormulaError, match="categories needs a list of the levels of 'k', in order"):
+        of(FRAME, categories={"k": levels})
+
+
+def test_categories_that_are_stated_twice_are_named():
+    with pytest.raises(FormulaError, match="categories lists 'a' of 'k' twice"):
+        of(FRAME, categories={"k": ["a", "b", "a", "c"]})
+
+
 # ---- what is refused
 
 
