@@ -112,7 +112,7 @@ def test_a_label_of_weight_zero_is_no_class(est):
         (TEXT, {"classes": np.array(["maybe", "no", "yes"])}, "Only binary classification .*'maybe', 'no', 'yes'"),
         (np.arange(N) % 3, {}, "Only binary classification is supported .* 3 classes, 0, 1, 2.*OneVsRestClassifier"),
         (np.where(FRAME["x"] > 1, "maybe", TEXT), {}, "Only binary classification .*'maybe', 'no', 'yes'"),
-        (FRAME["x"], {}, "Unknown label type: continuous"),
+        (FRAME["x"].to_numpy(), {}, "Unknown label type: continuous"),
         (2**53 + np.arange(N) % 2, {}, "y holds classes as large as 9007199254740992, .* make them text"),
         (pd.date_range("2024-01-01", periods=N), {}, "Unknown label type: y must hold only text, .*'Timestamp'"),
         ([1, "a"] * (N // 2), {}, "Unknown label type: y must hold only text, .* 'int', 'str'"),
