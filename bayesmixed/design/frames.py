@@ -159,7 +159,7 @@ def warn_other_order(X: Any, given: Any, name: str) -> None:
 def unmasked(values: Any) -> Any:
     """A masked array with NaN for what is masked, which NumPy would uncover; anything else as it is."""
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
-        return values.astype(object).filled(np.nan)
+        return np.ma.filled(values.astype(object), np.nan)
     return values
 
 
