@@ -1,13 +1,15 @@
-r"""How the seconds of a fit grow: with rows, with groups, with effects per group.
+r"""How the seconds of a fit grow: with rows, groups, effects per group, crossed levels, groups of 0 and 1.
 
     python benchmarks/scaling.py --python statsmodels=path/to/python --python gpboost=path/to/python
 
-runs our collapsed sampler and its peers with the adapters of `peers.py` (interpreters are given as there), every fit in
-a separate process, in three series:
+runs our default sampler and its peers with the adapters of `peers.py` (interpreters are given as there), every fit in
+a separate process, in five series:
 
 - rows: 1,000 to 1,000,000 rows of 200 groups, an intercept and a slope in each;
 - groups: 10 to 30,000 groups of 100,000 rows in all, likewise;
-- effects: 1 to 6 effects, an intercept and slopes, in each of 200 groups, 10,000 rows.
+- effects: 1 to 6 effects, an intercept and slopes, in each of 200 groups, 10,000 rows;
+- levels: 30 to 10,000 levels of each of two crossed factors, 100,000 rows (collapsed, then Gibbs);
+- classes: responses of 0 and 1 in 30 to 10,000 groups of 10 rows, an intercept and a slope in each (transport).
 
 A library that exceeds the time limit, counted from the start of the process, gets no larger sizes in that panel.
 Libraries that compile their model get only the smallest sizes (``--compiled``). The seconds are those of the second fit
@@ -24,8 +26,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import matplotlib
 
@@ -34,70 +37,96 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from crossed import simulated
+from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 from peer_problems import PeerProblem
 from peer_report import CONTAINER, OURS, describe_machine
 from peers import PEERS, Benchmark, Peer, chosen, find_interpreters
 from problems import Problem
 from tables import OUTPUT, save, show
+from transport_cases import slopes
 
 QUICK_FIT = 5.0  # seconds of a fit that is made twice in a process if the next larger one is asked for
 OVER = "over the limit"
-COMPILED = ("bayesmixed, nutpie", "PyMC")
-
-
-class Size(NamedTuple):
-    """Of simulated data."""
-
-    rows: int
-    groups: int
-    effects: int
+COMPILED = ("bayesmixed, nutpie", "PyMC", "Bambi, nutpie")
 
 
 @dataclass(frozen=True)
 class Panel:
-    """What grows, what is held, and what that is called."""
+    """What grows, what that is called, and the problem of a size."""
 
     name: str
     label: str
-    base: Size
+    make: Callable[[int], Problem]
     sizes: tuple[int, ...]
 
     def problems(self) -> list[PeerProblem]:
         """From the smallest; who is over the limit on one is not given the next."""
         names = [f"{self.name} {size}" for size in self.sizes]
         return [
-            PeerProblem(name, self._maker(size), smaller=tuple(names[:k]))
+            PeerProblem(name, partial(self.make, size), smaller=tuple(names[:k]))
             for k, (name, size) in enumerate(zip(names, self.sizes, strict=True))
         ]
 
-    def _maker(self, size: int) -> Callable[[], Problem]:
-        return lambda: simulate(self.base._replace(**{self.name: size}))
+
+def nested(rows: int, groups: int, effects: int) -> Problem:
+    """Groups of random sizes; effects of standard deviations 1, 0.5, 0.5, ... that do not correlate; residual sd 2."""
+    rng = np.random.default_rng(0)
+    g = rng.integers(0, groups, rows)
+    Z = np.column_stack([np.ones(rows), rng.normal(size=(rows, effects - 1))])
+    b = 0.5 + rng.normal(size=(groups, effects)) * np.where(np.arange(effects) == 0, 1.0, 0.5)
+    names = [f"x{k}" for k in range(1, effects)]
+    frame = pd.DataFrame(Z[:, 1:], columns=names).assign(g=g)
+    frame["y"] = (Z * b[g]).sum(axis=1) + 2 * rng.normal(size=rows)
+    terms = " + ".join(names) or "1"
+    return Problem(f"y ~ {terms} + ({terms} | g)", frame, {})
+
+
+def crossed(rows: int, levels: int) -> Problem:
+    """Two factors of as many levels."""
+    return Problem(*simulated(rows, {"a": levels, "b": levels}), {})
+
+
+def classes(groups: int) -> Problem:
+    """Ten responses of 0 or 1 in each group."""
+    return slopes([10] * groups, 25)._replace(options={"family": "bernoulli"})
 
 
 PANELS = [
-    Panel("rows", "Rows (200 groups, 2 effects)", Size(0, 200, 2), (1_000, 10_000, 100_000, 300_000, 1_000_000)),
-    Panel("groups", "Groups (100,000 rows, 2 effects)", Size(100_000, 0, 2), (10, 100, 1_000, 10_000, 30_000)),
-    Panel("effects", "Effects per group (200 groups, 10,000 rows)", Size(10_000, 200, 0), (1, 2, 3, 4, 5, 6)),
+    Panel(
+        "rows",
+        "Rows (200 groups, 2 effects)",
+        lambda n: nested(n, 200, 2),
+        (1_000, 10_000, 100_000, 300_000, 1_000_000),
+    ),
+    Panel(
+        "groups",
+        "Groups (100,000 rows, 2 effects)",
+        lambda J: nested(100_000, J, 2),
+        (10, 100, 1_000, 10_000, 30_000),
+    ),
+    Panel(
+        "effects",
+        "Effects per group (200 groups, 10,000 rows)",
+        lambda q: nested(10_000, 200, q),
+        (1, 2, 3, 4, 5, 6),
+    ),
+    Panel(
+        "levels",
+        "Levels of two crossed factors (100,000 rows)",
+        lambda J: crossed(100_000, J),
+        (30, 100, 300, 1_000, 3_000, 10_000),
+    ),
+    Panel("classes", "Groups of ten 0s and 1s (2 effects)", classes, (30, 100, 300, 1_000, 3_000, 10_000)),
 ]
 TINY = [
-    Panel("rows", "Rows (20 groups, 2 effects)", Size(0, 20, 2), (200, 800)),
-    Panel("groups", "Groups (1,000 rows, 2 effects)", Size(1_000, 0, 2), (10, 40)),
-    Panel("effects", "Effects per group (20 groups, 1,000 rows)", Size(1_000, 20, 0), (1, 2)),
+    Panel("rows", "Rows (20 groups, 2 effects)", lambda n: nested(n, 20, 2), (200, 800)),
+    Panel("groups", "Groups (1,000 rows, 2 effects)", lambda J: nested(1_000, J, 2), (10, 40)),
+    Panel("effects", "Effects per group (20 groups, 1,000 rows)", lambda q: nested(1_000, 20, q), (1, 2)),
+    Panel("levels", "Levels of two crossed factors (600 rows)", lambda J: crossed(600, J), (10, 260)),
+    Panel("classes", "Groups of ten 0s and 1s (2 effects)", classes, (10, 20)),
 ]
-
-
-def simulate(size: Size, seed: int = 0) -> Problem:
-    """Groups of random sizes; effects of standard deviations 1, 0.5, 0.5, ... that do not correlate; residual sd 2."""
-    rng = np.random.default_rng(seed)
-    g = rng.integers(0, size.groups, size.rows)
-    Z = np.column_stack([np.ones(size.rows), rng.normal(size=(size.rows, size.effects - 1))])
-    b = 0.5 + rng.normal(size=(size.groups, size.effects)) * np.where(np.arange(size.effects) == 0, 1.0, 0.5)
-    names = [f"x{k}" for k in range(1, size.effects)]
-    frame = pd.DataFrame(Z[:, 1:], columns=names).assign(g=g)
-    frame["y"] = (Z * b[g]).sum(axis=1) + 2 * rng.normal(size=size.rows)
-    terms = " + ".join(names) or "1"
-    return Problem(f"y ~ {terms} + ({terms} | g)", frame, {})
 
 
 class Growth(Benchmark):
@@ -127,7 +156,7 @@ def measure(options: argparse.Namespace, panels: list[Panel]) -> pd.DataFrame:
 def tidy(row: dict[str, Any], versions: dict[str, dict[str, str]]) -> dict[str, Any]:
     """A line of the file, from one of the runner."""
     panel, size = row["problem"].split()
-    kept = "run", "status", "fit", "container", "refit", "recontainer", "wall", "limit", "peak_container_mb"
+    kept = "run", "status", "note", "fit", "container", "refit", "recontainer", "wall", "limit", "peak_container_mb"
     measured = {key: row.get(key, np.nan) for key in (*kept, "max_r_hat", "ess_bulk", "ess_tail")}
     found = ", ".join(f"{name} {number}" for name, number in versions.get(row["library"], {}).items())
     return {"panel": panel, "size": int(size), "library": row["library"], **measured, "versions": found}
@@ -163,6 +192,9 @@ STYLE: dict[str, dict[str, Any]] = {
     CONTAINER: {"color": "#D55E00", "marker": "D", "linestyle": "--"},
     "bayesmixed, nutpie": {"color": "#E69F00", "marker": "^"},
     "PyMC": {"color": "#0072B2", "marker": "s"},
+    "Bambi, nutpie": {"color": "#56B4E9", "marker": "^"},
+    "glmm": {"color": "#0072B2", "marker": "o", "markerfacecolor": "white"},
+    "glmmTMB": {"color": "#56B4E9", "marker": "v", "markerfacecolor": "white"},
     "lme4": {"color": "0.25", "marker": "v", "markerfacecolor": "white"},
     "GPBoost": {"color": "#009E73", "marker": "D", "markerfacecolor": "white"},
     "statsmodels": {"color": "#CC79A7", "marker": "s", "markerfacecolor": "white"},
@@ -173,14 +205,15 @@ def draw(runs: pd.DataFrame, panels: list[Panel], path: Path) -> None:
     """A panel for each thing that grows, both axes logarithmic."""
     table = seconds(runs)
     shown = [name for name in STYLE if name in {*table["library"], *runs.loc[runs["status"] == OVER, "library"]}]
-    figure, axes = plt.subplots(1, len(panels), figsize=(13, 5), sharey=True, layout="constrained", squeeze=False)
-    for axis, panel in zip(axes[0], panels, strict=True):
+    figure, axes = plt.subplots(2, 3, figsize=(13, 8.5), sharey=True, layout="constrained")
+    for axis, panel in zip(axes.flat, panels, strict=False):
         axis.set(xscale="log", yscale="log", xlabel=panel.label)
         mine = table[table["panel"] == panel.name]
         for library in shown:
             line = mine[mine["library"] == library].sort_values("size")
-            axis.plot(line["size"], line["seconds"], label=library.replace("`", ""), markersize=5.5, **STYLE[library])
+            axis.plot(line["size"], line["seconds"], markersize=5.5, **STYLE[library])
         _over(axis, runs[(runs["panel"] == panel.name) & (runs["status"] == OVER)])
+        _samplers(axis, runs[(runs["panel"] == panel.name) & (runs["library"] == OURS)])
         _guide(axis, panel, mine["seconds"].min())
         axis.xaxis.set_minor_locator(NullLocator())
         if panel.sizes[-1] < 10 * panel.sizes[0]:
@@ -191,9 +224,21 @@ def draw(runs: pd.DataFrame, panels: list[Panel], path: Path) -> None:
         axis.yaxis.set_minor_formatter(NullFormatter())
         axis.grid(color="0.9", linewidth=0.6)
         axis.spines[["top", "right"]].set_visible(False)
-    axes[0, 0].set_ylabel("Seconds of a fit")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(shown), frameon=False)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("Seconds of a fit")
+    for axis in axes.flat[len(panels) :]:
+        axis.axis("off")
+    handles = [Line2D([], [], label=name.replace("`", ""), markersize=5.5, **STYLE[name]) for name in shown]
+    axes[-1, -1].legend(handles=handles, loc="center left", frameon=False)
     figure.savefig(path, dpi=150)
+
+
+def _samplers(axis: plt.Axes, ours: pd.DataFrame) -> None:
+    """The sampler that "auto" took, at the first size of each."""
+    ours = ours.sort_values("size").dropna(subset="note")
+    for sampler, first in ours.groupby("note", sort=False)["size"].first().items():
+        y = seconds(ours[ours["size"] == first])["seconds"].min()
+        axis.annotate(str(sampler), (first, y), (0, -14), textcoords="offset points", color=STYLE[OURS]["color"])
 
 
 def _over(axis: plt.Axes, runs: pd.DataFrame) -> None:
@@ -224,7 +269,7 @@ def parse() -> argparse.Namespace:
     add("--runs", type=int, default=1, help="of each library at each size, at most")
     add("--limit", type=float, default=60, help="seconds from the start of a process to the end of its fit")
     add("--compiled", type=int, default=2, help="how many sizes, from the smallest, for what compiles its model")
-    add("--panels", nargs="+", help="of rows, groups, effects; default: all")
+    add("--panels", nargs="+", help="of rows, groups, effects, levels, classes; default: all")
     add("--libraries", nargs="+", help="by name; default: all")
     add("--append", action="store_true", help="keep what the file has of other panels and libraries")
     options = parser.parse_args()

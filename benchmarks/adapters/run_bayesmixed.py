@@ -27,8 +27,6 @@ class Bayesmixed(Library):
 
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
-        if spec.made is not None:
-            self.note = "in chunks; seconds of a fit include those of making the rows"
         self.sampler, _, self.backend = spec.variant.partition("-")
         if self.sampler == "nuts":
             self.packages = (*self.packages, "pymc", "pytensor", *(["nutpie"] if self.backend == "nutpie" else []))
@@ -48,7 +46,11 @@ class Bayesmixed(Library):
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", bm.ConvergenceWarning)  # convergence is in the table
-            return model.fit(bm.SufficientStatistics.of(self.spec.formula, frame) if callable(frame) else frame)
+            model.fit(bm.SufficientStatistics.of(self.spec.formula, frame) if callable(frame) else frame)
+        self.note = model.diagnostics_["sampler"]
+        if callable(frame):
+            self.note += "; in chunks; seconds of a fit include those of making the rows"
+        return model
 
     def container(self, model: Any) -> None:
         """Assemble it."""

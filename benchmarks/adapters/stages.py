@@ -118,7 +118,7 @@ class Library:
     takes_chunks = False  # whether `fit` takes a callable of frames in place of one
 
     packages: tuple[str, ...] = ()
-    note = ""  # how its model differs from ours
+    note = ""  # how its model differs from ours; of ours, the sampler. Read after the fit
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
