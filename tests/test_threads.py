@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import joblib
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
@@ -51,12 +52,13 @@ def work():
         with one_blas_thread():
             inside.wait()
 
+before = threads()
 workers = [Thread(target=work) for _ in range(4)]
 for worker in workers:
     worker.start()
 for worker in workers:
     worker.join()
-print(threads())
+print(before, threads())
 """
 
 
@@ -66,7 +68,8 @@ def test_the_number_of_threads_comes_back_where_several_threads_ask_for_one():
     command = [sys.executable, "-c", THREADS_OF_THEIR_OWN]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
 
-    assert run.stdout.strip() == "{2}"
+    many = min(2, joblib.cpu_count())  # BLAS takes no more threads than it has processors
+    assert run.stdout.strip() == f"{{{many}}} {{{many}}}"
 
 
 def test_a_fit_of_small_matrices_takes_one_thread_and_one_of_large_ones_as_many_as_there_are(two, monkeypatch):
