@@ -124,7 +124,7 @@ TINY = [
     Panel("rows", "Rows (20 groups, 2 effects)", lambda n: nested(n, 20, 2), (200, 800)),
     Panel("groups", "Groups (1,000 rows, 2 effects)", lambda J: nested(1_000, J, 2), (10, 40)),
     Panel("effects", "Effects per group (20 groups, 1,000 rows)", lambda q: nested(1_000, 20, q), (1, 2)),
-    Panel("levels", "Levels of two crossed factors (600 rows)", lambda J: crossed(600, J), (10, 260)),
+    Panel("levels", "Levels of two crossed factors (600 rows)", lambda J: crossed(600, J), (10, 20)),
     Panel("classes", "Groups of ten 0s and 1s (2 effects)", classes, (10, 20)),
 ]
 

@@ -89,9 +89,10 @@ def run(command: list[str], environment: dict[str, str] | None = None) -> tuple[
 
 
 def environment_of(checkout: Path, threads: int | None = 1) -> dict[str, str]:
-    """Of a process that takes the package from a folder."""
+    """Of a process that takes the package from a folder, compiled once as an installed one is."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    kept = {name: value for name, value in os.environ.items() if name not in names}
+    dropped = (*names, "PYTHONDONTWRITEBYTECODE")
+    kept = {name: value for name, value in os.environ.items() if name not in dropped}
     return kept | {"PYTHONPATH": str(checkout)} | ({} if threads is None else dict.fromkeys(names, str(threads)))
 
 

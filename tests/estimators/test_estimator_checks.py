@@ -88,7 +88,7 @@ class GroupedClassifier(ClassifierMixin, Grouped):
 
     def _make(self, n_columns):
         every = " + ".join(f"x{i}" for i in range(n_columns))
-        return MixedModelClassifier(f"{every} + (1 | g)", random_state=self.random_state)
+        return MixedModelClassifier(f"{every} + (1 | g)", draws=250, random_state=self.random_state)
 
 
 def frame_of(X, groups):
@@ -101,7 +101,10 @@ ESTIMATORS = {
     "nuts": MixedModelRegressor(sampler="nuts", random_state=0),
     "groups": GroupedRegressor(random_state=0),
 }
-CLASSIFIERS = {"classes": MixedModelClassifier(random_state=0), "classes, groups": GroupedClassifier(random_state=0)}
+CLASSIFIERS = {
+    "classes": MixedModelClassifier(draws=250, random_state=0),
+    "classes, groups": GroupedClassifier(random_state=0),
+}
 # checks that "groups" cannot pass: why, and what they end with
 EXCEPTED = {
     "check_sample_weight_equivalence_on_dense_data": (
@@ -180,7 +183,7 @@ def test_as_many_checks_run_and_pass_as_are_known(name, at_least, nuts_seeds):
     assert (len(nuts_seeds) > 40) == (name == "nuts")
 
 
-@pytest.mark.slow  # half a second for each fit
+@pytest.mark.slow  # hundreds of fits
 @pytest.mark.filterwarnings("ignore:the common effects .* separate successes from failures:UserWarning")  # they do
 @pytest.mark.filterwarnings("ignore:some columns are not identified by the data:UserWarning")  # 30 columns of 15 rows
 @pytest.mark.parametrize(("name", "may_fail"), [("classes", ()), ("classes, groups", GROUPED_CLASSES)])

@@ -192,12 +192,12 @@ def test_rows_are_left_out_of_repeated_and_of_later_ones():
 
 
 @pytest.mark.slow
-def test_the_sum_is_that_of_fits_without_each_row():
+def test_values_of_rows_and_their_sum_are_those_of_fits_without_each():
     frame = load_cbpp()
     options = {"family": "binomial", "trials": "size", "random_state": 0, "draws": 1000}
     est = MixedModelRegressor("C(period) + (1 | herd)", **options).fit(frame, frame["incidence"])
-    refits = []
-    for row in range(len(frame)):
+    refits, rows = [], np.arange(0, len(frame), 4)
+    for row in rows:
         rest, one = frame.drop(frame.index[row]), frame.iloc[[row]]
         fitted = MixedModelRegressor("C(period) + (1 | herd)", priors=est.priors_, **options)
         eta = fitted.fit(rest, rest["incidence"]).predict_draws(one, kind="linear").values.reshape(1, -1)
@@ -206,7 +206,7 @@ def test_the_sum_is_that_of_fits_without_each_row():
 
     found = est.loo(frame, frame["incidence"])  # whose values ArviZ names by its version
     each = np.asarray(found.loo_i if hasattr(found, "loo_i") else found.elpd_i)
-    assert each.sum() == pytest.approx(np.sum(refits), abs=1.2)
+    assert each[rows].sum() == pytest.approx(np.sum(refits), abs=0.5)
     # what the rows left out had to do with the quadratic approximation of the others is what is missing
-    np.testing.assert_allclose(each, refits, atol=0.4)
+    np.testing.assert_allclose(each[rows], refits, atol=0.4)
     assert np.asarray(found.pareto_k).max() < 0.7
