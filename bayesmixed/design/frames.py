@@ -128,7 +128,6 @@ def require_columns(frame: pd.DataFrame, names: tuple[str, ...], formula: str | 
 def read_response(X: Any, y: Any, column: str | None, name: str) -> Any:
     """Take the given response, or the formula's left-hand column of X."""
     if y is not None:
-        warn_other_order(X, y, "y")
         return y
     if column is None:
         raise ValueError(f"This {name} estimator requires y to be passed, but the target y is None.")
@@ -138,22 +137,6 @@ def read_response(X: Any, y: Any, column: str | None, name: str) -> Any:
         raise FormulaError(f"the formula's response {column!r} is not a column of X; pass y. {meant}".rstrip())
     refuse_repeated(frame.columns, (column,))
     return frame[column]
-
-
-def warn_other_order(X: Any, given: Any, name: str) -> None:
-    """Warn if the rows of `given` have the labels of X's in another order: they are paired by position."""
-    X, given = nw.to_native(X, pass_through=True), nw.to_native(given, pass_through=True)
-    if not (isinstance(X, pd.DataFrame) and isinstance(given, (pd.Series, pd.DataFrame))):
-        return
-    ours, theirs = X.index, given.index
-    if len(ours) != len(theirs) or ours.equals(theirs) or not (ours.is_unique and theirs.is_unique):
-        return
-    if ours.isin(theirs).all():
-        warn(
-            f"the index of {name} has the same labels as that of X in another order, and rows are paired by position, "
-            f"as in scikit-learn. If the labels belong together, pass {name}.loc[X.index]; if the positions do, "
-            f"{name}.to_numpy()."
-        )
 
 
 def unmasked(values: Any) -> Any:

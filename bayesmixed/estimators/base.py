@@ -163,8 +163,7 @@ class MixedModel(Predictions, Summaries, Storage, Display, Increments, BaseEstim
         ConvergenceWarning
             If the draws cannot be trusted yet; names causes and remedies.
         UserWarning
-            If the index of a pandas `y` or `sample_weight` has the labels of X's in another order: rows are paired by
-            position. And for categories, columns or weights that may not be what was meant.
+            For categories, columns or weights that may not be what was meant.
         """
         if isinstance(X, SufficientStatistics):
             if y is not None or sample_weight is not None:

@@ -30,7 +30,6 @@ from bayesmixed.design.frames import (
     row_labels,
     to_pandas,
     unmasked,
-    warn_other_order,
 )
 from bayesmixed.design.spec import Design, DesignSpec
 from bayesmixed.design.summed.checksum import checksum
@@ -211,7 +210,6 @@ def read_weights(X: Any, sample_weight: Any, formula: str | None) -> Any:
         If there is no such column, or if it would be a common effect because there is no formula.
     """
     if not isinstance(sample_weight, str):
-        warn_other_order(X, sample_weight, "sample_weight")
         return unmasked(sample_weight)
     names = column_names(X)
     if sample_weight not in names:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from bayesmixed.design.frames import read_column, refuse_repeated, row_labels, to_pandas, warn_other_order
+from bayesmixed.design.frames import read_column, refuse_repeated, row_labels, to_pandas
 from bayesmixed.design.spec import Design, DesignSpec
 from bayesmixed.estimators.chunked import in_chunks
 from bayesmixed.estimators.inputs import as_frame
@@ -328,7 +328,6 @@ class Predictions:
         if y is None and column is not None and column in frame:
             refuse_repeated(frame.columns, (column,))
             y = None if frame[column].isna().any() else frame[column]
-        warn_other_order(X, y, "y")
         observed = None if y is None else (self._read_response(read_column(y, len(obs))), obs)
         return container(fitted, observed, predictive=responses)
 

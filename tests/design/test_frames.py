@@ -265,7 +265,6 @@ RESPONSES = {
 
 @pytest.mark.parametrize("kind", NUMBERS)
 @pytest.mark.parametrize("response", RESPONSES)
-@pytest.mark.filterwarnings("ignore:the index of y has the same labels")
 def test_all_columns_of_any_kind_and_a_response_by_position(kind, response):
     frame, y = NUMBERS[kind](), RESPONSES[response]()
     weights = y if response == "polars" else Y
