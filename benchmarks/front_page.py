@@ -44,7 +44,7 @@ def headline_table() -> list[list[str]]:
         fastest = "none in time"
         if len(finished):
             name = finished.groupby("library")[FRESH].median().idxmin()
-            fastest = f"{seconds_of(here, name)} ({stack(name, versions())})"
+            fastest = f"{seconds_of(here, name)} ({name})"
         others = [seconds_of(here, name) for name in ESTIMATORS]
         lines.append([problem, seconds_of(here, CONTAINER), fastest, *others])
     return lines
@@ -91,8 +91,9 @@ def measured_on() -> str:
     about, known = json.loads((RESULTS / "peers.json").read_text()), versions()
     packages = {name: name.partition(",")[0].lower() for name in ("bayesmixed", *PEERS) if "," not in name}
     packages["glmmTMB"] = "glmmTMB"
-    named = [f"{name} {known[name][package]}" for name, package in packages.items() if name in known]
-    return f"{about['date']}; {about['machine']}; {', '.join(named)}"
+    named = {name: f"{name} {known[name][package]}" for name, package in packages.items() if name in known}
+    named["Bambi"] = stack("Bambi, nutpie", known).replace(", ", " with ", 1)
+    return f"{about['date']}; {about['machine']}; {'; '.join(named.values())}"
 
 
 def scoreboard_table() -> str:
