@@ -25,4 +25,4 @@ TOLERANCE, NOISE_TOLERANCE = 1e-9, 1e-3  # of the conjugate gradients, relative 
 MAX_ITERATIONS = 2000
 REFITS = 4  # most fits of the centre, each with the ridge that follows from the one before
 
-THINNING = (1, 4)  # sweeps per draw; the next number if the draws so far were not good enough
+THINNING = (1, 4)  # sweeps per draw; the next number in another run if the draws were not good enough

@@ -6,7 +6,7 @@
    sweep draws them once more, together with their sds. A factor that is nested in another is drawn with it
    (`joint.nest`).
 4. Sweeps with frozen proposals (`sweep`, `chains`, `proposal`); if the chains do not agree or have too few effective
-   draws, they run on and are thinned (`run`).
+   draws, the proposals are fitted to them, and a longer run takes their place (`run`).
 
 No matrix of all columns is ever formed, so there is no limit on their number.
 """

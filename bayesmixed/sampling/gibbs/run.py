@@ -1,4 +1,4 @@
-"""The final run: sweeps with frozen proposals until the chains agree and have enough effective draws; and `Draws`."""
+"""The final run, sweeps with frozen proposals; a second one if chains do not agree or say too little; and `Draws`."""
 
 from __future__ import annotations
 
@@ -47,7 +47,9 @@ class Kept:
     means, shared_mean : list of numpy.ndarray of shape (q, J), numpy.ndarray of shape (K - 1,)
         Sums over sweeps of the conditional means, averaged over chains.
     total : int
-        Sweeps so far.
+        Sweeps that the sums are of.
+    dropped : int
+        Sweeps before them.
     """
 
     def __init__(self, chains: Chains, draws: int, kept: int) -> None:
@@ -63,7 +65,13 @@ class Kept:
         self.sweeps = np.empty(draws, dtype=np.int64)
         self.means = [np.zeros((factor.q, factor.J)) for factor in factors]
         self.shared_mean = np.zeros(len(chains.shared))
-        self.total = 0
+        self.total = self.dropped = 0
+
+    def drop(self) -> None:
+        """Begin again: the sweeps so far have served to find better proposals."""
+        self.dropped, self.total = self.dropped + self.total, 0
+        for sums in (*self.means, self.shared_mean):
+            sums[:] = 0.0
 
     def count(self, updates: list[Updated]) -> None:
         """Add a sweep's conditional means."""
@@ -81,24 +89,13 @@ class Kept:
             chains.shared[:, :C],
         )
         self.moved[:, at], self.log_density[:, at] = sampler.moved[:C], sampler.log_density[:C]
-        self.sweeps[at] = self.total
+        self.sweeps[at] = self.dropped + self.total
         for i, factor in enumerate(chains.arrangement.factors):
             b = chains.effects(i)[:, :, :C]
             for k, (e, m) in enumerate(lower(factor.q)):
                 self.squares[i][k, :, at] = (b[e] * b[m]).sum(axis=0)
             if factor.position in self.effects:
                 self.effects[factor.position][:, at] = units.group_effects(factor.position, b).transpose(2, 1, 0)
-
-    def thin(self, every: int) -> int:
-        """Keep one draw in `every`, at the front; returns how many are kept."""
-        arrays = [self.theta, self.s, self.moved, self.log_density, self.shared, self.sweeps, *self.squares]
-        for array in arrays:
-            some = array[..., every - 1 :: every].copy()
-            array[..., : some.shape[-1]] = some
-        for effects in self.effects.values():
-            for to, at in enumerate(range(every - 1, effects.shape[1], every)):
-                effects[:, to] = effects[:, at]
-        return len(self.sweeps) // every
 
 
 @dataclass(frozen=True)
@@ -126,28 +123,27 @@ class Run:
     advance: Callable[[int], None]
 
     def __call__(self, draws: int, kept_chains: int, diagnostics: dict[str, Any]) -> tuple[Draws, Kept]:
-        """Run, and continue while the gates require it.
+        """Run, and once more with better proposals and more sweeps per draw if the gates require it.
 
         Raises
         ------
         SamplerError
             If the draws cannot be trusted; says why.
         """
-        kept, at, iterations = Kept(self.chains, draws, kept_chains), 0, 0
+        kept, iterations = Kept(self.chains, draws, kept_chains), 0
         judged = draws >= MIN_DRAWS  # fewer cannot be judged, and the fit's warning says so
         for thin in THINNING:
-            if at:
+            if kept.total:
                 self._refit(kept)
-                at = kept.thin(thin)
-            while at < draws:
+                kept.drop()
+            for at in range(draws):
                 for _ in range(thin):
                     iterations += self._sweep(kept)
                 kept.store(at, self.chains, self.sampler)
-                at += 1
-            result = self._assemble(kept)
-            result.diagnostics.update(diagnostics, moved=float(kept.moved.mean()), sweeps=kept.total, thinning=thin)
+            result, sweeps = self._assemble(kept), kept.dropped + kept.total
+            result.diagnostics.update(diagnostics, moved=float(kept.moved.mean()), sweeps=sweeps, thinning=thin)
             if self.steps.redraw is not None:
-                result.diagnostics["iterations"] = iterations / kept.total
+                result.diagnostics["iterations"] = iterations / sweeps
             result.diagnostics.update(summary := summarise(result))
             trouble = "; ".join(shortcomings(summary, result))
             if not (judged and trouble):
@@ -157,7 +153,8 @@ class Run:
     def _refit(self, kept: Kept) -> None:
         """Fit the proposals to all draws so far, and freeze them again.
 
-        The warm-up may have missed the tail of an sd towards zero, where chains then get stuck.
+        The warm-up may have missed the tail of an sd towards zero, where chains then get stuck; draws that are stuck
+        are worth few others, so that none of this run is kept.
         """
         arrangement, theta = self.chains.arrangement, kept.theta.reshape(len(kept.theta), -1)
         points = self.steps.points(arrangement, theta, kept.s.ravel())
@@ -169,7 +166,7 @@ class Run:
         sampler.moved = np.zeros(len(chains.s))
         if kept.lazy:
             q, J, C = chains.deviations[-1].shape
-            last = sweep_normals(self.key, kept.total + 1, J, q, C)
+            last = sweep_normals(self.key, kept.dropped + kept.total + 1, J, q, C)
         updates, iterations = sweep(chains, sampler, self.steps, sampler.rng, last)
         self.advance(len(chains.s))
         kept.count(updates)

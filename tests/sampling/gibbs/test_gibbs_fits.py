@@ -146,19 +146,19 @@ def test_auto_goes_on_to_the_dense_sampler_where_the_chains_do_not_agree(data, m
         fit("x + (1 | a) + (1 | b)", *data, draws=50)
 
 
-def test_it_runs_on_where_the_first_draws_say_too_little(data, monkeypatch):
+def test_it_runs_once_more_where_the_first_draws_say_too_little(data, monkeypatch):
     answers = iter([["too little"], []])
     monkeypatch.setattr("bayesmixed.sampling.gibbs.run.shortcomings", lambda *a: next(answers))
     est = fit("x + (1 | a) + (1 | b)", *data, draws=101)
 
     assert est.diagnostics_["thinning"] == 4
-    assert est.diagnostics_["sweeps"] == 101 + 4 * (101 - 25)
+    assert est.diagnostics_["sweeps"] == 101 + 4 * 101
     assert est._posterior.draws.shape == (4, 101)
     kept = est._posterior.draws.values["b_a"]
     assert (np.diff(kept, axis=1) != 0).any(axis=(0, 2, 3)).all()
 
 
-def test_proposals_are_fitted_to_the_first_draws_before_it_runs_on(data, monkeypatch):
+def test_proposals_are_fitted_to_the_first_draws_before_it_runs_once_more(data, monkeypatch):
     answers, fitted = iter([["too little"], []]), []
 
     def spread(points, wider):
