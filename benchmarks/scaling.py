@@ -12,9 +12,10 @@ a separate process, in five series:
 - classes: responses of 0 and 1 in 30 to 10,000 groups of 10 rows, an intercept and a slope in each (transport).
 
 A library that exceeds the time limit, counted from the start of the process, gets no larger sizes in that panel.
-Libraries that compile their model get only the smallest sizes (``--compiled``). The seconds are those of the second fit
-in a process, so that imports at first use do not hide the growth, but of the first fit if a smaller size took more than
-a few seconds, and for libraries that compile. GPBoost has no correlated effects and fits the smaller model.
+Libraries that compile their model get only the smallest sizes (``--compiled``). The seconds are processor seconds, of
+all threads and children, which other work of the machine changes less than wall time; those of the second fit in a
+process, so that imports at first use do not hide the growth, but of the first fit if a smaller size took more than a
+few seconds, and for libraries that compile. GPBoost has no correlated effects and fits the smaller model.
 
 Written to ``benchmarks/output/``: ``scaling.csv`` (a line per run, with both fits) and ``scaling.png``. Printed: the
 seconds, and the exponents: slopes of log seconds on log size over the upper half of the sizes that a library finished.
@@ -156,18 +157,18 @@ def measure(options: argparse.Namespace, panels: list[Panel]) -> pd.DataFrame:
 def tidy(row: dict[str, Any], versions: dict[str, dict[str, str]]) -> dict[str, Any]:
     """A line of the file, from one of the runner."""
     panel, size = row["problem"].split()
-    kept = "run", "status", "note", "fit", "container", "refit", "recontainer", "wall", "limit", "peak_container_mb"
-    measured = {key: row.get(key, np.nan) for key in (*kept, "max_r_hat", "ess_bulk", "ess_tail")}
+    kept = "run", "status", "note", "fit", "refit", "cpu_fit", "cpu_fit_container", "cpu_refit", "cpu_refit_container"
+    kept += "wall", "limit", "peak_container_mb", "max_r_hat", "ess_bulk", "ess_tail"
+    measured = {key: row.get(key, np.nan) for key in kept}
     found = ", ".join(f"{name} {number}" for name, number in versions.get(row["library"], {}).items())
     return {"panel": panel, "size": int(size), "library": row["library"], **measured, "versions": found}
 
 
 def seconds(runs: pd.DataFrame) -> pd.DataFrame:
-    """Median seconds by panel, library and size; ours a second time with the posterior's container."""
-    second = runs["refit"].notna()
-    runs = runs.assign(seconds=runs["refit"].fillna(runs["fit"]))
-    container = runs["recontainer"].where(second, runs["container"])
-    ours = runs.assign(seconds=runs["seconds"] + container, library=CONTAINER)[runs["library"] == OURS]
+    """Median processor seconds by panel, library and size; ours a second time with the posterior's container."""
+    runs = runs.assign(seconds=runs["cpu_refit"].fillna(runs["cpu_fit"]))
+    container = runs["cpu_refit_container"].fillna(runs["cpu_fit_container"])
+    ours = runs.assign(seconds=container, library=CONTAINER)[runs["library"] == OURS]
     both = pd.concat([runs, ours]).dropna(subset="seconds")
     panels, libraries = [panel.name for panel in PANELS], list(STYLE)
     both = both.assign(panel=pd.Categorical(both["panel"], panels), library=pd.Categorical(both["library"], libraries))
@@ -225,7 +226,7 @@ def draw(runs: pd.DataFrame, panels: list[Panel], path: Path) -> None:
         axis.grid(color="0.9", linewidth=0.6)
         axis.spines[["top", "right"]].set_visible(False)
     for axis in axes[:, 0]:
-        axis.set_ylabel("Seconds of a fit")
+        axis.set_ylabel("Processor seconds of a fit")
     for axis in axes.flat[len(panels) :]:
         axis.axis("off")
     handles = [Line2D([], [], label=name.replace("`", ""), markersize=5.5, **STYLE[name]) for name in shown]
