@@ -284,14 +284,7 @@ def as_frame(estimator: Any, X: Any, used: Collection[str] | None, reset: bool |
                 "again: make_pipeline(FunctionTransformer(pd.DataFrame, kw_args={'columns': [...]}), est)."
             )
         if reset:
-            if all(isinstance(name, str) for name in X.columns):
-                if X.columns.is_unique:
-                    _check_feature_names(estimator, X, reset=True)
-                else:  # scikit-learn rejects duplicate names whether they are used or not
-                    estimator.feature_names_in_ = np.array(list(X.columns), dtype=object)
-            else:
-                vars(estimator).pop("feature_names_in_", None)  # of an earlier fit
-            _check_n_features(estimator, X, reset=True)
+            _record_names(estimator, X)
         return X
     names: list[Any] = []
     if isinstance(X, pd.DataFrame):
@@ -313,6 +306,17 @@ def as_frame(estimator: Any, X: Any, used: Collection[str] | None, reset: bool |
     if not names or not all(isinstance(name, str) for name in names):
         names = [f"x{i}" for i in range(X.shape[1])]
     return pd.DataFrame(X, columns=names)
+
+
+def _record_names(estimator: Any, X: pd.DataFrame) -> None:
+    """Record the names and number of X's columns, of which a formula uses some."""
+    vars(estimator).pop("feature_names_in_", None)  # of an earlier fit
+    if all(isinstance(name, str) for name in X.columns):
+        if X.columns.is_unique:
+            _check_feature_names(estimator, X, reset=True)
+        else:  # scikit-learn rejects duplicate names whether they are used or not
+            estimator.feature_names_in_ = np.array(list(X.columns), dtype=object)
+    _check_n_features(estimator, X, reset=True)
 
 
 def _check_other_names(estimator: Any, names: list[Any], reset: bool | None) -> None:
