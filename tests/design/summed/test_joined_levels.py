@@ -42,6 +42,7 @@ def assert_levels_of_all(frame, rows, orders=None):
     assert [part.kind for part in levels.parts] == [part.kind for part in whole.parts]
 
 
+@pytest.mark.filterwarnings("ignore:All labels of")  # of texts that are blanks
 @given(columns_of_labels(24), columns_of_labels(24), parts(24))
 def test_levels_of_parts_are_those_of_all_rows(g, h, rows):
     frame = pd.DataFrame({"g": g, "h": h})
