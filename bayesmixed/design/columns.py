@@ -41,12 +41,23 @@ class UnknownLevelsError(FormulaError):
     """
 
     def __init__(self, component: Component, unknown: list[Any]) -> None:
+        self.component, self.unknown = component, unknown
+        cure = self.other_type or (
+            "A common effect cannot be predicted for a new level; if its levels are a sample from a population, make "
+            f"it a group effect, (1 | {component.name})."
+        )
         super().__init__(
             f"{component.name!r} has levels not seen in fit: {quoted(unknown)} (known levels: "
-            f"{quoted(component.levels or ())}). A common effect cannot be predicted for a new level; if its levels "
-            f"are a sample from a population, make it a group effect, (1 | {component.name})."
+            f"{quoted(component.levels or ())}). {cure}"
         )
-        self.component, self.unknown = component, unknown
+
+    @property
+    def other_type(self) -> str:
+        """What to do if no unknown level has the type of a known one; empty otherwise."""
+        known, found = (sorted(set(map(_type, levels))) for levels in (self.component.levels or (), self.unknown))
+        if {*known} & {*found}:
+            return ""
+        return f"Known are {' and '.join(known)}, these are {' and '.join(found)}: convert the column to one type."
 
 
 @dataclass(frozen=True)
@@ -296,6 +307,10 @@ def _contrast(component: Component, values: np.ndarray) -> np.ndarray:
     if len(unknown):
         raise UnknownLevelsError(component, list(map(plain_level, unknown)))
     return np.array(component.contrasts)[codes]
+
+
+def _type(level: Any) -> str:
+    return "booleans" if isinstance(level, bool) else "texts" if isinstance(level, str) else "numbers"
 
 
 def _codes(component: Component, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

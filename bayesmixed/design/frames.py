@@ -15,6 +15,8 @@ from sklearn.utils.validation import _num_samples, column_or_1d
 from bayesmixed.errors import FormulaError, quoted, warn
 from bayesmixed.formula.names import cure_of_names
 
+_TIMES = ("datetime", "datetime64", "date", "timedelta", "timedelta64", "period")
+
 
 def to_pandas(X: Any, used: Collection[str] | None = None) -> Any:
     """Turn a frame of another library into a pandas DataFrame; anything that is not a frame passes through.
@@ -236,7 +238,10 @@ def as_numbers(column: pd.Series) -> np.ndarray:
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = plain(column.astype(object))
     if not pd.api.types.is_numeric_dtype(column.dtype):
-        raise ValueError(f"y must be numeric, got dtype {column.dtype}; use MixedModelClassifier for classes.")
+        cure = "use MixedModelClassifier for classes"
+        if (kind := pd.api.types.infer_dtype(column)) in _TIMES:
+            cure = f"y holds {kind} values, so convert them, for example to days: (y - start) / pd.Timedelta(days=1)"
+        raise ValueError(f"y must be numeric, got dtype {column.dtype}; {cure}.")
     numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
     if bad := np.count_nonzero(~np.isfinite(numbers)):
         raise ValueError(

@@ -32,7 +32,8 @@ def label_key(label: Any) -> str:
     if isinstance(label, (bool, np.bool_)):
         return f"b:{bool(label)}"
     if isinstance(label, (np.datetime64, pd.Timestamp)):
-        return f"d:{_nanoseconds(label)}"
+        # noon in UTC is not noon on a clock whose zone is unknown
+        return f"{'d' if getattr(label, 'tzinfo', None) is None else 'z'}:{_nanoseconds(label)}"
     if isinstance(label, (int, np.integer)) or (isinstance(label, (float, np.floating)) and float(label).is_integer()):
         return f"i:{int(label)}"
     if isinstance(label, (float, np.floating)):

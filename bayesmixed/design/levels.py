@@ -222,13 +222,17 @@ class FactorLevels:
             return None
         for column, part in zip(self.columns, self.parts, strict=True):
             uniques, dtype = table.labels[column].distinct, table.labels[column].dtype
-            _, kind = canonical(uniques)
+            labels, kind = canonical(uniques)
             if {kind, part.kind} <= {"int", "float"}:
                 continue
-            if kind == part.kind == "str" and (alike := _spelled_alike(uniques, part.labels)):
+            if kind == part.kind == "str" and (alike := spelled_alike(column, uniques, part.labels)):
+                return alike
+            if {kind, part.kind} == {"datetime", "other"} and _have_zones(labels if kind == "other" else part.labels):
+                zone = "dates with a time zone", "dates without one"
+                before, now = zone if part.kind == "other" else zone[::-1]
                 return (
-                    f"All labels of {column!r} are new, yet {alike[0]!r} differs from the fitted label {alike[1]!r} "
-                    "only in how it is written. Write the labels as in fit."
+                    f"All labels of {column!r} are new: fit saw {before}, but the new data hold {now} (dtype {dtype}). "
+                    "Convert the column to the type used in fit."
                 )
             if kind != part.kind and {*map(_reading, uniques)} & {*map(_reading, part.labels)}:
                 return (
@@ -309,14 +313,30 @@ def _reading(label: Any) -> str:
     return {"True": "1", "False": "0"}.get(text, text)
 
 
-def _spelled_alike(labels: np.ndarray, known: np.ndarray) -> tuple[str, str] | None:
-    """A label and a known one that differ only in blanks around them or in a ".0" at the end; None if one is known."""
+def spelled_alike(column: str, labels: np.ndarray, known: np.ndarray) -> str | None:
+    """A sentence about texts of which none is known, and one differs from a known one only in how it is written.
+
+    Such differences are blanks around a label, and ".0" at its end.
+    """
     there = pd.Index(known.astype(object))
     for write in (str, str.strip, lambda text: text.strip().removesuffix(".0"), lambda text: f"{text}.0"):
         written = [write(str(label)) for label in labels]
         if (found := np.flatnonzero(there.get_indexer(pd.Index(written, dtype=object)) >= 0)).size:
-            return None if write is str else (str(labels[found[0]]), written[found[0]])
+            at = found[0]
+            return (
+                None
+                if write is str
+                else (
+                    f"All labels of {column!r} are new, yet {str(labels[at])!r} differs from the earlier label "
+                    f"{written[at]!r} only in how it is written, and is a level of its own. Write both alike."
+                )
+            )
     return None
+
+
+def _have_zones(texts: np.ndarray) -> bool:
+    """Whether labels that became texts are dates with a time zone."""
+    return len(texts) > 0 and all(str(text).endswith("+00:00") for text in texts)
 
 
 def _is_of_kind(label: Any, kind: str) -> bool:

@@ -272,6 +272,8 @@ def as_frame(estimator: Any, X: Any, used: Collection[str] | None, reset: bool |
         True: record X's columns. False: compare them with those of the fit. None: neither.
     """
     require_rows(X)
+    if reset:
+        vars(estimator).pop("_other_names", None)
     X = to_pandas(X, used)
     if used is not None:
         if not isinstance(X, pd.DataFrame):
@@ -282,12 +284,7 @@ def as_frame(estimator: Any, X: Any, used: Collection[str] | None, reset: bool |
                 "again: make_pipeline(FunctionTransformer(pd.DataFrame, kw_args={'columns': [...]}), est)."
             )
         if reset:
-            if all(isinstance(name, str) for name in X.columns):
-                if X.columns.is_unique:
-                    _check_feature_names(estimator, X, reset=True)
-                else:  # scikit-learn rejects duplicate names whether they are used or not
-                    estimator.feature_names_in_ = np.array(list(X.columns), dtype=object)
-            _check_n_features(estimator, X, reset=True)
+            _record_names(estimator, X)
         return X
     names: list[Any] = []
     if isinstance(X, pd.DataFrame):
@@ -303,11 +300,45 @@ def as_frame(estimator: Any, X: Any, used: Collection[str] | None, reset: bool |
     X = unmasked(X)
     rules = {"dtype": np.float64, "ensure_all_finite": False}  # `Table.read` counts NaN by column
     X = check_array(X, **rules) if reset is None else validate_data(estimator, X, reset=reset, **rules)
+    _check_other_names(estimator, names, reset)
     if reset is False:  # scikit-learn compared the names, or warned; the columns are those of fit, in the same order
         names = list(getattr(estimator, "feature_names_in_", []))
     if not names or not all(isinstance(name, str) for name in names):
         names = [f"x{i}" for i in range(X.shape[1])]
     return pd.DataFrame(X, columns=names)
+
+
+def _record_names(estimator: Any, X: pd.DataFrame) -> None:
+    """Record the names and number of X's columns, of which a formula uses some."""
+    vars(estimator).pop("feature_names_in_", None)  # of an earlier fit
+    if all(isinstance(name, str) for name in X.columns):
+        if X.columns.is_unique:
+            _check_feature_names(estimator, X, reset=True)
+        else:  # scikit-learn rejects duplicate names whether they are used or not
+            estimator.feature_names_in_ = np.array(list(X.columns), dtype=object)
+    _check_n_features(estimator, X, reset=True)
+
+
+def _check_other_names(estimator: Any, names: list[Any], reset: bool | None) -> None:
+    """Record names that are not text, of which scikit-learn keeps none, or compare them with those of the fit.
+
+    Raises
+    ------
+    ValueError
+        For other names, or another order.
+    """
+    if not names or all(isinstance(name, str) for name in names):
+        return
+    found = tuple(map(str, names))
+    if reset:
+        estimator._other_names = found
+    elif reset is False and (fitted := vars(estimator).get("_other_names", found)) != found:
+        at = next(i for i, (old, new) in enumerate(zip(fitted, found, strict=True)) if old != new)
+        raise ValueError(
+            f"without a formula, the columns of X must be those of fit, in the same order, but column {at} was called "
+            f"{fitted[at]!r} in fit and is called {found[at]!r} now. Put the columns in the order of fit; if they are "
+            "the same under other names, pass X.to_numpy()."
+        )
 
 
 def _refuse_leak(parsed: ParsedFormula | None, frame: pd.DataFrame, y: Any) -> None:

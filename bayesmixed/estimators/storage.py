@@ -81,6 +81,7 @@ class Storage:
         if params.get("classes") is not None:  # only labels: a file cannot hold an Index, or a range with a step
             params["classes"] = check_given(params["classes"])
         names = getattr(self, "feature_names_in_", None)
+        names = vars(self).get("_other_names") if names is None else list(names)  # a tuple, or a list
         tree = {
             "params": params,
             "family": posterior.family,
@@ -91,7 +92,7 @@ class Storage:
             "rows": self._rows,
             "statistics": None if self._summed is None else self._summed.total.state,
             "n_features_in": self.n_features_in_,
-            "feature_names_in": None if names is None else list(names),
+            "feature_names_in": names,
         }
         archive.write(path, type(self).__name__, tree)
 
@@ -111,8 +112,10 @@ def restore(cls: type[_Estimator], tree: dict[str, Any]) -> _Estimator:
     """
     est: Any = cls(**tree["params"])
     est.n_features_in_ = tree["n_features_in"]
-    if tree["feature_names_in"] is not None:
-        est.feature_names_in_ = np.array(tree["feature_names_in"], dtype=object)
+    if isinstance(names := tree["feature_names_in"], tuple):  # texts of names that are not text
+        est._other_names = names
+    elif names is not None:
+        est.feature_names_in_ = np.array(names, dtype=object)
     model = Model(DesignSpec.from_state(tree["spec"]), tree["family"], tree["priors"])
     summed = None if tree["statistics"] is None else Summed.from_state(tree["statistics"])
     posterior = Posterior(model, tree["draws"], tree["seed"])

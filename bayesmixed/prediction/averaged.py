@@ -29,8 +29,9 @@ def averaged_mean(predictors: Predictors) -> np.ndarray:
     family, every = predictors.posterior.family, predictors.every
     result, widest, spread = np.empty(predictors.design.n_rows), None, 1.0
     for rows in predictors.chunks(len(every)):
-        mu = _integrated(predictors, rows, family.mean, family.marginal_mean)
-        result[rows] = mu.mean(axis=1)
+        with np.errstate(over="ignore"):  # a mean beyond the largest double is infinite, and warned of below
+            mu = _integrated(predictors, rows, family.mean, family.marginal_mean)
+            result[rows] = mu.mean(axis=1)
         with np.errstate(invalid="ignore"):  # for rows without a prediction
             wide = np.nan_to_num(mu.max(axis=1) / result[rows], nan=0.0)  # means dominated by their largest draw
         wide[np.isinf(result[rows])] = np.inf
@@ -80,6 +81,9 @@ def averaged_deviation(predictors: Predictors) -> np.ndarray:
     family, every = predictors.posterior.family, predictors.every
     for rows in predictors.chunks(len(every)):
         eta, auxiliary = predictors.at(rows, every, "drawn"), predictors.auxiliary(rows, every)
-        variance = family.mean(eta, **auxiliary).var(axis=1) + family.variance(eta, **auxiliary).mean(axis=1)
+        with np.errstate(over="ignore", invalid="ignore"):  # infinite means have no variance about their mean
+            mu = family.mean(eta, **auxiliary)
+            variance = mu.var(axis=1) + family.variance(eta, **auxiliary).mean(axis=1)
+        variance[np.isinf(mu).any(axis=1)] = np.inf
         result[rows] = np.sqrt(variance)
     return result

@@ -112,6 +112,7 @@ def _read(user: Mapping[str, Any], design: Named, family: Family) -> Priors:
                 f"prior {key!r} is ambiguous; for the common effect write priors={{'beta': {{{key!r}: ...}}}}."
             )
         if key in ("Intercept", "thresholds", f"thresholds[{family.threshold}]") and family.threshold:
+            _refuse_second(intercept is not None, f"thresholds[{family.threshold}]")
             intercept = _of_threshold(key, value, family)
         elif key == "Intercept" and design.has_intercept:
             intercept = _prior(key, value)
@@ -122,9 +123,12 @@ def _read(user: Mapping[str, Any], design: Named, family: Family) -> Priors:
         elif key.startswith("sd_") and key[3:] in group_sd:
             _set_sds(group_sd[key[3:]], key, value, effects[key[3:]])
         elif key in family.auxiliary:
+            _refuse_second(key in auxiliary, key)
             auxiliary[key] = _prior(key, value, positive=True)
         elif own := _entries(family).get(key):
-            auxiliary |= _by_entry(key, value, own)
+            for entry, prior in _by_entry(key, value, own).items():
+                _refuse_second(entry in auxiliary, entry)
+                auxiliary[entry] = prior
         else:
             _set_common(common, key, value, design, family)
     return Priors(intercept, common, group_sd, {}, auxiliary)
@@ -233,8 +237,7 @@ def _set_common(common: dict[str, Prior], name: str, value: Any, design: Named, 
             f"unknown prior {name!r}; valid names: {quoted([*_names(design, family), *terms], at_most=50)}."
         )
     for label in labels:
-        if label in common:
-            raise PriorError(f"the common effect {label!r} has two priors; keep only one of the entries that name it.")
+        _refuse_second(label in common, label)
         common[label] = _prior(label, value)
 
 
@@ -243,7 +246,14 @@ def _set_sds(sds: dict[str, Prior], key: str, value: Any, effects: tuple[str, ..
     for effect, prior in by_effect.items():
         if effect not in effects:
             raise PriorError(f"prior {key!r} names the effect {effect!r}, but the effects are {quoted(effects)}.")
+        _refuse_second(effect in sds, f"{key}[{effect}]")
         sds[effect] = _prior(f"{key}[{effect}]", prior, positive=True)
+
+
+def _refuse_second(given: bool, name: str) -> None:
+    """Reject two entries for one parameter: which counts would depend on their order."""
+    if given:
+        raise PriorError(f"{name!r} has two priors; keep only one of the entries that name it.")
 
 
 def _prior(name: str, value: Any, positive: bool = False) -> Prior:

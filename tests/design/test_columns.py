@@ -384,7 +384,7 @@ def test_the_order_of_categories_is_not_taken_for_that_of_their_text(comparison,
         ("C(n)", {"n": "1"}, r"'C\(n\)' has levels not seen in fit: '1' \(known levels: 0, 1, 2\)"),
         ("k:x", {"k": ""}, "'k' has levels not seen in fit: ''"),
         ("T(k, 'b')", {"k": "B"}, "levels not seen in fit: 'B'"),
-        ("k", {"k": 1}, "'k' has levels not seen in fit: 1"),
+        ("k", {"k": 1}, "'k' has levels not seen in fit: 1 .* Known are texts, these are numbers: convert"),
     ],
 )
 def test_a_new_level_of_a_common_effect_is_refused(formula, new, message, frame):

@@ -14,6 +14,7 @@ from bayesmixed.errors import FormulaError
 from helpers.twins import code_by_dict
 
 DAY = np.datetime64("2024-01-01", "ns")
+ZONED = pd.to_datetime(["2024-01-01", "2024-02-01"], utc=True)
 # spellings of one label per row; labels of different rows differ
 EQUAL_LABELS = [
     [308, 308.0, np.int64(308), np.uint8(52) + np.int64(256), np.float32(308)],
@@ -28,6 +29,7 @@ EQUAL_LABELS = [
     ["i:1"],
     ["b:True"],
     [DAY, np.datetime64("2024-01-01", "D"), pd.Timestamp("2024-01-01")],
+    [pd.Timestamp("2024-01-01", tz="UTC"), pd.Timestamp("2024-01-01 09:00", tz="Asia/Tokyo")],
     [np.datetime64("2024-01-02", "ns")],
     ["2024-01-01"],
     [("a", 1), ("a", 1.0), (np.str_("a"), np.int64(1))],
@@ -384,9 +386,11 @@ def test_the_state_of_a_factor_survives_json():
         (["308", "309"], [b"308", b"1"], "fit saw str labels, but the new data hold other labels"),
         (pd.to_datetime(["2024-01-01", "2024-02-01"]), ["2024-01-01"] * 2, "fit saw datetime labels, but"),
         (["2024-01-01", "2024-02-01"], pd.to_datetime(["2024-01-01"] * 2), "fit saw str labels, but"),
-        (["308", "309"], ["308.0", "310.0"], "'308.0' differs from the fitted label '308' only in how it is written"),
-        (["308.0", "309.0"], ["308", "310"], "'308' differs from the fitted label '308.0' only in how"),
-        (["a", "b"], ["c", " b"], "' b' differs from the fitted label 'b' only in how it is written"),
+        (ZONED, ZONED.tz_localize(None), "fit saw dates with a time zone, but the new data hold dates without one"),
+        (ZONED.tz_localize(None), ZONED, "fit saw dates without one, but the new data hold dates with a time zone"),
+        (["308", "309"], ["308.0", "310.0"], "'308.0' differs from the earlier label '308' only in how it is written"),
+        (["308.0", "309.0"], ["308", "310"], "'308' differs from the earlier label '308.0' only in how"),
+        (["a", "b"], ["c", " b"], "' b' differs from the earlier label 'b' only in how it is written"),
     ],
 )
 def test_labels_new_by_their_type_alone_are_explained(fitted, new, message):

@@ -1,5 +1,6 @@
 """Data that no model can be fitted to are refused before anything is sampled."""
 
+import datetime
 import warnings
 
 import numpy as np
@@ -76,7 +77,13 @@ def test_a_boolean_response_is_zero_and_one():
         (["1", "2", "3"], "y must be numeric, got dtype"),
         ([1, "a", 3], "y must be numeric, got dtype"),
         (pd.Series(["a", "b", "a"], dtype="category"), "y must be numeric"),
-        (pd.to_datetime(["2024-01-01"] * 3), "y must be numeric, got dtype datetime64"),
+        (pd.to_datetime(["2024-01-01"] * 3), r"y must be numeric, got dtype datetime64.* convert them, for example"),
+        (pd.to_datetime(["2024-01-01"] * 3, utc=True), "y holds datetime64 values, so convert them"),
+        (
+            [datetime.date(2024, 1, day) for day in (1, 2, 3)],
+            "y holds date values, so convert them, for example to days",
+        ),
+        (pd.to_timedelta([1, 2, 3]), "y holds timedelta64 values, so convert them, for example to days"),
         ([1j, 2, 3], "Complex data not supported"),
         ([1, np.nan, np.nan], "y contains NaN or infinity in 2 of 3 rows; drop these rows or impute"),
         ([1, None, 3], "y contains NaN or infinity in 1 of 3 rows"),

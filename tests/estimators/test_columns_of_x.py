@@ -96,6 +96,36 @@ def test_the_cure_of_numbered_columns_works():
     np.testing.assert_array_equal(make("`0` + (`0` | `1`)").fit(frame, Y).predict(frame), expected)
 
 
+NUMBERED = pd.DataFrame(np.random.default_rng(0).normal(size=(180, 3)))
+
+
+@pytest.mark.parametrize("names", [[0, 1, 2], pd.date_range("2024-01-01", periods=3), [("a", 1), ("a", 2), ("b", 1)]])
+@pytest.mark.parametrize("stored", [False, True])
+def test_columns_that_are_no_text_have_to_be_those_of_fit(names, stored, tmp_path):
+    """scikit-learn keeps only names that are text, and would take these by position."""
+    frame = NUMBERED.set_axis(names, axis=1)
+    est = make(None).fit(frame, Y)
+    if stored:
+        est.save(tmp_path / "numbered.bm")
+        est = load(tmp_path / "numbered.bm")
+    expected = est.predict(frame)
+
+    assert not hasattr(est, "feature_names_in_")
+    np.testing.assert_array_equal(est.predict(frame.to_numpy()), expected)
+    for use in (est.predict, lambda X: est.score(X, Y), lambda X: est.condition(X, Y), lambda X: est.partial_fit(X, Y)):
+        with pytest.raises(ValueError, match=r"column 0 was called .* in fit and is called .* now\. Put the columns"):
+            use(frame.iloc[:, [1, 0, 2]])
+    est.fit(NUMBERED.set_axis([5, 6, 7], axis=1), Y)
+    np.testing.assert_array_equal(est.predict(NUMBERED.to_numpy()), expected)
+
+
+def test_names_of_an_earlier_fit_are_forgotten():
+    est = make().fit(DATA, Y)
+    est.fit(DATA.rename(columns={"Reaction": 0}), Y)
+
+    assert not hasattr(est, "feature_names_in_")
+
+
 def test_new_rows_without_a_quoted_column_are_told_of_it():
     est = make().fit(DATA, Y)
 

@@ -991,5 +991,5 @@ def test_labels_that_are_new_only_by_how_they_are_written_are_named():
     est = fit("x + (1 | g)", FRAME.assign(g="s" + FRAME["school"].astype(str)), draws=100)
     frame, y = further(g=["s0 ", "s1 ", "s0 ", "s1 ", "s1 ", "s0 "])
 
-    with pytest.warns(UserWarning, match="'s0 ' differs from the fitted label 's0' only in how it is written"):
+    with pytest.warns(UserWarning, match="'s0 ' differs from the earlier label 's0' only in how it is written"):
         est.condition(frame, y)

@@ -236,6 +236,9 @@ def test_a_users_priors_of_the_gaps_are_one_for_all_or_one_for_each():
         ({"thresholds[none|little]": Normal()}, "unknown prior 'thresholds.none|little.'; valid names: 'thresholds'"),
         ({"gaps": {"all": LogNormal()}}, "prior 'gaps' names 'all', but its entries are 'little', 'some', 'much'"),
         ({"gaps": Normal()}, r"prior of 'gaps\[little\]' must have positive support"),
+        ({"gaps": LogNormal(), "gaps[some]": LogNormal(1)}, r"'gaps\[some\]' has two priors"),
+        ({"gaps[some]": LogNormal(), "gaps": LogNormal(1)}, r"'gaps\[some\]' has two priors"),
+        ({"thresholds": Normal(), "thresholds[some|much]": Normal(1)}, "has two priors"),
         (
             {"thresholds[some|much] at x = 3": Normal()},
             r"names a place.*replace\(est.priors_, intercept=Normal\(...\), the prior of the negated threshold",

@@ -40,6 +40,20 @@ def test_a_row_among_many_is_predicted_as_it_is_alone(counts, mode):
         np.testing.assert_allclose(together[at], alone[0], rtol=1e-12)
 
 
+def test_means_that_overflow_are_infinite_with_one_warning(counts):
+    """NumPy's own warning would say nothing of predictions, and the deviation be NaN."""
+    far = FRAME.head(3).assign(x=[0, 5000, 1])
+
+    with pytest.warns(UserWarning, match="a predicted mean is inf") as caught:
+        mean = counts.predict(far)
+    assert len(caught) == 1
+    assert np.isfinite(mean).tolist() == [True, False, True]
+    with pytest.warns(UserWarning, match="a predicted mean is inf|standard deviation is infinite") as caught:
+        _, std = counts.predict(far, return_std=True)
+    assert len(caught) == 2
+    assert np.isfinite(std).tolist() == [True, False, True]
+
+
 @pytest.mark.parametrize(("mode", "distinct"), [("sample", 80 + 10), ("zero", 80 + 10), ("donor", 80 + 40)])
 def test_groups_that_are_new_are_one_where_none_is_drawn(counts, mode, distinct):
     rows = pd.concat([repeated(seed) for seed in range(6)], ignore_index=True)

@@ -170,6 +170,8 @@ def test_one_prior_serves_all_effects_and_terms():
         ({"Days": 3}, "prior of 'Days' must be a distribution such as Normal, got 3"),
         ({"Days": Normal}, "prior of 'Days' must be a distribution such as Normal"),
         ({"beta": Normal(), "Days": Normal()}, "'Days' has two priors"),
+        ({"sd_Subject": HalfNormal(), "sd_Subject[Days]": HalfNormal(2)}, r"'sd_Subject\[Days\]' has two priors"),
+        ({"sd_Subject[Days]": HalfNormal(2), "sd_Subject": {"Days": HalfNormal()}}, "has two priors"),
         ([Normal()], "priors must be a dict"),
         ({1: Normal()}, "the keys of priors must be names, got 1"),
     ],

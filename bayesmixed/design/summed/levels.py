@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from bayesmixed.design.labels import Labels
-from bayesmixed.design.levels import ColumnLevels, FactorLevels
-from bayesmixed.errors import FormulaError, quoted
+from bayesmixed.design.levels import ColumnLevels, FactorLevels, spelled_alike
+from bayesmixed.errors import FormulaError, quoted, warn
 
 Orders = Mapping[str, np.ndarray]
 _EXACT = 2**53  # up to here, every integer is a float
@@ -31,6 +31,11 @@ def joined(a: FactorLevels, b: FactorLevels, orders: Orders) -> tuple[FactorLeve
     ------
     FormulaError
         If the labels of a column are not of one type.
+
+    Warns
+    -----
+    UserWarning
+        If all labels of one set are new to the other, and one of them only by how it is written.
     """
     parts, places = [], []
     for column, mine, theirs in zip(a.columns, a.parts, b.parts, strict=True):
@@ -119,6 +124,11 @@ def _join(
     if np.array_equal(a.labels, b.labels):
         return replace(a, kind=kind), np.arange(len(a.labels)), np.arange(len(a.labels))
     mine, theirs = (own.labels.astype(np.result_type(a.labels, b.labels), copy=False) for own in (a, b))
+    if kind == "str" and (_odd(a.labels) or _odd(b.labels)):
+        for new, known in ((b, a), (a, b)):
+            if alike := spelled_alike(column, new.labels, known.labels):
+                warn(alike)
+                break
     if order is None and _is_sorted(mine) and _is_sorted(theirs):
         labels, place, other = _merged(mine, theirs)
         return ColumnLevels(labels, kind), place, other
@@ -127,6 +137,11 @@ def _join(
         every = every[np.argsort(pd.Index(order).get_indexer(pd.Index(every)), kind="stable")]
     index = pd.Index(every)
     return ColumnLevels(every, kind), index.get_indexer(pd.Index(mine)), index.get_indexer(pd.Index(theirs))
+
+
+def _odd(texts: np.ndarray) -> bool:
+    """Whether a text is written in a way that `spelled_alike` considers; without one, two sets cannot be alike."""
+    return bool(np.any(np.strings.endswith(texts, ".0") | (np.strings.strip(texts) != texts)))
 
 
 def _kind(a: ColumnLevels, b: ColumnLevels, column: str) -> str:

@@ -20,6 +20,7 @@ from bayesmixed.design.table import Table
 from bayesmixed.errors import quoted
 from bayesmixed.families.base import Family
 from bayesmixed.formula.parse import ParsedFormula, parse, terms_by_factor
+from bayesmixed.formula.terms import Component
 
 
 @dataclass(frozen=True, eq=False)
@@ -340,16 +341,26 @@ def differences(a: Summed, b: Summed) -> str:
             continue
         for term, other in zip(mine.terms, theirs.terms, strict=False):
             for c, d in zip(term, other, strict=False):
-                if c.levels != d.levels:
-                    return (
-                        f"the category {c.name!r} has levels {quoted(c.levels or ())} in one and "
-                        f"{quoted(d.levels or ())} in the other. State all of them, "
-                        f"categories={{{c.variables[0]!r}: [...]}}, or pass the other statistics as like=."
-                    )
                 if c != d:
-                    return (
-                        f"{c.name!r} has learned different values from the rows of each. Pass the other statistics as "
-                        "like=, so that one part's values are used for all."
-                    )
+                    return _different(c, d)
         return f"one has columns {quoted(mine.names)}, the other {quoted(theirs.names)}."
     return ""
+
+
+def _different(c: Component, d: Component) -> str:
+    """How two components of a term at the same place differ, and what to do."""
+    if c.name == d.name and c.kind != d.kind:
+        return (
+            f"{c.name!r} is {c.kind} in one and {d.kind} in the other. Convert the column to one type, or write "
+            f"C({c.name}) if it is a category."
+        )
+    if c.levels != d.levels:
+        return (
+            f"the category {c.name!r} has levels {quoted(c.levels or ())} in one and {quoted(d.levels or ())} in the "
+            f"other. State all of them, categories={{{c.variables[0]!r}: [...]}}, or pass the other statistics as "
+            "like=."
+        )
+    return (
+        f"{c.name!r} has learned different values from the rows of each. Pass the other statistics as like=, so that "
+        "one part's values are used for all."
+    )

@@ -72,11 +72,14 @@ def summed(
         except UnknownLevelsError as error:
             levels = list(error.component.levels or ())
             name = next(name for name in error.component.variables if name in table.columns)  # not a contrast's
+            cure = error.other_type or (
+                f"State all levels before the first part, categories={{{name!r}: [...]}}, or make the column a "
+                "Categorical with all categories; if they are a sample from a population, make it a group effect, "
+                f"(1 | {name})."
+            )
             raise FormulaError(
                 f"{error.component.name!r} has levels that the first rows did not have: {quoted(error.unknown)} (known "
-                f"levels: {quoted(levels)}; a fit keeps only levels that its rows have). State all levels before the "
-                f"first part, categories={{{name!r}: [...]}}, or make the column a Categorical with all categories; if "
-                f"they are a sample from a population, make it a group effect, (1 | {name})."
+                f"levels: {quoted(levels)}; a fit keeps only levels that its rows have). {cure}"
             ) from None
     check_units(design)
     return kind.of_rows(spec, design, table, family)

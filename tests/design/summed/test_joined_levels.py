@@ -42,6 +42,7 @@ def assert_levels_of_all(frame, rows, orders=None):
     assert [part.kind for part in levels.parts] == [part.kind for part in whole.parts]
 
 
+@pytest.mark.filterwarnings("ignore:All labels of")  # of texts that are blanks
 @given(columns_of_labels(24), columns_of_labels(24), parts(24))
 def test_levels_of_parts_are_those_of_all_rows(g, h, rows):
     frame = pd.DataFrame({"g": g, "h": h})
@@ -81,6 +82,25 @@ def test_labels_of_different_types_are_refused():
     a, b = (learned(pd.DataFrame({"g": values}))[0] for values in ([1, 2], ["1", "2"]))
     with pytest.raises(FormulaError, match=r"column 'g' holds int labels in one part \(such as '1'\) and str"):
         joined(a, b, {})
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("12", ["1.0", "3.0"]), ("ab", ["a ", "c"]), ([" a"], "ab"), ("1", ["1 "])]
+)
+def test_labels_that_are_new_only_by_how_they_are_written_are_named(first, second):
+    """One level would count as two, each with a part of its rows."""
+    a, b = (learned(pd.DataFrame({"g": list(values)}))[0] for values in (first, second))
+    for one, other in ((a, b), (b, a)):
+        with pytest.warns(UserWarning, match="differs from the earlier label .* only in how it is written"):
+            joined(one, other, {})
+
+
+@pytest.mark.parametrize(("first", "second"), [("ab", "cd"), (["1.0", "2.0"], ["3.0"]), (["1", "1.0"], ["1.0"])])
+def test_labels_of_their_own_are_joined_in_silence(first, second):
+    """Warnings are errors here."""
+    a, b = (learned(pd.DataFrame({"g": list(values)}))[0] for values in (first, second))
+
+    joined(a, b, {})
 
 
 def test_levels_of_two_columns_with_one_text_are_refused_when_they_meet():

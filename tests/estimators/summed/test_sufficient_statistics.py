@@ -463,3 +463,25 @@ def test_a_disk_that_fills_while_a_file_is_closed_leaves_no_part_of_it(tmp_path)
         signal.signal(signal.SIGXFSZ, ignored)
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.bms"]
+
+
+def test_parts_in_which_a_column_is_text_or_a_number_are_refused():
+    texts = FRAME.assign(x=np.where(FRAME["x"] > 0, "high", "low"))
+    a, b = (SufficientStatistics.of("y ~ x", frame) for frame in (FRAME, texts))
+
+    with pytest.raises(ValueError, match="'x' is numeric in one and categoric in the other"):
+        a + b
+
+
+def test_a_category_of_booleans_that_becomes_a_number_is_named_with_the_cure():
+    booleans, numbers = (FRAME.assign(x=values) for values in (FRAME["x"] > 0, 2.5))
+    first = SufficientStatistics.of("y ~ C(x)", booleans)
+
+    for use in (
+        lambda: SufficientStatistics.of("y ~ C(x)", [booleans, numbers]),
+        lambda: first.of("y ~ C(x)", numbers, like=first),
+    ):
+        with pytest.raises(
+            FormulaError, match=r"known levels: False, True.* Known are booleans, these are numbers: conv"
+        ):
+            use()
