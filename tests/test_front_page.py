@@ -51,6 +51,13 @@ def test_calibration_is_as_the_readme_says():
         assert (table["replications"] == replications).all()
 
 
+def test_all_calibration_is_as_the_readme_says():
+    table = pd.read_csv(ROOT / "benchmarks/results/calibration_overview.csv")
+    counted = f"{table['outside'].sum()} of {table['quantities'].sum()} quantities"
+
+    assert f"{counted} leave their 95 % band, where {table['expected'].sum():.1f}" in " ".join(read("README.md").split())
+
+
 def test_files_that_have_to_repeat_the_version_agree_with_the_package():
     version = bayesmixed.__version__
 
