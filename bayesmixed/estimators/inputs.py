@@ -99,7 +99,10 @@ def learn(estimator: Any, X: Any, y: Any, sample_weight: Any, reset: bool | None
     parsed = read_formula(estimator.formula, X)
     trials, (frame, column, weights, obs) = read_rows(estimator, parsed, family, (X, y, sample_weight), reset)
     check_size(column)
+    name = _name(y)
     family, y = estimator._learn_response(family, column)
+    if parsed is not None:
+        _refuse_leak(parsed, frame, name, column)
     frame = declared(frame, estimator.categories)
     if parsed is None:
         resolve_group_prior(estimator.group_prior, ())
@@ -163,7 +166,8 @@ def read_rows(
     trials = _trials(estimator.trials, parsed, family)
     used = None if parsed is None else tuple(name for name in (*parsed.columns, parsed.response, trials) if name)
     frame = as_frame(estimator, X, used, reset)
-    _refuse_leak(parsed, frame, y)
+    if parsed is None and (name := _name(y)) in list(frame.columns):
+        raise FormulaError(f"X has a column {name!r}, the name of y: the response would predict itself. Drop it.")
     y = read_response(X, y, None if parsed is None else parsed.response, type(estimator).__name__)
     weights = read_weights(X, sample_weight, estimator.formula)
     return trials, rows_that_count(row_labels(X), frame, y, weights)
@@ -341,22 +345,19 @@ def _check_other_names(estimator: Any, names: list[Any], reset: bool | None) -> 
         )
 
 
-def _refuse_leak(parsed: ParsedFormula | None, frame: pd.DataFrame, y: Any) -> None:
-    """Reject a given response that is among the columns from which it would be predicted.
+def _refuse_leak(parsed: ParsedFormula, frame: pd.DataFrame, name: Any, y: pd.Series) -> None:
+    """Reject a response that was passed as y and is among the columns that the formula uses.
 
-    Without a formula the name decides; with one, which may use an earlier value of the response, the values do, too.
+    The name alone does not decide: a formula may use an earlier value of the response.
 
     Raises
     ------
     FormulaError
     """
-    name = _name(y)
-    if parsed is None and name in list(frame.columns):
-        raise FormulaError(f"X has a column {name!r}, the name of y: the response would predict itself. Drop it.")
-    if parsed is None or name not in parsed.columns or list(frame.columns).count(name) != 1:
+    if name not in parsed.columns or list(frame.columns).count(name) != 1:
         return
-    column, given = (pd.Series(np.asarray(values).ravel()) for values in (frame[name], to_pandas(y)))
-    if len(column) == len(given) and column.eq(given).eq(True).all():  # a missing value is equal to none
+    used = pd.Series(np.asarray(frame[name]))
+    if used.eq(pd.Series(np.asarray(y))).eq(True).all():  # a missing value is equal to none
         raise FormulaError(f"the formula uses {name!r}, which is y: the response would explain itself. Drop the term.")
 
 
