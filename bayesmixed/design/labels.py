@@ -11,6 +11,7 @@ import pandas as pd
 
 from bayesmixed.errors import FormulaError
 
+EXACT = 2**53  # from here on, several integers are one float
 SCALARS = (bool, int, float, str, np.number, np.bool_, np.datetime64, pd.Timestamp)
 
 

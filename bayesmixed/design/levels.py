@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayesmixed.design.labels import SCALARS, Labels, label_key
+from bayesmixed.design.labels import EXACT, SCALARS, Labels, label_key
 from bayesmixed.design.table import Table
 from bayesmixed.errors import FormulaError, quoted
 
 State = dict[str, Any]
 _INT64 = np.iinfo(np.int64)
-_EXACT = 2**53  # from here on, several integers are one float
 
 
 @dataclass(frozen=True)
@@ -295,7 +294,7 @@ def _refuse_inexact(labels: np.ndarray, kind: str, column: str) -> None:
     ------
     FormulaError
     """
-    if kind == "float" and np.any(large := np.isfinite(labels) & (np.abs(labels) >= _EXACT)):
+    if kind == "float" and np.any(large := np.isfinite(labels) & (np.abs(labels) >= EXACT)):
         raise FormulaError(
             f"column {column!r} holds labels of groups as floats, which cannot distinguish integers as large as "
             f"{int(labels[large][0])}: different groups would be one. Read the column as integers (the dtype 'Int64' "
@@ -322,14 +321,12 @@ def spelled_alike(column: str, labels: np.ndarray, known: np.ndarray) -> str | N
     for write in (str, str.strip, lambda text: text.strip().removesuffix(".0"), lambda text: f"{text}.0"):
         written = [write(str(label)) for label in labels]
         if (found := np.flatnonzero(there.get_indexer(pd.Index(written, dtype=object)) >= 0)).size:
+            if write is str:
+                return None
             at = found[0]
             return (
-                None
-                if write is str
-                else (
-                    f"All labels of {column!r} are new, yet {str(labels[at])!r} differs from the earlier label "
-                    f"{written[at]!r} only in how it is written, and is a level of its own. Write both alike."
-                )
+                f"All labels of {column!r} are new, yet {str(labels[at])!r} differs from the earlier label "
+                f"{written[at]!r} only in how it is written, and is a level of its own. Write both alike."
             )
     return None
 
@@ -343,7 +340,7 @@ def _is_of_kind(label: Any, kind: str) -> bool:
     """Whether a label may be a level of a column of this kind; a number has to be whole, as in fit."""
     if kind in ("int", "float"):
         whole = isinstance(label, (int, float)) and not isinstance(label, bool) and float(label).is_integer()
-        return whole and (_INT64.min <= label <= _INT64.max if kind == "int" else abs(label) < _EXACT)
+        return whole and (_INT64.min <= label <= _INT64.max if kind == "int" else abs(label) < EXACT)
     return isinstance(label, {"bool": bool, "datetime": np.datetime64}.get(kind, str))
 
 

@@ -270,7 +270,7 @@ class MixedModel(Predictions, Summaries, Storage, Display, Increments, BaseEstim
         check_is_fitted(self)
         require_rows(X, "condition")
         frame = as_frame(self, X, self.design_spec_.columns, reset=False)
-        y = read_response(X, y, self.design_spec_.response, type(self).__name__)
+        y = read_response(frame, y, self.design_spec_.response, type(self).__name__)
         obs, weights = row_labels(X, start=self._rows.n_rows), read_weights(X, sample_weight, self.design_spec_.formula)
         frame, column, weights, obs = rows_that_count(obs, frame, y, weights)
         response = self._read_response(column)

@@ -168,7 +168,7 @@ def read_rows(
     frame = as_frame(estimator, X, used, reset)
     if parsed is None and (name := _name(y)) in list(frame.columns):
         raise FormulaError(f"X has a column {name!r}, the name of y: the response would predict itself. Drop it.")
-    y = read_response(X, y, None if parsed is None else parsed.response, type(estimator).__name__)
+    y = read_response(frame, y, None if parsed is None else parsed.response, type(estimator).__name__)
     weights = read_weights(X, sample_weight, estimator.formula)
     return trials, rows_that_count(row_labels(X), frame, y, weights)
 
@@ -199,7 +199,7 @@ def fitted_rows(estimator: Any, X: Any, y: Any, sample_weight: Any) -> tuple[Des
     """
     spec = estimator.design_spec_
     frame = as_frame(estimator, X, spec.columns, reset=False)
-    y = read_response(X, y, spec.response, type(estimator).__name__)
+    y = read_response(frame, y, spec.response, type(estimator).__name__)
     weights = read_weights(X, sample_weight, spec.formula)
     frame, column, weights, obs = rows_that_count(row_labels(X), frame, y, weights)
     return spec.evaluate(spec.read(frame, y=estimator._read_response(column), weights=weights)), obs

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
+from bayesmixed.design.labels import EXACT
 from bayesmixed.errors import quoted
 
 Labels = tuple[Any, ...]  # of str, bool, int or float, all of one kind
-_EXACT = 2**53  # from here on, several integers are one float
 MAX_UNSTATED = 20  # most distinct numbers taken as classes without being stated, and not as a numeric response
 
 
@@ -141,7 +141,7 @@ def _plain(column: pd.Series) -> np.ndarray:
     labels = column.astype(object).infer_objects()
     if pd.api.types.is_numeric_dtype(labels.dtype) and labels.dtype.kind != "c":
         numbers = labels.to_numpy(dtype=np.float64)
-        if np.any(large := np.abs(numbers) >= _EXACT):
+        if np.any(large := np.abs(numbers) >= EXACT):
             raise ValueError(
                 f"y holds classes as large as {labels[large].iloc[0]}, which cannot be told apart as numbers; make "
                 "them text, y.astype(str)."

@@ -195,7 +195,7 @@ def read_rows(
     frame = as_frame(est, to_pandas(X), spec.columns, reset=False)  # other columns may be drawn
     if len(frame) == 0:
         raise ValueError("X has no rows to draw.")
-    y = read_response(X, y, spec.response, type(est).__name__)
+    y = read_response(frame, y, spec.response, type(est).__name__)
     name = getattr(y, "name", None)
     weights = read_weights(X, sample_weight, spec.formula)
     frame, column, weights, _ = rows_that_count(row_labels(X), frame, y, weights)

@@ -406,8 +406,9 @@ def test_the_model_in_pymc_has_the_thresholds():
 
 
 @pytest.mark.slow
-def test_nuts_and_transport_agree():
-    tables = [make("probit", sampler=own, draws=1000).fit(DATA, DATA["y"]).summary() for own in ("transport", "nuts")]
+@pytest.mark.parametrize("link", ["logit", "probit"])
+def test_nuts_and_transport_agree(link):
+    tables = [make(link, sampler=own, draws=1000).fit(DATA, DATA["y"]).summary() for own in ("transport", "nuts")]
     error = np.sqrt(sum(np.square(table["sd"]) / table["ess_bulk"] for table in tables))
     z = (tables[0]["mean"] - tables[1]["mean"]) / error
 

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayesmixed.design.labels import Labels
+from bayesmixed.design.labels import EXACT, Labels
 from bayesmixed.design.levels import ColumnLevels, FactorLevels, spelled_alike
 from bayesmixed.errors import FormulaError, quoted, warn
 
 Orders = Mapping[str, np.ndarray]
-_EXACT = 2**53  # up to here, every integer is a float
 
 
 def joined(a: FactorLevels, b: FactorLevels, orders: Orders) -> tuple[FactorLevels, np.ndarray, np.ndarray]:
@@ -154,7 +153,7 @@ def _kind(a: ColumnLevels, b: ColumnLevels, column: str) -> str:
         )
     if a.kind != b.kind:
         whole = a.labels if a.kind == "int" else b.labels
-        if len(large := whole[(whole <= -_EXACT) | (whole >= _EXACT)]):
+        if len(large := whole[(whole <= -EXACT) | (whole >= EXACT)]):
             raise FormulaError(
                 f"column {column!r} holds integers in one part and floats in the other, which cannot distinguish "
                 f"integers as large as {large[0]}; convert it to integers, or to text, in both."
