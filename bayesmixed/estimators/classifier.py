@@ -69,7 +69,7 @@ class MixedModelClassifier(ClassifierMixin, MixedModel):
         "transport" is Hamiltonian Monte Carlo in coordinates derived from a Gaussian approximation of the rows; it
         needs no compiler. It raises an error if common effects have priors other than Normal, if there are more than 21
         group sds, correlations and gaps between thresholds, if crossed factors other than the largest have more than
-        300 effects, or if its chains do not agree after eight times as many trajectories. "auto" then falls back to
+        300 effects, or if its chains do not agree after sixteen times as many trajectories. "auto" then falls back to
         NUTS: `diagnostics_` says which sampler ran and why.
     draws : int, default=1000
         Draws per chain to keep.

@@ -64,7 +64,7 @@ class MixedModelRegressor(RegressorMixin, MixedModel):
         priors other than Normal, if there are more than 21 group sds, correlations and (transport) auxiliary parameters
         (gibbs: of one large factor and the small ones), or if crossed factors other than the largest have more than
         2,500 effects (transport: 300; gibbs: as many as have draws that fit into 4 GB); gibbs and transport also if
-        their chains do not agree after four times as many sweeps, or eight times as many trajectories. "auto" prefers
+        their chains do not agree after four times as many sweeps, or sixteen times as many trajectories. "auto" prefers
         gibbs to collapsed if crossed factors other than the largest have more than 64 effects (250 if one is nested in
         another), and falls back to NUTS if the others would raise: `diagnostics_` says which sampler ran and why.
     draws : int, default=1000

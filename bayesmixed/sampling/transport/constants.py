@@ -35,7 +35,7 @@ WARM_STEP = 0.5  # chains continued at another target take steps of at least thi
 SHRINKAGE, DELAY, DECAY = 0.05, 10.0, 0.75  # of dual averaging: gamma, t_0 and kappa there, with Stan's values
 
 # ---- gates
-THINNING = (1, 2, 4, 8)
+THINNING = (1, 2, 4, 8, 16)
 MIN_STEP, MIN_ACCEPTANCE, MAX_DIVERGENT = 0.05, 0.6, 0.01
 
 # ---- limits of this sampler

@@ -201,7 +201,7 @@ def test_what_tells_against_the_trajectories_is_said(monkeypatch, name, value, r
 
 def test_after_the_last_thinning_it_gives_up_and_nuts_takes_over(monkeypatch, fake_nuts):
     monkeypatch.setattr(run, "shortcomings", lambda summary, draws: ["the chains differ"])
-    with pytest.warns(UserWarning, match="Falling back to NUTS, .*: after 8 times as many .* the chains differ"):
+    with pytest.warns(UserWarning, match="Falling back to NUTS, .*: after 16 times as many .* the chains differ"):
         est = fit(sampler="auto", draws=50)
 
     assert est.diagnostics_["sampler"] == "nuts"
