@@ -6,7 +6,7 @@ Symmetric matrices are passed as their lower triangle, *packed*: entry (i, j), i
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import reduce
+from functools import cache, reduce
 from operator import add
 
 import numpy as np
@@ -33,18 +33,29 @@ def packed_size(q: int) -> int:
     return q * (q + 1) // 2
 
 
+@cache
+def positions(q: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of `lower`, each (q (q + 1) / 2,)."""
+    rows, columns = np.tril_indices(q)
+    return rows, columns
+
+
+@cache
+def _places(q: int) -> np.ndarray:
+    """Where a packed q x q matrix has each entry, (q, q)."""
+    places, (rows, columns) = np.zeros((q, q), dtype=int), positions(q)
+    places[rows, columns] = places[columns, rows] = np.arange(packed_size(q))
+    return places
+
+
 def pack(matrix: np.ndarray) -> np.ndarray:
     """Lower triangle of matrices of shape (q, q, ...), as (q (q + 1) / 2, ...)."""
-    rows, columns = np.array(lower(len(matrix)), dtype=int).reshape(-1, 2).T
-    return matrix[rows, columns]
+    return matrix[positions(len(matrix))]
 
 
 def unpack(packed: np.ndarray, q: int) -> np.ndarray:
     """Inverse of `pack`: symmetric matrices of shape (q, q, ...)."""
-    position = np.zeros((q, q), dtype=int)
-    for at, (i, j) in enumerate(lower(q)):
-        position[i, j] = position[j, i] = at
-    return packed[position]
+    return packed[_places(q)]
 
 
 def gram(root: np.ndarray) -> np.ndarray:

@@ -43,7 +43,7 @@ MAX_SHARED = 300  # columns that all groups share: effects of crossed factors ot
 MAX_COORDINATES = 21
 
 # ---- linear algebra
-LAPACK = 12  # columns from which LAPACK, matrix by matrix, is faster than elimination of all at once
+FEW_SHARED = 16  # shared columns up to which products with inverses are faster than solving, matrix by matrix
 
 # ---- after the fit
 REFERENCE_DRAWS = 100  # over which a quadratic approximation of the rows is averaged

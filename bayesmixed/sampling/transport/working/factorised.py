@@ -18,7 +18,15 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from bayesmixed.gaussian.batched import conditional_effects, conditional_root, gram, total
+from bayesmixed.gaussian.batched import (
+    conditional_effects,
+    conditional_root,
+    gram,
+    pack,
+    packed_size,
+    positions,
+    total,
+)
 from bayesmixed.sampling.transport.working.layout import Layout
 from bayesmixed.sampling.transport.working.products import Matrix, NestedProducts, WorkingGaussian
 from bayesmixed.sampling.transport.working.shared import SharedFactor, factorise_shared
@@ -195,7 +203,7 @@ def factorise(
 
 def _packed(E: np.ndarray, r: np.ndarray) -> np.ndarray:
     """[E, r; r', 0], packed, of r (m, N or 1)."""
-    flat = np.broadcast_to(E[np.tril_indices(len(E))][:, None], (len(E) * (len(E) + 1) // 2, r.shape[1]))
+    flat = np.broadcast_to(pack(E)[:, None], (packed_size(len(E)), r.shape[1]))
     return np.concatenate([flat, r, np.zeros((1, r.shape[1]))])
 
 
@@ -279,5 +287,5 @@ def _eliminate(layout: Layout, i: int, F: np.ndarray, nested: list[Products]) ->
         at += q_k
     rest = turned[:, at:]
     by_point = rest.transpose(3, 1, 0, 2).reshape(n, rest.shape[1], q * J)  # one product each
-    rows, cols = np.tril_indices(rest.shape[1])
-    return (by_point @ by_point.transpose(0, 2, 1))[:, rows, cols].T
+    rows, columns = positions(rest.shape[1])
+    return (by_point @ by_point.transpose(0, 2, 1))[:, rows, columns].T

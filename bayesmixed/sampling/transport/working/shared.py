@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from math import prod
 
 import numpy as np
-from scipy.linalg.lapack import dpotrf, dtrtrs
+from scipy.linalg.lapack import dtrtrs
 
-from bayesmixed.gaussian.batched import back_substitute, eliminate, log_det
-from bayesmixed.sampling.transport.constants import LAPACK
+from bayesmixed.gaussian.batched import packed_size, total, unpack
+from bayesmixed.sampling.transport.constants import FEW_SHARED
 from bayesmixed.sampling.transport.working.layout import Layout
 
 
@@ -35,17 +37,23 @@ class Roots:
 
     def times(self, values: np.ndarray, *, transposed: bool = False) -> np.ndarray:
         """L or L' times values of shape (m, ..., N)."""
-        found = np.empty(np.broadcast_shapes(values.shape, self.scale.shape))
+        if self._diagonal is not None:
+            return values * self._diagonal.reshape(len(values), *(1,) * (values.ndim - 2), len(self.scale))
+        found = values * self.scale  # of the common effects; the others' rows are overwritten
         for at, root in self._blocks():
-            own = values[at].reshape(len(root), -1, *values.shape[1:])
-            turned = root.swapaxes(0, 1) if transposed else root
-            middle = (1,) * (values.ndim - 1)
-            result = np.zeros(np.broadcast_shapes((*own.shape[:-1], 1), (len(self.scale),)))
-            for k in range(len(root)):
-                result += turned[:, k].reshape(len(root), *middle, -1) * own[None, k]
-            found[at] = result.reshape(at.stop - at.start, *result.shape[2:])
-        found[self._common] = values[self._common] * self.scale
+            q, middle = len(root), (1,) * (values.ndim - 1)
+            own = values[at].reshape(q, -1, *values.shape[1:])
+            turned = (root.swapaxes(0, 1) if transposed else root).reshape(q, q, *middle, -1)
+            found[at] = total(turned[:, k] * own[k] for k in range(q)).reshape(-1, *found.shape[1:])
         return found
+
+    @cached_property
+    def _diagonal(self) -> np.ndarray | None:
+        """Diagonal of L, (m, N); None if a factor has several effects."""
+        if any(len(root) > 1 for root in self.crossed):
+            return None
+        sizes = *self.layout.n_levels[self.layout.nested :], self.layout.p
+        return np.repeat([*(root[0, 0] for root in self.crossed), self.scale], sizes, axis=0)
 
     def solve(self, values: np.ndarray) -> np.ndarray:
         """L^-1 times values of shape (m, N)."""
@@ -75,61 +83,53 @@ class SharedFactor:
     Attributes
     ----------
     roots : Roots
-    R : numpy.ndarray of shape (m, m, N), or (N, m, m) for LAPACK
-        Upper triangular.
+    lower : numpy.ndarray of shape (N, m, m)
+        R'.
+    inverse : numpy.ndarray of shape (N, m, m), or None
+        R'^-1, if there are few columns: products with all inverses at once are then faster than solving point by point.
     centre : numpy.ndarray of shape (m, N)
         R^-T c.
     log_det, quadratic : numpy.ndarray of shape (N,)
         log det R'R and c' (R'R)^-1 c.
-    by_point : bool
-        Whether R is laid out for LAPACK.
     """
 
     roots: Roots
-    R: np.ndarray
+    lower: np.ndarray
+    inverse: np.ndarray | None
     centre: np.ndarray
     log_det: np.ndarray
     quadratic: np.ndarray
-    by_point: bool
 
     def take(self, n: int) -> SharedFactor:
         """The first n points."""
         roots = Roots(self.roots.layout, [root[..., :n] for root in self.roots.crossed], self.roots.scale[:n])
-        R = self.R[:n] if self.by_point else self.R[..., :n]
-        return SharedFactor(roots, R, self.centre[:, :n], self.log_det[:n], self.quadratic[:n], self.by_point)
+        inverse = None if self.inverse is None else self.inverse[:n]
+        return SharedFactor(roots, self.lower[:n], inverse, self.centre[:, :n], self.log_det[:n], self.quadratic[:n])
 
     def effects(self, z: np.ndarray) -> np.ndarray:
         """Shared effects w' from noise, both (m, N)."""
-        right = self.centre + z
-        u = self._solve(right, transposed=False) if self.by_point else back_substitute(self.R, right)
-        return self.roots.times(u)
+        return self.roots.times(_solve(self.lower, self.inverse, self.centre + z, transposed=True))
 
     def noise(self, w: np.ndarray) -> np.ndarray:
         """Inverse of `effects`."""
-        u = self.roots.solve(w)
-        product = np.einsum("nij,jn->in", self.R, u) if self.by_point else np.einsum("ijn,jn->in", self.R, u)
-        return product - self.centre
+        return np.einsum("nji,jn->in", self.lower, self.roots.solve(w)) - self.centre
 
     def adjoint(self, by_effect: np.ndarray) -> np.ndarray:
         """Turn `by_effect`, a derivative with respect to w', into that with respect to z; both (m, ..., N)."""
-        right = self.roots.times(by_effect, transposed=True)
-        return self._solve(right, transposed=True) if self.by_point else _forward(self.R, right)
-
-    def _solve(self, right: np.ndarray, *, transposed: bool) -> np.ndarray:
-        """Solve R x = right, or R'x = right, point by point."""
-        found = np.empty_like(right)
-        for n, R in enumerate(self.R):
-            # an upper triangle in C order is a lower one in LAPACK's order
-            found[..., n] = dtrtrs(R.T, right[..., n], lower=1, trans=0 if transposed else 1)[0]
-        return found
+        return _solve(self.lower, self.inverse, self.roots.times(by_effect, transposed=True))
 
 
-def _forward(R: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Solve R'x = right with upper triangular R, (m, m, N), and right (m, ..., N)."""
-    x, middle = np.empty(right.shape), (slice(None), *(None,) * (right.ndim - 2))
-    for i in range(len(R)):
-        x[i] = (right[i] - (R[:i, i][middle] * x[:i]).sum(axis=0)) / R[i, i]
-    return x
+def _solve(lower: np.ndarray, inverse: np.ndarray | None, right: np.ndarray, *, transposed: bool = False) -> np.ndarray:
+    """Solve R' x = right, or R x = right, point by point; `right` is (m, ..., N)."""
+    if inverse is not None:
+        columns = right.reshape(len(right), prod(right.shape[1:-1]), len(lower)).transpose(2, 0, 1)
+        product = (inverse.transpose(0, 2, 1) if transposed else inverse) @ columns
+        return product.transpose(1, 2, 0).reshape(right.shape)
+    found = np.empty_like(right)
+    for n, own in enumerate(lower):
+        # a lower triangle in C order is an upper one in LAPACK's order
+        found[..., n] = dtrtrs(own.T, right[..., n], lower=0, trans=0 if transposed else 1)[0]
+    return found
 
 
 def factorise_shared(layout: Layout, left: np.ndarray, crossed: list[np.ndarray], scale: np.ndarray) -> SharedFactor:
@@ -144,38 +144,24 @@ def factorise_shared(layout: Layout, left: np.ndarray, crossed: list[np.ndarray]
     scale : numpy.ndarray of shape (N,)
         kappa^(1/2).
     """
-    roots, m, n = Roots(layout, crossed, scale), layout.n_shared, len(scale)
-    rows, cols = np.tril_indices(m)
-    matrix = np.empty((m, m, n))
-    matrix[rows, cols] = matrix[cols, rows] = left[: len(rows)]
-    matrix = roots.times(matrix, transposed=True)
+    roots, m = Roots(layout, crossed, scale), layout.n_shared
+    size = packed_size(m)
+    matrix = roots.times(unpack(left[:size], m), transposed=True)
     matrix = roots.times(np.ascontiguousarray(matrix.swapaxes(0, 1)), transposed=True)
-    c = roots.times(left[len(rows) : -1], transposed=True) * scale
-    if m >= LAPACK:
-        return _by_point(roots, matrix, c)
-    diagonal = np.arange(m)
-    bordered = np.empty((m + 1, m + 1, n))
-    bordered[:m, :m] = matrix
-    bordered[diagonal, diagonal] += 1
-    bordered[:m, m] = bordered[m, :m] = c
-    bordered[m, m] = 0.0
-    R, _ = eliminate(bordered, m, least=1.0)
-    centre = R[:, m]
-    return SharedFactor(roots, R[:, :m], centre, log_det(R), np.square(centre).sum(axis=0), by_point=False)
+    c = roots.times(left[size:-1], transposed=True) * scale
+    lower, log_det = _root(matrix.transpose(2, 0, 1) + np.eye(m))
+    inverse = np.linalg.inv(lower) if m <= FEW_SHARED else None
+    centre = _solve(lower, inverse, c)
+    return SharedFactor(roots, lower, inverse, centre, log_det, np.square(centre).sum(axis=0))
 
 
-def _by_point(roots: Roots, matrix: np.ndarray, c: np.ndarray) -> SharedFactor:
-    """The same by LAPACK, of L'H L, (m, m, N), and c, (m, N)."""
-    m, n = c.shape
-    by_point = np.ascontiguousarray(np.moveaxis(matrix, -1, 0))
-    by_point[:, np.arange(m), np.arange(m)] += 1
-    R, centre = np.empty_like(by_point), np.empty((m, n))
-    for k in range(n):
-        lower, info = dpotrf(by_point[k].T, lower=1, clean=1)
-        if info:  # far out: an infinite determinant rules the point out
-            R[k], centre[:, k] = np.diag(np.full(m, np.inf)), 0.0
-            continue
-        R[k] = lower.T
-        centre[:, k] = dtrtrs(lower, c[:, k], lower=1)[0]
-    log_dets = 2 * np.log(np.diagonal(R, axis1=1, axis2=2)).sum(axis=1)
-    return SharedFactor(roots, R, centre, log_dets, np.square(centre).sum(axis=0), by_point=True)
+def _root(matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lower Cholesky factors of (N, m, m), and the log determinants, (N,)."""
+    try:
+        lower = np.linalg.cholesky(matrices)
+        return lower, 2 * np.log(np.diagonal(lower, axis1=1, axis2=2)).sum(axis=1)
+    except np.linalg.LinAlgError:  # far out, where rounding has left no factor; halve until that point is isolated
+        if len(matrices) > 1:
+            lowers, log_dets = zip(*(_root(half) for half in np.array_split(matrices, 2)), strict=True)
+            return np.concatenate(lowers), np.concatenate(log_dets)
+        return np.eye(matrices.shape[1])[None], np.full(1, np.inf)  # an infinite determinant rules the point out
