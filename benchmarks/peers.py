@@ -75,7 +75,7 @@ PEERS = [
     Peer("glmmTMB", "R", "run_glmmTMB.R", "", ("glmmTMB", "jsonlite", "data.table"), OF_R),
     Peer("lme4", "R", "run_lme4.R", "", ("lme4", "jsonlite", "data.table"), OF_R),
 ]
-QUICK = ("sleepstudy", "cbpp"), (OURS, "bayesmixed, NUTS", "PyMC")
+QUICK = ("sleepstudy independent", "cbpp"), (OURS, "PyMC")
 
 
 @dataclass

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -34,6 +35,7 @@ def read(page):
     return (ROOT / page).read_text()
 
 
+@cache
 def printed(*options):
     """What ``front_page.py`` prints."""
     command = [sys.executable, ROOT / "benchmarks" / "front_page.py", *options]

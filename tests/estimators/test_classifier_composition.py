@@ -52,6 +52,7 @@ def test_text_in_a_stated_order_is_refused_where_scikit_learn_encodes_it():
         cross_val_predict(make(classes=["no", "yes"]), X, Y, cv=ROWS, groups=X["g"], method="predict_proba")
 
 
+@pytest.mark.numerical
 def test_a_grid_is_searched_by_log_loss():
     grid = {"link": ["logit", "probit"], "priors": [{"sd_g": HalfNormal(0.01)}, None]}
     search = GridSearchCV(make(), grid, scoring="neg_log_loss", cv=GroupKFold(2)).fit(X, Y, groups=X["g"])

@@ -183,7 +183,7 @@ def test_as_many_checks_run_and_pass_as_are_known(name, at_least, nuts_seeds):
     assert (len(nuts_seeds) > 40) == (name == "nuts")
 
 
-@pytest.mark.slow  # hundreds of fits
+@pytest.mark.numerical  # hundreds of fits
 @pytest.mark.filterwarnings("ignore:the common effects .* separate successes from failures:UserWarning")  # they do
 @pytest.mark.filterwarnings("ignore:some columns are not identified by the data:UserWarning")  # 30 columns of 15 rows
 @pytest.mark.parametrize(("name", "may_fail"), [("classes", ()), ("classes, groups", GROUPED_CLASSES)])

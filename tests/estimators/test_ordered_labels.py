@@ -159,6 +159,7 @@ def test_a_fold_may_lack_a_class():
     assert 0 < p[:, 1].max() < 0.2
 
 
+@pytest.mark.numerical
 def test_codes_go_through_scikit_learns_constructions():
     folds = list(GroupKFold(3).split(X, CODES, X["g"]))
     p = cross_val_predict(make(), X, CODES, cv=folds, method="predict_proba")

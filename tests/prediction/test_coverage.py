@@ -12,7 +12,7 @@ import pytest
 
 from bayesmixed import ConvergenceWarning, HalfNormal, HalfStudentT, MixedModelRegressor, Normal
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.numerical
 
 REPLICATIONS, GROUPS, LEARNED = 80, 8, 3
 PRIORS = {"Intercept": Normal(1, 2), "beta": Normal(0.5, 1), "sd_g": HalfNormal(1), "sigma": HalfStudentT(5, 1)}

@@ -94,7 +94,7 @@ def assert_same_posterior(a, b):
 @pytest.mark.parametrize(
     "case",
     [
-        name if name in ("two crossed", "a small third") else pytest.param(name, marks=pytest.mark.slow)
+        name if name in ("two crossed", "a small third") else pytest.param(name, marks=pytest.mark.numerical)
         for name in MODELS
     ],
 )
@@ -103,11 +103,12 @@ def test_the_posterior_is_that_of_the_dense_sampler(case):
     frame, y = crossed(**data)
 
     assert_same_posterior(
-        fit(formula, frame, y, **options), fit(formula, frame, y, sampler="collapsed", random_state=7, **options)
+        fit(formula, frame, y, **options),
+        fit(formula, frame, y, sampler="collapsed", random_state=7, draws=400, **options),
     )
 
 
-@pytest.mark.slow
+@pytest.mark.numerical
 def test_exact_means_are_closer_to_the_dense_ones_than_the_draws_are(data, est):
     long = fit("x + (1 | a) + (1 | b)", *data, sampler="collapsed", draws=4000)
     for name in ("b_a", "b_b", "beta", "Intercept"):
@@ -158,6 +159,7 @@ def test_it_runs_once_more_where_the_first_draws_say_too_little(data, monkeypatc
     assert (np.diff(kept, axis=1) != 0).any(axis=(0, 2, 3)).all()
 
 
+@pytest.mark.numerical
 def test_proposals_are_fitted_to_the_first_draws_before_it_runs_once_more(data, monkeypatch):
     answers, fitted = iter([["too little"], []]), []
 
@@ -195,7 +197,7 @@ def test_the_same_seed_gives_the_same_draws(data, est):
         assert (other._posterior.draws.values[name] != values[:, :10]).any()
 
 
-@pytest.mark.slow
+@pytest.mark.numerical
 def test_weights_are_rows_that_are_repeated(data):
     frame, y = (part.iloc[:700] for part in data)
     weights = np.arange(700) % 3 + 1
@@ -233,7 +235,7 @@ def test_a_small_sigma_beside_large_effects_is_found(ratio):
     np.testing.assert_allclose(sigma.std() / sigma.mean(), 1 / np.sqrt(2 * degrees), rtol=0.15)
 
 
-@pytest.mark.slow
+@pytest.mark.numerical
 def test_no_spread_between_groups_is_no_trouble():
     frame, _ = crossed()
     y = np.random.default_rng(4).normal(size=len(frame))
@@ -244,7 +246,7 @@ def test_no_spread_between_groups_is_no_trouble():
     )
 
 
-@pytest.mark.slow
+@pytest.mark.numerical
 def test_a_far_slope_and_swept_priors_are_those_of_the_dense_sampler():
     frame, y = crossed(40, 34, 900, slopes=True)
     frame = frame.assign(x=frame["x"] + 2000.0)
@@ -338,7 +340,7 @@ def test_replayed_effects_are_the_chains_own(data, monkeypatch):
     np.testing.assert_allclose(replayed, own.transpose(3, 0, 2, 1), rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.slow
+@pytest.mark.numerical
 def test_new_rows_are_learned_from_as_if_they_had_been_there(data):
     frame, y = data
     old, new = slice(0, 1200), slice(1200, None)
@@ -354,7 +356,7 @@ def test_new_rows_are_learned_from_as_if_they_had_been_there(data):
     assert_same_posterior(both, whole)
 
 
-@pytest.mark.slow
+@pytest.mark.numerical
 def test_rows_are_left_out_as_by_the_dense_sampler(data):
     frame, y = (part.iloc[:600] for part in data)
     a = fit("x + (1 | a) + (x | b)", frame, y).loo(frame, y)
@@ -420,6 +422,7 @@ def test_stored_effects_are_a_draw_of_their_joint_posterior(movers, nearly_neste
     assert (apart / sums(dense_movers).std(axis=0)).mean() > 1.5  # what a pair of strangers would have
 
 
+@pytest.mark.numerical
 def test_new_rows_may_make_another_factor_the_largest():
     """Which then stands elsewhere among the large ones, beside rows of the first fit."""
     rng = np.random.default_rng(4)
@@ -432,15 +435,15 @@ def test_new_rows_may_make_another_factor_the_largest():
     new = np.repeat(rng.normal(0, 0.5, 30), 3) + 0.5 * rng.normal(size=90)
     first = fit("(1 | w) + (1 | f)", frame, y)
     both = first.condition(more, new)
-    whole = fit(
-        "(1 | w) + (1 | f)", pd.concat([frame, more]), np.append(y, new), sampler="collapsed", priors=first.priors_
-    )
+    rows, response = pd.concat([frame, more]), np.append(y, new)
+    whole = fit("(1 | w) + (1 | f)", rows, response, sampler="collapsed", priors=first.priors_, draws=400)
 
     assert len(frame["w"].unique()) > len(frame["f"].unique())
     assert both.diagnostics_["iterations"] > 1
     assert_same_posterior(both, whole)
 
 
+@pytest.mark.numerical
 def test_new_rows_may_make_a_small_factor_large():
     rng = np.random.default_rng(5)
     n = 900
@@ -455,12 +458,13 @@ def test_new_rows_may_make_a_small_factor_large():
         np.append(y, y[:60]),
         sampler="collapsed",
         priors=first.priors_,
+        draws=400,
     )
 
     assert_same_posterior(both, whole)
 
 
-@pytest.mark.slow
+@pytest.mark.numerical
 def test_effects_that_one_factor_gains_and_another_loses_are_drawn_where_sigma_is_small():
     """Of workers and firms: what the rows do not tell apart has its whole spread, also at sds of 1e5 times sigma."""
     rng = np.random.default_rng(0)
@@ -492,19 +496,19 @@ def rooms(n=2500, rooms=200, schools=70, items=75, sds=(2.0, 0.4, 0.5)):
     return frame, y + 0.5 * rng.normal(size=n)
 
 
-@pytest.mark.slow
+@pytest.mark.numerical
 def test_a_factor_that_is_nested_in_another_is_sampled_with_it_as_one_block():
     frame, y = rooms()
     est = fit("(1 | room) + (1 | school) + (1 | item)", frame, y)
 
     assert est.diagnostics_["sampler"] == "gibbs"
-    assert_same_posterior(est, fit("(1 | room) + (1 | school) + (1 | item)", frame, y, sampler="collapsed"))
+    assert_same_posterior(est, fit("(1 | room) + (1 | school) + (1 | item)", frame, y, sampler="collapsed", draws=400))
 
 
 def test_auto_takes_nested_factors_beside_crossed_ones_where_there_are_many_effects():
     frame, y = rooms(schools=100, items=160)
 
-    found = fit("(1 | room) + (1 | school) + (1 | item)", frame, y, sampler="auto").diagnostics_
+    found = fit("(1 | room) + (1 | school) + (1 | item)", frame, y, sampler="auto", draws=100).diagnostics_
     assert found["sampler"] == "gibbs"
 
 
@@ -516,6 +520,7 @@ def test_more_effects_than_memory_holds_are_refused(data):
         fit("x + (1 | a) + (1 | b)", *data)
 
 
+@pytest.mark.numerical
 def test_sums_over_pairs_of_levels_are_enough_for_the_step(movers, nearly_nested):
     """Of two factors without slopes; of others they do not say which rows there are."""
     frame, y = movers

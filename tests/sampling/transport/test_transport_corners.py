@@ -57,7 +57,7 @@ def test_a_pickle_has_no_matrices_that_are_made_again():
         assert set(vars(pickle.loads(pickle.dumps(value)))) == {field.name for field in fields(value)}
 
 
-@pytest.mark.slow
+@pytest.mark.numerical
 def test_new_levels_of_several_factors_come_one_after_the_other():
     known = FRAME[(FRAME["a"] < 8) & (FRAME["h"] < 4)]
     first = FRAME[(FRAME["a"] == 8) & (FRAME["h"] < 4)]

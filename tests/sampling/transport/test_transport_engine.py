@@ -65,7 +65,7 @@ def sds(est):
     return np.concatenate([draws.flat(name).std(axis=0).ravel() for name in draws.values])
 
 
-@pytest.mark.slow
+@pytest.mark.numerical
 def test_shuffled_and_relabelled_rows_give_the_same_posterior(est):
     shuffled = FRAME.sample(frac=1, random_state=3)
     relabelled = shuffled.assign(a=shuffled["a"].map(lambda level: f"level {level}"))
@@ -125,7 +125,7 @@ def test_what_comes_after_the_fit_is_of_the_rows_that_were_given():
     np.testing.assert_array_equal(dataset(est.idata_, "observed_data")["y"], COARSE["binomial"])
 
 
-@pytest.mark.slow
+@pytest.mark.numerical
 def test_a_wrong_force_costs_acceptance_and_changes_no_moment(monkeypatch, est):
     evaluate = target.Target.evaluate
 
@@ -141,7 +141,7 @@ def test_a_wrong_force_costs_acceptance_and_changes_no_moment(monkeypatch, est):
     assert (np.abs(means(other) - means(est)) / error).max() < 4
 
 
-@pytest.mark.slow
+@pytest.mark.numerical
 def test_a_wrong_target_is_caught_by_calibration(monkeypatch):
     """Ranks of a true sd among its draws are uniform; where the target tilts towards large ones they are not."""
     frame = pd.DataFrame({"g": np.arange(60) % 10})
