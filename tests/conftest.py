@@ -1,9 +1,12 @@
 """Fixtures shared by the tests: small data, a sampler that costs nothing."""
 
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, settings
+from threadpoolctl import threadpool_limits
 
 from bayesmixed.estimators import base
 from bayesmixed.sampling.nuts import engine
@@ -14,6 +17,8 @@ QUIET = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}  # a
 settings.register_profile("repeat", derandomize=True, **QUIET)
 settings.register_profile("search", max_examples=2000, **QUIET)
 settings.load_profile("repeat")
+if "PYTEST_XDIST_WORKER" in os.environ:  # there is a process for each processor: more threads would only wait
+    threadpool_limits(1, user_api="blas")
 LONGEST = ("test_readme", "test_parallel", "test_coverage", "test_slow_nuts")
 
 
