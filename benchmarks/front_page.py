@@ -37,11 +37,11 @@ def versions() -> dict[str, dict[str, str]]:
 def headline_table() -> list[list[str]]:
     """A few problems; the library that is named was the fastest that has draws."""
     runs = read_runs(RESULTS / "peers.csv")
-    lines = [["processor seconds of a fresh process", "bayesmixed", "fastest other posterior", *ESTIMATORS]]
+    lines = [["CPU seconds of a fresh process", "bayesmixed", "fastest other posterior", *ESTIMATORS]]
     for problem in (name for name in HEADLINE if name in set(runs["problem"])):
         here = runs[runs["problem"] == problem]
         finished = here[here["library"].isin(SAMPLERS) & here[FRESH].notna()]
-        fastest = "none in time"
+        fastest = "not tried"
         if len(finished):
             name = finished.groupby("library")[FRESH].median().idxmin()
             fastest = f"{seconds_of(here, name)} ({name})"

@@ -4,7 +4,7 @@ Dask reads the files, workers sum each partition, and the sums are fitted here: 
 is predicted lazily where its rows are, new couriers included, and written back to Parquet next to its own columns.
 Without a cluster, the folder of files is all that `fit` and `predict` need.
 
-    python -m pip install "bayesmixed[dask]"
+    python -m pip install ".[dask]"
     python examples/11_more_than_memory.py
 """
 

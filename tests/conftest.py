@@ -19,6 +19,7 @@ settings.register_profile("search", max_examples=2000, **QUIET)
 settings.load_profile("repeat")
 if "PYTEST_XDIST_WORKER" in os.environ:  # there is a process for each processor: more threads would only wait
     threadpool_limits(1, user_api="blas")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # in processes that tests start, whose last digits may depend on it
 LONGEST = ("test_readme", "test_parallel", "test_coverage", "test_slow_nuts")
 
 
