@@ -96,7 +96,7 @@ MODELS = (
     ),
     Model("hodges", "prind ~ enrolled + (1 | state)", "gamlss.data__hodges", (("t", ("identity",)),)),
 )
-QUICK = ("grouseticks", "log"), ("cbpp", "logit")
+QUICK = (("cbpp", "logit"),)
 
 
 def read(model: Model, folder: Path | None) -> pd.DataFrame:

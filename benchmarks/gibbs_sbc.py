@@ -123,7 +123,7 @@ def main() -> None:
     OUTPUT.mkdir(exist_ok=True)
     replications, draws, n_ranks, path = arguments.replications, 1000, 100, OUTPUT / "gibbs_sbc.csv"
     if arguments.quick:
-        replications, draws, n_ranks, path = QUICK, 1000, 20, OUTPUT / "gibbs_sbc_quick.csv"
+        replications, draws, n_ranks, path = QUICK, 500, 20, OUTPUT / "gibbs_sbc_quick.csv"
         path.unlink(missing_ok=True)
     settings = {"sampler": "gibbs", "draws": draws}
     plans = [Plan(case, settings, number * APART) for number, case in enumerate(cases())]
