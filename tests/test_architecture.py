@@ -135,8 +135,10 @@ print(sorted(name for name in sys.modules if name.startswith("bayesmixed.")))
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(ast.literal_eval(run.stdout))
 
-    transport = {f"bayesmixed.{module}" for module in MODULES if module.startswith("sampling.transport.")}
-    assert loaded & transport == {"bayesmixed.sampling.transport.engine", "bayesmixed.sampling.transport.constants"}
+    others = [name for name in MODULES if name.startswith(("sampling.transport.", "sampling.gibbs."))]
+    asked = {"transport.engine", "transport.constants"}  # whether they take the model
+    asked |= {f"gibbs.{name}" for name in ("engine", "limits", "model", "factor", "constants")}
+    assert {name for name in others if f"bayesmixed.{name}" in loaded} == {f"sampling.{name}" for name in asked}
     assert not loaded & {"bayesmixed.estimators.archive", "bayesmixed.plots"}
 
 

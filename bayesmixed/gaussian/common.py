@@ -20,13 +20,14 @@ from scipy.linalg.lapack import dpotrf, dtrtrs
 
 from bayesmixed.chunks import allowed, chunks
 from bayesmixed.distributions import Prior
-from bayesmixed.gaussian.batched import back_substitute, eliminate, log_det, pack
+from bayesmixed.gaussian.batched import back_substitute, eliminate, pack
 
 _STEP = 0.03  # of log(sigma), for derivatives; with many rows, one over the square root of their number
 _MIN_CURVATURE = 0.25  # of the log density of log(sigma): a standard deviation of 2
 _NEWTON = 25  # iterations at most
 _LAPACK = 8  # common columns from which LAPACK, matrix by matrix, is faster than elimination of all at once
 _TINY = 1e-300  # smallest pivot, and smallest sigma^2 to start from
+_HUGE = 1e300  # largest derivatives, where the density is nothing on one side
 _THREE = np.array([[-1.0], [0.0], [1.0]])
 _MIN_LEFT = 0.1  # share of the rows, in addition to as many as there are common effects that the data determine
 _CLOSE = 0.2  # stop when a step is shorter than this many standard deviations
@@ -124,9 +125,11 @@ class Residual:
             points = reduced if len(active) == len(s) else reduced.take(active)
             low, mid, high = self.log_density(points, s[active] + h * _THREE)
             with np.errstate(invalid="ignore"):  # points that are ruled out for any sigma
-                slope = np.nan_to_num((high - low) / (2 * h))
-                curvature = np.nan_to_num(-(high - 2 * mid + low) / h**2)
-            curvature = np.maximum(curvature, _MIN_CURVATURE)  # it may be convex, or nearly flat, on the way
+                slope, curvature = (high - low) / (2 * h), (2 * mid - high - low) / h**2
+            for values in (slope, curvature):
+                np.copyto(values, 0.0, where=np.isnan(values))
+            slope = np.clip(slope, -_HUGE, _HUGE)
+            curvature = np.clip(curvature, _MIN_CURVATURE, _HUGE)  # it may be convex, or nearly flat, on the way
             sd[active] = 1 / np.sqrt(curvature)
             step = np.clip(slope, -curvature, curvature) / curvature
             height[active] = mid + slope * step - 0.5 * curvature * step**2
@@ -211,9 +214,9 @@ def _by_point(matrices: np.ndarray) -> np.ndarray:
 def _quadratic_form(
     G: np.ndarray, scale: np.ndarray | float, prior: np.ndarray, variance: np.ndarray | float = 1.0
 ) -> np.ndarray:
-    """H = scale G + variance prior, (P, P, ..., N), for `scale` (..., N) and `variance` (N,), or numbers."""
-    P, new = len(G), (1,) * (np.ndim(scale) - 1)
-    return G.reshape(P, P, *new, -1) * scale + prior.reshape(P, P, *new, 1) * variance
+    """H = scale G + variance prior, (P, P, ..., N), or a row of it, for `scale` (..., N), `variance` (N,), or numbers."""
+    new = (1,) * (np.ndim(scale) - 1)
+    return G.reshape(*prior.shape, *new, -1) * scale + prior.reshape(*prior.shape, *new, 1) * variance
 
 
 def _complete_square(
@@ -230,10 +233,17 @@ def _complete_square(
         pivots = _pivots(G, np.broadcast_to(scale, shape), np.broadcast_to(variance, shape), prior)
         lost = np.isinf(pivots[..., p])
         return 2 * np.log(pivots[..., :p]).sum(axis=-1), np.where(lost, 0.0, np.square(pivots[..., p]))
+    # the upper triangle row by row, and no more of the factor than its pivots: this is most of a small model's time
+    rows = [_quadratic_form(G[i, i:], scale, prior[i, i:], variance) for i in range(p + 1)]
+    log_det, lost = np.zeros(rows[p].shape[1:]), np.zeros(rows[p].shape[1:], dtype=bool)
     with np.errstate(over="ignore", invalid="ignore"):  # a lost pivot: the density of such a point is zero
-        rows, rest = eliminate(_quadratic_form(G, scale, prior, variance), p, least=_TINY)
-    lost = (rows[np.arange(p), np.arange(p)] <= np.sqrt(_TINY)).any(axis=0)
-    return np.where(lost, np.inf, log_det(rows)), np.where(lost, 0.0, rest[0, 0])
+        for i in range(p):
+            pivot, right = np.maximum(rows[i][0], _TINY), rows[i][1:]
+            for j, share in enumerate(right / pivot):
+                rows[i + 1 + j] -= share * right[j:]
+            log_det += np.log(pivot)
+            lost |= pivot <= _TINY
+    return np.where(lost, np.inf, log_det), np.where(lost, 0.0, rows[p][0])
 
 
 def _pivots(G: np.ndarray, scale: np.ndarray, variance: np.ndarray, prior: np.ndarray) -> np.ndarray:

@@ -9,6 +9,8 @@
    draws, the proposals are fitted to them, and a longer run takes their place (`run`).
 
 No matrix of all columns is ever formed, so there is no limit on their number.
+
+Most of its modules are loaded only for models that it samples.
 """
 
 from __future__ import annotations
@@ -23,9 +25,7 @@ from bayesmixed.posterior.draws import Draws
 from bayesmixed.posterior.posterior import Model
 from bayesmixed.sampling.clock import Clock
 from bayesmixed.sampling.engine import Settings
-from bayesmixed.sampling.gibbs.joint.redraw import Cells
 from bayesmixed.sampling.gibbs.limits import prior_in_the_way, too_large
-from bayesmixed.sampling.gibbs.state import sample_density
 
 NAME = "gibbs"
 
@@ -44,6 +44,9 @@ def refuses(model: Model, design: Measured, settings: Settings) -> str:
 
 def sample(model: Model, design: Measured, settings: Settings) -> Draws:
     """Draw from the posterior of a Gaussian model; see `Engine.sample`."""
+    from bayesmixed.sampling.gibbs.joint.redraw import Cells  # noqa: PLC0415
+    from bayesmixed.sampling.gibbs.state import sample_density  # noqa: PLC0415
+
     clock = Clock()
     design, priors = design.working(model.family), model.priors
     units = Units.learn(design, priors)

@@ -23,6 +23,7 @@ _FIRST = (4, 1.25, 0.15)  # around a mode: degrees of freedom, factor of the cov
 _FITTED = (4, 1.25, 0.1)  # the same for a fitted proposal
 _MIN_MASS = 1e-3  # a part of the posterior with less mass than this is left to the wide part of the others
 _ROUNDS = 6
+_CONVERGED = 1e-14  # last step of an inversion, relative
 _GOOD, _GOOD_ENOUGH, _STALLED = 0.7, 0.3, 1.1  # efficiencies at which adaptation ends, and gain below which
 
 
@@ -136,7 +137,10 @@ class Warp:
         u[:k] = np.where(goal > 0, goal, -np.sqrt(np.maximum(-2 * goal, 0)))
         for _ in range(50):
             value, slope = _warp_curve(u[:k])
-            u[:k] -= np.clip((value - goal) / slope, -1, 1)
+            step = np.clip((value - goal) / slope, -1, 1)
+            u[:k] -= step
+            if (np.abs(step) <= _CONVERGED * np.maximum(np.abs(u[:k]), 1)).all():
+                break
         return u
 
     def slope(self, u: np.ndarray) -> np.ndarray:
