@@ -214,7 +214,7 @@ def _by_point(matrices: np.ndarray) -> np.ndarray:
 def _quadratic_form(
     G: np.ndarray, scale: np.ndarray | float, prior: np.ndarray, variance: np.ndarray | float = 1.0
 ) -> np.ndarray:
-    """H = scale G + variance prior, (P, P, ..., N), or a row of it, for `scale` (..., N), `variance` (N,), or numbers."""
+    """H = scale G + variance prior, (P, P, ..., N), or a row of it; `scale` is (..., N) and `variance` (N,)."""
     new = (1,) * (np.ndim(scale) - 1)
     return G.reshape(*prior.shape, *new, -1) * scale + prior.reshape(*prior.shape, *new, 1) * variance
 
