@@ -150,6 +150,7 @@ def run_nuts(model: Any, *, backend: str, target_accept: float, **settings: Any)
     with warnings.catch_warnings():
         # slower linear algebra is no reason to alarm a user who installed with pip
         warnings.filterwarnings("ignore", message="(?s).*could not link to a BLAS", category=UserWarning)
+        # numba's remark on the memory layout of PyTensor's own arrays: nothing that a user could change
         warnings.filterwarnings("ignore", message="(?s).*np.dot.. is faster on contiguous arrays")
         # JAX's samplers announce their own internals
         if backend in ("numpyro", "blackjax"):

@@ -1,6 +1,7 @@
 """Fixtures shared by the tests: small data, a sampler that costs nothing."""
 
 import os
+import sys
 
 import numpy as np
 import pandas as pd
@@ -17,15 +18,24 @@ QUIET = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}  # a
 settings.register_profile("repeat", derandomize=True, **QUIET)
 settings.register_profile("search", max_examples=2000, **QUIET)
 settings.load_profile("repeat")
-if "PYTEST_XDIST_WORKER" in os.environ:  # there is a process for each processor: more threads would only wait
+if "PYTEST_XDIST_WORKER" in os.environ:  # one process per processor: more BLAS threads would only compete
     threadpool_limits(1, user_api="blas")
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # in processes that tests start, whose last digits may depend on it
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # of processes that tests start: last digits may depend on it
 LONGEST = ("test_readme", "test_parallel", "test_coverage", "test_slow_nuts")
 
 
 def pytest_collection_modifyitems(items):
     """Start with what takes longest, so that in the end no worker waits for another."""
     items.sort(key=lambda item: item.path.stem not in LONGEST)
+
+
+@pytest.fixture(autouse=True)
+def numerical_tests_are_of_every_stack(request):
+    """What runs on one Python alone loads nothing whose versions differ between the stacks."""
+    before = set(sys.modules)
+    yield
+    if request.node.get_closest_marker("numerical"):
+        assert not {"pymc", "arviz", "nutpie"} & (set(sys.modules) - before)
 
 
 @pytest.fixture

@@ -136,7 +136,7 @@ print(sorted(name for name in sys.modules if name.startswith("bayesmixed.")))
     loaded = set(ast.literal_eval(run.stdout))
 
     others = [name for name in MODULES if name.startswith(("sampling.transport.", "sampling.gibbs."))]
-    asked = {"transport.engine", "transport.constants"}  # whether they take the model
+    asked = {"transport.engine", "transport.constants"}  # what decides whether an engine takes the model
     asked |= {f"gibbs.{name}" for name in ("engine", "limits", "model", "factor", "constants")}
     assert {name for name in others if f"bayesmixed.{name}" in loaded} == {f"sampling.{name}" for name in asked}
     assert not loaded & {"bayesmixed.estimators.archive", "bayesmixed.plots"}

@@ -6,7 +6,7 @@ Symmetric matrices are passed as their lower triangle, *packed*: entry (i, j), i
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cache, reduce
+from functools import lru_cache, reduce
 from operator import add
 
 import numpy as np
@@ -33,24 +33,26 @@ def packed_size(q: int) -> int:
     return q * (q + 1) // 2
 
 
-@cache
-def positions(q: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of `lower`, each (q (q + 1) / 2,)."""
+@lru_cache(maxsize=16)
+def lower_indices(q: int) -> tuple[np.ndarray, np.ndarray]:
+    """`lower` as index arrays: rows and columns, each (q (q + 1) / 2,)."""
     rows, columns = np.tril_indices(q)
+    rows.flags.writeable = columns.flags.writeable = False  # the next call returns the same
     return rows, columns
 
 
-@cache
+@lru_cache(maxsize=16)
 def _places(q: int) -> np.ndarray:
     """Where a packed q x q matrix has each entry, (q, q)."""
-    places, (rows, columns) = np.zeros((q, q), dtype=int), positions(q)
+    places, (rows, columns) = np.zeros((q, q), dtype=int), lower_indices(q)
     places[rows, columns] = places[columns, rows] = np.arange(packed_size(q))
+    places.flags.writeable = False
     return places
 
 
 def pack(matrix: np.ndarray) -> np.ndarray:
     """Lower triangle of matrices of shape (q, q, ...), as (q (q + 1) / 2, ...)."""
-    return matrix[positions(len(matrix))]
+    return matrix[lower_indices(len(matrix))]
 
 
 def unpack(packed: np.ndarray, q: int) -> np.ndarray:

@@ -27,7 +27,7 @@ _MIN_CURVATURE = 0.25  # of the log density of log(sigma): a standard deviation 
 _NEWTON = 25  # iterations at most
 _LAPACK = 8  # common columns from which LAPACK, matrix by matrix, is faster than elimination of all at once
 _TINY = 1e-300  # smallest pivot, and smallest sigma^2 to start from
-_HUGE = 1e300  # largest derivatives, where the density is nothing on one side
+_HUGE = 1e300  # bound of derivatives: infinite where the density is zero on one side
 _THREE = np.array([[-1.0], [0.0], [1.0]])
 _MIN_LEFT = 0.1  # share of the rows, in addition to as many as there are common effects that the data determine
 _CLOSE = 0.2  # stop when a step is shorter than this many standard deviations
@@ -127,7 +127,7 @@ class Residual:
             with np.errstate(invalid="ignore"):  # points that are ruled out for any sigma
                 slope, curvature = (high - low) / (2 * h), (2 * mid - high - low) / h**2
             for values in (slope, curvature):
-                np.copyto(values, 0.0, where=np.isnan(values))
+                values[np.isnan(values)] = 0.0
             slope = np.clip(slope, -_HUGE, _HUGE)
             curvature = np.clip(curvature, _MIN_CURVATURE, _HUGE)  # it may be convex, or nearly flat, on the way
             sd[active] = 1 / np.sqrt(curvature)
@@ -214,7 +214,7 @@ def _by_point(matrices: np.ndarray) -> np.ndarray:
 def _quadratic_form(
     G: np.ndarray, scale: np.ndarray | float, prior: np.ndarray, variance: np.ndarray | float = 1.0
 ) -> np.ndarray:
-    """H = scale G + variance prior, (P, P, ..., N), or a row of it; `scale` is (..., N) and `variance` (N,)."""
+    """H = scale G + variance prior, (P, P, ..., N), or part of a row; `scale` is (..., N), `variance` (N,)."""
     new = (1,) * (np.ndim(scale) - 1)
     return G.reshape(*prior.shape, *new, -1) * scale + prior.reshape(*prior.shape, *new, 1) * variance
 
@@ -233,10 +233,10 @@ def _complete_square(
         pivots = _pivots(G, np.broadcast_to(scale, shape), np.broadcast_to(variance, shape), prior)
         lost = np.isinf(pivots[..., p])
         return 2 * np.log(pivots[..., :p]).sum(axis=-1), np.where(lost, 0.0, np.square(pivots[..., p]))
-    # the upper triangle row by row, and no more of the factor than its pivots: this is most of a small model's time
-    rows = [_quadratic_form(G[i, i:], scale, prior[i, i:], variance) for i in range(p + 1)]
-    log_det, lost = np.zeros(rows[p].shape[1:]), np.zeros(rows[p].shape[1:], dtype=bool)
+    # row by row of the upper triangle, keeping only the pivots: small models spend most of their time here
     with np.errstate(over="ignore", invalid="ignore"):  # a lost pivot: the density of such a point is zero
+        rows = [_quadratic_form(G[i, i:], scale, prior[i, i:], variance) for i in range(p + 1)]
+        log_det, lost = np.zeros(rows[p].shape[1:]), np.zeros(rows[p].shape[1:], dtype=bool)
         for i in range(p):
             pivot, right = np.maximum(rows[i][0], _TINY), rows[i][1:]
             for j, share in enumerate(right / pivot):

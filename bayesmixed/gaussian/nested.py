@@ -14,7 +14,7 @@ import numpy as np
 from scipy import sparse
 
 from bayesmixed.design.statistics import CrossProducts
-from bayesmixed.gaussian.batched import conditional_effects, conditional_root, positions, quadratic_form
+from bayesmixed.gaussian.batched import conditional_effects, conditional_root, lower_indices, quadratic_form
 from bayesmixed.gaussian.first_factor import FirstFactor, Remainder
 from bayesmixed.gaussian.statistics import is_nested, sums_by
 from bayesmixed.gaussian.units import WorkingRows
@@ -150,7 +150,7 @@ class Nested:
             taken = [(FC[:, b:] * FC[:, None, b]).sum(axis=0).reshape(-1, N) for b in range(above)]
             values = values - step.scatter @ np.concatenate(taken)
         of_V = np.moveaxis(FC[:, above:], 1, 0).reshape(P, -1, N)
-        below = positions(P)
+        below = lower_indices(P)
         values[self.V[below]] -= np.einsum("ain,bin->abn", of_V, of_V)[below]
         return values
 

@@ -10,7 +10,7 @@
 
 No matrix of all columns is ever formed, so there is no limit on their number.
 
-Most of its modules are loaded only for models that it samples.
+Its other modules are imported in `sample`, so that asking whether it takes a model stays cheap.
 """
 
 from __future__ import annotations

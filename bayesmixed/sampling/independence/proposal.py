@@ -23,7 +23,7 @@ _FIRST = (4, 1.25, 0.15)  # around a mode: degrees of freedom, factor of the cov
 _FITTED = (4, 1.25, 0.1)  # the same for a fitted proposal
 _MIN_MASS = 1e-3  # a part of the posterior with less mass than this is left to the wide part of the others
 _ROUNDS = 6
-_CONVERGED = 1e-14  # last step of an inversion, relative
+_CONVERGED = 1e-14  # relative size of the Newton step at which an inversion has converged
 _GOOD, _GOOD_ENOUGH, _STALLED = 0.7, 0.3, 1.1  # efficiencies at which adaptation ends, and gain below which
 
 

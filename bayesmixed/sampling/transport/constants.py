@@ -43,7 +43,7 @@ MAX_SHARED = 300  # columns that all groups share: effects of crossed factors ot
 MAX_COORDINATES = 21
 
 # ---- linear algebra
-FEW_SHARED = 16  # shared columns up to which products with inverses are faster than solving, matrix by matrix
+FEW_SHARED = 16  # up to this many shared columns, multiplying by inverses is faster than solving point by point
 
 # ---- after the fit
 REFERENCE_DRAWS = 100  # over which a quadratic approximation of the rows is averaged

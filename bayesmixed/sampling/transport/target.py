@@ -165,7 +165,7 @@ class Target:
         moved[numbers[along] - 1, along] += DIFFERENCE
         points = self.coordinates.at(moved.reshape(d, len(numbers) * t.shape[1]))
         factorised = self.transport(points, t.shape[1])
-        return Transported(points, factorised, factorised.effects(np.concatenate([z] * len(numbers), axis=1)))
+        return Transported(points, factorised, factorised.effects(np.tile(z, len(numbers))))
 
     @staticmethod
     def _change(base: Transported, moved: Transported, rows: Evaluated) -> np.ndarray:

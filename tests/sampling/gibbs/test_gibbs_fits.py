@@ -356,7 +356,7 @@ def test_new_rows_are_learned_from_as_if_they_had_been_there(data):
     assert_same_posterior(both, whole)
 
 
-@pytest.mark.numerical
+@pytest.mark.slow
 def test_rows_are_left_out_as_by_the_dense_sampler(data):
     frame, y = (part.iloc[:600] for part in data)
     a = fit("x + (1 | a) + (x | b)", frame, y).loo(frame, y)

@@ -124,7 +124,7 @@ def test_the_bridge_is_the_ratio_of_normalising_constants():
     assert errors.mean() == pytest.approx(values.std(), rel=0.2)
 
 
-@pytest.mark.numerical
+@pytest.mark.slow
 def test_rows_of_large_k_hat_are_fitted_without(monkeypatch):
     frame = outlying()
     est = counts(frame)
@@ -192,7 +192,7 @@ def test_rows_are_left_out_of_repeated_and_of_later_ones():
     assert max(error for _, error in found) < 0.1
 
 
-@pytest.mark.numerical
+@pytest.mark.slow
 def test_values_of_rows_and_their_sum_are_those_of_fits_without_each():
     frame = load_cbpp()
     options = {"family": "binomial", "trials": "size", "random_state": 0, "draws": 1000}

@@ -1,5 +1,6 @@
 """The target and its forces, against densities in untransformed coordinates and finite differences."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -121,6 +122,22 @@ def test_many_shared_columns_one_by_one_and_few_by_their_inverses_agree(monkeypa
     np.testing.assert_allclose(other.force, state.force, rtol=1e-6, atol=1e-6)
 
 
+def test_a_point_without_a_factor_is_ruled_out_and_leaves_the_others_as_they_are():
+    rng = np.random.default_rng(0)
+    halves = rng.normal(size=(5, 3, 3))
+    matrices = halves @ halves.transpose(0, 2, 1) + np.eye(3)
+    matrices[1, 0, 0], matrices[3] = -1.0, np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        lower, log_det = shared._root(matrices)
+        alone = [shared._root(matrices[k : k + 1]) for k in (0, 2, 4)]
+
+    assert not np.isfinite(log_det[[1, 3]]).any()
+    np.testing.assert_array_equal(lower[::2], np.concatenate([one for one, _ in alone]))
+    np.testing.assert_array_equal(log_det[::2], np.concatenate([one for _, one in alone]))
+    np.testing.assert_allclose(lower[::2] @ lower[::2].transpose(0, 2, 1), matrices[::2])
+
+
 def test_sparse_and_dense_products_of_the_first_factor_agree():
     _, _, _, target = prepare("poisson, crossed, q=2 and q=2")
     gaussian = target.gaussian
@@ -151,8 +168,9 @@ def test_a_zero_weight_leaves_the_linear_term():
 
 
 @pytest.mark.parametrize("together", [1, 500])
-def test_results_do_not_depend_on_how_much_is_evaluated_together(together):
-    _, _, _, target = prepare("t")
+@pytest.mark.parametrize("name", MODELS)
+def test_results_do_not_depend_on_how_much_is_evaluated_together(name, together):
+    _, _, _, target = prepare(name)
     x = points(target, 4)
     expected = target.evaluate(x)
     with allow(rows=together, points=together):

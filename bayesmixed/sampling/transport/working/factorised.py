@@ -22,9 +22,9 @@ from bayesmixed.gaussian.batched import (
     conditional_effects,
     conditional_root,
     gram,
+    lower_indices,
     pack,
     packed_size,
-    positions,
     total,
 )
 from bayesmixed.sampling.transport.working.layout import Layout
@@ -287,5 +287,5 @@ def _eliminate(layout: Layout, i: int, F: np.ndarray, nested: list[Products]) ->
         at += q_k
     rest = turned[:, at:]
     by_point = rest.transpose(3, 1, 0, 2).reshape(n, rest.shape[1], q * J)  # one product each
-    rows, columns = positions(rest.shape[1])
+    rows, columns = lower_indices(rest.shape[1])
     return (by_point @ by_point.transpose(0, 2, 1))[:, rows, columns].T

@@ -18,7 +18,7 @@ import numpy as np
 from scipy import sparse
 
 from bayesmixed.chunks import allowed
-from bayesmixed.gaussian.batched import lower
+from bayesmixed.gaussian.batched import lower, lower_indices
 from bayesmixed.gaussian.first_factor import pairs_within
 from bayesmixed.sampling.transport.working.layout import Layout
 from bayesmixed.sampling.transport.working.rows import Reference, Rows
@@ -112,14 +112,14 @@ def _first_terms(products: NestedProducts, m: int) -> Matrix:
     if isinstance(products.shared, np.ndarray):
         parts = products.shared.reshape(q, J, m).transpose(0, 2, 1), products.T.swapaxes(0, 1)
         columns = np.concatenate(parts, axis=1)
-        rows, cols = np.array(lower(m + k)).T
-        terms = [_symmetric(columns[i], columns[j], rows, cols, same=i == j) for i, j in lower(q)]
+        where = lower_indices(m + k)
+        terms = [_symmetric(columns[i], columns[j], *where, same=i == j) for i, j in lower(q)]
         return np.concatenate(terms, axis=1)
     return _sparse_terms(products, m)
 
 
-def _symmetric(x: np.ndarray, y: np.ndarray, rows: np.ndarray, cols: np.ndarray, *, same: bool) -> np.ndarray:
-    return x[rows] * y[cols] if same else x[rows] * y[cols] + y[rows] * x[cols]
+def _symmetric(x: np.ndarray, y: np.ndarray, rows: np.ndarray, columns: np.ndarray, *, same: bool) -> np.ndarray:
+    return x[rows] * y[columns] if same else x[rows] * y[columns] + y[rows] * x[columns]
 
 
 def _sparse_terms(products: NestedProducts, m: int) -> sparse.csr_array:

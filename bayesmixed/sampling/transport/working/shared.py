@@ -1,7 +1,8 @@
 """The shared columns at many points: crossed factors' effects and common effects, in one dense matrix.
 
 With L a root of their prior covariance and H what is left of their cross-products when the nested factors are
-integrated out, ``I + L'H L = R'R``, with no pivot below one.
+integrated out, ``I + L'H L = R'R``. Pivots are at least one but for rounding; a point where rounding leaves no factor
+is ruled out.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Roots:
     scale: np.ndarray
 
     def times(self, values: np.ndarray, *, transposed: bool = False) -> np.ndarray:
-        """L or L' times values of shape (m, ..., N)."""
+        """L or L' times values of shape (m, ..., N or 1); (m, ..., N)."""
         if self._diagonal is not None:
             return values * self._diagonal.reshape(len(values), *(1,) * (values.ndim - 2), len(self.scale))
         found = values * self.scale  # of the common effects; the others' rows are overwritten
@@ -86,7 +87,7 @@ class SharedFactor:
     lower : numpy.ndarray of shape (N, m, m)
         R'.
     inverse : numpy.ndarray of shape (N, m, m), or None
-        R'^-1, if there are few columns: products with all inverses at once are then faster than solving point by point.
+        R'^-1; None if there are more than `FEW_SHARED` columns, where solving point by point is faster.
     centre : numpy.ndarray of shape (m, N)
         R^-T c.
     log_det, quadratic : numpy.ndarray of shape (N,)
@@ -120,7 +121,7 @@ class SharedFactor:
 
 
 def _solve(lower: np.ndarray, inverse: np.ndarray | None, right: np.ndarray, *, transposed: bool = False) -> np.ndarray:
-    """Solve R' x = right, or R x = right, point by point; `right` is (m, ..., N)."""
+    """Solve R' x = right, or R x = right if `transposed`, at every point; `right` is (m, ..., N)."""
     if inverse is not None:
         columns = right.reshape(len(right), prod(right.shape[1:-1]), len(lower)).transpose(2, 0, 1)
         product = (inverse.transpose(0, 2, 1) if transposed else inverse) @ columns
@@ -151,12 +152,12 @@ def factorise_shared(layout: Layout, left: np.ndarray, crossed: list[np.ndarray]
     c = roots.times(left[size:-1], transposed=True) * scale
     lower, log_det = _root(matrix.transpose(2, 0, 1) + np.eye(m))
     inverse = np.linalg.inv(lower) if m <= FEW_SHARED else None
-    centre = _solve(lower, inverse, c)
+    centre = np.where(np.isinf(log_det), 0.0, _solve(lower, inverse, c))
     return SharedFactor(roots, lower, inverse, centre, log_det, np.square(centre).sum(axis=0))
 
 
 def _root(matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Lower Cholesky factors of (N, m, m), and the log determinants, (N,)."""
+    """Lower Cholesky factors of matrices (N, m, m), and log determinants, (N,): infinite where there is no factor."""
     try:
         lower = np.linalg.cholesky(matrices)
         return lower, 2 * np.log(np.diagonal(lower, axis1=1, axis2=2)).sum(axis=1)
