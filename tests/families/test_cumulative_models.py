@@ -407,7 +407,7 @@ def test_the_model_in_pymc_has_the_thresholds():
 
 @pytest.mark.slow
 def test_nuts_and_transport_agree():
-    tables = [make(sampler=own, draws=1000).fit(DATA, DATA["y"]).summary() for own in ("transport", "nuts")]
+    tables = [make(sampler=own, draws=500).fit(DATA, DATA["y"]).summary() for own in ("transport", "nuts")]
     error = np.sqrt(sum(np.square(table["sd"]) / table["ess_bulk"] for table in tables))
     z = (tables[0]["mean"] - tables[1]["mean"]) / error
 
