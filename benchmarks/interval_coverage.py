@@ -40,7 +40,7 @@ TARGETS = 2  # fresh rows of each new group
 WAYS = {
     "draws were weighted": "weights",
     "Pareto k-hat": "anew: k-hat",
-    "draws are worth": "anew: ESS",
+    "sampled anew": "anew: convergence",
 }
 EVENTS = ["runs", "refused", "ConvergenceWarning", *WAYS.values()]
 Events = Counter[tuple[str, str]]  # by step
