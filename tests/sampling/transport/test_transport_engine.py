@@ -147,7 +147,7 @@ def test_a_wrong_target_is_caught_by_calibration(monkeypatch):
     frame = pd.DataFrame({"g": np.arange(60) % 10})
     priors = {"Intercept": bm.Normal(1, 0.5), "sd_g": bm.HalfNormal(0.7)}
 
-    def ranks(replications=15):
+    def ranks(replications=25):
         found = []
         for seed in range(replications):
             rng = np.random.default_rng(seed)
