@@ -37,7 +37,7 @@ LEVELS = {"50 %": 0.5, "90 %": 0.9}
 LEARNED = [1, 3, 10]  # rows of each new group
 TARGETS = 2  # fresh rows of each new group
 # what diagnostics_["reason"] says of `condition`
-WAYS = {
+WAYS = {  # the first that the reason has
     "draws were weighted": "weights",
     "Pareto k-hat": "anew: k-hat",
     "sampled anew": "anew: convergence",

@@ -21,6 +21,7 @@ settings.load_profile("repeat")
 if "PYTEST_XDIST_WORKER" in os.environ:  # one process per processor: more BLAS threads would only compete
     threadpool_limits(1, user_api="blas")
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # of processes that tests start: last digits may depend on it
+DIFFERENT = {"pymc", "arviz", "nutpie"}  # of which the stacks have other versions
 LONGEST = ("test_readme", "test_parallel", "test_coverage", "test_slow_nuts")
 
 
@@ -32,10 +33,10 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(autouse=True)
 def numerical_tests_are_of_every_stack(request):
     """What runs on one Python alone loads nothing whose versions differ between the stacks."""
-    before = set(sys.modules)
+    before = DIFFERENT & sys.modules.keys()
     yield
     if request.node.get_closest_marker("numerical"):
-        assert not {"pymc", "arviz", "nutpie"} & (set(sys.modules) - before)
+        assert DIFFERENT & sys.modules.keys() == before
 
 
 @pytest.fixture

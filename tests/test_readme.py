@@ -24,8 +24,6 @@ def blocks(page, language):
 @pytest.mark.slow
 @pytest.mark.parametrize(("page", "at_least"), [(README, 4), (GUIDE, 15)], ids=["README", "guide"])
 def test_the_blocks_of_a_page_run_one_after_the_other(page, at_least, tmp_path):
-    (tmp_path / "nights").mkdir()  # files that a reader has
-    bm.datasets.load_sleepstudy().to_parquet(tmp_path / "nights" / "1.parquet")
     code = blocks(page, "python")
     # ArviZ and the workers of joblib warn of their own affairs
     command = [sys.executable, "-W", "error::UserWarning:__main__", "-c", "\n".join(code)]

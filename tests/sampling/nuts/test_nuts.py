@@ -1,12 +1,15 @@
 """The NUTS engine without sampling: which backend, how many cores, what is kept of a trace."""
 
 import multiprocessing
+import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from joblib import Parallel, delayed
 
-from bayesmixed._compat import container
+from bayesmixed import _compat
+from bayesmixed._compat import container, run_nuts
 from bayesmixed.datasets import load_sleepstudy
 from bayesmixed.design.spec import DesignSpec
 from bayesmixed.formula.parse import parse
@@ -100,6 +103,22 @@ def test_the_backend_defaults_to_nutpie_when_installed(monkeypatch):
         nuts._resolve_backend("numpyro")
     monkeypatch.setattr(nuts, "is_installed", lambda package: False)
     assert nuts._resolve_backend(None) == "pymc"
+
+
+@pytest.mark.parametrize(
+    "remark",
+    ["Could not link", "PyTensor could not link to a BLAS installation", "np.dot() is faster on contiguous arrays"],
+)
+def test_remarks_on_the_speed_of_linear_algebra_do_not_reach_the_user(monkeypatch, remark):
+    def sample(**settings):
+        warnings.warn(f"first line\n{remark}, it says", UserWarning, stacklevel=1)
+
+    monkeypatch.setattr(_compat, "import_pymc", lambda: SimpleNamespace(sample=sample))
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        run_nuts(None, backend="nutpie", target_accept=0.9, progressbar=False)
+
+    assert len(seen) == (remark == "Could not link")  # another remark does
 
 
 def test_cores_at_the_top_level():
