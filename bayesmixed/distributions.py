@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -367,8 +368,13 @@ def _normal_log_density(z: np.ndarray) -> np.ndarray:
 
 def _t_log_density(z: np.ndarray, nu: float) -> np.ndarray:
     """Log density of the standard Student t distribution."""
-    constant = gammaln((nu + 1) / 2) - gammaln(nu / 2) - 0.5 * np.log(nu * np.pi)
-    return constant - (nu + 1) / 2 * np.log1p(np.square(z) / nu)
+    return _t_constant(nu) - (nu + 1) / 2 * np.log1p(np.square(z) / nu)
+
+
+@lru_cache(maxsize=16)
+def _t_constant(nu: float) -> float:
+    """Log density of the standard Student t distribution at 0."""
+    return float(gammaln((nu + 1) / 2) - gammaln(nu / 2) - 0.5 * np.log(nu * np.pi))
 
 
 def _where_positive(x: np.ndarray, log_density: np.ndarray) -> np.ndarray:

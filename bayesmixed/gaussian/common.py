@@ -128,10 +128,12 @@ class Residual:
                 slope, curvature = (high - low) / (2 * h), (2 * mid - high - low) / h**2
             for values in (slope, curvature):
                 values[np.isnan(values)] = 0.0
-            slope = np.clip(slope, -_HUGE, _HUGE)
-            curvature = np.clip(curvature, _MIN_CURVATURE, _HUGE)  # it may be convex, or nearly flat, on the way
+            slope = np.minimum(np.maximum(slope, -_HUGE), _HUGE)
+            curvature = np.minimum(
+                np.maximum(curvature, _MIN_CURVATURE), _HUGE
+            )  # it may be convex, or nearly flat, on the way
             sd[active] = 1 / np.sqrt(curvature)
-            step = np.clip(slope, -curvature, curvature) / curvature
+            step = np.minimum(np.maximum(slope / curvature, -1), 1)
             height[active] = mid + slope * step - 0.5 * curvature * step**2
             s[active] = np.maximum(s[active] + step, self.log_floor + 2 * _STEP)
             active = active[np.abs(step) > _CLOSE * sd[active]]
@@ -154,7 +156,7 @@ class Residual:
         log_det_second, quadratic = _complete_square(reduced.G, 1.0, self.prior, second)
         with np.errstate(divide="ignore", invalid="ignore"):
             unknown = (log_det_first - log_det_second) / (np.log(first) - np.log(second))
-        r = p - np.clip(np.nan_to_num(unknown, nan=0.0), 0, p)
+        r = p - np.where(unknown > 0, np.minimum(unknown, p), 0.0)
         left = self.n - r
         return np.maximum(np.where(left > _MIN_LEFT * self.n, quadratic / np.maximum(left, _TINY), first), _TINY)
 

@@ -259,25 +259,25 @@ class Inverses:
         white = np.divide(1, np.sqrt(w), out=np.zeros_like(w), where=keep)[:, :, None] * np.swapaxes(Q, 1, 2)
         return cls(kinds, R, white, sandwich(R))
 
-    def at(self, root: np.ndarray, kinds: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
+    def at(self, root: np.ndarray, packed: np.ndarray, kinds: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
         """Packed inverses for some kinds, (q (q + 1) / 2, k, N), and log determinants of what is inverted, (k, N).
 
-        `root` holds roots of Sigma, (q, q, N).
+        `root` holds roots of Sigma, (q, q, N), and `packed` Sigma itself.
         """
         q = len(root)
-        A = self.spread[:, kinds] @ gram(root)
-        det = self.determinants(root, kinds) if q == 2 else None
+        A = self.spread[:, kinds] @ packed
+        det = self.determinants(root, packed, kinds) if q == 2 else None
         for at, (i, j) in enumerate(lower(q)):
             if i == j:
                 A[at] += 1
         return inverse_above_identity(A, q, det)
 
-    def determinants(self, root: np.ndarray, kinds: slice = slice(None)) -> np.ndarray:
-        """Determinants of what is inverted, (k, N), for one or two effects.
+    def determinants(self, root: np.ndarray, packed: np.ndarray, kinds: slice = slice(None)) -> np.ndarray:
+        """Determinants of what is inverted, (k, N), for one or two effects; arguments as of `at`.
 
         det(I + S Sigma) = 1 + tr(S Sigma) + det S det Sigma, without cancellation.
         """
-        of_sigma = [np.ones((1, root.shape[2])), gram(root)]
+        of_sigma = [np.ones((1, root.shape[2])), packed]
         if len(root) == 2:
             of_sigma.append(np.square(root[0, 0] * root[1, 1] - root[0, 1] * root[1, 0])[None])
         return self._of_determinants[kinds] @ np.concatenate(of_sigma)
@@ -347,13 +347,13 @@ class Remainder:
         """Entries of B at the targets, (t, N), and the log determinant, (N,), for roots of Sigma, (q, q, N)."""
         q, _, N = root.shape
         U = self.inverses.kinds.S.shape[1]
-        values, log_det = np.zeros((self.linear.shape[0], N)), np.zeros(N)
+        values, log_det, packed = np.zeros((self.linear.shape[0], N)), np.zeros(N), gram(root)
         together = U if sparse.issparse(self.linear) else allowed().kinds  # sparse arrays are slow to slice
         for kinds in chunks(U, 1, together):
             if q > 2:
-                inverse, log_det_kinds = self.inverses.at(root, kinds)
+                inverse, log_det_kinds = self.inverses.at(root, packed, kinds)
             else:
-                inverse, log_det_kinds = 1 / (det := self.inverses.determinants(root, kinds))[None], np.log(det)
+                inverse, log_det_kinds = 1 / (det := self.inverses.determinants(root, packed, kinds))[None], np.log(det)
             log_det += self.inverses.kinds.count[kinds] @ log_det_kinds
             if together >= U:
                 values += self.linear @ inverse.reshape(-1, N)
@@ -362,7 +362,7 @@ class Remainder:
                     values += self.linear[:, e * U + kinds.start : e * U + kinds.stop] @ mine
         if q == 2:
             first, *others = values.reshape(_PARTS, -1, N)
-            values = first + sum(map(np.multiply, gram(root), others))
+            values = first + sum(map(np.multiply, packed, others))
         return values + self.constant[:, None], log_det
 
 

@@ -75,6 +75,6 @@ def from_unbounded(v: np.ndarray, shape: float) -> tuple[np.ndarray, np.ndarray,
     With s^2 = psi'(alpha) / 2, the variance of atanh(rho), v is of order one.
     """
     y = _spread(shape) * v
-    log_cosh = np.logaddexp(y, -y) - np.log(2)
+    log_cosh = np.abs(y) + np.log1p(np.exp(-2 * np.abs(y))) - np.log(2)
     # 1 - tanh(y)^2 = cosh(y)^-2; the density of y is its power alpha, Jacobian included
     return np.tanh(y), np.exp(-log_cosh), -2 * shape * log_cosh

@@ -26,6 +26,10 @@ _SOME = 1000  # rows that are tried first: effects that leave a residual there l
 _ROUGH, _FINE = 1e-4, 1e-10  # tolerances of the iteration for several factors: whether to look closer, and that look
 _ITERATIONS = 50, 1000  # likewise
 
+# of a factor and the number of its effects: the sum of squares that they and the common effects leave of y, one below
+# which there is no residual, and the excess of rows over effects
+Leave = Callable[[int, int], tuple[float, float, float]]
+
 
 def check_residuals(design: Measured, refuse: bool) -> None:
     """Raise an error, or warn, if common effects fit the response without error.
@@ -81,16 +85,21 @@ def check_groups(design: Measured) -> None:
     """
     if not design.groups:
         return
-    explains, together = _sums_explain(design) if isinstance(design, Summed) else _rows_explain(design)
+    leave, together = _sums_leave(design) if isinstance(design, Summed) else _rows_leave(design)
     for f, factor in enumerate(design.groups):
-        # a bar with as many effects as a group has rows explains anything; its first effects may suffice
-        for q in range(1, len(factor.effect_names) + 1):
-            if explains(f, q):
-                raise FormulaError(
-                    f"grouping factor {factor.name!r} explains y without residual: given the common effects, y "
-                    f"{_pattern(factor, design.statistics.is_binary[f], q)}, so the residual sd cannot be estimated. "
-                    "Keep one row per level, or drop the bar."
-                )
+        fewest = None
+        for q in range(len(factor.effect_names), 0, -1):
+            left, floor, spare = leave(f, q)
+            if left > floor:
+                break  # fewer effects leave more
+            if spare > 0:  # with as many effects as rows, a group's effects explain anything: the first may suffice
+                fewest = q
+        if fewest is not None:
+            raise FormulaError(
+                f"grouping factor {factor.name!r} explains y without residual: given the common effects, y "
+                f"{_pattern(factor, design.statistics.is_binary[f], fewest)}, so the residual sd cannot be estimated. "
+                "Keep one row per level, or drop the bar."
+            )
     if len(design.groups) > 1 and together():
         raise FormulaError(
             f"the grouping factors {quoted(factor.name for factor in design.groups)} together explain y without "
@@ -98,29 +107,29 @@ def check_groups(design: Measured) -> None:
         )
 
 
-def _rows_explain(design: Design) -> tuple[Callable[[int, int], bool], Callable[[], bool]]:
-    """Functions that say whether a factor's first q effects leave nothing, and whether all effects do."""
+def _rows_leave(design: Design) -> tuple[Leave, Callable[[], bool]]:
+    """A function for a factor's first q effects, and whether all effects together explain the response."""
     y = design.response - design.statistics.common.location_and_scale(design.has_intercept)[0][-1]
     floor = _NOTHING_LEFT * (y @ y) + design.n_rows * (_DIGITS * np.abs(np.asarray(design.y)).max()) ** 2
 
-    def explains(f: int, q: int) -> bool:
+    def leave(f: int, q: int) -> tuple[float, float, float]:
         factor = design.groups[f]
-        return _explains(design, replace(factor, Z=factor.Z[:, :q], effect_names=factor.effect_names[:q]), floor)
+        return _leave(design, replace(factor, Z=factor.Z[:, :q], effect_names=factor.effect_names[:q]), floor)
 
-    return explains, lambda: _explain_together(design, floor)
+    return leave, lambda: _explain_together(design, floor)
 
 
-def _sums_explain(design: Summed) -> tuple[Callable[[int, int], bool], Callable[[], bool]]:
+def _sums_leave(design: Summed) -> tuple[Leave, Callable[[], bool]]:
     """The same for summed rows."""
     products, common = sums.standard(design), design.sums.common
     size, spread = common.raw[-1, -1], products.VV[-1, -1] / products.n * common.location_and_scale(True)[1][-1] ** 2
     floor = _NOTHING_LEFT + _DIGITS**2 * float(size / spread)
 
-    def explains(f: int, q: int) -> bool:
+    def leave(f: int, q: int) -> tuple[float, float, float]:
         left, spare = sums.left_by_factor(products, f, q, design.has_intercept)
-        return spare > 0 and left <= floor
+        return left, floor, spare
 
-    return explains, lambda: sums.left_together(products, design.has_intercept, floor)
+    return leave, lambda: sums.left_together(products, design.has_intercept, floor)
 
 
 def _pattern(factor: Effects, is_binary: np.ndarray, q: int) -> str:
@@ -151,16 +160,16 @@ def _left(columns: np.ndarray, y: np.ndarray) -> np.ndarray:
     return y - columns @ np.linalg.lstsq(columns, y, rcond=None)[0]
 
 
-def _explains(design: Design, factor: GroupFactor, floor: float) -> bool:
-    """Whether common effects and one factor's leave nothing, although there are more rows than effects."""
+def _leave(design: Design, factor: GroupFactor, floor: float) -> tuple[float, float, float]:
+    """See `Leave`."""
     last = np.searchsorted(np.cumsum(np.bincount(factor.codes)), _SOME + 10 * design.X.shape[1])
     some = np.flatnonzero(factor.codes <= last)
     if len(some) < design.n_rows:
         left, spare = _within(replace(design, groups=()).take(some), factor.take(some))
-        if spare > 0 and left > floor:
-            return False
+        if left > floor:
+            return left, floor, spare
     left, spare = _within(design, factor)
-    return spare > 0 and left <= floor
+    return left, floor, spare
 
 
 def _within(design: Design, factor: GroupFactor) -> tuple[float, float]:

@@ -232,7 +232,7 @@ class Shape:
 def walk_run(target: Target, proposal: StudentMixture, pool: Pool, shape: Shape, rng: np.random.Generator) -> Run:
     """Evaluate fresh proposals with sigma, walk the chains over them, and add the proposals to the pool."""
     chains, n = shape.chains, shape.proposals
-    weights = pool.weights()
+    weights = pool.weights
     # a chain starts at a point of the adaptation, not at one of its own proposals
     starts = pool.x[:, rng.choice(len(weights), chains, p=weights)]
     u = np.hstack([starts, proposal.sample(rng, chains * n)])

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import sparse
 
 from bayesmixed.design.statistics import CrossProducts
-from bayesmixed.gaussian.batched import conditional_effects, conditional_root, lower, total, unpack
+from bayesmixed.gaussian.batched import conditional_effects, conditional_root, gram, lower, total, unpack
 from bayesmixed.gaussian.first_factor import Columns, Entries, Inverses, Kinds
 from bayesmixed.gaussian.statistics import sums_by
 
@@ -145,7 +145,7 @@ class LargeFactor:
 
         `root` is that of Sigma relative to sigma^2, (q, q, N).
         """
-        inverse, log_det = self.inverses.at(root)
+        inverse, log_det = self.inverses.at(root, gram(root))
         return inverse.reshape(-1, root.shape[2]), self.inverses.kinds.count @ log_det
 
     def products_at(self, given: Given, inverse: np.ndarray) -> np.ndarray:

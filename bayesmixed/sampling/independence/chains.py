@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+_PASSES = 20  # over all proposals, before they are walked one by one
+
 
 @dataclass(frozen=True)
 class Chains:
@@ -48,23 +50,40 @@ def walk(log_w: np.ndarray, start: np.ndarray, rng: np.random.Generator, thin: i
         Of ``n // thin * hold`` draws.
     """
     chains, n = log_w.shape[0], log_w.shape[1] - 1
-    log_u = np.log(rng.random((chains, n)))
-    walked = np.empty((chains, n), dtype=int)
-    for c in range(chains):
-        # accept when log u < log_w[proposal] - log_w[current]; lists are faster than arrays here
-        bars = (log_w[c, 1:] - log_u[c]).tolist()
-        weights = log_w[c].tolist()
-        current, height, path = 0, weights[0], []
-        for proposal, bar in enumerate(bars, 1):
-            if bar > height:
-                current, height = proposal, weights[proposal]
-            path.append(current)
-        walked[c] = path
+    # accept when log u < log_w[proposal] - log_w[current]
+    walked = _accept(log_w, log_w[:, 1:] - np.log(rng.random((chains, n))))
     accepted = walked == np.arange(1, n + 1)
     state = np.take_along_axis(start, walked, axis=1)
     kept = n // thin
     acceptance = accepted[:, : kept * thin].reshape(chains, kept, thin).mean(axis=2)
     return Chains(np.repeat(state[:, thin - 1 : kept * thin : thin], hold, axis=1), np.repeat(acceptance, hold, axis=1))
+
+
+def _accept(log_w: np.ndarray, bars: np.ndarray) -> np.ndarray:
+    """The last accepted proposal after each one, (chain, n): one is accepted if its bar is above the state's weight.
+
+    All proposals at once, in passes: states are taken from the pass before, at first those of chains that accept
+    everything. Each pass is right up to the first state that it changes. Few suffice, unless a chain is stuck.
+    """
+    position = np.arange(log_w.size).reshape(log_w.shape)
+    start, state, weights = position[:, :1], position, log_w.ravel()
+    for _ in range(_PASSES):
+        accepted = bars > weights[state[:, :-1]]
+        before, state = state, np.where(accepted, position[:, 1:], start)
+        state = np.concatenate([start, np.maximum.accumulate(state, axis=1)], axis=1)
+        if (state == before).all():
+            return state[:, 1:] - start
+    return np.array([_accept_in_turn(*chain) for chain in zip(log_w.tolist(), bars.tolist(), strict=True)])
+
+
+def _accept_in_turn(log_w: list[float], bars: list[float]) -> list[int]:
+    """The same for one chain, proposal by proposal."""
+    state, states = 0, []
+    for proposal, bar in enumerate(bars, 1):
+        if bar > log_w[state]:
+            state = proposal
+        states.append(state)
+    return states
 
 
 def longest_stay(log_w: np.ndarray, thin: int) -> float:

@@ -16,6 +16,7 @@ _STEP = 0.02  # step in a coordinate, for derivatives
 _MIN_CURVATURE = 1 / 9  # a direction without curvature has a scale of 3
 _ITERATIONS = 30
 _CLOSE = 0.02  # expected gain in log density below which a start has converged
+_NEAR = 4.0  # expected gain, that of two sds, below which a full step is taken without trying others
 _LENGTHS = np.array([1.5, 1.0, 0.5, 0.2, 0.05, 0.01])  # fractions of a Newton step
 _FAR = 3.0  # no coordinate moves farther in one step
 _SAME = 0.5  # standard deviations within which two modes are one
@@ -59,33 +60,39 @@ def find_modes(log_density: LogDensity, starts: np.ndarray) -> list[Mode]:
     SamplerError
         The density is zero at every start.
     """
-    x = starts[:, log_density(starts) > _RULED_OUT].astype(float)
-    d, k = x.shape
-    if not k:
+    x = starts.astype(float)
+    value, gradient, curvature = _derivatives(log_density, x)
+    active = np.flatnonzero(value > _RULED_OUT)
+    found = active
+    if not len(active):
         raise SamplerError("the posterior density is zero at every point where the search for its modes begins")
-    value = np.full(k, -np.inf)
-    curvature = np.tile(np.eye(d), (k, 1, 1))
-    active = np.arange(k)
+    fell = np.zeros(len(value), dtype=bool)  # where the last full step was too long
     for _ in range(_ITERATIONS):
-        value[active], gradient, curvature[active] = _derivatives(log_density, x[:, active])
-        step = np.linalg.solve(curvature[active], gradient[:, :, None])[:, :, 0].T
-        gain = (gradient * step.T).sum(axis=1)
+        step = np.linalg.solve(curvature[active], gradient[active, :, None])[:, :, 0]
+        gain = (gradient[active] * step).sum(axis=1)
         moving = gain > _CLOSE
-        active, step = active[moving], step[:, moving]
+        active, step, gain = active[moving], step[moving], gain[moving]
         if not len(active):
             break
-        step = step * np.minimum(1, _FAR / np.maximum(np.abs(step).max(axis=0), 1e-300))
-        tried = x[:, active, None] + step[:, :, None] * _LENGTHS
-        values = log_density(tried.reshape(d, -1)).reshape(len(active), -1)
-        best = values.argmax(axis=1)
-        better = values[np.arange(len(active)), best] > value[active]
-        active, best = active[better], best[better]
-        if not len(active):
-            break
-        x[:, active] = tried[:, better][:, np.arange(len(active)), best]
-    else:  # the last step has moved those that did not converge
-        value[active], _, curvature[active] = _derivatives(log_density, x[:, active])
-    return _distinct([Mode(x[:, i], float(value[i]), np.linalg.inv(curvature[i])) for i in range(k)])
+        step *= np.minimum(1, _FAR / np.maximum(np.abs(step).max(axis=1, keepdims=True), 1e-300))
+        far = (gain > _NEAR) | fell[active]
+        if far.any():
+            step[far] *= _best_lengths(log_density, x[:, active[far]], step[far])[:, None]
+        tried = x[:, active] + step.T
+        values, *derivatives = _derivatives(log_density, tried)
+        higher = values > value[active]
+        fell[active] = ~higher
+        to = active[higher]
+        x[:, to], value[to] = tried[:, higher], values[higher]
+        gradient[to], curvature[to] = (each[higher] for each in derivatives)
+        active = active[higher | ~far]
+    return _distinct([Mode(x[:, i], float(value[i]), np.linalg.inv(curvature[i])) for i in found])
+
+
+def _best_lengths(log_density: LogDensity, x: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """The fraction of each step, (k, d), that climbs most from the points x, (d, k)."""
+    tried = x[:, :, None] + step.T[:, :, None] * _LENGTHS
+    return _LENGTHS[log_density(tried.reshape(len(x), -1)).reshape(len(step), -1).argmax(axis=1)]
 
 
 def _derivatives(log_density: LogDensity, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

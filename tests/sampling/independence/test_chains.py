@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bayesmixed.sampling.independence.chains import longest_stay, walk
+from bayesmixed.sampling.independence.chains import _accept, _accept_in_turn, longest_stay, walk
 
 
 def steps(log_w, rng_seed=0, thin=1, hold=1):
@@ -52,6 +52,18 @@ def test_a_chain_begins_at_its_own_start():
     chains = walk(log_w, np.array([[7, 10, 11], [8, 12, 13]]), np.random.default_rng(0), 1, 1)
 
     np.testing.assert_array_equal(chains.state, [[7, 7], [12, 12]])
+
+
+@pytest.mark.parametrize("spread", [0.1, 1.0, 3.0, 30.0])
+def test_all_proposals_at_once_are_accepted_as_in_turn(spread):
+    """From chains that accept nearly everything to ones that are stuck, where passes give up."""
+    rng = np.random.default_rng(2)
+    log_w = spread * rng.normal(size=(3, 501))
+    bars = log_w[:, 1:] - np.log(rng.random((3, 500)))
+
+    in_turn = [_accept_in_turn(*chain) for chain in zip(log_w.tolist(), bars.tolist(), strict=True)]
+    np.testing.assert_array_equal(_accept(log_w, bars), in_turn)
+    np.testing.assert_array_equal(_accept(log_w[:, :1], bars[:, :0]), np.empty((3, 0)))
 
 
 @pytest.mark.parametrize("thin", [1, 2, 3, 7])

@@ -227,7 +227,7 @@ def test_importance_weights_of_the_pool_give_the_targets_moments():
     modes = find_modes(target, CENTRE[:, None] + 1)
     centres = centres_of(modes)
     _, pool, _, _ = adapt(target, start(centres), centres, np.random.default_rng(0), 4000)
-    w = pool.weights()
+    w = pool.weights
     mean = pool.x @ w
     centred = pool.x - mean[:, None]
 
@@ -245,7 +245,7 @@ def test_a_single_heavy_point_does_not_take_the_pool_over():
     pool.add(x, np.where(np.arange(400) == 7, 9.0, 0.0) + proposal.log_density(x), proposal)
     fitted, [(_, covariance)] = pool.fit([(np.zeros(1), np.eye(1))])
 
-    assert pool.weights()[7] == pytest.approx(0.5, abs=0.05)
+    assert pool.weights[7] == pytest.approx(0.5, abs=0.05)
     assert covariance[0, 0] > 0.4, "half of the previous covariance stays where few points are effective"
     assert np.isfinite(fitted.roots).all()
 
