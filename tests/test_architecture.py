@@ -137,7 +137,7 @@ print(sorted(name for name in sys.modules if name.startswith("bayesmixed.")))
 
     others = [name for name in MODULES if name.startswith(("sampling.transport.", "sampling.gibbs."))]
     asked = {"transport.engine", "transport.constants"}  # what decides whether an engine takes the model
-    asked |= {f"gibbs.{name}" for name in ("engine", "limits", "model", "factor", "constants")}
+    asked |= {f"gibbs.{name}" for name in ("engine", "limits", "constants")}
     assert {name for name in others if f"bayesmixed.{name}" in loaded} == {f"sampling.{name}" for name in asked}
     assert not loaded & {"bayesmixed.estimators.archive", "bayesmixed.plots"}
 

@@ -333,7 +333,7 @@ class MixedModel(Predictions, Summaries, Storage, Display, Increments, BaseEstim
         --------
         >>> import bayesmixed as bm
         >>> df = bm.datasets.load_sleepstudy()
-        >>> est = bm.MixedModelRegressor("Days + (Days | Subject)", random_state=0).fit(df, df["Reaction"])
+        >>> est = bm.MixedModelRegressor("Days + (Days | Subject)", random_state=1).fit(df, df["Reaction"])
         >>> int(est.loo(df, df["Reaction"]).n_data_points)
         180
         """

@@ -37,6 +37,7 @@ def make(formula=FORMULA, **options):
     return MixedModelClassifier(formula, draws=200, random_state=0, **options)
 
 
+@pytest.mark.numerical
 def test_probabilities_of_folds_are_those_of_each_folds_fit():
     """scikit-learn puts codes in place of text here; their order is the alphabet's, as that of the classes."""
     folds = list(ROWS.split(X, Y, X["g"]))
@@ -63,6 +64,7 @@ def test_a_grid_is_searched_by_log_loss():
     np.testing.assert_array_equal(search.predict(X), best.predict(X))
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize(
     ("scoring", "above"), [("roc_auc", 0.65), ("neg_brier_score", -0.26), ("balanced_accuracy", 0.5), ("accuracy", 0.5)]
 )
@@ -72,6 +74,7 @@ def test_scores_are_those_of_groups_that_no_fold_has_seen(scoring, above):
     assert scores.mean() > above
 
 
+@pytest.mark.numerical
 def test_it_is_calibrated_by_folds_of_whole_groups():
     folds = list(GroupKFold(3).split(X, Y, X["g"]))
     calibrated = CalibratedClassifierCV(make(), cv=folds).fit(X, Y)
@@ -82,6 +85,7 @@ def test_it_is_calibrated_by_folds_of_whole_groups():
     assert np.corrcoef(p[:, 1], X["x"])[0, 1] > 0.9
 
 
+@pytest.mark.numerical
 def test_a_threshold_is_tuned():
     rare = X["x"] + (Y == "yes") > 1.6
     tuned = TunedThresholdClassifierCV(make("(1 | g)"), scoring="balanced_accuracy", cv=3).fit(X, rare)
@@ -93,6 +97,7 @@ def test_a_threshold_is_tuned():
     np.testing.assert_array_equal(fixed.predict(X), plain.predict_proba(X)[:, 1] >= 0.01)
 
 
+@pytest.mark.numerical
 def test_three_classes_without_an_order_are_one_against_the_rest():
     three = np.where(X["x"] + RNG.normal(0, 0.5, N) > 0.8, "far", Y)
     rest = OneVsRestClassifier(make()).fit(X, three)

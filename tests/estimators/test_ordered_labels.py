@@ -186,6 +186,7 @@ def test_a_lattice_of_several_classes_is_refused(est):
         plots.group_lattice(est, X, TEXT, x="x")
 
 
+@pytest.mark.numerical
 @pytest.mark.filterwarnings("ignore::bayesmixed.ConvergenceWarning")  # of few draws
 @pytest.mark.parametrize(("K", "lacking"), [(3, []), (5, []), (5, [0]), (5, [2]), (4, [3])])
 def test_ordered_classes_that_a_column_separates_are_named(K, lacking):

@@ -96,6 +96,7 @@ def test_a_factor_that_is_called_as_a_variable_is_refused(name):
 # ---- predictions
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("link", ["logit", "probit"])
 def test_probabilities_of_known_groups_are_averages_over_draws(link):
     est, rows = fitted(link), DATA.head(7)
@@ -322,6 +323,7 @@ def test_conditioning_on_rows_of_known_groups_is_the_fit_of_all_rows():
     assert np.abs(z).max() < 4
 
 
+@pytest.mark.numerical
 def test_conditioning_on_a_new_group_samples_anew():
     new = DATA.head(6).assign(g=77)
     updated = fitted().condition(new, new["y"])
@@ -344,6 +346,7 @@ def test_loo_leaves_rows_out():
 # ---- corners
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("missing", [["none"], ["all"], ["some"], ["none", "much"]])
 def test_classes_that_no_row_has_keep_their_thresholds_apart(missing):
     rows = DATA[~DATA["y"].isin(missing)]
@@ -371,6 +374,7 @@ def test_two_ordered_classes_are_bernoullis():
     assert "gaps" not in str(ours.priors_)
 
 
+@pytest.mark.numerical
 def test_a_row_of_weight_two_is_the_row_twice():
     weights = np.arange(len(DATA)) % 3
     twice = DATA.loc[np.repeat(DATA.index, weights)]

@@ -397,6 +397,7 @@ BARS = [
 DEGREE = {"k*x*z": 2, "{x ** 2}": 2, "{x ** 3}": 3, "poly(x, 2)": 2, "raw": 2, "x*z": 1, "bs(": 2}
 
 
+@pytest.mark.numerical
 @settings(max_examples=25)
 @given(
     common=st.sampled_from(COMMON),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from math import ceil
 
 import numpy as np
 
@@ -29,7 +30,7 @@ from bayesmixed.sampling.resampling import K_HAT_LIMIT
 STARTS = (0.02, 0.5, 3.0)  # lambda where the search for modes begins
 GRID = 4  # most axes that take these values one by one
 ROUND = (500, 100, 4000)  # points of the first round of adaptation: at least, per dimension, at most
-PROPOSALS, FEWER = 1.2, 0.6  # per kept draw, divided by the proposal's efficiency; if evaluations are expensive
+PROPOSALS, FEWER = 1.4, 0.7  # per kept draw, divided by the proposal's efficiency; if evaluations are expensive
 THIN = 10  # most proposals per kept draw
 MIN_PROPOSALS = 1000  # in a run, even if few draws are kept: the gates need them
 PASSES = 3  # most final runs
@@ -60,8 +61,7 @@ class Run:
         Share of a chain that the heaviest proposal is expected to last.
     at_edge : float
         Share of the draws at the edge of what can be computed.
-    thin, hold : int
-        Proposals per kept draw, and kept draws per proposal.
+    proposals_per_draw : float
     """
 
     evaluated: Evaluated
@@ -70,13 +70,12 @@ class Run:
     acceptance: float
     longest_stay: float
     at_edge: float
-    thin: int
-    hold: int
+    proposals_per_draw: float
 
     @property
     def wanted(self) -> bool:
         """Whether the proposal needs no further learning."""
-        return self.k_hat <= K_HAT_WANTED and self.longest_stay <= STAY_WANTED * self.hold
+        return self.k_hat <= K_HAT_WANTED and self.longest_stay <= STAY_WANTED / min(1, self.proposals_per_draw)
 
     @property
     def refusal(self) -> str:
@@ -206,27 +205,21 @@ def _warped(mode: Mode, warp: Warp) -> Mode:
 
 @dataclass(frozen=True)
 class Shape:
-    """Size of a run: kept draws per chain, chains, proposals per kept draw, kept draws per proposal."""
+    """Size of a run: kept draws per chain, chains, proposals per chain."""
 
     draws: int
     chains: int
-    thin: int
-    hold: int
+    proposals: int
 
     @classmethod
     def of(cls, density: CollapsedDensity, share: float, draws: int, chains: int) -> Shape:
         """Plan a run for a proposal of efficiency `share`, within what evaluations may cost."""
-        wanted, few = (int(np.clip(np.ceil(number / share), 1, THIN)) for number in (PROPOSALS, FEWER))
-        if wanted * draws * chains * density.flops > FEW_FLOPS:
-            wanted = max(few, min(wanted, -(-FEW_PROPOSALS // (draws * chains))))
-        wanted = max(wanted, -(-MIN_PROPOSALS // (draws * chains)))
+        kept = draws * chains
+        wanted, few = (kept * min(number / share, THIN) for number in (PROPOSALS, FEWER))
+        if wanted * density.flops > FEW_FLOPS:
+            wanted = max(few, kept, min(wanted, FEW_PROPOSALS))
         affordable = max(MIN_RUN, int(RUN_FLOPS / density.flops / chains))
-        return cls(draws, chains, max(1, min(wanted, affordable // draws)), -(-draws // affordable))
-
-    @property
-    def proposals(self) -> int:
-        """Number of proposals per chain."""
-        return -(-self.draws // self.hold) * self.thin
+        return cls(draws, chains, min(ceil(max(wanted, MIN_PROPOSALS) / chains), affordable))
 
 
 def walk_run(target: Target, proposal: StudentMixture, pool: Pool, shape: Shape, rng: np.random.Generator) -> Run:
@@ -241,18 +234,16 @@ def walk_run(target: Target, proposal: StudentMixture, pool: Pool, shape: Shape,
     fresh = slice(chains, None)
     pool.add(u[:, fresh], evaluated.log_integrated[fresh], proposal)
     order = np.hstack([np.arange(chains)[:, None], chains + np.arange(chains * n).reshape(chains, n)])
-    walked = walk(log_w[order], order, rng, shape.thin, shape.hold)
-    kept = Chains(walked.state[:, : shape.draws], walked.acceptance[:, : shape.draws])
-    stay = longest_stay(log_w[fresh], shape.thin) * shape.hold / max(shape.draws, MIN_PROPOSALS // chains)
+    walked = walk(log_w[order], order, rng, shape.draws)
+    per_draw = n / shape.draws
     return Run(
         evaluated,
-        kept,
+        walked,
         k_hat=pareto_k(log_w[fresh]),
         acceptance=float(walked.acceptance.mean()),
-        longest_stay=stay,
-        at_edge=float(evaluated.at_edge[kept.state].mean()),
-        thin=shape.thin,
-        hold=shape.hold,
+        longest_stay=longest_stay(log_w[fresh]) / per_draw / max(shape.draws, MIN_PROPOSALS // chains),
+        at_edge=float(evaluated.at_edge[walked.state].mean()),
+        proposals_per_draw=per_draw,
     )
 
 

@@ -183,7 +183,7 @@ def sample_density(
                 "k_hat": run.k_hat,
                 "acceptance": run.acceptance,
                 "longest_stay": run.longest_stay,
-                "proposals_per_draw": run.thin / run.hold,
+                "proposals_per_draw": run.proposals_per_draw,
                 "passes": sampled.passes,
                 "modes": sampled.modes,
                 "evaluations": sampled.evaluations,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from itertools import pairwise, permutations
 
+import numpy as np
+
 from bayesmixed.chunks import allowed
 from bayesmixed.design.statistics import CrossProducts
 from bayesmixed.design.summed.summed import Measured, Named
@@ -12,8 +14,15 @@ from bayesmixed.gaussian.first_factor import Kinds
 from bayesmixed.gaussian.statistics import is_nested
 from bayesmixed.priors.priors import Priors
 from bayesmixed.sampling.gibbs.constants import MAX_DIMENSION, NESTED, SHARED
-from bayesmixed.sampling.gibbs.model import split
 from bayesmixed.sampling.shared import not_normal
+
+
+def split(n_effects: tuple[int, ...], n_levels: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Large factors, the largest last, and small ones, which together have at most `SHARED` effects."""
+    size = [q * J for q, J in zip(n_effects, n_levels, strict=True)]
+    order = sorted(range(len(size)), key=lambda f: (size[f], f))
+    few = int(np.searchsorted(np.cumsum([size[f] for f in order[:-1]]), SHARED, side="right"))
+    return tuple(order[few:]), tuple(sorted(order[:few]))
 
 
 def prior_in_the_way(priors: Priors) -> str:

@@ -17,16 +17,9 @@ from bayesmixed.gaussian.covariance import Covariances, Relative
 from bayesmixed.gaussian.density import CollapsedDensity
 from bayesmixed.gaussian.first_factor import Columns, products_of_rest
 from bayesmixed.gaussian.units import Units
-from bayesmixed.sampling.gibbs.constants import LOG_SD, SHARED, V
+from bayesmixed.sampling.gibbs.constants import LOG_SD, V
 from bayesmixed.sampling.gibbs.factor import Given, LargeFactor
-
-
-def split(n_effects: tuple[int, ...], n_levels: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Large factors, the largest last, and small ones, which together have at most `SHARED` effects."""
-    size = [q * J for q, J in zip(n_effects, n_levels, strict=True)]
-    order = sorted(range(len(size)), key=lambda f: (size[f], f))
-    few = int(np.searchsorted(np.cumsum([size[f] for f in order[:-1]]), SHARED, side="right"))
-    return tuple(order[few:]), tuple(sorted(order[:few]))
+from bayesmixed.sampling.gibbs.limits import split
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from bayesmixed.gaussian.batched import conditional_effects, conditional_root, u
 from bayesmixed.gaussian.density import CollapsedDensity
 from bayesmixed.gaussian.first_factor import Columns, Entries, Kinds
 from bayesmixed.keyed_random import cell_uniforms, row_uniforms
-from bayesmixed.sampling.gibbs.model import crossing, split
+from bayesmixed.sampling.gibbs.limits import split
+from bayesmixed.sampling.gibbs.model import crossing
 
 Key = tuple[int | str, ...]
 

@@ -29,8 +29,8 @@ class Chains:
     acceptance: np.ndarray
 
 
-def walk(log_w: np.ndarray, start: np.ndarray, rng: np.random.Generator, thin: int, hold: int) -> Chains:
-    """Walk one chain per row of proposals.
+def walk(log_w: np.ndarray, start: np.ndarray, rng: np.random.Generator, draws: int) -> Chains:
+    """Walk one chain per row of proposals, and keep states at even distances.
 
     Parameters
     ----------
@@ -39,24 +39,23 @@ def walk(log_w: np.ndarray, start: np.ndarray, rng: np.random.Generator, thin: i
     start : numpy.ndarray of int, shape (chain, n + 1)
         Position of each among the evaluated points.
     rng : numpy.random.Generator
-    thin : int
-        Proposals per kept draw.
-    hold : int
-        Kept draws per proposal, if proposals are expensive; `thin` is then 1.
+    draws : int
+        Draws per chain. With fewer proposals than draws, a state is several draws.
 
     Returns
     -------
     Chains
-        Of ``n // thin * hold`` draws.
     """
     chains, n = log_w.shape[0], log_w.shape[1] - 1
     # accept when log u < log_w[proposal] - log_w[current]
     walked = _accept(log_w, log_w[:, 1:] - np.log(rng.random((chains, n))))
-    accepted = walked == np.arange(1, n + 1)
     state = np.take_along_axis(start, walked, axis=1)
-    kept = n // thin
-    acceptance = accepted[:, : kept * thin].reshape(chains, kept, thin).mean(axis=2)
-    return Chains(np.repeat(state[:, thin - 1 : kept * thin : thin], hold, axis=1), np.repeat(acceptance, hold, axis=1))
+    last = -(-np.arange(1, draws + 1) * n // draws)  # number of proposals up to each draw, at least one
+    first = np.searchsorted(last, last)  # the first draw with the same proposals
+    before = np.concatenate([[0], last])[first]
+    accepted = np.zeros((chains, n + 1))  # so far
+    np.cumsum(walked == np.arange(1, n + 1), axis=1, out=accepted[:, 1:])
+    return Chains(state[:, last - 1], (accepted[:, last] - accepted[:, before]) / (last - before))
 
 
 def _accept(log_w: np.ndarray, bars: np.ndarray) -> np.ndarray:
@@ -69,8 +68,8 @@ def _accept(log_w: np.ndarray, bars: np.ndarray) -> np.ndarray:
     start, state, weights = position[:, :1], position, log_w.ravel()
     for _ in range(_PASSES):
         accepted = bars > weights[state[:, :-1]]
-        before, state = state, np.where(accepted, position[:, 1:], start)
-        state = np.concatenate([start, np.maximum.accumulate(state, axis=1)], axis=1)
+        before, state = state, position.copy()
+        np.maximum.accumulate(np.where(accepted, position[:, 1:], start), axis=1, out=state[:, 1:])
         if (state == before).all():
             return state[:, 1:] - start
     return np.array([_accept_in_turn(*chain) for chain in zip(log_w.tolist(), bars.tolist(), strict=True)])
@@ -86,7 +85,7 @@ def _accept_in_turn(log_w: list[float], bars: list[float]) -> list[int]:
     return states
 
 
-def longest_stay(log_w: np.ndarray, thin: int) -> float:
-    """Kept draws for which the heaviest point is expected to stay: its weight over the mean weight, over `thin`."""
+def longest_stay(log_w: np.ndarray) -> float:
+    """Proposals for which the heaviest point is expected to stay: its weight over the mean weight."""
     w = np.exp(log_w - log_w.max())
-    return float(1 / (w.mean() * thin))
+    return float(1 / w.mean())

@@ -170,6 +170,7 @@ def test_no_fit_warns_of_numbers(seed, formula):
             collapsed(formula, frame, y, draws=50)
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("p", [12, 19, 30])
 def test_as_many_common_columns_as_rows_are_sampled_as_quadrature_has_it(p):
     """The common effects may fit every row: log(sigma) has an exponential tail to the left, and no maximum far out."""

@@ -161,7 +161,7 @@ def test_a_bad_proposal_learns_from_its_proposals(monkeypatch):
     ],
 )
 def test_each_gate_is_named(change, text):
-    good = Run(None, None, k_hat=0.3, acceptance=0.6, longest_stay=0.002, at_edge=0.0, thin=2, hold=1)
+    good = Run(None, None, k_hat=0.3, acceptance=0.6, longest_stay=0.002, at_edge=0.0, proposals_per_draw=2.0)
 
     assert replace(good, **change).refusal == text
 
@@ -172,11 +172,11 @@ def test_each_gate_is_named(change, text):
         ({}, True),
         ({"k_hat": 0.51}, False),
         ({"longest_stay": 0.011}, False),
-        ({"longest_stay": 0.011, "hold": 2}, True),
+        ({"longest_stay": 0.011, "proposals_per_draw": 0.5}, True),
     ],
 )
 def test_a_run_is_done_again_before_a_gate_closes(change, wanted):
-    good = Run(None, None, k_hat=0.3, acceptance=0.6, longest_stay=0.002, at_edge=0.0, thin=2, hold=1)
+    good = Run(None, None, k_hat=0.3, acceptance=0.6, longest_stay=0.002, at_edge=0.0, proposals_per_draw=2.0)
 
     assert replace(good, **change).wanted is wanted
 
@@ -195,25 +195,21 @@ LEAST = search.MIN_RUN
 @pytest.mark.parametrize(
     ("flops", "share", "draws", "expected"),
     [
-        (1e3, 0.9, 1000, (2, 1, 2000)),
-        (1e3, 0.5, 1000, (3, 1, 3000)),
-        (1e3, 0.01, 1000, (search.THIN, 1, 1000 * search.THIN)),
-        (0.9 * search.FEW_FLOPS / 12_000, 0.5, 1000, (3, 1, 3000)),
-        (1.1 * search.FEW_FLOPS / 12_000, 0.5, 1000, (2, 1, 2000)),  # fewer, as they are expensive
-        (1.1 * search.FEW_FLOPS / 3000, 0.5, 250, (3, 1, 750)),  # of a short run they are few as it is
-        (search.RUN_FLOPS / 8000, 0.3, 1000, (2, 1, 2000)),
-        (search.RUN_FLOPS / 4000, 0.3, 1000, (1, 1, 1000)),  # 1000 per chain are affordable, not the 2000 wanted
-        (search.RUN_FLOPS / 2000, 0.5, 1000, (1, 2, 500)),
-        (1e15, 0.5, 4 * LEAST, (1, 4, LEAST)),
-        (1e15, 0.5, 3 * LEAST + 1, (1, 4, -(-(3 * LEAST + 1) // 4))),
-        (1e3, 0.9, 10, (search.MIN_PROPOSALS // 40, 1, search.MIN_PROPOSALS // 4)),  # what the gates judge by
+        (1e3, 0.9, 1000, 1556),  # 1.4 / 0.9 per draw
+        (1e3, 0.5, 1000, 2800),
+        (1e3, 0.01, 1000, 1000 * search.THIN),
+        (0.9 * search.FEW_FLOPS / 11_200, 0.5, 1000, 2800),
+        (1.1 * search.FEW_FLOPS / 11_200, 0.5, 1000, 1400),  # fewer, as they are expensive
+        (1.1 * search.FEW_FLOPS / 2800, 0.5, 250, 700),  # of a short run they are few as it is
+        (search.RUN_FLOPS / 6000, 0.3, 1000, 1500),
+        (search.RUN_FLOPS / 4000, 0.3, 1000, 1000),  # affordable, not the 2000 wanted
+        (search.RUN_FLOPS / 2000, 0.5, 1000, LEAST),
+        (1e15, 0.5, 4 * LEAST, LEAST),
+        (1e3, 0.9, 10, search.MIN_PROPOSALS // 4),  # what the gates judge by
     ],
 )
-def test_dear_evaluations_are_held_and_cheap_ones_thinned(flops, share, draws, expected):
-    shape = Shape.of(Costs(flops), share, draws=draws, chains=4)
-
-    assert (shape.thin, shape.hold, shape.proposals) == expected
-    assert shape.proposals // shape.thin * shape.hold >= draws
+def test_proposals_are_as_many_as_the_draws_need_and_evaluations_allow(flops, share, draws, expected):
+    assert Shape.of(Costs(flops), share, draws=draws, chains=4).proposals == expected
 
 
 def test_dear_evaluations_make_the_rounds_smaller_but_not_tiny():
@@ -231,8 +227,8 @@ def test_held_chains_have_the_number_of_draws_that_was_asked_for(monkeypatch):
     run = sample_covariances(density, draws=draws, chains=4, rng=rng, advance=lambda n: None).run
 
     assert run.chains.state.shape == run.chains.acceptance.shape == (4, draws)
-    assert (run.thin, run.hold) == (1, 3)
-    np.testing.assert_array_equal(run.chains.state[:, ::3], run.chains.state[:, 1::3])
+    assert run.proposals_per_draw == LEAST / draws
+    assert (np.diff(run.chains.state, axis=1) != 0).sum(axis=1).max() < LEAST
 
 
 @pytest.mark.parametrize(("draws", "chains"), [(1, 1), (2, 2), (7, 3)])

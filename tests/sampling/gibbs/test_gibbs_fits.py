@@ -91,13 +91,8 @@ def assert_same_posterior(a, b):
     assert 0.6 < np.sqrt(np.mean(np.square(z))) < 1.5
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        name if name in ("two crossed", "a small third") else pytest.param(name, marks=pytest.mark.numerical)
-        for name in MODELS
-    ],
-)
+@pytest.mark.numerical
+@pytest.mark.parametrize("case", MODELS)
 def test_the_posterior_is_that_of_the_dense_sampler(case):
     formula, data, options = MODELS[case]
     frame, y = crossed(**data)
@@ -117,6 +112,7 @@ def test_exact_means_are_closer_to_the_dense_ones_than_the_draws_are(data, est):
         assert averaged < 0.8 * np.abs(est._posterior.draws.flat(name).mean(axis=0) - exact).mean() + 1e-3, name
 
 
+@pytest.mark.numerical
 def test_auto_takes_the_gibbs_sampler_for_large_crossed_designs_alone(data, est):
     frame, y = data
     assert est.diagnostics_["sampler"] == "gibbs"
@@ -137,6 +133,7 @@ def test_a_named_dense_sampler_goes_to_its_own_limit(data):
     assert fit("x + (1 | a) + (1 | b)", *data, sampler="collapsed", draws=250).diagnostics_["sampler"] == "collapsed"
 
 
+@pytest.mark.numerical
 def test_auto_goes_on_to_the_dense_sampler_where_the_chains_do_not_agree(data, monkeypatch):
     monkeypatch.setattr("bayesmixed.sampling.gibbs.run.shortcomings", lambda *a: ["R-hat of 'b_a' is 2"])
     found = fit("x + (1 | a) + (1 | b)", *data, sampler="auto", draws=50).diagnostics_
@@ -147,6 +144,7 @@ def test_auto_goes_on_to_the_dense_sampler_where_the_chains_do_not_agree(data, m
         fit("x + (1 | a) + (1 | b)", *data, draws=50)
 
 
+@pytest.mark.numerical
 def test_it_runs_once_more_where_the_first_draws_say_too_little(data, monkeypatch):
     answers = iter([["too little"], []])
     monkeypatch.setattr("bayesmixed.sampling.gibbs.run.shortcomings", lambda *a: next(answers))
@@ -188,6 +186,7 @@ def test_what_stands_in_the_way_is_named(data):
     assert "gibbs" in SAMPLERS
 
 
+@pytest.mark.numerical
 def test_the_same_seed_gives_the_same_draws(data, est):
     again = fit("x + (1 | a) + (1 | b)", *data)
     other = fit("x + (1 | a) + (1 | b)", *data, random_state=1, draws=10)
@@ -211,6 +210,7 @@ def test_weights_are_rows_that_are_repeated(data):
         )
 
 
+@pytest.mark.numerical
 def test_lognormal_responses_are_sampled_on_the_log_scale(data, est):
     frame, y = data
     log = fit("x + (1 | a) + (1 | b)", frame, np.exp(y), family="lognormal")
@@ -219,6 +219,7 @@ def test_lognormal_responses_are_sampled_on_the_log_scale(data, est):
         np.testing.assert_allclose(log._posterior.draws.values[name], est._posterior.draws.values[name], rtol=1e-6)
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("ratio", [1e3, 3e5])  # sigma has a floor of 1e-6 sd(y)
 def test_a_small_sigma_beside_large_effects_is_found(ratio):
     rng = np.random.default_rng(3)
@@ -267,6 +268,7 @@ def test_diagnostics_say_how_the_chains_moved(est):
     assert stats["lp"].shape == (4, 1000)
 
 
+@pytest.mark.numerical
 def test_the_log_density_of_a_draw_is_the_joint_one(est, data):
     """Up to a constant: of sigma, sds and the smaller factor's effects, the rest integrated out."""
     from scipy import stats
@@ -295,6 +297,7 @@ def test_the_log_density_of_a_draw_is_the_joint_one(est, data):
     np.testing.assert_allclose(np.diff(lp), np.diff(density), rtol=1e-6, atol=1e-5)
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("formula", ["x + (1 | a) + (1 | b)", "x + (x | a) + (x || b)", "0 + (1 | a) + (1 | b)"])
 def test_effects_that_are_not_stored_are_those_that_would_have_been(formula):
     frame, y = crossed(slopes=True)
@@ -368,6 +371,7 @@ def test_rows_are_left_out_as_by_the_dense_sampler(data):
     np.testing.assert_allclose(elpd(a), elpd(b), atol=1.5)
 
 
+@pytest.mark.numerical
 @pytest.mark.filterwarnings("ignore::bayesmixed.errors.ConvergenceWarning")
 @pytest.mark.parametrize("chains", [1, 2, 5])
 def test_as_many_chains_as_asked_for_are_kept(data, chains):
@@ -399,6 +403,7 @@ def dense_movers(movers):
     return fit("(1 | w) + (1 | f)", *movers, sampler="collapsed")
 
 
+@pytest.mark.numerical
 def test_nearly_nested_factors_take_the_step_that_moves_all_effects(nearly_nested, dense_movers):
     found = nearly_nested.diagnostics_
     assert found["sampler"] == "gibbs"
@@ -505,6 +510,7 @@ def test_a_factor_that_is_nested_in_another_is_sampled_with_it_as_one_block():
     assert_same_posterior(est, fit("(1 | room) + (1 | school) + (1 | item)", frame, y, sampler="collapsed", draws=400))
 
 
+@pytest.mark.numerical
 def test_auto_takes_nested_factors_beside_crossed_ones_where_there_are_many_effects():
     frame, y = rooms(schools=100, items=160)
 

@@ -48,6 +48,7 @@ def test_it_is_what_auto_takes_and_says_what_it_did(est):
     assert set(diagnostics["seconds"]) == {"rows", "start", "adapt", "sample"}
 
 
+@pytest.mark.numerical
 def test_the_same_seed_gives_the_same_bits_whatever_is_evaluated_together(est):
     with allow(rows=30, points=50):
         other = fit()
@@ -75,6 +76,7 @@ def test_shuffled_and_relabelled_rows_give_the_same_posterior(est):
     assert (np.abs(means(other) - means(est)) / error).max() < 5
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("family", ["poisson", "binomial"])
 def test_a_weight_of_two_is_the_row_twice(family):
     weights = np.random.default_rng(0).integers(0, 3, len(FRAME))
@@ -263,6 +265,7 @@ def test_rows_of_known_groups_weigh_the_draws():
     assert (np.abs(means(updated) - means(whole)) / error).max() < 4.5
 
 
+@pytest.mark.numerical
 def test_new_groups_are_sampled_with_all_rows():
     known, new = FRAME[FRAME["a"] < 8], FRAME[FRAME["a"] == 8]
     est = fit("gamma", frame=known)
@@ -301,6 +304,7 @@ def test_chains_go_on_from_where_they_ended(monkeypatch):
     assert at.rows.n == len(updated._posterior.draws.state.warm.reference.W) == len(FRAME)
 
 
+@pytest.mark.numerical
 def test_where_new_rows_have_moved_the_posterior_far_the_sampler_starts_anew():
     known = FRAME[FRAME["a"] < 2]
     est = fit("poisson", frame=known)
@@ -312,6 +316,7 @@ def test_where_new_rows_have_moved_the_posterior_far_the_sampler_starts_anew():
     assert updated.diagnostics_["max_r_hat"] < 1.02
 
 
+@pytest.mark.numerical
 def test_a_file_keeps_what_condition_needs(tmp_path, est):
     est.save(tmp_path / "est.bm")
     loaded = bm.load(tmp_path / "est.bm")
