@@ -28,7 +28,7 @@ def crossed_frame(n=60, seed=0):
 
 def arranged(formula, *, shared, monkeypatch, frame=None, centres=True, weights=None, **options):
     """A model of `learn`, arranged with at most `shared` effects in small factors, about centres that are noise."""
-    monkeypatch.setattr("bayesmixed.sampling.gibbs.model.SHARED", shared)
+    monkeypatch.setattr("bayesmixed.sampling.gibbs.limits.SHARED", shared)
     model = learn(formula, crossed_frame() if frame is None else frame, weights=weights, **options)
     arrangement = Arrangement.of(model.density)
     if centres:
