@@ -129,9 +129,8 @@ class Residual:
             for values in (slope, curvature):
                 values[np.isnan(values)] = 0.0
             slope = np.minimum(np.maximum(slope, -_HUGE), _HUGE)
-            curvature = np.minimum(
-                np.maximum(curvature, _MIN_CURVATURE), _HUGE
-            )  # it may be convex, or nearly flat, on the way
+            # it may be convex, or nearly flat, on the way
+            curvature = np.minimum(np.maximum(curvature, _MIN_CURVATURE), _HUGE)
             sd[active] = 1 / np.sqrt(curvature)
             step = np.minimum(np.maximum(slope / curvature, -1), 1)
             height[active] = mid + slope * step - 0.5 * curvature * step**2

@@ -262,7 +262,7 @@ class Inverses:
     def at(self, root: np.ndarray, packed: np.ndarray, kinds: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
         """Packed inverses for some kinds, (q (q + 1) / 2, k, N), and log determinants of what is inverted, (k, N).
 
-        `root` holds roots of Sigma, (q, q, N), and `packed` Sigma itself.
+        `root` holds roots of Sigma, (q, q, N), and `packed` Sigma itself, (q (q + 1) / 2, N).
         """
         q = len(root)
         A = self.spread[:, kinds] @ packed

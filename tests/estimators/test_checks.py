@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from sklearn.exceptions import DataConversionWarning
 
+import bayesmixed as bm
 from bayesmixed.design.frames import as_numbers, check_size, read_column
 from bayesmixed.design.moments import Moments
 from bayesmixed.design.spec import DesignSpec
@@ -328,6 +329,23 @@ def test_groups_that_explain_everything_are_refused_with_the_cure(case, weighted
         check_groups(design(formula, frame, y(frame), weights))
     assert "without residual" in str(raised.value)
     assert "one row per level, or drop the bar" in str(raised.value) or "drop one of the bars" in str(raised.value)
+
+
+@pytest.mark.filterwarnings("ignore")  # of columns that hardly vary within levels
+@pytest.mark.parametrize("source", [lambda formula, rows: rows, bm.SufficientStatistics.of], ids=["rows", "sums"])
+@pytest.mark.parametrize("bar", ["(x | g)", "(x + x2 | g)"])
+@pytest.mark.parametrize("ratio", [1e-1, 1e-2, 1e-3, 1e-4, 1e-6, 1e-7])
+def test_slopes_that_hardly_vary_within_levels_do_not_hide_what_intercepts_explain(source, bar, ratio):
+    """Rounding drops directions of the whole bar, so that it seems to leave what its first effect explains."""
+    rng = np.random.default_rng(0)
+    g = np.repeat(np.arange(12), 10)
+    between, within = rng.normal(size=(2, 12))[:, g], rng.normal(size=(3, 120))
+    x, x2 = between + ratio * within[:2]
+    frame = pd.DataFrame({"x": x, "x2": x2, "w": within[2], "g": g, "y": rng.normal(size=12)[g]})
+    formula = f"y ~ w + {bar}"
+
+    with pytest.raises(FormulaError, match=r"'g' explains y without residual: .* does not vary within its levels"):
+        bm.MixedModelRegressor(formula, draws=50).fit(source(formula, frame))
 
 
 @pytest.mark.filterwarnings("ignore:.*as many levels as rows:UserWarning")

@@ -962,7 +962,6 @@ def test_rows_may_be_labelled_by_dates_in_one_frame_and_numbers_in_the_other():
     assert updated.idata_ is not None
 
 
-@pytest.mark.numerical
 def test_after_a_single_row_of_a_spline_all_rows_are_left_out():
     """A spline's columns differ in the last bit between one row and many."""
     est = fit("bs(x, df=5) + (1 | pupil)", FRAME[:39], Y[:39])

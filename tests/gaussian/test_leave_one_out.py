@@ -1,6 +1,7 @@
 """The density of each row given all others against the dense one, and `loo` against fits without the row."""
 
 from dataclasses import replace
+from importlib.metadata import version
 
 import numpy as np
 import pandas as pd
@@ -293,8 +294,9 @@ def test_arviz_compares_formulas():
     difference = rowwise(pupil) - rowwise(item)
 
     assert table.index.tolist() == ["pupil", "item"]
-    assert abs(float(table["elpd_diff"].iloc[1])) == pytest.approx(difference.sum(), abs=0.5)  # 1.x rounds
-    assert float(table["dse"].iloc[1]) == pytest.approx(np.sqrt(40) * difference.std(), abs=0.1)
+    rounding = 0.1 if version("arviz").startswith("0.") else 0.5  # 1.x rounds, depending on the error
+    assert abs(float(table["elpd_diff"].iloc[1])) == pytest.approx(difference.sum(), abs=rounding)
+    assert float(table["dse"].iloc[1]) == pytest.approx(np.sqrt(40) * difference.std(), abs=rounding)
 
 
 @pytest.mark.parametrize(

@@ -20,15 +20,16 @@ from bayesmixed.families.gaussian import SIGMA_FLOOR
 
 _ROUNDING = 1e-10  # relative size below which a residual of the common effects is rounding error
 _NOTHING_LEFT = 1e-13  # share of y's sum of squares below which groups leave no residual
+_PLAINLY_LEFT = 0.01  # such a share is left by fewer effects, too, whatever rounding has made of directions
 _DIGITS = 2e-15  # of the largest |y|: what rounding leaves of a residual
 _NULL = 1e-12  # relative singular value of a level's columns that is rounding
 _SOME = 1000  # rows that are tried first: effects that leave a residual there leave one in all rows
 _ROUGH, _FINE = 1e-4, 1e-10  # tolerances of the iteration for several factors: whether to look closer, and that look
 _ITERATIONS = 50, 1000  # likewise
 
-# of a factor and the number of its effects: the sum of squares that they and the common effects leave of y, one below
-# which there is no residual, and the excess of rows over effects
-Leave = Callable[[int, int], tuple[float, float, float]]
+# Takes a factor and a number of its effects; returns what these and the common effects leave of y, as a share of its
+# sum of squares, the share below which that is rounding, and by how much rows outnumber effects.
+LeftBy = Callable[[int, int], tuple[float, float, float]]
 
 
 def check_residuals(design: Measured, refuse: bool) -> None:
@@ -85,21 +86,20 @@ def check_groups(design: Measured) -> None:
     """
     if not design.groups:
         return
-    leave, together = _sums_leave(design) if isinstance(design, Summed) else _rows_leave(design)
+    left_by, together = _left_of_sums(design) if isinstance(design, Summed) else _left_of_rows(design)
     for f, factor in enumerate(design.groups):
-        fewest = None
-        for q in range(len(factor.effect_names), 0, -1):
-            left, floor, spare = leave(f, q)
-            if left > floor:
-                break  # fewer effects leave more
-            if spare > 0:  # with as many effects as rows, a group's effects explain anything: the first may suffice
-                fewest = q
-        if fewest is not None:
-            raise FormulaError(
-                f"grouping factor {factor.name!r} explains y without residual: given the common effects, y "
-                f"{_pattern(factor, design.statistics.is_binary[f], fewest)}, so the residual sd cannot be estimated. "
-                "Keep one row per level, or drop the bar."
-            )
+        effects = len(factor.effect_names)
+        if left_by(f, effects)[0] > _PLAINLY_LEFT:
+            continue  # fewer effects leave more
+        # a bar with as many effects as a group has rows explains anything; its first effects may suffice
+        for q in range(1, effects + 1):
+            left, limit, spare = left_by(f, q)
+            if spare > 0 and left <= limit:
+                raise FormulaError(
+                    f"grouping factor {factor.name!r} explains y without residual: given the common effects, y "
+                    f"{_pattern(factor, design.statistics.is_binary[f], q)}, so the residual sd cannot be estimated. "
+                    "Keep one row per level, or drop the bar."
+                )
     if len(design.groups) > 1 and together():
         raise FormulaError(
             f"the grouping factors {quoted(factor.name for factor in design.groups)} together explain y without "
@@ -107,29 +107,32 @@ def check_groups(design: Measured) -> None:
         )
 
 
-def _rows_leave(design: Design) -> tuple[Leave, Callable[[], bool]]:
-    """A function for a factor's first q effects, and whether all effects together explain the response."""
+def _left_of_rows(design: Design) -> tuple[LeftBy, Callable[[], bool]]:
+    """See `LeftBy`; and a function that says whether all effects together leave nothing."""
     y = design.response - design.statistics.common.location_and_scale(design.has_intercept)[0][-1]
-    floor = _NOTHING_LEFT * (y @ y) + design.n_rows * (_DIGITS * np.abs(np.asarray(design.y)).max()) ** 2
+    size = max(float(y @ y), np.finfo(float).tiny)
+    floor = _NOTHING_LEFT * size + design.n_rows * (_DIGITS * np.abs(np.asarray(design.y)).max()) ** 2
 
-    def leave(f: int, q: int) -> tuple[float, float, float]:
+    def left_by(f: int, q: int) -> tuple[float, float, float]:
         factor = design.groups[f]
-        return _leave(design, replace(factor, Z=factor.Z[:, :q], effect_names=factor.effect_names[:q]), floor)
+        first = replace(factor, Z=factor.Z[:, :q], effect_names=factor.effect_names[:q])
+        left, spare = _left_by(design, first, floor)
+        return left / size, floor / size, spare
 
-    return leave, lambda: _explain_together(design, floor)
+    return left_by, lambda: _explain_together(design, floor)
 
 
-def _sums_leave(design: Summed) -> tuple[Leave, Callable[[], bool]]:
+def _left_of_sums(design: Summed) -> tuple[LeftBy, Callable[[], bool]]:
     """The same for summed rows."""
     products, common = sums.standard(design), design.sums.common
     size, spread = common.raw[-1, -1], products.VV[-1, -1] / products.n * common.location_and_scale(True)[1][-1] ** 2
     floor = _NOTHING_LEFT + _DIGITS**2 * float(size / spread)
 
-    def leave(f: int, q: int) -> tuple[float, float, float]:
+    def left_by(f: int, q: int) -> tuple[float, float, float]:
         left, spare = sums.left_by_factor(products, f, q, design.has_intercept)
         return left, floor, spare
 
-    return leave, lambda: sums.left_together(products, design.has_intercept, floor)
+    return left_by, lambda: sums.left_together(products, design.has_intercept, floor)
 
 
 def _pattern(factor: Effects, is_binary: np.ndarray, q: int) -> str:
@@ -160,16 +163,15 @@ def _left(columns: np.ndarray, y: np.ndarray) -> np.ndarray:
     return y - columns @ np.linalg.lstsq(columns, y, rcond=None)[0]
 
 
-def _leave(design: Design, factor: GroupFactor, floor: float) -> tuple[float, float, float]:
-    """See `Leave`."""
+def _left_by(design: Design, factor: GroupFactor, floor: float) -> tuple[float, float]:
+    """As `_within`, but of some rows only if these suffice to see that more than `floor` is left."""
     last = np.searchsorted(np.cumsum(np.bincount(factor.codes)), _SOME + 10 * design.X.shape[1])
     some = np.flatnonzero(factor.codes <= last)
     if len(some) < design.n_rows:
         left, spare = _within(replace(design, groups=()).take(some), factor.take(some))
-        if left > floor:
-            return left, floor, spare
-    left, spare = _within(design, factor)
-    return left, floor, spare
+        if spare > 0 and left > floor:
+            return left, spare
+    return _within(design, factor)
 
 
 def _within(design: Design, factor: GroupFactor) -> tuple[float, float]:

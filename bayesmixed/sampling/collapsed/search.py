@@ -62,6 +62,7 @@ class Run:
     at_edge : float
         Share of the draws at the edge of what can be computed.
     proposals_per_draw : float
+        Below 1, a proposal is several draws.
     """
 
     evaluated: Evaluated
@@ -240,7 +241,7 @@ def walk_run(target: Target, proposal: StudentMixture, pool: Pool, shape: Shape,
         evaluated,
         walked,
         k_hat=pareto_k(log_w[fresh]),
-        acceptance=float(walked.acceptance.mean()),
+        acceptance=walked.accepted,
         longest_stay=longest_stay(log_w[fresh]) / per_draw / max(shape.draws, MIN_PROPOSALS // chains),
         at_edge=float(evaluated.at_edge[walked.state].mean()),
         proposals_per_draw=per_draw,

@@ -1,4 +1,4 @@
-"""The limits of the sampler."""
+"""Which factors are large, and what is beyond the sampler: all that is asked before it runs."""
 
 from __future__ import annotations
 

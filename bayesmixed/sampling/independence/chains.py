@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_PASSES = 20  # over all proposals, before they are walked one by one
+_PASSES = 8  # over all proposals, before they are walked one by one: more would take longer
 
 
 @dataclass(frozen=True)
@@ -22,15 +22,19 @@ class Chains:
     state : numpy.ndarray of int, shape (chain, draw)
         Position among the evaluated points.
     acceptance : numpy.ndarray of shape (chain, draw)
-        Share of accepted proposals since the previous draw.
+        Share of accepted proposals since the previous draw, or since the last one before these proposals if several
+        draws have the same.
+    accepted : float
+        Share of all proposals.
     """
 
     state: np.ndarray
     acceptance: np.ndarray
+    accepted: float
 
 
 def walk(log_w: np.ndarray, start: np.ndarray, rng: np.random.Generator, draws: int) -> Chains:
-    """Walk one chain per row of proposals, and keep states at even distances.
+    """Walk one chain per row of proposals, and keep evenly spaced states.
 
     Parameters
     ----------
@@ -55,23 +59,24 @@ def walk(log_w: np.ndarray, start: np.ndarray, rng: np.random.Generator, draws: 
     before = np.concatenate([[0], last])[first]
     accepted = np.zeros((chains, n + 1))  # so far
     np.cumsum(walked == np.arange(1, n + 1), axis=1, out=accepted[:, 1:])
-    return Chains(state[:, last - 1], (accepted[:, last] - accepted[:, before]) / (last - before))
+    shares = (accepted[:, last] - accepted[:, before]) / (last - before)
+    return Chains(state[:, last - 1], shares, float(accepted[:, -1].mean() / n))
 
 
 def _accept(log_w: np.ndarray, bars: np.ndarray) -> np.ndarray:
     """The last accepted proposal after each one, (chain, n): one is accepted if its bar is above the state's weight.
 
     All proposals at once, in passes: states are taken from the pass before, at first those of chains that accept
-    everything. Each pass is right up to the first state that it changes. Few suffice, unless a chain is stuck.
+    everything. Each pass is right up to the first state that it changes. Few suffice if most proposals are accepted.
     """
     position = np.arange(log_w.size).reshape(log_w.shape)
-    start, state, weights = position[:, :1], position, log_w.ravel()
+    origin, state, heights = position[:, :1], position, log_w.ravel()
     for _ in range(_PASSES):
-        accepted = bars > weights[state[:, :-1]]
+        accepted = bars > heights[state[:, :-1]]
         before, state = state, position.copy()
-        np.maximum.accumulate(np.where(accepted, position[:, 1:], start), axis=1, out=state[:, 1:])
+        np.maximum.accumulate(np.where(accepted, position[:, 1:], origin), axis=1, out=state[:, 1:])
         if (state == before).all():
-            return state[:, 1:] - start
+            return state[:, 1:] - origin
     return np.array([_accept_in_turn(*chain) for chain in zip(log_w.tolist(), bars.tolist(), strict=True)])
 
 

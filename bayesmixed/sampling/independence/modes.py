@@ -15,12 +15,12 @@ LogDensity = Callable[[np.ndarray], np.ndarray]
 _STEP = 0.02  # step in a coordinate, for derivatives
 _MIN_CURVATURE = 1 / 9  # a direction without curvature has a scale of 3
 _ITERATIONS = 30
-_CLOSE = 0.02  # expected gain in log density below which a start has converged
-_NEAR = 4.0  # expected gain, that of two sds, below which a full step is taken without trying others
+_CLOSE = 0.02  # squared length of a step, in standard deviations, below which a start has converged
+_NEAR = 4.0  # squared length of a step, in standard deviations, below which no other length is tried
 _LENGTHS = np.array([1.5, 1.0, 0.5, 0.2, 0.05, 0.01])  # fractions of a Newton step
 _FAR = 3.0  # no coordinate moves farther in one step
 _SAME = 0.5  # standard deviations within which two modes are one
-_RULED_OUT = -1e200  # log density of a point that is ruled out, or less
+_RULED_OUT, _NOWHERE = -1e200, -1e300  # log density of a point that is ruled out, or less; in place of less
 
 
 @dataclass(frozen=True)
@@ -66,16 +66,16 @@ def find_modes(log_density: LogDensity, starts: np.ndarray) -> list[Mode]:
     found = active
     if not len(active):
         raise SamplerError("the posterior density is zero at every point where the search for its modes begins")
-    fell = np.zeros(len(value), dtype=bool)  # where the last full step was too long
+    fell = np.zeros(len(value), dtype=bool)  # starts whose last step did not climb
     for _ in range(_ITERATIONS):
         step = np.linalg.solve(curvature[active], gradient[active, :, None])[:, :, 0]
-        gain = (gradient[active] * step).sum(axis=1)
-        moving = gain > _CLOSE
-        active, step, gain = active[moving], step[moving], gain[moving]
+        length = (gradient[active] * step).sum(axis=1)  # squared, in standard deviations
+        moving = length > _CLOSE
+        active, step, length = active[moving], step[moving], length[moving]
         if not len(active):
             break
         step *= np.minimum(1, _FAR / np.maximum(np.abs(step).max(axis=1, keepdims=True), 1e-300))
-        far = (gain > _NEAR) | fell[active]
+        far = (length > _NEAR) | fell[active]
         if far.any():
             step[far] *= _best_lengths(log_density, x[:, active[far]], step[far])[:, None]
         tried = x[:, active] + step.T
@@ -102,7 +102,7 @@ def _derivatives(log_density: LogDensity, x: np.ndarray) -> tuple[np.ndarray, np
     pairs = [(i, j) for i in range(d) for j in range(i)]
     moves = [np.zeros(d), *unit, *-unit, *(s * (unit[i] + unit[j]) for i, j in pairs for s in (1, -1))]
     moved = x[:, :, None] + np.array(moves).T[:, None]
-    values = log_density(moved.reshape(d, -1)).reshape(k, -1)
+    values = np.maximum(log_density(moved.reshape(d, -1)), _NOWHERE).reshape(k, -1)
     values = np.where(values > _RULED_OUT, values, values[:, :1] - 1e3)  # a step over the edge of the domain
     mid, plus, minus = values[:, :1], values[:, 1 : d + 1], values[:, d + 1 : 2 * d + 1]
     gradient = (plus - minus) / (2 * _STEP)

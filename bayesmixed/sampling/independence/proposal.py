@@ -187,7 +187,7 @@ class Pool:
         self.log_target = np.concatenate([self.log_target, log_target])
         self.proposals.append(proposal)
         self.sizes.append(x.shape[1])
-        vars(self).pop("weights", None)
+        vars(self).pop("weights", None)  # computed anew
 
     @cached_property
     def weights(self) -> np.ndarray:

@@ -77,14 +77,39 @@ def test_an_edge_of_the_domain_does_not_stop_the_climb():
     assert np.all(np.linalg.eigvalsh(mode.covariance) > 0)
 
 
-def test_a_start_without_density_has_no_component():
+@pytest.mark.parametrize("nowhere", [-1e300, -np.inf])
+def test_a_start_without_density_has_no_component(nowhere):
     """As `Target` does, nowhere is a very low density; a start that is lost there takes no part."""
 
     def part(x):
-        return np.where(x[0] > -1, -0.5 * np.square(x).sum(axis=0), -1e300)
+        return np.where(x[0] > -1, -0.5 * np.square(x).sum(axis=0), nowhere)
 
     modes = find_modes(part, np.array([[-5.0, 2.0], [0.0, 0.0]]))
     np.testing.assert_allclose(start(centres_of(modes)).means, np.zeros((2, 2)), atol=1e-6)
+
+
+@pytest.mark.parametrize("nowhere", [-1e300, -np.inf])
+def test_a_step_over_an_edge_is_shortened(nowhere):
+    """A full Newton step from -0.7 is so near that no other length is tried at first, and leads to 1.7."""
+
+    def edge(x):
+        return np.where(x[0] < 0.1, x[0] - np.exp(3 * x[0]) / 3, nowhere)
+
+    (mode,) = find_modes(edge, np.array([[-0.7]]))
+    assert mode.x[0] == pytest.approx(0, abs=0.1)
+
+
+def test_a_near_step_that_falls_is_shortened():
+    """A full Newton step from 1.2 leads to -1.5."""
+    values = []
+
+    def flat(x):
+        values.append(x[0].copy())
+        return -np.log(np.cosh(x[0]))
+
+    (mode,) = find_modes(flat, np.array([[1.2]]))
+    assert mode.x[0] == pytest.approx(0, abs=0.1)
+    assert [len(x) for x in values][1:4] == [3, 6, 3], "a full step, then several lengths"
 
 
 def test_a_start_from_which_no_step_climbs_stays():

@@ -48,7 +48,6 @@ def test_it_is_what_auto_takes_and_says_what_it_did(est):
     assert set(diagnostics["seconds"]) == {"rows", "start", "adapt", "sample"}
 
 
-@pytest.mark.numerical
 def test_the_same_seed_gives_the_same_bits_whatever_is_evaluated_together(est):
     with allow(rows=30, points=50):
         other = fit()
@@ -316,7 +315,6 @@ def test_where_new_rows_have_moved_the_posterior_far_the_sampler_starts_anew():
     assert updated.diagnostics_["max_r_hat"] < 1.02
 
 
-@pytest.mark.numerical
 def test_a_file_keeps_what_condition_needs(tmp_path, est):
     est.save(tmp_path / "est.bm")
     loaded = bm.load(tmp_path / "est.bm")

@@ -152,7 +152,6 @@ def test_rows_of_large_k_hat_are_fitted_without(monkeypatch):
     assert found.se / before.se == pytest.approx(each.std() / smoothed.std(), rel=1e-9)
 
 
-@pytest.mark.numerical
 def test_where_both_posteriors_hardly_overlap_the_row_stays_doubtful():
     frame = outlying(count=60)
     with pytest.warns(UserWarning, match="rows labelled 113.*: the other rows say little about them"):
@@ -163,7 +162,6 @@ def test_where_both_posteriors_hardly_overlap_the_row_stays_doubtful():
     assert found.warning
 
 
-@pytest.mark.numerical
 def test_a_row_whose_fit_is_refused_stays_doubtful(monkeypatch):
     def refused(*args, **options):
         raise SamplerError("the chains differ")
