@@ -56,7 +56,7 @@ class Run:
     k_hat : float
         Pareto k of the importance weights of the proposals.
     acceptance : float
-        Share of accepted proposals.
+        Share of accepted proposals, the mean over draws.
     longest_stay : float
         Share of a chain that the heaviest proposal is expected to last.
     at_edge : float
@@ -241,7 +241,7 @@ def walk_run(target: Target, proposal: StudentMixture, pool: Pool, shape: Shape,
         evaluated,
         walked,
         k_hat=pareto_k(log_w[fresh]),
-        acceptance=walked.accepted,
+        acceptance=float(walked.acceptance.mean()),
         longest_stay=longest_stay(log_w[fresh]) / per_draw / max(shape.draws, MIN_PROPOSALS // chains),
         at_edge=float(evaluated.at_edge[walked.state].mean()),
         proposals_per_draw=per_draw,

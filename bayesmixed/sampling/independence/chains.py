@@ -24,13 +24,10 @@ class Chains:
     acceptance : numpy.ndarray of shape (chain, draw)
         Share of accepted proposals since the previous draw, or since the last one before these proposals if several
         draws have the same.
-    accepted : float
-        Share of all proposals.
     """
 
     state: np.ndarray
     acceptance: np.ndarray
-    accepted: float
 
 
 def walk(log_w: np.ndarray, start: np.ndarray, rng: np.random.Generator, draws: int) -> Chains:
@@ -59,8 +56,7 @@ def walk(log_w: np.ndarray, start: np.ndarray, rng: np.random.Generator, draws: 
     before = np.concatenate([[0], last])[first]
     accepted = np.zeros((chains, n + 1))  # so far
     np.cumsum(walked == np.arange(1, n + 1), axis=1, out=accepted[:, 1:])
-    shares = (accepted[:, last] - accepted[:, before]) / (last - before)
-    return Chains(state[:, last - 1], shares, float(accepted[:, -1].mean() / n))
+    return Chains(state[:, last - 1], (accepted[:, last] - accepted[:, before]) / (last - before))
 
 
 def _accept(log_w: np.ndarray, bars: np.ndarray) -> np.ndarray:

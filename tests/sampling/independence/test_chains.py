@@ -48,7 +48,6 @@ def test_a_rejection_repeats_the_state_and_is_counted():
 
     assert 0.2 < repeated.mean() < 0.8
     np.testing.assert_array_equal(walked.acceptance, ~repeated)
-    assert walked.accepted == pytest.approx(1 - repeated.mean())
     assert np.all(np.diff(walked.state, axis=1) >= 0), "a chain moves on to its newest proposal or stays"
 
 
