@@ -17,26 +17,28 @@ from bayesmixed.posterior.container import split_group_effects
 from bayesmixed.priors.priors import Priors
 
 __version__ = "0.2.0"
-__all__ = [
-    "ConvergenceWarning",
-    "Exponential",
-    "FormulaError",
-    "Gamma",
-    "HalfNormal",
-    "HalfStudentT",
-    "InverseGamma",
-    "LogNormal",
-    "MixedModelClassifier",
+__all__ = [  # noqa: RUF022 (in the order in which the reference shows them)
     "MixedModelRegressor",
-    "NewGroupError",
-    "Normal",
-    "PriorError",
-    "Priors",
-    "SamplerError",
-    "StorageError",
-    "StudentT",
+    "MixedModelClassifier",
     "SufficientStatistics",
-    "datasets",
     "load",
     "split_group_effects",
+    "datasets",
+    # priors
+    "Priors",
+    "Normal",
+    "StudentT",
+    "HalfNormal",
+    "HalfStudentT",
+    "Exponential",
+    "LogNormal",
+    "Gamma",
+    "InverseGamma",
+    # errors and warnings
+    "FormulaError",
+    "PriorError",
+    "SamplerError",
+    "NewGroupError",
+    "StorageError",
+    "ConvergenceWarning",
 ]

@@ -73,7 +73,7 @@ class MixedModel(Predictions, Summaries, Storage, Display, Increments, BaseEstim
     categories: dict[str, Any] | None = None
 
     def __new__(cls, *args: Any, **parameters: Any) -> Self:
-        """Reject a parameter that other classifiers have, and say why there is none here."""
+        # a parameter that other classifiers have; with a docstring, pdoc would take this for the constructor
         if "class_weight" in parameters:
             raise TypeError(
                 f"{cls.__name__} has no class_weight: class weights would distort the predicted probabilities. Fit "
