@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,9 +55,21 @@ def one_blas_thread(wanted: bool = True) -> Iterator[None]:
                 _Holders.limit.restore_original_limits()
 
 
+@contextmanager
+def imports_uncollected() -> Iterator[None]:
+    """Import without collecting garbage: there is hardly any, and looking for it takes as long as importing xarray."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 def import_arviz() -> Any:
     """Import ArviZ without its 0.x announcement of a refactoring."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), imports_uncollected():
         warnings.filterwarnings("ignore", message="(?s).*ArviZ is undergoing a major refactor", category=FutureWarning)
         import arviz
     return arviz
@@ -65,7 +78,8 @@ def import_arviz() -> Any:
 def import_pymc() -> Any:
     """Import PyMC, after ArviZ."""
     import_arviz()
-    import pymc
+    with imports_uncollected():
+        import pymc
 
     return pymc
 

@@ -3,10 +3,12 @@
 That the package alone loads nothing, whatever its modules import, is in ``test_architecture``.
 """
 
+import gc
 from importlib.metadata import version
 
 import pytest
 
+from bayesmixed._compat import imports_uncollected
 from helpers.twins import in_new_process
 
 HEAVY = ["pymc", "pytensor", "arviz", "numba", "matplotlib"]
@@ -98,3 +100,20 @@ def test_the_posterior_loads_arviz_where_the_container_is_arvizs(formula, loaded
 
 def test_what_is_looked_for_has_the_names_of_what_is_loaded(loaded):
     assert {"arviz", "xarray"} <= set(loaded["groups"]["arviz"])
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_garbage_is_collected_after_imports_as_before(enabled, monkeypatch):
+    calls = []
+    monkeypatch.setattr(gc, "isenabled", lambda: enabled)
+    for name in ("disable", "enable"):
+        monkeypatch.setattr(gc, name, lambda name=name: calls.append(name))
+
+    def fail():
+        with imports_uncollected():
+            calls.append("import")
+            raise ImportError
+
+    with pytest.raises(ImportError):
+        fail()
+    assert calls == ["disable", "import", *["enable"] * enabled]

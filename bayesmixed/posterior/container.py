@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bayesmixed._compat import container as arviz_container
-from bayesmixed._compat import dataset
+from bayesmixed._compat import dataset, imports_uncollected
 from bayesmixed.design.labels import label_key, label_text
 from bayesmixed.design.spec import DesignSpec
 from bayesmixed.errors import FormulaError, quoted
@@ -93,7 +93,8 @@ def container(
         Groups ``posterior``, ``sample_stats``, ``observed_data``, or those requested. Effects too many to store are
         absent; ``posterior.attrs["bayesmixed_lazy"]`` lists their factors.
     """
-    import xarray as xr  # noqa: PLC0415
+    with imports_uncollected():
+        import xarray as xr  # noqa: PLC0415
 
     draws, spec = posterior.draws, posterior.spec
     chains, n_draws = draws.shape
