@@ -82,9 +82,10 @@ class State:
 
     def visited(self) -> State:
         """The same draws, without the points that no draw is at."""
-        at, which = np.unique(self.which, return_inverse=True)
-        which = which.reshape(self.which.shape)
-        return State(self.density, self.theta[:, at], self.s[at], self.log_joint[at], which)
+        seen = np.zeros(len(self.s), dtype=bool)
+        seen[self.which] = True
+        which = (np.cumsum(seen) - 1)[self.which]
+        return State(self.density, self.theta[:, seen], self.s[seen], self.log_joint[seen], which)
 
     def points(self) -> Points:
         """The covariances at the points."""
