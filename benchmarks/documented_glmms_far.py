@@ -36,6 +36,14 @@ from bayesmixed.distributions import HalfNormal, Normal
 from bayesmixed.posterior.diagnostics import convergence
 
 WIDER = 10.0
+LEGEND = """Why some common effects are far from glmer's: *from Laplace*, the distance of our mean from glmer's estimate by
+Laplace's approximation, in its standard errors (the scoreboard compares with glmer by quadrature where there is one
+scalar group effect), and the steps that add up to it. *approximation*: to the maximum of the likelihood by quadrature;
+*mean of likelihood*: on to the mean under flat priors; *priors*: on to the mean under the priors of the fit; *sampler*:
+on to the mean of our draws, where alone an error of ours would show, with *z* this step in Monte Carlo errors. *twin*:
+what the means are compared with.
+
+"""
 LINKS = {"binomial": "logit", "poisson": "log"}
 
 
@@ -138,7 +146,7 @@ def main() -> None:
         lines.append(explain(row, models.loc[row["id"]].to_dict(), arguments.folder, fits[row["id"]]))
         print(json.dumps(lines[-1]), flush=True)
         pd.DataFrame(lines).to_csv(out, index=False)
-    text = markdown(pd.DataFrame(lines), dict.fromkeys(("from Laplace", *STEPS), "+.2f") | {"z": "+.1f"})
+    text = LEGEND + markdown(pd.DataFrame(lines), dict.fromkeys(("from Laplace", *STEPS), "+.2f") | {"z": "+.1f"})
     print(text)
     out.with_suffix(".md").write_text(text + "\n")
 
