@@ -36,8 +36,8 @@ from bayesmixed.distributions import HalfNormal, Normal
 from bayesmixed.posterior.diagnostics import convergence
 
 WIDER = 10.0
-LEGEND = """Why some common effects are far from glmer's: *from Laplace*, the distance of our mean from glmer's estimate by
-Laplace's approximation, in its standard errors (the scoreboard compares with glmer by quadrature where there is one
+LEGEND = """Why some common effects are far from glmer's: *from Laplace*, the distance of our mean from glmer's estimate
+by Laplace's approximation, in its standard errors (the scoreboard compares with glmer by quadrature where there is one
 scalar group effect), and the steps that add up to it. *approximation*: to the maximum of the likelihood by quadrature;
 *mean of likelihood*: on to the mean under flat priors; *priors*: on to the mean under the priors of the fit; *sampler*:
 on to the mean of our draws, where alone an error of ours would show, with *z* this step in Monte Carlo errors. *twin*:
