@@ -23,7 +23,6 @@ def fit(family, formula, frame=FRAME, **options):
     return MixedModelRegressor(formula, family=family, **options).fit(frame, frame[family])
 
 
-@pytest.mark.numerical
 @pytest.mark.parametrize(
     ("family", "formula"),
     [
