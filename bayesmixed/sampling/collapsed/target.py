@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.special import gammaln
 
+from bayesmixed.distributions import StudentT
 from bayesmixed.gaussian.density import CollapsedDensity
 from bayesmixed.sampling.independence.proposal import Warp
 
@@ -16,7 +16,7 @@ _V = 40.0
 _NOWHERE = -1e300  # log density outside; finite, so that differences stay numbers
 # The t proposal of log(sigma), in Laplace's standard deviations. Its tails cover the exponential left tail that
 # log(sigma) has if there are as many common columns as rows; with 8 degrees of freedom they would not
-_SIGMA_SPREAD, _SIGMA_NU = 1.03, 6
+_SIGMA_SPREAD, _SIGMA_T = 1.03, StudentT(nu=6)
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Target:
         theta, log_jacobian, inside = self._unwarp(u)
         N = u.shape[1]
         s, log_joint, log_q, log_integrated = (np.empty(N) for _ in range(4))
-        t = np.asarray(rng.standard_t(_SIGMA_NU, N))
+        t = np.asarray(rng.standard_t(_SIGMA_T.nu, N))
         residual = self.density.residual
         for points in self.density.passes(N):
             reduced = self.density.reduce(theta[:, points])
@@ -92,7 +92,7 @@ class Target:
             log_integrated[points] = height + np.log(sd)
             s[points] = mode + _SIGMA_SPREAD * sd * t[points]
             log_joint[points] = residual.log_density(reduced, s[points])
-            log_q[points] = _log_t(t[points]) - np.log(_SIGMA_SPREAD * sd)
+            log_q[points] = _SIGMA_T.log_density(t[points]) - np.log(_SIGMA_SPREAD * sd)
             self._count(len(sd))
         weight = _or_nowhere(inside, log_joint + log_jacobian - log_q)
         k = self.density.covariances.n_sds
@@ -111,13 +111,6 @@ class Target:
     def _count(self, n: int) -> None:
         self.evaluations += n
         self.advance(n)
-
-
-def _log_t(t: np.ndarray) -> np.ndarray:
-    """Log density of Student's t distribution with `_SIGMA_NU` degrees of freedom."""
-    nu = _SIGMA_NU
-    constant = gammaln((nu + 1) / 2) - gammaln(nu / 2) - 0.5 * np.log(nu * np.pi)
-    return np.asarray(constant - (nu + 1) / 2 * np.log1p(np.square(t) / nu))
 
 
 def _or_nowhere(inside: np.ndarray, values: np.ndarray) -> np.ndarray:
