@@ -1,5 +1,8 @@
 """Budgets of memory: what is allowed where, and the loop over what fits."""
 
+import platform
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -46,3 +49,32 @@ def test_a_budget_is_of_its_own_thread():
 def test_a_name_that_is_no_budget_is_refused():
     with pytest.raises(TypeError, match="unexpected keyword argument 'wrking'"), allow(wrking=1):
         pass
+
+
+PAGES = """
+import resource
+import bayesmixed as bm
+
+df = bm.datasets.load_sleepstudy()
+est = bm.MixedModelRegressor("Reaction ~ Days + (Days | Subject)", random_state=0)
+
+def use():
+    est.fit(df).predict_interval(df)
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+for _ in range(3):
+    use()
+before = faults()
+for _ in range(5):
+    use()
+print((faults() - before) / 5)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators do not need to be told")
+def test_a_process_of_small_fits_keeps_its_pages():
+    run = subprocess.run([sys.executable, "-c", PAGES], capture_output=True, text=True, check=True)
+
+    assert float(run.stdout) < 200  # thousands without the array that `chunks` frees
