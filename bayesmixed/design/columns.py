@@ -218,6 +218,11 @@ class ColumnsSpec:
         if values.dtype.kind not in "biuf":
             raise FormulaError(f"{name!r} was a number in fit but is text now; convert the column.")
         values = values.astype(float)
+        if component.levels and (other := values[~np.isin(values, component.levels)]).size:
+            raise FormulaError(
+                f"{name!r} was boolean in fit but has numbers other than 0 and 1 now, such as {other[0]:g}; convert "
+                "the column."
+            )
         return values if values.ndim == 2 else values[:, None]
 
     @cached_property

@@ -65,7 +65,7 @@ class Component:
     labels : tuple of str
         Label of each design column, e.g. ``("k[b]", "k[c]")``.
     levels : tuple or None
-        Known levels of a categoric component.
+        Known levels of a categoric component; False and True for a column of booleans, which is numeric.
     contrasts : tuple of tuple of float, or None
         Row of the design for each level.
     transforms : tuple of dict
@@ -82,6 +82,11 @@ class Component:
     contrasts: tuple[tuple[float, ...], ...] | None = None
     transforms: tuple[State, ...] = ()
     variables: tuple[str, ...] = ()
+
+    @property
+    def type(self) -> str:
+        """Its kind, or "boolean"."""
+        return "boolean" if self.kind == "numeric" and self.levels else self.kind
 
 
 def learn_terms(text: str, frame: pd.DataFrame) -> tuple[bool, list[tuple[Component, ...]]]:
@@ -124,7 +129,7 @@ def learn_terms(text: str, frame: pd.DataFrame) -> tuple[bool, list[tuple[Compon
         ) from None
     terms = [term for term in _as_written(model.common_terms, written) if not isinstance(term, Intercept)]
     _refuse_misplaced(terms, frame)
-    return len(terms) < len(model.common_terms), [tuple(map(_learned, term.components)) for term in terms]
+    return len(terms) < len(model.common_terms), [tuple(_learned(c, frame) for c in term.components) for term in terms]
 
 
 def restore_calls(text: str, components: list[Component], version: str) -> dict[str, Any]:
@@ -234,14 +239,15 @@ def nodes(node: Any) -> list[Any]:
     return [node, *(inner for child in children for inner in nodes(child))]
 
 
-def _learned(component: Any) -> Component:
+def _learned(component: Any, frame: pd.DataFrame) -> Component:
     """Copy what formulae learned about a component into plain data."""
     is_call = isinstance(component, Call)
     transforms = tuple(map(_encode, _stateful(component.call))) if is_call else ()
     variables = tuple(sorted(component.var_names - {""}))  # formulae counts a literal as a nameless variable
     if component.kind != "categoric":
+        known = (False, True) if not is_call and frame[variables[0]].dtype == bool else None
         labels = tuple(component.labels)
-        return Component(component.name, component.kind, is_call, labels, transforms=transforms, variables=variables)
+        return Component(component.name, component.kind, is_call, labels, known, None, transforms, variables)
     levels = tuple(map(plain_level, component.levels))
     if len(levels) < 2:
         raise FormulaError(f"{component.name!r} has a single level, {levels[0]!r}; drop it from the formula.")

@@ -485,3 +485,22 @@ def test_a_category_of_booleans_that_becomes_a_number_is_named_with_the_cure():
             FormulaError, match=r"known levels: False, True.* Known are booleans, these are numbers: conv"
         ):
             use()
+
+
+@pytest.mark.parametrize("formula", ["y ~ x", "y ~ k:x", "y ~ (x | pupil)"])
+def test_booleans_that_become_other_numbers_than_0_and_1_are_refused(formula):
+    booleans, numbers = (FRAME.assign(x=values) for values in (FRAME["x"] > 0, 2.5))
+    first = of(booleans, formula)
+    est = bm.MixedModelRegressor(formula, draws=100, random_state=0).fit(first)
+
+    for use in (
+        lambda: of([booleans, numbers], formula),
+        lambda: of(numbers, formula, like=first),
+        lambda: est.predict(numbers),
+        lambda: bm.MixedModelRegressor(formula).partial_fit(booleans).partial_fit(numbers),
+    ):
+        with pytest.raises(FormulaError, match=r"'x' was boolean in fit but has numbers .* now, such as 2\.5; convert"):
+            use()
+    with pytest.raises(ValueError, match="'x' is boolean in one and numeric in the other"):
+        first + of(FRAME, formula)
+    np.testing.assert_array_equal(est.predict(booleans.astype({"x": float})), est.predict(booleans))
