@@ -67,6 +67,11 @@ class Predictions:
         ValueError, NewGroupError
             For a `coverage` outside (0, 1), and as in `predict_quantiles`.
 
+        Warns
+        -----
+        UserWarning
+            If predictions exceed the largest number and are infinite.
+
         Examples
         --------
         >>> import bayesmixed as bm
@@ -117,6 +122,11 @@ class Predictions:
             For an unknown `kind`, or a probability outside (0, 1).
         NewGroupError
             For new levels, if ``new_groups="error"``.
+
+        Warns
+        -----
+        UserWarning
+            If predictions exceed the largest number and are infinite.
 
         Examples
         --------
@@ -174,6 +184,11 @@ class Predictions:
             For an unknown `kind`, or an `n_draws` that is not a multiple of the number of chains.
         NewGroupError
             For new levels, if ``new_groups="error"``.
+
+        Warns
+        -----
+        UserWarning
+            If predictions exceed the largest number and are infinite.
 
         Examples
         --------

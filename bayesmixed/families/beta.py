@@ -11,6 +11,7 @@ from bayesmixed.distributions import LogNormal, Prior
 from bayesmixed.families.base import Array, Family, ProbabilityLink, Response, refuse
 from bayesmixed.families.links import link_of_mean
 
+_LEAST_SHAPE = 1e-300
 _INSIDE = np.finfo(float).tiny, 1 - 2.0**-53  # the doubles nearest to 0 and 1
 _SMALLEST = 1e-300  # shape in PyMC, which rejects 0; the derivative, about its inverse, still fits a double
 
@@ -46,7 +47,10 @@ class Beta(Family):
         return {"kappa": LogNormal(2.0, 1.5)}
 
     def _shapes(self, eta: Array, kappa: Array) -> tuple[Array, Array]:
-        return np.exp(self.link.log_inverse(eta)) * kappa, np.exp(self.link.log_complement(eta)) * kappa
+        logs = self.link.log_inverse(eta), self.link.log_complement(eta)
+        # SciPy has no quantiles of a shape of 0; those of this one are 0 and 1
+        a, b = (np.maximum(np.exp(log) * kappa, _LEAST_SHAPE) for log in logs)
+        return a, b
 
     def log_density(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
         a, b = self._shapes(eta, auxiliary["kappa"])

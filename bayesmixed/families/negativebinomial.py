@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 from scipy import stats
-from scipy.special import betainc, betaln, digamma, gammaln, polygamma
+from scipy.special import betainc, betaln, digamma, gammaincinv, gammaln, polygamma
 
 from bayesmixed.distributions import InverseGamma, Prior
 from bayesmixed.families.base import RARE, Array, Response
 from bayesmixed.families.poisson import CountFamily
+
+_MANY = 1e15
 
 
 class NegativeBinomial(CountFamily):
@@ -47,8 +49,10 @@ class NegativeBinomial(CountFamily):
         return np.where(y < 0, 0.0, betainc(alpha, count + 1, alpha / (alpha + np.exp(eta))))
 
     def quantile(self, u: Array, eta: Array, **auxiliary: Array) -> Array:
-        alpha = auxiliary["alpha"]
-        return stats.nbinom.ppf(u, alpha, alpha / (alpha + np.exp(eta)))
+        alpha, mu = auxiliary["alpha"], np.exp(eta)
+        few = stats.nbinom.ppf(u, alpha, alpha / (alpha + np.minimum(mu, _MANY)))
+        # SciPy has none where the mean is far beyond 2^53, and the gamma-distributed mean is all of the distribution
+        return np.where(mu < _MANY, few, gammaincinv(alpha, u) / alpha * mu) if np.any(mu >= _MANY) else few
 
     def variance(self, eta: Array, **auxiliary: Array) -> Array:
         mu = np.exp(eta)

@@ -52,7 +52,7 @@ class Poisson(CountFamily):
     def quantile(self, u: Array, eta: Array, **auxiliary: Array) -> Array:
         mu = np.exp(eta)
         # SciPy has none where the mean is beyond 2^53, and the distribution is normal
-        return np.where(mu < _NORMAL, stats.poisson.ppf(u, np.minimum(mu, _NORMAL)), mu + np.sqrt(mu) * ndtri(u))
+        return np.where(mu < _NORMAL, stats.poisson.ppf(u, np.minimum(mu, _NORMAL)), mu * (1 + ndtri(u) / np.sqrt(mu)))
 
     def variance(self, eta: Array, **auxiliary: Array) -> Array:
         return np.exp(eta)

@@ -9,7 +9,7 @@ import numpy as np
 
 from bayesmixed.design.factors import GroupFactor
 from bayesmixed.design.spec import Design
-from bayesmixed.errors import quoted
+from bayesmixed.errors import quoted, warn
 from bayesmixed.families.base import ClassFamily
 from bayesmixed.keyed_random import row_uniforms
 from bayesmixed.posterior.posterior import Posterior
@@ -21,6 +21,7 @@ from bayesmixed.prediction.normal import normal_quantiles
 from bayesmixed.prediction.spread import expected_varies, linear_variance
 
 KINDS = ("response", "mean", "linear")
+_LARGEST = np.finfo(float).max
 
 
 def mean(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> np.ndarray:
@@ -101,18 +102,21 @@ def draw(posterior: Posterior, design: Design, modes: Mapping[str, str], kind: s
         The mean of a response that has one per class.
     """
     shape = posterior.family.mean_shape if kind == "mean" else ()
-    result = np.empty((len(keep), design.n_rows, *shape))
+    result, infinite = np.empty((len(keep), design.n_rows, *shape)), np.zeros(design.n_rows, dtype=bool)
     family, predictors = posterior.family, Predictors(posterior, design, modes)
     total = len(predictors.every)
     for rows in predictors.chunks((total if kind == "response" else len(keep)) * max(shape, default=1)):
         at = predictors.linear if kind == "linear" else predictors.at
         values, auxiliary = at(rows, keep, "drawn"), predictors.auxiliary(rows, keep)
-        if kind == "mean":
-            values = family.mean(values, **auxiliary)
-        elif kind == "response":
-            u = row_uniforms((posterior.seed, "noise"), int(rows[0]), int(rows[-1]) + 1, total)[:, keep]
-            values = family.quantile(u, values, **auxiliary)
+        with _may_overflow():
+            if kind == "mean":
+                values = family.mean(values, **auxiliary)
+            elif kind == "response":
+                u = row_uniforms((posterior.seed, "noise"), int(rows[0]), int(rows[-1]) + 1, total)[:, keep]
+                values = family.quantile(u, values, **auxiliary)
         result[:, rows] = values.T
+        infinite[rows] = _is_infinite(values.T.swapaxes(0, 1))
+    _warn_of_infinite(infinite)
     return result
 
 
@@ -147,10 +151,31 @@ def quantiles(
     if normal and state is not None and (exact := state.coefficients) is not None:
         by_draws = expected_varies(design, predictors.new_levels)
         rows, new_levels = np.flatnonzero(~by_draws), predictors.new_levels
-        result[rows] = normal_quantiles(posterior, exact, design, new_levels, rows=rows, kind=kind, p=probabilities)
+        with _may_overflow():
+            result[rows] = normal_quantiles(posterior, exact, design, new_levels, rows=rows, kind=kind, p=probabilities)
     if by_draws.any():
         _quantiles_of_draws(predictors, which=by_draws, kind=kind, p=probabilities, to=result)
+    _warn_of_infinite(_is_infinite(result))
     return result
+
+
+def _may_overflow() -> np.errstate:
+    """Without NumPy's warnings: a prediction beyond the largest double is infinite, and warned of afterwards."""
+    return np.errstate(over="ignore", divide="ignore", invalid="ignore")
+
+
+def _is_infinite(predictions: np.ndarray) -> np.ndarray:
+    """Rows of predictions (n, ...) with an infinite one, bool (n,)."""
+    return np.isinf(predictions).any(axis=tuple(range(1, predictions.ndim)))
+
+
+def _warn_of_infinite(rows: np.ndarray) -> None:
+    """Warn if rows, bool (n,), have infinite predictions."""
+    if rows.any():
+        warn(
+            f"predictions of {np.count_nonzero(rows)} of {len(rows)} rows are infinite, as they exceed the largest "
+            f"number, {_LARGEST:.1e}. Are their columns in the units of the fit?"
+        )
 
 
 def _quantiles_of_draws(predictors: Predictors, *, which: np.ndarray, kind: str, p: np.ndarray, to: np.ndarray) -> None:
@@ -163,13 +188,16 @@ def _quantiles_of_draws(predictors: Predictors, *, which: np.ndarray, kind: str,
             continue
         at = predictors.linear if kind == "linear" else predictors.at
         values, auxiliary = at(rows, every, how), predictors.auxiliary(rows, every)
-        if kind == "response":
-            if how == "integrated" and np.any(variance := predictors.new_variance(rows)):
-                auxiliary = family.widened(variance, **auxiliary)
-            to[rows] = mixture_quantiles(family, values, auxiliary, p)
-        else:
-            values = family.mean(values, **auxiliary) if kind == "mean" else values
-            to[rows] = np.quantile(values, p, axis=-1).T
+        with _may_overflow():
+            if kind == "response":
+                if how == "integrated" and np.any(variance := predictors.new_variance(rows)):
+                    auxiliary = family.widened(variance, **auxiliary)
+                to[rows] = mixture_quantiles(family, values, auxiliary, p)
+            else:
+                values = family.mean(values, **auxiliary) if kind == "mean" else values
+                # NumPy's quantile between two infinite values is NaN
+                found = np.quantile(np.minimum(values, _LARGEST), p, axis=-1)
+                to[rows] = np.where(found == _LARGEST, np.inf, found).T
 
 
 def bayes_r2(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> np.ndarray:
