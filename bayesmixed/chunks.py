@@ -16,10 +16,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-# The allocator of glibc returns free memory to the system where it exceeds twice the largest array ever freed
-# (mallopt(3), M_MMAP_THRESHOLD). A process that has only small arrays would get the pages of every fit and prediction
-# anew, up to a third of their time. Freeing a larger one, which is never touched, keeps up to 32 MB for the next.
-np.empty(2**24, dtype=np.uint8)
+# glibc's allocator returns free memory to the system once there is more than twice the largest block, of those up to
+# 32 MB, that has been mapped and freed so far (mallopt(3), M_MMAP_THRESHOLD). In a process with only small arrays, fits
+# and predictions spend up to a third of their time getting the same pages again. Freeing one block of 16 MB, whose
+# pages are never touched, lets the process keep 32 MB.
+_ = np.empty(2**24, dtype=np.uint8)
+del _
 
 
 @dataclass(frozen=True)

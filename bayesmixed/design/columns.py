@@ -216,12 +216,13 @@ class ColumnsSpec:
         if component.kind == "categoric":
             return _contrast(component, values)
         if values.dtype.kind not in "biuf":
-            raise FormulaError(f"{name!r} was a number in fit but is text now; convert the column.")
+            was = "boolean" if component.kind == "boolean" else "a number"
+            raise FormulaError(f"{name!r} was {was} in fit but is text now; convert the column.")
         values = values.astype(float)
-        if component.levels and (other := values[~np.isin(values, component.levels)]).size:
+        if component.kind == "boolean" and (other := values[~np.isin(values, (0, 1))]).size:
             raise FormulaError(
-                f"{name!r} was boolean in fit but has numbers other than 0 and 1 now, such as {other[0]:g}; convert "
-                "the column."
+                f"{name!r} was boolean in fit but has numbers other than 0 and 1 now, such as {other[0]:g}; make it "
+                "boolean, or 0 and 1."
             )
         return values if values.ndim == 2 else values[:, None]
 

@@ -42,7 +42,7 @@ class Bernoulli(ClassFamily):
         return np.where(y < 0, 0.0, np.where(y < 1, self.link.complement(eta), 1.0))
 
     def quantile(self, u: Array, eta: Array, **auxiliary: Array) -> Array:
-        return (u > self.link.complement(eta)).astype(float)
+        return np.where(np.isnan(eta), np.nan, u > self.link.complement(eta))
 
     def variance(self, eta: Array, **auxiliary: Array) -> Array:
         return self.link.inverse(eta) * self.link.complement(eta)

@@ -11,9 +11,8 @@ from bayesmixed.distributions import LogNormal, Prior
 from bayesmixed.families.base import Array, Family, ProbabilityLink, Response, refuse
 from bayesmixed.families.links import link_of_mean
 
-_LEAST_SHAPE = 1e-300
 _INSIDE = np.finfo(float).tiny, 1 - 2.0**-53  # the doubles nearest to 0 and 1
-_SMALLEST = 1e-300  # shape in PyMC, which rejects 0; the derivative, about its inverse, still fits a double
+_SMALLEST = 1e-300  # shape where 0 is rejected; the derivative, about its inverse, still fits a double
 
 
 class Beta(Family):
@@ -47,10 +46,7 @@ class Beta(Family):
         return {"kappa": LogNormal(2.0, 1.5)}
 
     def _shapes(self, eta: Array, kappa: Array) -> tuple[Array, Array]:
-        logs = self.link.log_inverse(eta), self.link.log_complement(eta)
-        # SciPy has no quantiles of a shape of 0; those of this one are 0 and 1
-        a, b = (np.maximum(np.exp(log) * kappa, _LEAST_SHAPE) for log in logs)
-        return a, b
+        return np.exp(self.link.log_inverse(eta)) * kappa, np.exp(self.link.log_complement(eta)) * kappa
 
     def log_density(self, y: Array, eta: Array, **auxiliary: Array) -> Array:
         a, b = self._shapes(eta, auxiliary["kappa"])
@@ -78,7 +74,9 @@ class Beta(Family):
         return betainc(*self._shapes(eta, auxiliary["kappa"]), np.clip(y, 0.0, 1.0))
 
     def quantile(self, u: Array, eta: Array, **auxiliary: Array) -> Array:
-        return np.clip(betaincinv(*self._shapes(eta, auxiliary["kappa"]), u), *_INSIDE)
+        # SciPy has no quantiles of a shape of 0; of the smallest one they are 0, or 1 if it is the second
+        a, b = (np.maximum(shape, _SMALLEST) for shape in self._shapes(eta, auxiliary["kappa"]))
+        return np.clip(betaincinv(a, b, u), *_INSIDE)
 
     def variance(self, eta: Array, **auxiliary: Array) -> Array:
         mu = self.link.inverse(eta)

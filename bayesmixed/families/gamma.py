@@ -48,7 +48,7 @@ class Gamma(PositiveFamily):
         return gammainc(auxiliary["alpha"], auxiliary["alpha"] * np.maximum(y, 0.0) * np.exp(-eta))
 
     def quantile(self, u: Array, eta: Array, **auxiliary: Array) -> Array:
-        return gammaincinv(auxiliary["alpha"], u) / auxiliary["alpha"] * np.exp(eta)
+        return gamma_quantile(u, eta, auxiliary["alpha"])
 
     def variance(self, eta: Array, **auxiliary: Array) -> Array:
         return np.exp(2 * eta) / auxiliary["alpha"]
@@ -60,3 +60,9 @@ class Gamma(PositiveFamily):
     def pymc(self, pm: Any, eta: Any, auxiliary: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         alpha = auxiliary["alpha"]
         return pm.Gamma, {"alpha": alpha, "beta": alpha * pm.math.exp(-eta)}
+
+
+def gamma_quantile(u: Array, log_mean: Array, alpha: Array) -> Array:
+    """Quantile at u of the gamma distribution of shape alpha, elementwise; it may be finite where the mean is not."""
+    with np.errstate(divide="ignore"):  # a share of 0
+        return np.exp(log_mean + np.log(gammaincinv(alpha, u) / alpha))

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 from scipy import stats
-from scipy.special import betainc, betaln, digamma, gammaincinv, gammaln, polygamma
+from scipy.special import betainc, betaln, digamma, gammaln, polygamma
 
 from bayesmixed.distributions import InverseGamma, Prior
 from bayesmixed.families.base import RARE, Array, Response
+from bayesmixed.families.gamma import gamma_quantile
 from bayesmixed.families.poisson import CountFamily
 
-_MANY = 1e15
+_LARGE = 1e15  # mean from which quantiles are those of the gamma distribution of Poisson's mean
 
 
 class NegativeBinomial(CountFamily):
@@ -50,9 +51,9 @@ class NegativeBinomial(CountFamily):
 
     def quantile(self, u: Array, eta: Array, **auxiliary: Array) -> Array:
         alpha, mu = auxiliary["alpha"], np.exp(eta)
-        few = stats.nbinom.ppf(u, alpha, alpha / (alpha + np.minimum(mu, _MANY)))
-        # SciPy has none where the mean is far beyond 2^53, and the gamma-distributed mean is all of the distribution
-        return np.where(mu < _MANY, few, gammaincinv(alpha, u) / alpha * mu) if np.any(mu >= _MANY) else few
+        few = stats.nbinom.ppf(u, alpha, alpha / (alpha + np.minimum(mu, _LARGE)))
+        # beyond it SciPy's may not end; Poisson's part of the variance is alpha / mean of the other
+        return np.where(mu < _LARGE, few, np.ceil(gamma_quantile(u, eta, alpha))) if np.any(mu >= _LARGE) else few
 
     def variance(self, eta: Array, **auxiliary: Array) -> Array:
         mu = np.exp(eta)

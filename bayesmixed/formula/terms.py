@@ -59,13 +59,13 @@ class Component:
     name : str
         The column's name, or the call's text.
     kind : str
-        "numeric", "categoric" or "offset".
+        "numeric", "boolean" (a column, read as zeros and ones), "categoric" or "offset".
     is_call : bool
         Whether formulae evaluates it; otherwise it is a column.
     labels : tuple of str
         Label of each design column, e.g. ``("k[b]", "k[c]")``.
     levels : tuple or None
-        Known levels of a categoric component; False and True for a column of booleans, which is numeric.
+        Known levels of a categoric component.
     contrasts : tuple of tuple of float, or None
         Row of the design for each level.
     transforms : tuple of dict
@@ -82,11 +82,6 @@ class Component:
     contrasts: tuple[tuple[float, ...], ...] | None = None
     transforms: tuple[State, ...] = ()
     variables: tuple[str, ...] = ()
-
-    @property
-    def type(self) -> str:
-        """Its kind, or "boolean"."""
-        return "boolean" if self.kind == "numeric" and self.levels else self.kind
 
 
 def learn_terms(text: str, frame: pd.DataFrame) -> tuple[bool, list[tuple[Component, ...]]]:
@@ -245,9 +240,9 @@ def _learned(component: Any, frame: pd.DataFrame) -> Component:
     transforms = tuple(map(_encode, _stateful(component.call))) if is_call else ()
     variables = tuple(sorted(component.var_names - {""}))  # formulae counts a literal as a nameless variable
     if component.kind != "categoric":
-        known = (False, True) if not is_call and frame[variables[0]].dtype == bool else None
+        kind = "boolean" if not is_call and frame[variables[0]].dtype == bool else component.kind
         labels = tuple(component.labels)
-        return Component(component.name, component.kind, is_call, labels, known, None, transforms, variables)
+        return Component(component.name, kind, is_call, labels, transforms=transforms, variables=variables)
     levels = tuple(map(plain_level, component.levels))
     if len(levels) < 2:
         raise FormulaError(f"{component.name!r} has a single level, {levels[0]!r}; drop it from the formula.")

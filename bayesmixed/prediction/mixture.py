@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri
 
-from bayesmixed.families.base import Family
+from bayesmixed.families.base import Family, PositiveFamily
+from bayesmixed.families.gaussian import Gaussian
+from bayesmixed.families.links import Identity
 
 # The last Newton step, in standard deviations of the narrowest component: the error it leaves is of the order of its
 # square
@@ -17,6 +19,8 @@ _LAST_STEP = 1e-3
 _POINT = 1e-9  # or half the width of the last bracket, in the same unit
 _ITERATIONS = 200  # at most: a bracket halved that often is a point
 _ROUNDING = 1e-12  # of an average of distribution functions
+_POSITIVE = np.finfo(float).tiny, np.finfo(float).max
+GAUSSIAN = Gaussian(Identity())
 
 
 def mixture_quantiles(
@@ -60,12 +64,17 @@ def mixture_quantiles(
     if family.collapses:  # normal on the real line
         variance = family.latent_variance(eta, **auxiliary)
         starts, narrow = _starts(eta, variance, weights, probabilities), np.sqrt(variance.min(axis=1))
+        if not family.linear:  # solved before its logarithm is undone, which may overflow
+            mixture = _Mixture(GAUSSIAN, eta, {"sigma": np.sqrt(variance)}, weights)
     else:
         starts, narrow = None, (mixture.components(0.84) - mixture.components(0.16)).min(axis=1) / 2
     result = np.empty((len(eta), len(probabilities)))
     for at, p in enumerate(probabilities):
         result[:, at] = _solve(mixture, p, None if starts is None else starts[:, at], narrow)
-    return family.from_working(result)
+    found = family.from_working(result)
+    if isinstance(mixture.family, PositiveFamily):
+        found[found > _POSITIVE[1] / 2] = np.inf
+    return found
 
 
 @dataclass(frozen=True)
@@ -79,7 +88,10 @@ class _Mixture:
 
     def components(self, p: float) -> np.ndarray:
         """Quantiles of the components on the real line (`Family.working`), (n, S)."""
-        return self.family.working(self.family.quantile(np.asarray(p), self.eta, **self.auxiliary))
+        quantile = self.family.quantile(np.asarray(p), self.eta, **self.auxiliary)
+        if isinstance(self.family, PositiveFamily):  # neither 0 nor infinite: both would have no logarithm
+            quantile = np.clip(quantile, *_POSITIVE)
+        return self.family.working(quantile)
 
     def cdf(self, y: np.ndarray, rows: Any) -> np.ndarray:
         """Distribution function of some rows, each at its y."""
@@ -103,6 +115,7 @@ def _solve(mixture: _Mixture, p: float, start: np.ndarray | None, narrow: np.nda
     # a quantile of a mixture lies between those of its components
     low, high = components.min(axis=1), components.max(axis=1)
     x = np.clip(_mean(components, mixture.weights) if start is None else start, low, high)
+    x = np.where(np.isfinite(x), x, low / 2 + high / 2)  # the moments that it is computed from have overflowed
     active, step = np.arange(len(x)), np.full(len(x), np.inf)
     for _ in range(_ITERATIONS):
         mine = slice(None) if len(active) == len(x) else active  # no copy while all are active
@@ -115,7 +128,7 @@ def _solve(mixture: _Mixture, p: float, start: np.ndarray | None, narrow: np.nda
         # far out in a tail, Newton's steps hardly get shorter
         fits = (newton >= low[active]) & (newton <= high[active])
         fits &= np.abs(newton - x[active]) <= step[active] / 2
-        new = np.where(fits, newton, (low[active] + high[active]) / 2)
+        new = np.where(fits, newton, low[active] / 2 + high[active] / 2)
         step[active] = np.abs(new - x[active])
         x[active] = new
         last = np.where(fits, _LAST_STEP, _POINT) * narrow[active]

@@ -15,12 +15,10 @@ import numpy as np
 
 from bayesmixed.chunks import allowed, chunks
 from bayesmixed.design.spec import Design
-from bayesmixed.families.gaussian import Gaussian
-from bayesmixed.families.links import Identity
 from bayesmixed.posterior.draws import CoefficientMoments
 from bayesmixed.posterior.parts import Parts
 from bayesmixed.posterior.posterior import Posterior
-from bayesmixed.prediction.mixture import mixture_quantiles
+from bayesmixed.prediction.mixture import GAUSSIAN, mixture_quantiles
 from bayesmixed.prediction.new_groups import NewLevels, is_new
 
 # Components of the mixture, chosen by the largest error over rows, against 160,000 draws, of quantiles from 0.005 to
@@ -31,7 +29,6 @@ _PARTS = 256
 # How much more the noise counts than group standard deviations when draws are partitioned: components of known groups
 # differ by the noise, those of new ones by the standard deviations
 _NOISE_OF_KNOWN, _NOISE_OF_NEW = 3.0, 1.0
-_GAUSSIAN = Gaussian(Identity())
 
 
 def normal_quantiles(
@@ -77,7 +74,7 @@ def normal_quantiles(
         for chunk in chunks(len(at), len(parts.weights), allowed().predictions):
             some = at[chunk]
             mean, variance = _moments(posterior, exact, design, new_levels, rows=rows[some], parts=parts, kind=kind)
-            result[some] = mixture_quantiles(_GAUSSIAN, mean, {"sigma": np.sqrt(variance)}, p, parts.weights)
+            result[some] = mixture_quantiles(GAUSSIAN, mean, {"sigma": np.sqrt(variance)}, p, parts.weights)
     return posterior.family.from_working(result) if kind == "response" else result
 
 

@@ -107,16 +107,16 @@ def draw(posterior: Posterior, design: Design, modes: Mapping[str, str], kind: s
     total = len(predictors.every)
     for rows in predictors.chunks((total if kind == "response" else len(keep)) * max(shape, default=1)):
         at = predictors.linear if kind == "linear" else predictors.at
-        values, auxiliary = at(rows, keep, "drawn"), predictors.auxiliary(rows, keep)
         with _may_overflow():
+            values, auxiliary = at(rows, keep, "drawn"), predictors.auxiliary(rows, keep)
             if kind == "mean":
                 values = family.mean(values, **auxiliary)
             elif kind == "response":
                 u = row_uniforms((posterior.seed, "noise"), int(rows[0]), int(rows[-1]) + 1, total)[:, keep]
                 values = family.quantile(u, values, **auxiliary)
         result[:, rows] = values.T
-        infinite[rows] = _is_infinite(values.T.swapaxes(0, 1))
-    _warn_of_infinite(infinite)
+        infinite[rows] = np.isinf(values).any(axis=(*range(values.ndim - 2), -1))
+    _warn_of_rows(infinite)
     return result
 
 
@@ -155,26 +155,25 @@ def quantiles(
             result[rows] = normal_quantiles(posterior, exact, design, new_levels, rows=rows, kind=kind, p=probabilities)
     if by_draws.any():
         _quantiles_of_draws(predictors, which=by_draws, kind=kind, p=probabilities, to=result)
-    _warn_of_infinite(_is_infinite(result))
+    finite = np.isfinite(result).all(axis=tuple(range(1, result.ndim)))
+    if not finite.all():  # rows without a prediction have no mean
+        with _may_overflow():
+            _warn_of_rows(~finite & ~np.isnan(linear_mean(posterior, design, modes)))
     return result
 
 
 def _may_overflow() -> np.errstate:
-    """Without NumPy's warnings: a prediction beyond the largest double is infinite, and warned of afterwards."""
+    """Without NumPy's warnings: a prediction beyond the range of doubles is infinite, and warned of afterwards."""
     return np.errstate(over="ignore", divide="ignore", invalid="ignore")
 
 
-def _is_infinite(predictions: np.ndarray) -> np.ndarray:
-    """Rows of predictions (n, ...) with an infinite one, bool (n,)."""
-    return np.isinf(predictions).any(axis=tuple(range(1, predictions.ndim)))
-
-
-def _warn_of_infinite(rows: np.ndarray) -> None:
-    """Warn if rows, bool (n,), have infinite predictions."""
+def _warn_of_rows(rows: np.ndarray) -> None:
+    """Warn of rows, bool (n,), whose predictions overflow."""
     if rows.any():
         warn(
-            f"predictions of {np.count_nonzero(rows)} of {len(rows)} rows are infinite, as they exceed the largest "
-            f"number, {_LARGEST:.1e}. Are their columns in the units of the fit?"
+            f"predictions of {np.count_nonzero(rows)} of {len(rows)} rows are not finite: they, or their squares, are "
+            f"beyond the range of floating-point numbers, ±{_LARGEST:.1e}. Check that the columns of X are in the "
+            "units of the fit."
         )
 
 
@@ -187,8 +186,8 @@ def _quantiles_of_draws(predictors: Predictors, *, which: np.ndarray, kind: str,
         if not len(rows):
             continue
         at = predictors.linear if kind == "linear" else predictors.at
-        values, auxiliary = at(rows, every, how), predictors.auxiliary(rows, every)
         with _may_overflow():
+            values, auxiliary = at(rows, every, how), predictors.auxiliary(rows, every)
             if kind == "response":
                 if how == "integrated" and np.any(variance := predictors.new_variance(rows)):
                     auxiliary = family.widened(variance, **auxiliary)
@@ -196,8 +195,8 @@ def _quantiles_of_draws(predictors: Predictors, *, which: np.ndarray, kind: str,
             else:
                 values = family.mean(values, **auxiliary) if kind == "mean" else values
                 # NumPy's quantile between two infinite values is NaN
-                found = np.quantile(np.minimum(values, _LARGEST), p, axis=-1)
-                to[rows] = np.where(found == _LARGEST, np.inf, found).T
+                found = np.quantile(np.clip(values, -_LARGEST, _LARGEST), p, axis=-1)
+                to[rows] = np.where(np.abs(found) == _LARGEST, np.copysign(np.inf, found), found).T
 
 
 def bayes_r2(posterior: Posterior, design: Design, modes: Mapping[str, str]) -> np.ndarray:

@@ -349,9 +349,9 @@ def differences(a: Summed, b: Summed) -> str:
 
 def _different(c: Component, d: Component) -> str:
     """How two components of a term at the same place differ, and what to do."""
-    if c.name == d.name and c.type != d.type:
+    if c.name == d.name and c.kind != d.kind:
         return (
-            f"{c.name!r} is {c.type} in one and {d.type} in the other. Convert the column to one type, or write "
+            f"{c.name!r} is {c.kind} in one and {d.kind} in the other. Convert the column to one type, or write "
             f"C({c.name}) if it is a category."
         )
     if c.levels != d.levels:

@@ -499,8 +499,10 @@ def test_booleans_that_become_other_numbers_than_0_and_1_are_refused(formula):
         lambda: est.predict(numbers),
         lambda: bm.MixedModelRegressor(formula).partial_fit(booleans).partial_fit(numbers),
     ):
-        with pytest.raises(FormulaError, match=r"'x' was boolean in fit but has numbers .* now, such as 2\.5; convert"):
+        with pytest.raises(FormulaError, match=r"'x' was boolean in fit but has numbers .* now, such as 2\.5; make it"):
             use()
     with pytest.raises(ValueError, match="'x' is boolean in one and numeric in the other"):
         first + of(FRAME, formula)
     np.testing.assert_array_equal(est.predict(booleans.astype({"x": float})), est.predict(booleans))
+    with pytest.raises(FormulaError, match="'x' was boolean in fit but is text now"):
+        est.predict(booleans.astype({"x": str}))
