@@ -88,7 +88,7 @@ class GroupedClassifier(ClassifierMixin, Grouped):
 
     def _make(self, n_columns):
         every = " + ".join(f"x{i}" for i in range(n_columns))
-        return MixedModelClassifier(f"{every} + (1 | g)", draws=100, random_state=self.random_state)
+        return MixedModelClassifier(f"{every} + (1 | g)", draws=50, random_state=self.random_state)
 
 
 def frame_of(X, groups):
@@ -102,7 +102,7 @@ ESTIMATORS = {
     "groups": GroupedRegressor(random_state=0),
 }
 CLASSIFIERS = {
-    "classes": MixedModelClassifier(draws=100, random_state=0),
+    "classes": MixedModelClassifier(draws=50, random_state=0),
     "classes, groups": GroupedClassifier(random_state=0),
 }
 # checks that "groups" cannot pass: why, and what they end with
