@@ -70,7 +70,7 @@ class Predictions:
         Warns
         -----
         UserWarning
-            If predictions exceed the largest number and are infinite.
+            If predictions are beyond the range of floating-point numbers, and so not finite.
 
         Examples
         --------
@@ -126,7 +126,7 @@ class Predictions:
         Warns
         -----
         UserWarning
-            If predictions exceed the largest number and are infinite.
+            If predictions are beyond the range of floating-point numbers, and so not finite.
 
         Examples
         --------
@@ -188,7 +188,7 @@ class Predictions:
         Warns
         -----
         UserWarning
-            If predictions exceed the largest number and are infinite.
+            If predictions are beyond the range of floating-point numbers, and so not finite.
 
         Examples
         --------

@@ -102,7 +102,7 @@ def draw(posterior: Posterior, design: Design, modes: Mapping[str, str], kind: s
         The mean of a response that has one per class.
     """
     shape = posterior.family.mean_shape if kind == "mean" else ()
-    result, infinite = np.empty((len(keep), design.n_rows, *shape)), np.zeros(design.n_rows, dtype=bool)
+    result, finite = np.empty((len(keep), design.n_rows, *shape)), np.empty(design.n_rows, dtype=bool)
     family, predictors = posterior.family, Predictors(posterior, design, modes)
     total = len(predictors.every)
     for rows in predictors.chunks((total if kind == "response" else len(keep)) * max(shape, default=1)):
@@ -115,8 +115,8 @@ def draw(posterior: Posterior, design: Design, modes: Mapping[str, str], kind: s
                 u = row_uniforms((posterior.seed, "noise"), int(rows[0]), int(rows[-1]) + 1, total)[:, keep]
                 values = family.quantile(u, values, **auxiliary)
         result[:, rows] = values.T
-        infinite[rows] = np.isinf(values).any(axis=(*range(values.ndim - 2), -1))
-    _warn_of_rows(infinite)
+        finite[rows] = np.isfinite(values).all(axis=(*range(values.ndim - 2), -1))  # of (n, s), or (K, n, s)
+    _warn_of_overflow(posterior, design, modes, finite)
     return result
 
 
@@ -155,10 +155,8 @@ def quantiles(
             result[rows] = normal_quantiles(posterior, exact, design, new_levels, rows=rows, kind=kind, p=probabilities)
     if by_draws.any():
         _quantiles_of_draws(predictors, which=by_draws, kind=kind, p=probabilities, to=result)
-    finite = np.isfinite(result).all(axis=tuple(range(1, result.ndim)))
-    if not finite.all():  # rows without a prediction have no mean
-        with _may_overflow():
-            _warn_of_rows(~finite & ~np.isnan(linear_mean(posterior, design, modes)))
+    finite = np.asarray(np.isfinite(result).all(axis=tuple(range(1, result.ndim))))
+    _warn_of_overflow(posterior, design, modes, finite)
     return result
 
 
@@ -167,8 +165,12 @@ def _may_overflow() -> np.errstate:
     return np.errstate(over="ignore", divide="ignore", invalid="ignore")
 
 
-def _warn_of_rows(rows: np.ndarray) -> None:
-    """Warn of rows, bool (n,), whose predictions overflow."""
+def _warn_of_overflow(posterior: Posterior, design: Design, modes: Mapping[str, str], finite: np.ndarray) -> None:
+    """Warn of rows whose predictions are not `finite`, bool (n,), unless they are to have none."""
+    if finite.all():
+        return
+    with _may_overflow():
+        rows = ~finite & ~np.isnan(linear_mean(posterior, design, modes))
     if rows.any():
         warn(
             f"predictions of {np.count_nonzero(rows)} of {len(rows)} rows are not finite: they, or their squares, are "

@@ -116,6 +116,8 @@ def test_a_minus_infinite_prediction_is_one():
             values = predict.quantiles(posterior, design, {}, kind, P)
         assert values[0].tolist() == [-np.inf, -np.inf]
         assert values[2].tolist() == [np.inf, np.inf]
+        with pytest.warns(UserWarning, match="predictions of 2 of 3 rows are not finite"):
+            predict.draw(posterior, design, {}, kind, np.arange(10))
 
 
 # ---- counts
